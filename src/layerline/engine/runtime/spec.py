@@ -1,0 +1,178 @@
+"""What a caller says of a container: its layers, mounts, user, words and streams.
+
+Invariant: values only. Paths are of the host and absolute; targets are absolute paths inside the
+container, and are resolved there, never on the host.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+SPOOL_LIMIT = 1 << 20  # bytes of one stream that are kept in memory; what is more goes to a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """Layers seen as one tree. `lower` is bottom first; without `upper` it is read-only.
+
+    `upper` is an empty directory that becomes the new layer; `work` is empty and on the same
+    file system.
+    """
+
+    lower: tuple[Path, ...]
+    upper: Path | None = None
+    work: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A file or directory of the host."""
+
+    target: str
+    source: Path
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerMount:
+    """A directory or a file of an overlay of its own; what is written lands in its `upper`.
+
+    `subpath` is what of the tree is mounted; it may be a file.
+    """
+
+    target: str
+    overlay: Overlay
+    subpath: str = "/"
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A directory that outlives the container. `owner` (user[:group]) is given to its root."""
+
+    target: str
+    source: Path
+    owner: str = ""
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs:
+    """An empty directory in memory; `size` in bytes."""
+
+    target: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretFile:
+    """A file that exists in memory only. `owner` is user[:group] of the container."""
+
+    target: str
+    data: bytes = field(repr=False)
+    owner: str = ""
+    mode: int = 0o400
+
+
+Mount = Bind | LayerMount | Volume | Tmpfs | SecretFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network namespace to run in, by its file; without one a container uses the host's."""
+
+    namespace: Path
+    resolv_conf: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """One container.
+
+    `env` is complete but for the default PATH, HOME and proxies, which are added when absent; a
+    later pair wins over an earlier one of the same name. `hosts` are (address, name) pairs.
+    `secrets` are values to be scrubbed from the outputs. `init` puts a reaping process in front
+    of the program. A relative redirect is under `cwd`.
+    """
+
+    rootfs: Overlay
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    cwd: str = "/"
+    user: str = ""
+    mounts: tuple[Mount, ...] = ()
+    stdin: bytes | None = field(default=None, repr=False)
+    redirect_stdin: str | None = None
+    redirect_stdout: str | None = None
+    redirect_stderr: str | None = None
+    privileged: bool = False
+    init: bool = True
+    hostname: str = "dagger"
+    hosts: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    network: Network | None = None
+
+
+class Output:
+    """What a program wrote to one stream: in memory while it is small, else in an unnamed file."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_LIMIT, dir=directory)
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._file.seek(0, 2)
+        self._file.write(data)
+        self.size += len(data)
+
+    def read(self, limit: int = -1) -> bytes:
+        """The first `limit` bytes, or all of them."""
+        self._file.seek(0)
+        return self._file.read(limit)
+
+    def tail(self, limit: int) -> bytes:
+        """The last `limit` bytes."""
+        self._file.seek(max(0, self.size - limit))
+        return self._file.read()
+
+    def reader(self) -> IO[bytes]:
+        """The stream, rewound, to be read in pieces; it stays this object's to close."""
+        self._file.seek(0)
+        return self._file
+
+    def close(self) -> None:
+        """Drop the bytes."""
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a program ended: 128+n when signal n killed it. Close it when the outputs are stored."""
+
+    code: int
+    stdout: Output
+    stderr: Output
+    combined: Output
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the outputs."""
+        for output in (self.stdout, self.stderr, self.combined):
+            output.close()
