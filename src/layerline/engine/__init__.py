@@ -1,0 +1,1 @@
+"""The embedded engine: a Dagger session for one machine, without a daemon."""

@@ -1,0 +1,135 @@
+"""One request: parse, validate, execute, and the answer as the wire has it.
+
+On any error `data` is null. A known error says its own message and extensions; anything else is a defect of the
+engine, which is logged and told in one sentence.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    OperationType,
+    execute,
+    parse,
+    specified_rules,
+    validate,
+)
+from graphql.validation import ValuesOfCorrectTypeRule
+
+from layerline import log
+from layerline.engine.api.schema import served_schema
+from layerline.errors import ExecError, LayerlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from layerline.engine.api.session import Call
+
+_RULES = tuple(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule)
+_MAX_TOKENS = 200_000
+_REMEMBERED_DOCUMENTS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What goes back: the body, and 422 for a document that is not valid, 200 otherwise."""
+
+    body: dict[str, Any]
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Document:
+    """A parsed text, or why it is not valid and which code says so."""
+
+    node: DocumentNode | None
+    errors: tuple[GraphQLError, ...] = ()
+    code: str = ""
+
+
+async def answer(
+    query: str, call: Call, *, variables: Mapping[str, Any] | None = None, operation: str | None = None
+) -> Answer:
+    """Execute a query for a client and return the answer."""
+    document = _document(query)
+    if document.node is None:
+        return Answer(body={"data": None, "errors": [_invalid(e, document.code) for e in document.errors]}, status=422)
+    outcome = execute(
+        served_schema(),
+        document.node,
+        context_value=call,
+        root_value=call.session.root,
+        variable_values=dict(variables or {}),
+        operation_name=operation,
+    )
+    result = await outcome if inspect.isawaitable(outcome) else outcome
+    if result.errors:
+        return Answer(body={"data": None, "errors": [_failed(error) for error in result.errors]})
+    return Answer(body={"data": result.data})
+
+
+@functools.lru_cache(maxsize=_REMEMBERED_DOCUMENTS)
+def _document(query: str) -> _Document:
+    try:
+        node = parse(query, max_tokens=_MAX_TOKENS)
+    except GraphQLSyntaxError as exc:
+        return _Document(node=None, errors=(exc,), code="GRAPHQL_PARSE_FAILED")
+    except RecursionError:
+        return _Document(node=None, errors=(GraphQLError("the query is nested too deeply"),), code="GRAPHQL_PARSE_FAILED")
+    errors = [*_not_queries(node), *validate(served_schema(), node, _RULES)]
+    if errors:
+        return _Document(node=None, errors=tuple(errors), code="GRAPHQL_VALIDATION_FAILED")
+    return _Document(node=node)
+
+
+def _not_queries(document: DocumentNode) -> list[GraphQLError]:
+    return [
+        GraphQLError(f"{definition.operation.value}s are not supported: every operation is a query")
+        for definition in document.definitions
+        if isinstance(definition, OperationDefinitionNode) and definition.operation is not OperationType.QUERY
+    ]
+
+
+def _invalid(error: GraphQLError, code: str) -> dict[str, Any]:
+    return {**error.formatted, "extensions": {"code": code}}
+
+
+def _failed(error: GraphQLError) -> dict[str, Any]:
+    cause = error.original_error
+    path = [str(part) for part in error.path or ()]
+    if cause is not None and not isinstance(cause, LayerlineError | GraphQLError):
+        log.debug("%s", "".join(traceback.format_exception(cause)))
+        message = f"the engine failed on {'.'.join(path)} ({type(cause).__name__}: {cause}); this is a defect of Layerline"
+        return {"message": message, "path": path}
+    formatted: dict[str, Any] = {"message": str(cause) if isinstance(cause, LayerlineError) else error.message, "path": path}
+    extensions = cause.extensions() if isinstance(cause, LayerlineError) else {}
+    if extensions:
+        formatted["extensions"] = extensions
+    return formatted
+
+
+def error_of(body: Mapping[str, Any]) -> LayerlineError | None:
+    """The first error of an answer as an exception: for callers inside the process."""
+    errors = body.get("errors")
+    if not errors:
+        return None
+    first = errors[0]
+    extensions = first.get("extensions") or {}
+    if extensions.get("_type") == ExecError.wire_type:
+        return ExecError(
+            command=tuple(extensions["cmd"]),
+            code=extensions["exitCode"],
+            stdout=extensions["stdout"],
+            stderr=extensions["stderr"],
+            message=first["message"],
+        )
+    return LayerlineError(first["message"])

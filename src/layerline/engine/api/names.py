@@ -1,0 +1,14 @@
+"""Names on the wire and in Python: lowerCamelCase and snake_case."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+@functools.cache
+def snake(name: str) -> str:
+    """`withNewFile` -> `with_new_file`; `asJSON` -> `as_json`."""
+    return _BOUNDARY.sub("_", name).lower()

@@ -1,0 +1,203 @@
+"""The whole API schema of Dagger v0.21, with a resolver attached to every field.
+
+A field without a function in the registry answers by attribute where its value has one, and is refused by name
+otherwise: `Container.x is not supported by the embedded engine`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, cast
+
+from graphql import (
+    ArgumentNode,
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLScalarType,
+    GraphQLSchema,
+    IntValueNode,
+    StringValueNode,
+    ValueNode,
+    build_schema,
+)
+
+from layerline.engine.api import resolvers
+from layerline.engine.api.names import snake
+from layerline.engine.api.registry import FIELDS
+from layerline.errors import NotSupported, QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
+
+_LOADERS = ("load", "FromID")
+
+
+@functools.cache
+def load_resolvers() -> None:
+    """Import every module of resolvers, so that the registry is complete."""
+    for module in pkgutil.walk_packages(resolvers.__path__, resolvers.__name__ + "."):
+        importlib.import_module(module.name)
+
+
+@functools.cache
+def served_schema() -> GraphQLSchema:
+    """The schema that sessions serve."""
+    load_resolvers()
+    text = files("layerline.resources").joinpath("schema.graphql").read_text()
+    schema = build_schema(text, assume_valid=True, assume_valid_sdl=True)
+    for graphql_type in schema.type_map.values():
+        if graphql_type.name.startswith("__"):
+            continue
+        if isinstance(graphql_type, GraphQLObjectType):
+            for name, field in graphql_type.fields.items():
+                field.resolve = _resolver(graphql_type.name, name, field)
+        elif isinstance(graphql_type, GraphQLInterfaceType):
+            graphql_type.resolve_type = _typename
+        elif isinstance(graphql_type, GraphQLEnumType):
+            _accept_quoted(graphql_type)
+    _widen_integers(cast("GraphQLScalarType", schema.type_map["Int"]))
+    return schema
+
+
+def answered_by(type_name: str, name: str, value_class: type | None) -> str:
+    """How a field is answered: `resolver`, `attribute`, `id`, `loader` or `refused`."""
+    load_resolvers()
+    if (type_name, name) in FIELDS:
+        return "resolver"
+    if name == "id":
+        return "id"
+    if type_name == "Query" and name.startswith(_LOADERS[0]) and name.endswith(_LOADERS[1]):
+        return "loader"
+    if value_class is not None and snake(name) in {f.name for f in dataclasses.fields(value_class)}:
+        return "attribute"
+    return "refused"
+
+
+def _typename(value: Any, _info: GraphQLResolveInfo, _abstract: Any) -> str:
+    return cast("str", value.typename)
+
+
+def _resolver(type_name: str, name: str, field: GraphQLField) -> Callable[..., Any]:
+    registered = FIELDS.get((type_name, name))
+    if registered is not None:
+        return _calling(registered.resolve, field)
+    if name == "id":
+        return _identify
+    if type_name == "Query" and name.startswith(_LOADERS[0]) and name.endswith(_LOADERS[1]):
+        return _loading(name.removeprefix(_LOADERS[0]).removesuffix(_LOADERS[1]))
+    return _attribute(type_name, name)
+
+
+def _identify(value: Any, info: GraphQLResolveInfo) -> str:
+    call: Call = info.context
+    return call.session.identify(value)
+
+
+def _loading(typename: str) -> Callable[..., Any]:
+    def load(_root: Any, info: GraphQLResolveInfo, id: str) -> Any:  # noqa: A002
+        call: Call = info.context
+        return call.session.load(id, typename)
+
+    return load
+
+
+def _attribute(type_name: str, name: str) -> Callable[..., Any]:
+    attribute = snake(name)
+
+    def read(value: Any, _info: GraphQLResolveInfo, **_arguments: Any) -> Any:
+        fields = getattr(value, "__dataclass_fields__", {})
+        if attribute not in fields:
+            raise NotSupported(f"{type_name}.{name}")
+        return getattr(value, attribute)
+
+    return read
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Parameter:
+    """An argument on its way to a resolver: its Python name, and the type of the object when it is an id."""
+
+    python: str
+    expected: str | None
+
+
+def _parameters(field: GraphQLField) -> dict[str, _Parameter]:
+    return {
+        name: _Parameter(python=snake(name), expected=_expected_type(argument))
+        for name, argument in field.args.items()
+    }
+
+
+def _expected_type(argument: GraphQLArgument) -> str | None:
+    for directive in (argument.ast_node and argument.ast_node.directives) or ():
+        if directive.name.value == "expectedType":
+            first = cast("ArgumentNode", directive.arguments[0])
+            return cast("StringValueNode", first.value).value
+    return None
+
+
+def _calling(function: Callable[..., Any], field: GraphQLField) -> Callable[..., Any]:
+    parameters = _parameters(field)
+
+    def resolve(value: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any | Awaitable[Any]:
+        call: Call = info.context
+        given: dict[str, Any] = {}
+        for name, argument in arguments.items():
+            if argument is None:
+                continue
+            parameter = parameters[name]
+            given[parameter.python] = (
+                argument if parameter.expected is None else _loaded(call, argument, parameter.expected)
+            )
+        return function(value, call, **given)
+
+    return resolve
+
+
+def _loaded(call: Call, argument: Any, expected: str) -> Any:
+    if isinstance(argument, list):
+        return [call.session.load(item, expected) for item in argument]
+    return call.session.load(argument, expected)
+
+
+def _accept_quoted(enum: GraphQLEnumType) -> None:
+    """SDKs may send an enum value as a string literal."""
+    plain = enum.parse_literal
+
+    def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+        if isinstance(node, StringValueNode):
+            return enum.parse_value(node.value)
+        return plain(node, variables)
+
+    enum.parse_literal = parse_literal  # type: ignore[method-assign]
+
+
+def _widen_integers(scalar: GraphQLScalarType) -> None:
+    """Integers have 64 bits on this wire, and may come as strings."""
+
+    def parse_literal(node: ValueNode, _variables: dict[str, Any] | None = None) -> int:
+        if isinstance(node, IntValueNode | StringValueNode):
+            return _integer(node.value)
+        message = "Int cannot represent a value that is no integer"
+        raise QueryError(message)
+
+    scalar.serialize = int  # type: ignore[method-assign]
+    scalar.parse_value = _integer  # type: ignore[method-assign]
+    scalar.parse_literal = parse_literal  # type: ignore[method-assign]
+
+
+def _integer(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError) as exc:
+        message = f"Int cannot represent {value!r}"
+        raise QueryError(message) from exc

@@ -1,0 +1,122 @@
+"""The session's secrets: where each comes from and how it is read. Plaintext stays in this process's memory.
+
+A secret that was set is identified by its name; one that is read (`env://`, `file://`, `cmd://`) by a salted, slow hash
+of its plaintext, so that keys in the store neither reveal it nor can be searched for it without the salt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from layerline import command
+from layerline.engine.store.digest import digest_of
+from layerline.errors import CommandFailed, SecretError
+from layerline.settings import Settings
+
+MAX_BYTES = 128_000
+_SHOWN_OF_A_NAME = 3
+_SCRYPT = {"n": 2**12, "r": 8, "p": 1}
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SecretBook:
+    """Knows how to read each secret by its identity."""
+
+    settings: Settings
+    workdir: Path
+    _readers: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+
+    def set(self, name: str, plaintext: str, accessor: str) -> str:
+        """Keep a plaintext; the identity holds the name and who set it, not the value."""
+        identity = digest_of(["set", accessor, name])
+        value = plaintext.encode()
+        self._readers[identity] = lambda: value
+        return identity
+
+    def refer(self, uri: str, cache_key: str | None) -> str:
+        """The identity of a secret by its URI; the scheme is checked now, the value may still be unreadable."""
+        reader = self._reader(uri)
+        identity = digest_of(["uri", cache_key]) if cache_key else self._fingerprint(reader)
+        self._readers[identity] = reader
+        return identity
+
+    def plaintext(self, identity: str) -> bytes:
+        """The value; SecretError when it cannot be read."""
+        reader = self._readers.get(identity)
+        if reader is None:
+            message = "the secret was set in another session; set it again in this one"
+            raise SecretError(message)
+        return reader()
+
+    def _fingerprint(self, reader: Callable[[], bytes]) -> str:
+        try:
+            value = reader()
+        except SecretError:
+            return digest_of(["unreadable", secrets.token_hex(16)])
+        salt = salt_of(self.settings.store)
+        return digest_of(["value", hashlib.scrypt(value, salt=salt, **_SCRYPT).hex()])
+
+    def _reader(self, uri: str) -> Callable[[], bytes]:
+        scheme, separator, rest = uri.partition("://")
+        if not separator:
+            message = f"parse {uri!r}: malformed id: write scheme://value, e.g. env://{uri}"
+            raise SecretError(message)
+        match scheme:
+            case "env":
+                return lambda: self._environment(rest)
+            case "file":
+                return lambda: self._file(rest)
+            case "cmd":
+                return lambda: self._output(rest)
+            case _:
+                message = f'unsupported secret provider: "{scheme}"; this engine reads env://, file:// and cmd://'
+                raise SecretError(message)
+
+    def _environment(self, name: str) -> bytes:
+        value = self.settings.environ.get(name)
+        if value is None:
+            message = f'secret env var not found: "{name[:_SHOWN_OF_A_NAME]}..."'
+            raise SecretError(message)
+        return value.encode()
+
+    def _file(self, path: str) -> bytes:
+        place = self.workdir / Path(path.replace("~", str(self.settings.home), 1) if path.startswith("~") else path)
+        try:
+            return place.read_bytes()
+        except OSError as exc:
+            message = f"failed to read secret file {place}: {(exc.strerror or str(exc)).lower()}"
+            raise SecretError(message) from exc
+
+    def _output(self, text: str) -> bytes:
+        try:
+            done = command.run(["sh", "-c", text], env=self.settings.environ, cwd=self.workdir)
+        except CommandFailed as exc:
+            message = f"failed to run secret command: exit status {exc.status}"
+            raise SecretError(message) from exc
+        return done.stdout
+
+
+def salt_of(store: Path) -> bytes:
+    """The salt of this store, made once, readable by its owner alone."""
+    path = store / "salt"
+    if not path.exists():
+        part = store / f"salt.{secrets.token_hex(8)}"
+        part.touch(mode=0o600)
+        part.write_bytes(secrets.token_bytes(32))
+        with contextlib.suppress(FileExistsError):  # another session was first: its salt counts
+            path.hardlink_to(part)
+        part.unlink()
+    return path.read_bytes()
+
+
+def split_cache_key(uri: str) -> tuple[str, str | None]:
+    """A URI without its `?cacheKey=K`, and K."""
+    plain, _, query = uri.partition("?")
+    keys = parse_qs(query).get("cacheKey")
+    return (plain, keys[0]) if keys else (uri, None)

@@ -1,0 +1,168 @@
+"""The session server: HTTP on a loopback port, a token for every request, and nothing served to browsers.
+
+A client that goes away cancels its query; what others wait for goes on.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hmac
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from layerline.engine.api.execute import answer
+from layerline.engine.api.session import Client, Session
+from layerline.errors import QueryError
+
+MAX_BODY = 256 * 1024 * 1024
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_REALM = {"WWW-Authenticate": 'Basic realm="Access to the Layerline session"'}
+_DEEPEST_QUERY = 20_000
+_CHECK_SECONDS = 1.0
+
+
+@contextlib.asynccontextmanager
+async def serving(session: Session) -> AsyncIterator[int]:
+    """Serve a session; gives the port, which is also in `session.port`."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEPEST_QUERY))
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        session.port = listener.getsockname()[1]
+        server = _Server(
+            uvicorn.Config(
+                _application(session),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_keep_alive=300,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(_serve, server, listener)
+            while not server.started:
+                await anyio.sleep(0.001)
+            try:
+                yield session.port
+            finally:
+                server.should_exit = True
+                server.force_exit = True
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the command line."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _application(session: Session) -> Starlette:
+    async def query(request: Request) -> Response:
+        client = _client(session, request)
+        if client is None:
+            return _refused(401, "a valid session token is needed", headers=_REALM)
+        if problem := _unwelcome(request):
+            return problem
+        try:
+            document = await _document(request)
+        except QueryError as exc:
+            return _refused(400, str(exc))
+        return await _answered(session, client, request, document)
+
+    return Starlette(routes=[Route("/query", query, methods=["GET", "POST"])])
+
+
+async def _answered(session: Session, client: Client, request: Request, document: dict[str, Any]) -> Response:
+    """The answer, or none if the client goes away first."""
+    done: list[Response] = []
+    async with anyio.create_task_group() as group:
+
+        async def watch() -> None:
+            while not await request.is_disconnected():
+                await anyio.sleep(_CHECK_SECONDS)
+            group.cancel_scope.cancel()
+
+        async def work() -> None:
+            got = await answer(
+                document["query"],
+                session.call(client),
+                variables=document.get("variables"),
+                operation=document.get("operationName"),
+            )
+            body = json.dumps(got.body, ensure_ascii=False).encode(errors="replace")
+            done.append(Response(body, status_code=got.status, media_type="application/json"))
+            group.cancel_scope.cancel()
+
+        group.start_soon(watch)
+        group.start_soon(work)
+    return done[0] if done else _refused(499, "the client went away")
+
+
+def _client(session: Session, request: Request) -> Client | None:
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        token = base64.b64decode(encoded, validate=True).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    for known, client in session.clients.items():
+        if hmac.compare_digest(known.encode(), token.encode()):
+            return client
+    return None
+
+
+def _unwelcome(request: Request) -> Response | None:
+    """Refuse what a web page could send: another host name, an origin, a form, a plain GET."""
+    host = request.headers.get("host", "").rsplit(":", 1)[0]
+    if host not in _LOOPBACK or "origin" in request.headers:
+        return _refused(403, "the session answers to loopback addresses only")
+    if request.method != "POST":
+        return _refused(405, "queries are POSTed")
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        return _refused(415, "queries are sent as application/json")
+    return None
+
+
+async def _document(request: Request) -> dict[str, Any]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            message = f"the request is larger than {MAX_BODY} bytes"
+            raise QueryError(message)
+    try:
+        document = json.loads(bytes(body))
+    except ValueError as exc:
+        message = f"the request is no JSON: {exc}"
+        raise QueryError(message) from exc
+    if not isinstance(document, dict) or not isinstance(document.get("query"), str):
+        message = "the request holds no query"
+        raise QueryError(message)
+    if not isinstance(document.get("variables") or {}, dict):
+        message = "variables must be an object"
+        raise QueryError(message)
+    return document
+
+
+def _refused(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    body = json.dumps({"errors": [{"message": message}]})
+    return Response(body, status_code=status, media_type="application/json", headers=headers)

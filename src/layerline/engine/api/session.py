@@ -1,0 +1,141 @@
+"""A session: one client's objects, secrets and services over one store, from its first query to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from layerline.engine.api.secrets import SecretBook
+from layerline.engine.api.values import Query
+from layerline.engine.image.resolve import Resolver
+from layerline.engine.runtime.container import Runtime
+from layerline.engine.solve.codec import identity_of
+from layerline.engine.solve.solver import Solver
+from layerline.engine.store.store import Store
+from layerline.errors import QueryError
+from layerline.log import Journal
+from layerline.settings import Settings
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Client:
+    """Who asks: the main client, or the process of one function call (`function` is then what it was called with)."""
+
+    token: str
+    function: Any = None
+    memo: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a resolver may use besides its arguments."""
+
+    session: Session
+    client: Client
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Session:
+    """The state of a session.
+
+    `workdir` is what relative host paths resolve against. Values are kept under their ids until the session ends.
+    """
+
+    settings: Settings
+    store: Store
+    solver: Solver
+    images: Resolver
+    secrets: SecretBook
+    journal: Journal
+    workdir: Path
+    root: Query = field(default_factory=Query)
+    main: Client
+    port: int = 0
+    clients: dict[str, Client] = field(default_factory=dict)
+    _values: dict[str, Any] = field(default_factory=dict)
+    _once: dict[str, _Once] = field(default_factory=dict)
+
+    def call(self, client: Client | None = None) -> Call:
+        """The context of a query by a client, the main one by default."""
+        return Call(session=self, client=client or self.main)
+
+    def admit(self, function: Any) -> Client:
+        """A client with a token of its own, for the process of one function call."""
+        client = Client(token=new_token(), function=function)
+        self.clients[client.token] = client
+        return client
+
+    def dismiss(self, client: Client) -> None:
+        """The client's token is worth nothing from here on."""
+        self.clients.pop(client.token, None)
+
+    def identify(self, value: Any) -> str:
+        """The id of a value; equal values, equal ids."""
+        identifier = f"{value.typename}:{identity_of(value)}"
+        self._values.setdefault(identifier, value)
+        return identifier
+
+    def load(self, identifier: str, expected: str | None = None) -> Any:
+        """The value of an id; an error if there is none, or if it is of another type than `expected`."""
+        value = self._values.get(identifier)
+        if value is None:
+            message = f"no object has the id {identifier!r} in this session"
+            raise QueryError(message)
+        if expected is not None and value.typename != expected:
+            message = f"load {identifier}: expected {expected}, got {value.typename}"
+            raise QueryError(message)
+        return value
+
+    async def once(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of `make`, made once in this session for a key; a failure is not remembered."""
+        entry = self._once.setdefault(key, _Once())
+        async with entry.lock:
+            if not entry.done:
+                entry.result = await make()
+                entry.done = True
+            return entry.result
+
+
+@dataclass(slots=True, eq=False)
+class _Once:
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    done: bool = False
+    result: Any = None
+
+
+def new_token() -> str:
+    """A token of 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+@contextlib.asynccontextmanager
+async def open_session(
+    settings: Settings, journal: Journal, *, workdir: Path, token: str | None = None
+) -> AsyncIterator[Session]:
+    """Open the store and a session over it; at its end services stop, and what was recorded is durable."""
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(Store.open(settings.store))
+        book = SecretBook(settings=settings, workdir=workdir)
+        images = Resolver(store, settings)
+        async with Solver.running(
+            store=store, images=images, runtime=lambda: Runtime.find(settings), settings=settings, journal=journal, secret=book.plaintext
+        ) as solver:
+            main = Client(token=token or new_token())
+            session = Session(
+                settings=settings,
+                store=store,
+                solver=solver,
+                images=images,
+                secrets=book,
+                journal=journal,
+                workdir=workdir,
+                main=main,
+                clients={main.token: main},
+            )
+            yield session

@@ -1,0 +1,1 @@
+"""Ops, their keys, and the solver that runs each of them once."""

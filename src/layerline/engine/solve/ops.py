@@ -1,0 +1,366 @@
+"""The ops: every step that makes or changes files, as frozen values.
+
+An op's key is a pure function of its arguments and its parents' keys (`codec.Keyed`). Evaluating an op gives a tree:
+an ordered tuple of snapshots. Paths are absolute inside the tree unless said otherwise; owners are texts
+(`user[:group]`, names or numbers) that are looked up in the tree itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from layerline.engine.solve.codec import UNKEYED, Keyed, register
+
+
+class Op(Keyed):
+    """A step. Its parents are the ops among its fields."""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Scratch(Op):
+    """The empty tree."""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Stored(Op):
+    """Files that are in the store already and are known by their content: a base image, a host directory.
+
+    `digest` alone is the identity: where the files came from and how they are cut into snapshots is not.
+    """
+
+    digest: str
+    snapshots: tuple[str, ...]
+
+    def identity(self) -> Any:
+        """Equal content, equal key."""
+        return ["Stored", self.digest]
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class NewFile(Op):
+    """A file with these bytes; `keep_mode` keeps the mode of a file that was there (as Directory.withNewFile does)."""
+
+    base: Op
+    path: str
+    data: bytes
+    mode: int = 0o644
+    owner: str = ""
+    keep_mode: bool = False
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class NewDirectory(Op):
+    """A directory, and the parents that are missing."""
+
+    base: Op
+    path: str
+    mode: int = 0o755
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Symlink(Op):
+    """A symbolic link; an error where something stands already."""
+
+    base: Op
+    target: str
+    path: str
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Remove(Op):
+    """Paths taken away, each of which may hold wildcards; a missing one is no error."""
+
+    base: Op
+    paths: tuple[str, ...]
+    root: str = "/"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class CopyDirectory(Op):
+    """The content of a directory merged into another, filtered by moby patterns and .gitignore files.
+
+    `owner_root` is the directory whose etc/passwd and etc/group name the owner; `mode` is for everything copied.
+    """
+
+    base: Op
+    path: str
+    source: Op
+    source_path: str = "/"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    gitignore: bool = False
+    owner: str = ""
+    mode: int | None = None
+    owner_root: str = "/"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class CopyFile(Op):
+    """One file; into `path` under `name` if that is a directory or ends in a slash."""
+
+    base: Op
+    path: str
+    source: Op
+    source_path: str
+    name: str
+    mode: int | None = None
+    owner: str = ""
+    owner_root: str = "/"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Chown(Op):
+    """Another owner for a path and all below it."""
+
+    base: Op
+    path: str
+    owner: str
+    owner_root: str = "/"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Timestamps(Op):
+    """One modification time (seconds since the epoch) for a path and all below it."""
+
+    base: Op
+    path: str
+    timestamp: int
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Replaced(Op):
+    """A file with a text replaced: the only match, all, or the first from a line (1-based) on."""
+
+    base: Op
+    path: str
+    search: str
+    replacement: str
+    everywhere: bool = False
+    first_from: int | None = None
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Diff(Op):
+    """What `other` has that `base` has not, or has otherwise; removals are not shown."""
+
+    base: Op
+    base_path: str
+    other: Op
+    other_path: str
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Changed(Op):
+    """`base` with the changes from `before` to `after` applied, removals too."""
+
+    base: Op
+    path: str
+    before: Op
+    before_path: str
+    after: Op
+    after_path: str
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Patched(Op):
+    """`base` with a unified diff applied at `path`."""
+
+    base: Op
+    path: str
+    patch: bytes
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ChangesPatch(Op):
+    """The file `changes.patch`: a unified diff from `before` to `after`."""
+
+    before: Op
+    before_path: str
+    after: Op
+    after_path: str
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class SecretRef:
+    """A secret by its identity; the plaintext is asked from the session when it is needed."""
+
+    identity: str
+    name: str = ""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class DirectoryMount:
+    """A directory of a tree at `target`; writes stay with the mount."""
+
+    target: str
+    source: Op
+    path: str = "/"
+    readonly: bool = False
+    owner: str = ""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class FileMount:
+    """A file of a tree at `target`; writes stay with the mount."""
+
+    target: str
+    source: Op
+    path: str
+    readonly: bool = False
+    owner: str = ""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class CacheMount:
+    """A cache volume at `target`. `volume` is its identity; `sharing` is SHARED, PRIVATE or LOCKED."""
+
+    target: str
+    volume: str
+    sharing: str = "SHARED"
+    owner: str = ""
+    seed: Op | None = None
+    seed_path: str = "/"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class TemporaryMount:
+    """A tmpfs at `target`, of `size` bytes at most."""
+
+    target: str
+    size: int | None = None
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class SecretMount:
+    """A secret as a file at `target`."""
+
+    target: str
+    secret: SecretRef
+    owner: str = ""
+    mode: int = 0o400
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class SocketMount:
+    """A unix socket of the host at `target`."""
+
+    target: str
+    host_path: str
+    owner: str = ""
+
+
+Mount = DirectoryMount | FileMount | CacheMount | TemporaryMount | SecretMount | SocketMount
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class PortSpec:
+    """A port that a service listens on; `description` is for readers and in no key."""
+
+    port: int
+    protocol: str = "TCP"
+    description: str | None = field(default=None, metadata=UNKEYED)
+    skip_healthcheck: bool = False
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Forward:
+    """A port of the host behind a port of a service, or the reverse."""
+
+    frontend: int
+    backend: int
+    protocol: str = "TCP"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ServiceSpec(Keyed):
+    """What runs behind a hostname: a container's process (`exec`), or ports of the host (`host`, `forwards`).
+
+    `healthcheck` is the argv of a check that is run inside, empty for none: then the ports are dialled.
+    """
+
+    exec: Exec | None = None
+    host: str = ""
+    forwards: tuple[Forward, ...] = ()
+    ports: tuple[PortSpec, ...] = ()
+    hostname: str = ""
+    healthcheck: tuple[str, ...] = ()
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ServiceBinding:
+    """A service under an alias."""
+
+    alias: str
+    service: ServiceSpec
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Exec(Op):
+    """A process run in a container over `rootfs`; gives a new rootfs, the mounts as they are after it, and outputs.
+
+    `expect` is SUCCESS, FAILURE or ANY. `volatile` variables and the nested session are seen by the process and in no key.
+    """
+
+    rootfs: Op
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    secret_env: tuple[tuple[str, SecretRef], ...] = ()
+    cwd: str = ""
+    user: str = ""
+    mounts: tuple[Mount, ...] = ()
+    bindings: tuple[ServiceBinding, ...] = ()
+    stdin: str | None = None
+    redirect_stdin: str | None = None
+    redirect_stdout: str | None = None
+    redirect_stderr: str | None = None
+    expect: str = "SUCCESS"
+    privileged: bool = False
+    nesting: bool = False
+    init: bool = True
+    platform: str = ""
+    volatile: tuple[tuple[str, str], ...] = field(default=(), metadata=UNKEYED)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ExecRootfs(Op):
+    """The root file system after an exec."""
+
+    exec: Exec
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ExecMount(Op):
+    """The files of mount number `index` after an exec."""
+
+    exec: Exec
+    index: int

@@ -1,0 +1,99 @@
+"""What happens, told as events: steps begin, write and end; whoever shows or keeps them listens.
+
+The engine only emits; the command line renders the events and keeps the whole log of a call on disk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+_logger = logging.getLogger("layerline")
+
+
+def debug(message: str, *args: object) -> None:
+    """A line for developers; shown with --debug and kept in the log of a call."""
+    _logger.debug(message, *args)
+
+
+class Status(Enum):
+    """How a step ended."""
+
+    DONE = "DONE"
+    CACHED = "CACHED"
+    ERROR = "ERROR"
+    CANCELED = "CANCELED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to a step. `time` is in seconds since the epoch, `seconds` how long the step took."""
+
+    step: int
+    name: str
+    time: float
+    output: bytes | None = None
+    stream: int = 1
+    status: Status | None = None
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Step:
+    """A step under way. Use as a context manager, or call `end`."""
+
+    journal: Journal
+    number: int
+    name: str
+    began: float
+    ended: bool = False
+
+    def write(self, data: bytes, stream: int = 1) -> None:
+        """Output of the step: 1 is stdout, 2 is stderr."""
+        self.journal.emit(
+            Event(step=self.number, name=self.name, time=time.time(), output=data, stream=stream)
+        )
+
+    def end(self, status: Status = Status.DONE, message: str = "") -> None:
+        """The step is over; a second call does nothing."""
+        if self.ended:
+            return
+        self.ended = True
+        now = time.time()
+        self.journal.emit(
+            Event(
+                step=self.number,
+                name=self.name,
+                time=now,
+                status=status,
+                seconds=now - self.began,
+                message=message,
+            )
+        )
+
+
+@dataclass(slots=True)
+class Journal:
+    """Numbers the steps and hands every event to every listener, in order."""
+
+    listeners: list[Callable[[Event], None]] = field(default_factory=list)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def step(self, name: str) -> Step:
+        """Begin a step."""
+        step = Step(journal=self, number=next(self._numbers), name=name, began=time.time())
+        self.emit(Event(step=step.number, name=name, time=step.began))
+        return step
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the listeners."""
+        with self._lock:
+            for listener in self.listeners:
+                listener(event)

@@ -1,0 +1,116 @@
+"""The settings, read once at the edge from a mapping and frozen; inside, values are passed as arguments."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from layerline.errors import UsageError
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the user may set.
+
+    `mirrors` maps a registry host (`docker.io`) to base URLs that are asked before it. `insecure` names registries
+    that are spoken to without TLS beside those on a loopback address. `source_date_epoch` is in seconds: times of
+    files in new layers above it are clamped to it.
+    """
+
+    store: Path
+    home: Path
+    config: Path
+    runtime: str | None = None
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    insecure: frozenset[str] = frozenset()
+    ca_bundle: Path | None = None
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    source_date_epoch: int | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the variables and the settings file `$XDG_CONFIG_HOME/layerline/config.toml`."""
+        home = Path(environ.get("HOME") or "/root")
+        config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "layerline" / "config.toml"
+        document = _document(config)
+        data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+        store = environ.get("LAYERLINE_STORE") or document.get("store") or str(data / "layerline")
+        epoch = environ.get("SOURCE_DATE_EPOCH")
+        if epoch is not None and not epoch.isdigit():
+            message = f"SOURCE_DATE_EPOCH must be a number of seconds, not {epoch!r}"
+            raise UsageError(message)
+        return cls(
+            store=Path(store).expanduser().absolute(),
+            home=home,
+            config=config,
+            runtime=environ.get("LAYERLINE_RUNTIME") or None,
+            mirrors=_mirrors(environ, document),
+            insecure=_insecure(environ, document),
+            ca_bundle=_ca_bundle(environ),
+            proxies={
+                name: value
+                for name, value in environ.items()
+                if name.lower() in PROXY_VARIABLES and value
+            },
+            source_date_epoch=int(epoch) if epoch else None,
+            environ=dict(environ),
+        )
+
+
+def process_environ() -> Mapping[str, str]:
+    """The environment of this process: for the command line, which passes it to `Settings.from_environ`."""
+    return os.environ
+
+
+def _document(path: Path) -> dict[str, str | dict[str, dict[str, list[str] | bool]]]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        message = f"{path} cannot be read: {exc}. Mend it or move it away."
+        raise UsageError(message) from exc
+
+
+def _registries(document: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
+    registries = document.get("registries", {})
+    return registries if isinstance(registries, dict) else {}
+
+
+def _mirrors(environ: Mapping[str, str], document: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for host, table in _registries(document).items():
+        mirrors = table.get("mirrors")
+        if isinstance(mirrors, list):
+            found[host] = tuple(str(url) for url in mirrors)
+    for pair in filter(None, environ.get("LAYERLINE_REGISTRY_MIRRORS", "").split(",")):
+        host, _, url = pair.partition("=")
+        if not url:
+            message = f"LAYERLINE_REGISTRY_MIRRORS holds {pair!r}; write registry=URL, e.g. docker.io=http://127.0.0.1:5000"
+            raise UsageError(message)
+        found[host] = (*found.get(host, ()), url)
+    return found
+
+
+def _insecure(environ: Mapping[str, str], document: Mapping[str, object]) -> frozenset[str]:
+    named = {host for host, table in _registries(document).items() if table.get("insecure") is True}
+    return frozenset(named | set(filter(None, environ.get("LAYERLINE_INSECURE_REGISTRIES", "").split(","))))
+
+
+def _ca_bundle(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get("SSL_CERT_FILE")
+    path = Path(named) if named else CA_BUNDLE
+    return path if path.is_file() else None
+
+
+def python() -> str:
+    """The interpreter that runs this process."""
+    return sys.executable
