@@ -1,0 +1,1 @@
+"""Images: references, registries, archives, and layers between tar streams and snapshots."""

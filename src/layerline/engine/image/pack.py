@@ -1,0 +1,240 @@
+"""A snapshot as a layer: deterministic tar bytes, their digest, and the compressed blob, made once.
+
+The tar holds what a diff may say and nothing of this machine: members in byte order, numeric owners,
+whole seconds, whiteouts as `.wh.` names. A layer that came from elsewhere keeps its blob to the bit.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from layerline.engine.image import stream, tarwriter
+from layerline.engine.image.layout import Compression
+from layerline.engine.image.tarwriter import Member
+from layerline.engine.store import overlay
+from layerline.engine.store.digest import Digest, parse_digest
+from layerline.errors import StoreDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from layerline.engine.store.store import Store
+
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
+_TABLE = "layer"
+_KEPT_XATTRS = ("security.capability", "user.")
+_EPOCH_OF_WHITEOUTS = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerBlob:
+    """A layer as it is shipped: the digest of the tar, and the blob that holds it."""
+
+    diff_id: Digest
+    digest: Digest
+    size: int
+    compression: Compression
+
+
+def pack(snapshot: Path, *, epoch: int | None = None) -> Iterator[bytes]:
+    """The tar of a snapshot in chunks; times later than `epoch` (seconds) are set to it."""
+    buffer = bytearray()
+    for piece in _Packer(os.fsencode(snapshot), epoch).stream():
+        buffer += piece
+        if len(buffer) >= stream.CHUNK:
+            yield bytes(buffer)
+            buffer.clear()
+    buffer += tarwriter.END
+    yield bytes(buffer)
+
+
+def layer_blob(
+    store: Store, snapshot: str, compression: Compression | None = None, *, epoch: int | None = None
+) -> LayerBlob:
+    """The blob of a snapshot, made by whoever needs it first.
+
+    Without a compression the blob that the layer came with is taken, else gzip.
+    """
+    original = _recorded(store, _key(snapshot))
+    if original is not None and compression in (None, original.compression):
+        return original
+    wanted = compression or Compression.GZIP
+    key = _key(snapshot, wanted, epoch if original is None else None)
+    if (found := _recorded(store, key)) is not None:
+        return found
+    with store.locks.exclusive(f"layer {key}"):
+        if (found := _recorded(store, key)) is not None:
+            return found
+        made = _make(store, snapshot, original, wanted, epoch)
+        store.index.put(_TABLE, key, _document(made), snapshots=(snapshot,))
+    return made
+
+
+def keep_original(store: Store, snapshot: str, layer: LayerBlob) -> None:
+    """Remember the blob that a snapshot was unpacked from."""
+    store.index.put(_TABLE, _key(snapshot), _document(layer), snapshots=(snapshot,))
+
+
+def original_of(store: Store, snapshot: str) -> LayerBlob | None:
+    """The blob that a snapshot was unpacked from, if it still is in the store."""
+    return _recorded(store, _key(snapshot))
+
+
+def _make(
+    store: Store,
+    snapshot: str,
+    original: LayerBlob | None,
+    compression: Compression,
+    epoch: int | None,
+) -> LayerBlob:
+    hasher = stream.Hasher()
+
+    def tar() -> Iterator[bytes]:
+        if original is None:
+            yield from hasher.over(pack(store.snapshots.path(snapshot), epoch=epoch))
+            return
+        with store.blobs.open(original.digest) as source:
+            yield from hasher.over(stream.decompress(source, original.compression))
+
+    with store.blobs.writer() as writer, stream.ahead(tar) as chunks:
+        for data in stream.compress(chunks, compression):
+            writer.write(data)
+        blob = writer.commit()
+    return LayerBlob(
+        diff_id=hasher.digest, digest=blob.digest, size=blob.size, compression=compression
+    )
+
+
+def _key(snapshot: str, compression: Compression | None = None, epoch: int | None = None) -> str:
+    how = "original" if compression is None else compression.value
+    return f"{snapshot}:{how}" + (f":{epoch}" if epoch is not None else "")
+
+
+def _recorded(store: Store, key: str) -> LayerBlob | None:
+    document = store.index.get(_TABLE, key)
+    if document is None:
+        return None
+    size = document["size"]
+    layer = LayerBlob(
+        diff_id=parse_digest(str(document["diff_id"])),
+        digest=parse_digest(str(document["digest"])),
+        size=size if isinstance(size, int) else 0,
+        compression=Compression(document["compression"]),
+    )
+    return layer if store.blobs.has(layer.digest) else None
+
+
+def _document(layer: LayerBlob) -> dict[str, Any]:
+    return {
+        "diff_id": layer.diff_id,
+        "digest": layer.digest,
+        "size": layer.size,
+        "compression": layer.compression.value,
+    }
+
+
+class _Packer:
+    """Walks one snapshot; remembers the first name of every file that has several."""
+
+    def __init__(self, root: bytes, epoch: int | None) -> None:
+        self.root = root
+        self.epoch = epoch
+        self.names: dict[tuple[int, int], bytes] = {}
+
+    def stream(self) -> Iterator[bytes]:
+        status = os.lstat(self.root)
+        if (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) != (0o755, 0, 0):
+            yield tarwriter.header(self._member(b"./", status, tarwriter.DIRECTORY))
+        yield from self._directory(b"")
+
+    def _directory(self, prefix: bytes) -> Iterator[bytes]:
+        path = self.root + b"/" + prefix
+        if prefix and overlay.is_opaque(os.fsdecode(path)):
+            yield tarwriter.header(Member(name=prefix + OPAQUE, mode=0, mtime=_EPOCH_OF_WHITEOUTS))
+        with os.scandir(path) as entries:
+            names = sorted(entry.name for entry in entries)
+        for name in names:
+            yield from self._entry(prefix, name)
+
+    def _entry(self, prefix: bytes, base: bytes) -> Iterator[bytes]:
+        name = prefix + base
+        path = self.root + b"/" + name
+        status = os.lstat(path)
+        kind = stat.S_IFMT(status.st_mode)
+        if overlay.is_whiteout(status):
+            whiteout = Member(name=prefix + WHITEOUT + base, mode=0, mtime=_EPOCH_OF_WHITEOUTS)
+            yield tarwriter.header(whiteout)
+        elif kind == stat.S_IFDIR:
+            yield tarwriter.header(self._member(name + b"/", status, tarwriter.DIRECTORY, path))
+            yield from self._directory(name + b"/")
+        elif kind != stat.S_IFSOCK:
+            yield from self._file(name, path, status)
+
+    def _file(self, name: bytes, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+        if status.st_nlink > 1:
+            # Names in other snapshots of the store are no links of this layer.
+            first = self.names.setdefault((status.st_dev, status.st_ino), name)
+            if first != name:
+                link = self._member(name, status, tarwriter.HARDLINK)
+                yield tarwriter.header(replace(link, target=first))
+                return
+        match stat.S_IFMT(status.st_mode):
+            case stat.S_IFREG:
+                yield from self._regular(name, path, status)
+            case stat.S_IFLNK:
+                link = self._member(name, status, tarwriter.SYMLINK, path)
+                yield tarwriter.header(replace(link, target=_target(path), mode=0o777))
+            case stat.S_IFIFO:
+                yield tarwriter.header(self._member(name, status, tarwriter.FIFO, path))
+            case other:
+                kind = tarwriter.CHARACTER if other == stat.S_IFCHR else tarwriter.BLOCK_DEVICE
+                device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+                yield tarwriter.header(replace(self._member(name, status, kind), device=device))
+
+    def _regular(self, name: bytes, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+        member = self._member(name, status, tarwriter.REGULAR, path)
+        yield tarwriter.header(replace(member, size=status.st_size))
+        left = status.st_size
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            while left:
+                data = os.read(handle, min(left, stream.CHUNK))
+                if not data:
+                    message = f"{os.fsdecode(name)} became shorter while its layer was packed"
+                    raise StoreDamaged(message)
+                left -= len(data)
+                yield data
+        finally:
+            os.close(handle)
+        yield tarwriter.padding(status.st_size)
+
+    def _member(
+        self, name: bytes, status: os.stat_result, kind: str, path: bytes | None = None
+    ) -> Member:
+        mtime = max(0, int(status.st_mtime))
+        return Member(
+            name=name,
+            kind=kind,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime=mtime if self.epoch is None else min(mtime, self.epoch),
+            xattrs=_xattrs(path) if path is not None else {},
+        )
+
+
+def _target(path: bytes) -> bytes:
+    return os.readlink(path)  # noqa: PTH115 - Path would normalise what the link says
+
+
+def _xattrs(path: bytes) -> dict[bytes, bytes]:
+    return {
+        os.fsencode(name): value
+        for name, value in overlay.attributes(os.fsdecode(path)).items()
+        if name.startswith(_KEPT_XATTRS)
+    }

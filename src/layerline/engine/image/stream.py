@@ -1,0 +1,170 @@
+"""Byte streams that are made in one thread and used in another, and the compressions of layers.
+
+Hashing, compression and file reads release the interpreter's lock, so a layer is packed or unpacked
+by two threads at once. Invariant: a bounded number of chunks is held, whatever the length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import queue
+import threading
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+import zstandard
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
+
+from layerline.engine.image.layout import Compression
+from layerline.engine.store.digest import Digest
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHUNK = 1 << 20
+_DEPTH = 8
+_GZIP = 31
+_LARGEST_WINDOW = 1 << 27
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+@contextlib.contextmanager
+def ahead(make: Callable[[], Iterator[bytes]]) -> Iterator[Iterator[bytes]]:
+    """Run a generator in a thread of its own, at most a few chunks ahead of who reads it.
+
+    What the generator raises is raised at the reader. Leaving the block ends the thread.
+    """
+    chunks: queue.Queue[bytes | None] = queue.Queue(_DEPTH)
+    stop = threading.Event()
+    failure: list[BaseException] = []
+
+    def give(chunk: bytes | None) -> bool:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                chunks.put(chunk, timeout=0.1)
+                return True
+        return False
+
+    def work() -> None:
+        try:
+            for chunk in make():
+                if not give(chunk):
+                    return
+        except BaseException as exc:  # noqa: BLE001 - carried to the reader's thread and raised there
+            failure.append(exc)
+        give(None)
+
+    def read() -> Iterator[bytes]:
+        while (chunk := chunks.get()) is not None:
+            yield chunk
+        if failure:
+            raise failure[0]
+
+    thread = threading.Thread(target=work, name="layer-stream", daemon=True)
+    thread.start()
+    try:
+        yield read()
+    finally:
+        stop.set()
+        thread.join()
+
+
+class Hasher:
+    """Counts and hashes what passes."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def over(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The same chunks."""
+        for chunk in chunks:
+            self._hash.update(chunk)
+            self.size += len(chunk)
+            yield chunk
+
+    @property
+    def digest(self) -> Digest:
+        """Of what has passed."""
+        return Digest("sha256:" + self._hash.hexdigest())
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def compress(chunks: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
+    """The compressed stream: no times, names or thread counts take part, so it is reproducible."""
+    packer: _Compressor
+    match compression:
+        case Compression.UNCOMPRESSED:
+            yield from chunks
+            return
+        case Compression.GZIP:
+            packer = isal_zlib.compressobj(2, isal_zlib.DEFLATED, _GZIP)
+        case Compression.ZSTD:
+            packer = zstandard.ZstdCompressor(level=3).compressobj()
+    for chunk in chunks:
+        yield packer.compress(chunk)
+    yield packer.flush()
+
+
+def decompress(source: BinaryIO, compression: Compression) -> Iterator[bytes]:
+    """The tar bytes of a layer, in chunks of bounded size."""
+    match compression:
+        case Compression.UNCOMPRESSED:
+            yield from iter(lambda: source.read(CHUNK), b"")
+        case Compression.GZIP:
+            yield from _gunzip(source)
+        case Compression.ZSTD:
+            yield from _unzstd(source)
+
+
+def sniff(head: bytes) -> Compression:
+    """The compression that the first bytes of a stream announce."""
+    if head.startswith(_GZIP_MAGIC):
+        return Compression.GZIP
+    if head.startswith(_ZSTD_MAGIC):
+        return Compression.ZSTD
+    return Compression.UNCOMPRESSED
+
+
+def _gunzip(source: BinaryIO) -> Iterator[bytes]:
+    pending = source.read(CHUNK)
+    while pending:
+        member = isal_zlib.decompressobj(_GZIP)
+        yield from _member(member, pending, source)
+        pending = member.unused_data or source.read(CHUNK)
+
+
+def _member(member: isal_zlib.Decompress, pending: bytes, source: BinaryIO) -> Iterator[bytes]:
+    ended = False
+    while not ended:
+        try:
+            data = member.decompress(pending, CHUNK)
+        except IsalError as exc:
+            message = f"the gzip stream is broken: {exc}"
+            raise ArchiveInvalid(message) from exc
+        if data:
+            yield data
+        ended = member.eof
+        pending = member.unconsumed_tail or (b"" if ended else source.read(CHUNK))
+        if not (pending or data or ended):
+            message = "the gzip stream is cut short"
+            raise ArchiveInvalid(message)
+
+
+def _unzstd(source: BinaryIO) -> Iterator[bytes]:
+    unpacker = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+    try:
+        with unpacker.stream_reader(source, read_across_frames=True, closefd=False) as reader:
+            while chunk := reader.read(CHUNK):
+                yield chunk
+    except zstandard.ZstdError as exc:
+        message = f"the zstd stream is broken: {exc}"
+        raise ArchiveInvalid(message) from exc
