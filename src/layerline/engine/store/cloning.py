@@ -1,0 +1,129 @@
+"""Making one file, link, pipe, device or directory like another: bytes, owner, mode, times and attributes.
+
+Invariant: the original is never written to; it is shared as a hard link only where the caller says that it never
+changes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+from layerline.engine.store.overlay import attributes
+from layerline.errors import PathError, PrivilegeMissing
+
+_UNSHARABLE = {errno.EXDEV, errno.EMLINK, errno.EPERM}
+_COPY_CHUNK = 1 << 30
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """Owner, mode and times of an entry; times are in nanoseconds."""
+
+    owner: tuple[int, int]
+    mode: int
+    mtime_ns: int
+
+    @classmethod
+    def of(
+        cls,
+        info: os.stat_result,
+        *,
+        owner: tuple[int, int] | None = None,
+        mode: int | None = None,
+        mtime: int | None = None,
+    ) -> Looks:
+        """Those of an entry, but for what is given; `mtime` is in seconds."""
+        return cls(
+            owner=(info.st_uid, info.st_gid) if owner is None else owner,
+            mode=stat.S_IMODE(info.st_mode) if mode is None else mode,
+            mtime_ns=info.st_mtime_ns if mtime is None else mtime * NANOSECONDS,
+        )
+
+
+def clone(source: str, info: os.stat_result, place: str, looks: Looks, *, share: bool) -> None:
+    """Make `place`, where nothing is, like `source`, which is no directory; `share` allows a hard link."""
+    if share and looks == Looks.of(info) and _shared(source, info, place):
+        return
+    kind = stat.S_IFMT(info.st_mode)
+    if kind == stat.S_IFREG:
+        _copy_bytes(source, place)
+    elif kind == stat.S_IFLNK:
+        os.symlink(os.readlink(source), place)
+    elif kind in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK):
+        _make_node(place, kind, info.st_rdev)
+    else:
+        message = f"{place}: a file of an unknown kind cannot be copied"
+        raise PathError(message)
+    dress(place, looks, attributes(source))
+
+
+def dress(place: str, looks: Looks, extended: dict[str, bytes] | None = None) -> None:
+    """Give an entry its owner, mode, attributes and time: in this order, since each step undoes a later one."""
+    info = os.lstat(place)
+    link = stat.S_ISLNK(info.st_mode)
+    kept = attributes(place) if extended is None else extended
+    if (info.st_uid, info.st_gid) != looks.owner:
+        os.chown(place, *looks.owner, follow_symlinks=False)
+    if not link:
+        os.chmod(place, looks.mode)
+    for name, value in kept.items():
+        os.setxattr(place, name, value, follow_symlinks=False)
+    os.utime(place, ns=(looks.mtime_ns, looks.mtime_ns), follow_symlinks=False)
+
+
+def _shared(source: str, info: os.stat_result, place: str) -> bool:
+    if not stat.S_ISREG(info.st_mode):
+        return False
+    try:
+        os.link(source, place, follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno in _UNSHARABLE:
+            return False
+        raise
+    return True
+
+
+def _make_node(place: str, kind: int, device: int) -> None:
+    try:
+        os.mknod(place, kind | 0o600, device)
+    except PermissionError as exc:
+        message = f"{place}: only root may make a device. Run layerline as root, or leave it out."
+        raise PrivilegeMissing(message) from exc
+
+
+def _copy_bytes(source: str, place: str) -> None:
+    """Copy what is written; holes stay holes."""
+    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        writing = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(reading).st_size
+            _copy_data(reading, writing, size)
+            os.ftruncate(writing, size)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _copy_data(reading: int, writing: int, size: int) -> None:
+    at = 0
+    while at < size:
+        try:
+            begin = os.lseek(reading, at, os.SEEK_DATA)
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:
+                return
+            raise
+        end = os.lseek(reading, begin, os.SEEK_HOLE)
+        os.lseek(writing, begin, os.SEEK_SET)
+        at = begin
+        while at < end:
+            count = os.sendfile(writing, reading, at, min(end - at, _COPY_CHUNK))
+            if count == 0:
+                return
+            at += count

@@ -1,0 +1,57 @@
+"""How bytes get onto the disk: written, synced, renamed, and the directory synced; the store's only door for that.
+
+Invariant: after `publish` or `sync_filesystem` has returned, a power cut takes nothing away.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+from layerline.errors import LayerlineError, NoSpace, StoreError
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def publish(part: Path, final: Path) -> None:
+    """Give a written file its name; a file of that name is replaced at once."""
+    sync_path(part)
+    os.replace(part, final)
+    sync_path(final.parent)
+
+
+def write_file(path: Path, data: bytes, *, part: Path, mode: int = 0o600) -> None:
+    """Make a small file appear whole; `part` is the temporary name, on the same file system."""
+    with part.open("wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+    publish(part, path)
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Wait until everything written to the file system of `path` is on the disk: one call for any number of files."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(exc: OSError, what: str) -> LayerlineError:
+    """The failure to show for a disk that would not take the bytes."""
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"{what}: no space left on the device. Free some, or set LAYERLINE_STORE.")
+    return StoreError(f"{what}: {exc.strerror}. Check the disk of the store.")

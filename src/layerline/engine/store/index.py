@@ -1,0 +1,186 @@
+"""What the store knows: JSON documents by table and key, in SQLite.
+
+Invariant: a row that was put is there after a power cut, and a damaged row, page or file is a miss, never a wrong hit.
+A row names the snapshots it stands on; it is a hit only while all of them are whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from layerline import log
+from layerline.engine.store.digest import canonical
+from layerline.engine.store.locks import Locks
+from layerline.errors import NoSpace, StoreBusy, StoreError
+
+_BUSY_SECONDS = 60.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rows (
+    place BLOB NOT NULL, key BLOB NOT NULL, document BLOB NOT NULL, snapshots BLOB NOT NULL, checksum BLOB NOT NULL,
+    PRIMARY KEY (place, key)
+) WITHOUT ROWID
+"""
+_OUTSIDE_FAULTS = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_INTERRUPT,
+}
+
+Document = dict[str, object]
+
+
+class Index:
+    """The rows. Safe for threads; processes share the file.
+
+    `whole` says whether a snapshot can be relied on.
+    """
+
+    def __init__(self, path: Path, locks: Locks, whole: Callable[[str], bool]) -> None:
+        self._path = path
+        self._locks = locks
+        self._whole = whole
+        self._mutex = threading.Lock()
+        self._database = self._connect()
+
+    def get(self, table: str, key: str) -> Document | None:
+        """The document, or None where there is none that can be trusted."""
+        statement = "SELECT document, snapshots, checksum FROM rows WHERE place = ? AND key = ?"
+        found = self._run(statement, (table.encode(), key.encode()))
+        if not found:
+            return None
+        return self._trusted(table.encode(), key.encode(), found[0])
+
+    def put(
+        self, table: str, key: str, document: Document, *, snapshots: Sequence[str] = ()
+    ) -> None:
+        """Record a document; it is durable on return, and counts while `snapshots` are whole."""
+        row = (table.encode(), key.encode(), canonical(document), canonical(list(snapshots)))
+        statement = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)"
+        self._run(statement, (*row, _checksum(*row)))
+
+    def delete(self, table: str, key: str) -> None:
+        """Forget a document; a missing one is fine."""
+        statement = "DELETE FROM rows WHERE place = ? AND key = ?"
+        self._run(statement, (table.encode(), key.encode()))
+
+    def scan(self, table: str) -> Iterator[tuple[str, Document]]:
+        """All trusted documents of a table, by key."""
+        statement = (
+            "SELECT key, document, snapshots, checksum FROM rows WHERE place = ? ORDER BY key"
+        )
+        for key, *row in self._run(statement, (table.encode(),)):
+            document = self._trusted(table.encode(), key, row)
+            if document is not None:
+                yield key.decode(), document
+
+    def close(self) -> None:
+        """End the connection; what was put is durable already."""
+        with self._mutex:
+            self._database.close()
+
+    def _trusted(self, table: bytes, key: bytes, row: Sequence[bytes]) -> Document | None:
+        document, snapshots, checksum = row
+        if not isinstance(document, bytes) or not isinstance(snapshots, bytes):
+            return None
+        if checksum != _checksum(table, key, document, snapshots):
+            log.debug("a damaged row of %s is left out", table)
+            return None
+        if not all(self._whole(name) for name in json.loads(snapshots)):
+            return None
+        value: Document = json.loads(document)
+        return value
+
+    def _run(self, statement: str, values: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+        """Run one statement as one transaction; a damaged file is replaced by an empty one, once."""
+        with self._mutex:
+            try:
+                return self._database.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as exc:
+                if not _means_damage(exc):
+                    raise _failure(exc, self._path) from exc
+                self._replace(self._database)
+            try:
+                return self._database.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as exc:
+                raise _failure(exc, self._path) from exc
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as exc:
+            if not _means_damage(exc):
+                raise _failure(exc, self._path) from exc
+        self._replace(None)
+        return self._database
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            database.text_factory = bytes
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute(_SCHEMA)
+        except sqlite3.DatabaseError:
+            database.close()
+            raise
+        return database
+
+    def _replace(self, database: sqlite3.Connection | None) -> None:
+        """Set the damaged file aside, unless another process has done so already, and begin an empty one."""
+        if database is not None:
+            database.close()
+        with self._locks.exclusive("index damage", timeout=_BUSY_SECONDS):
+            try:
+                self._database = self._open()
+                if self._sound(self._database):
+                    return
+                self._database.close()
+            except sqlite3.DatabaseError as exc:
+                if not _means_damage(exc):
+                    raise _failure(exc, self._path) from exc
+            log.debug("the index is damaged and begun anew; blobs and volumes are untouched")
+            for suffix in ("", "-wal", "-shm"):
+                part = self._path.with_name(self._path.name + suffix)
+                with contextlib.suppress(FileNotFoundError):  # an index without a log has no such file
+                    os.replace(part, part.with_name(f"damaged-{part.name}"))
+            self._database = self._open()
+
+    @staticmethod
+    def _sound(database: sqlite3.Connection) -> bool:
+        return database.execute("PRAGMA integrity_check(1)").fetchall() == [(b"ok",)]
+
+
+def _checksum(*parts: bytes) -> bytes:
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "big"))
+        hasher.update(part)
+    return hasher.digest()
+
+
+def _means_damage(exc: sqlite3.DatabaseError) -> bool:
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return (code & 0xFF) not in _OUTSIDE_FAULTS
+
+
+def _failure(exc: sqlite3.DatabaseError, path: Path) -> StoreError | NoSpace:
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return NoSpace(f"{path}: no space left on the device. Free some, or set LAYERLINE_STORE.")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"{path} is in use by another run for too long. Wait for it or end it.")
+    return StoreError(f"{path}: {exc}. Check the disk of the store.")

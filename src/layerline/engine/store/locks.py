@@ -1,0 +1,83 @@
+"""Locks between threads and processes: flock on files that no container can inherit.
+
+Invariant: a lock is free again once its holder has ended, however it ended; two holders are never let in, not even
+when somebody removes the lock's file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerline.engine.store.digest import digest_of
+from layerline.errors import Cancelled, StoreBusy
+
+_PATIENCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """Named locks, each a file below `root`; a name is data, never a path."""
+
+    root: Path
+
+    @contextlib.contextmanager
+    def exclusive(
+        self, name: str, timeout: float | None = None, cancel: threading.Event | None = None
+    ) -> Iterator[None]:
+        """Hold the lock `name` alone. `timeout` is in seconds; then StoreBusy is raised."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        path = self.root / digest_of(name)
+        while (descriptor := try_lock(path)) is None:
+            if cancel is not None and cancel.is_set():
+                message = f"cancelled while waiting for the lock {name!r}"
+                raise Cancelled(message)
+            if deadline is not None and time.monotonic() >= deadline:
+                message = (
+                    f"the lock {name!r} was not free within {timeout:g} s: another run holds it. "
+                    "Wait for that run or end it."
+                )
+                raise StoreBusy(message)
+            _await(path, cancel, deadline)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def try_lock(path: Path) -> int | None:
+    """Lock the file without waiting; the open descriptor is the lock, None means that it is held."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if _is_at(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+
+
+def _await(path: Path, cancel: threading.Event | None, deadline: float | None) -> None:
+    """Wait until it is worth asking again: for ever only when nothing else can end the wait."""
+    if cancel is not None:
+        cancel.wait(_PATIENCE)
+    elif deadline is not None:
+        time.sleep(max(0.0, min(_PATIENCE, deadline - time.monotonic())))
+    else:
+        time.sleep(_PATIENCE)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the locked file still is the one that the next comer would open."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,176 @@
+"""Finished layers, each a directory in the form overlayfs mounts, under the name its maker gave it.
+
+Invariant: a snapshot appears whole by one rename and never changes. Until its files are known to be on the disk it
+carries the id of this boot, and after a power cut, under another boot id, it counts as absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerline.engine.store.durable import storage_error, sync_filesystem, sync_path
+from layerline.engine.store.overlay import EPOCH
+from layerline.engine.store.removal import remove_tree
+from layerline.errors import LayerlineError, StoreError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_GATHER_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Draft:
+    """A layer under way: fill `fs`, then commit. `work` is for overlayfs."""
+
+    snapshots: Snapshots
+    place: Path
+
+    @property
+    def fs(self) -> Path:
+        """The directory to fill."""
+        return self.place / "fs"
+
+    @property
+    def work(self) -> Path:
+        """The work directory that overlayfs wants beside it."""
+        return self.place / "work"
+
+    def commit(self, name: str) -> str:
+        """Make it the snapshot `name`; if there is one already, that one stays and this one is dropped."""
+        return self.snapshots.adopt(self, name)
+
+
+class Snapshots:
+    """The finished snapshots below `root`; drafts are in `scratch`, which is on the same file system."""
+
+    def __init__(self, root: Path, scratch: Path) -> None:
+        self._root = root
+        self._scratch = scratch
+        self._boot = _BOOT_ID.read_text().strip()
+        self._numbers = itertools.count(1)
+        self._pending: list[str] = []
+        self._failure: LayerlineError | None = None
+        self._mutex = threading.Lock()
+        self._syncing = threading.Lock()
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether the snapshot is there and whole."""
+        place = self._place(name)
+        try:
+            return (place / "boot").read_text() == self._boot
+        except FileNotFoundError:
+            return (place / "fs").is_dir()
+
+    def path(self, name: str) -> Path:
+        """The directory that holds the layer."""
+        return self._place(name) / "fs"
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator[Draft]:
+        """An empty layer to fill, dropped unless it is committed."""
+        place = self._scratch / f"draft-{next(self._numbers)}"
+        try:
+            (place / "fs").mkdir(parents=True)
+            (place / "fs").chmod(0o755)
+            os.utime(place / "fs", (EPOCH, EPOCH))
+            (place / "work").mkdir()
+            yield Draft(self, place)
+        except OSError as exc:
+            raise storage_error(exc, "a layer cannot be written") from exc
+        finally:
+            remove_tree(place)
+
+    def adopt(self, draft: Draft, name: str) -> str:
+        """Give a draft its name."""
+        place = self._place(name)
+        remove_tree(draft.work)
+        (draft.place / "boot").write_text(self._boot)
+        while True:
+            try:
+                os.rename(draft.place, place)
+            except OSError:
+                if not place.is_dir():
+                    raise
+            else:
+                break
+            if self.has(name):
+                return name
+            self._set_aside(place)
+        self._later(name)
+        return name
+
+    def settle(self) -> None:
+        """Wait until every snapshot committed so far is on the disk."""
+        self._sync()
+        with self._mutex:
+            failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Settle, and end the thread."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.settle()
+
+    def _place(self, name: str) -> Path:
+        if _NAME.fullmatch(name) is None:
+            message = f"{name!r} cannot name a snapshot"
+            raise ValueError(message)
+        return self._root / name
+
+    def _set_aside(self, place: Path) -> None:
+        aside = self._scratch / f"lost-{next(self._numbers)}"
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            os.rename(place, aside)
+        remove_tree(aside)
+
+    def _later(self, name: str) -> None:
+        with self._mutex:
+            self._pending.append(name)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="store-sync", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def _serve(self) -> None:
+        while not self._closed.is_set():
+            self._wake.wait()
+            self._closed.wait(_GATHER_SECONDS)
+            self._wake.clear()
+            self._sync()
+
+    def _sync(self) -> None:
+        """Bring what is pending onto the disk, then take the boot id off it; that too is made to last."""
+        with self._syncing:
+            with self._mutex:
+                names, self._pending = self._pending, []
+            if not names:
+                return
+            try:
+                sync_filesystem(self._root)
+                for name in names:
+                    (self._place(name) / "boot").unlink(missing_ok=True)
+                sync_filesystem(self._root)
+            except OSError as exc:
+                self._distrust(names, exc)
+
+    def _distrust(self, names: list[str], exc: OSError) -> None:
+        """After a failed sync nobody knows what is on the disk, even if the next one succeeds."""
+        for name in names:
+            with contextlib.suppress(OSError):  # the disk refuses; the other boot id will tell
+                (self._place(name) / "boot").write_text("lost")
+        with self._mutex:
+            self._failure = storage_error(exc, "layers cannot be made durable")

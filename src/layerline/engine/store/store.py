@@ -1,0 +1,126 @@
+"""The store: one directory that holds all that was made, shared by every run on this machine.
+
+Invariant: whatever another process does, and wherever it dies, the store opens and what it answers is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from layerline.engine.store.blobs import Blobs
+from layerline.engine.store.durable import write_file
+from layerline.engine.store.index import Index
+from layerline.engine.store.locks import Locks, try_lock
+from layerline.engine.store.overlay import EPOCH
+from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.snapshots import Snapshots
+from layerline.engine.store.tree import Tree
+from layerline.engine.store.volumes import Volumes
+from layerline.errors import StoreVersion
+
+FORMAT = "layerline store 1\n"
+_FOREIGN_BUT_FINE = {"lost+found"}
+
+
+class Store:
+    """Use `with Store.open(root) as store`. `scratch` is this session's own, on the same file system."""
+
+    def __init__(self, root: Path, scratch: Path) -> None:
+        self.root = root
+        self.scratch = scratch
+        self.locks = Locks(root / "locks")
+        self.blobs = Blobs(root / "blobs", scratch)
+        self.snapshots = Snapshots(root / "snapshots", scratch)
+        self.volumes = Volumes(root / "volumes", scratch, self.locks)
+        self.index = Index(root / "index.db", self.locks, self.snapshots.has)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, root: Path) -> Iterator[Store]:
+        """Open the store, making it if need be; on the way out everything recorded becomes durable."""
+        _prepare(root)
+        with _session(root / "scratch") as scratch:
+            store = cls(root, scratch)
+            try:
+                yield store
+            finally:
+                store.snapshots.close()
+                store.index.close()
+
+    def tree(self, names: Sequence[str]) -> Tree:
+        """The merged reading of snapshots, bottom first; none at all are an empty directory."""
+        return Tree(tuple(map(self.snapshots.path, names)) or (self.root / "empty",))
+
+    def settle(self) -> None:
+        """Wait until everything recorded so far would survive a power cut."""
+        self.snapshots.settle()
+
+
+def _prepare(root: Path) -> None:
+    """Refuse what is not a store of this version, without touching it; make what is missing."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    version = root / "version"
+    try:
+        found = version.read_text()
+    except FileNotFoundError:
+        _refuse_foreign(root)
+        root.chmod(0o700)
+        write_file(version, FORMAT.encode(), part=root / f"version.{secrets.token_hex(8)}")
+    else:
+        if found != FORMAT:
+            message = (
+                f"{root} holds {found[:40]!r}, this Layerline reads {FORMAT!r}. "
+                "Use the Layerline that made it, or set LAYERLINE_STORE to another directory."
+            )
+            raise StoreVersion(message)
+    for name in ("blobs", "snapshots", "volumes", "locks", "scratch"):
+        (root / name).mkdir(mode=0o700, exist_ok=True)
+    empty = root / "empty"
+    empty.mkdir(mode=0o755, exist_ok=True)
+    empty.chmod(0o755)
+    os.utime(empty, (EPOCH, EPOCH))
+
+
+def _refuse_foreign(root: Path) -> None:
+    names = {path.name for path in root.iterdir() if not path.name.startswith("version.")}
+    if names - _FOREIGN_BUT_FINE:
+        message = (
+            f"{root} is not empty and is no store of Layerline. "
+            "Set LAYERLINE_STORE to another directory."
+        )
+        raise StoreVersion(message)
+
+
+@contextlib.contextmanager
+def _session(root: Path) -> Iterator[Path]:
+    """A directory of this session's own: kept while its lock is held, swept by whoever comes after."""
+    _sweep(root)
+    while True:
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        lock = root / f"{name}.lock"
+        descriptor = try_lock(lock)
+        if descriptor is not None:
+            break
+    place = root / name
+    try:
+        place.mkdir(mode=0o700)
+        yield place
+    finally:
+        remove_tree(place)
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _sweep(root: Path) -> None:
+    """Remove the directories of sessions that have ended without doing so."""
+    for name in {path.name.removesuffix(".lock") for path in root.iterdir()}:
+        lock = root / f"{name}.lock"
+        descriptor = try_lock(lock)
+        if descriptor is not None:
+            remove_tree(root / name)
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)

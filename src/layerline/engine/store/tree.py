@@ -1,0 +1,245 @@
+"""Reading layers as one file system, without mounting them.
+
+Invariant: an answer is what overlayfs would show, and no link, absolute or with "..", leads out of the tree.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from layerline.engine.store.overlay import is_opaque, is_whiteout
+from layerline.errors import IsADirectory, NotADirectory, PathError, PathNotFound
+
+_MAX_LINKS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing in a tree. `path` is absolute in the tree, `location` on the disk.
+
+    For a directory `parts` are the directories on the disk that make it, top first.
+    """
+
+    path: str
+    location: str
+    stat: os.stat_result
+    parts: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of the path; empty for the root."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def real(self) -> Path:
+        """Where the bytes are on the disk."""
+        return Path(self.location)
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.stat.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.stat.st_mode)
+
+    @property
+    def is_symlink(self) -> bool:
+        """Whether it is a symbolic link."""
+        return stat.S_ISLNK(self.stat.st_mode)
+
+    @property
+    def mode(self) -> int:
+        """The permission bits, with setuid, setgid and sticky."""
+        return stat.S_IMODE(self.stat.st_mode)
+
+    @property
+    def target(self) -> str:
+        """What the symbolic link says."""
+        return os.readlink(self.location)
+
+
+def clean(path: str) -> str:
+    """The absolute path that is meant; ".." does not lead above the root."""
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del kept[-1:]
+        elif part not in ("", "."):
+            kept.append(part)
+    return "/" + "/".join(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Layers on the disk, bottom first; there is at least one."""
+
+    layers: tuple[Path, ...]
+
+    def lookup(self, path: str, *, follow: bool = True) -> Entry:
+        """What is at the path; links on the way are followed, and the last one where `follow` says so."""
+        where, entry = self.resolve(path, follow=follow)
+        if entry is None:
+            raise PathNotFound(path if clean(path) == where else where)
+        return entry
+
+    def find(self, path: str, *, follow: bool = True) -> Entry | None:
+        """What is at the path, or None."""
+        try:
+            return self.resolve(path, follow=follow)[1]
+        except NotADirectory:
+            return None
+
+    def scan(self, path: str = "/") -> list[Entry]:
+        """The children of a directory, in the order of their names' bytes."""
+        entry = self.lookup(path)
+        if not entry.is_dir:
+            message = f"{path}: not a directory"
+            raise NotADirectory(message)
+        return self.children(entry)
+
+    def children(self, directory: Entry) -> list[Entry]:
+        """The children of a directory that was looked up, in the order of their names' bytes."""
+        found: dict[str, tuple[os.DirEntry[str], list[str]]] = {}
+        closed: set[str] = set()
+        last = len(directory.parts) - 1
+        for depth, part in enumerate(directory.parts):
+            with os.scandir(part) as listing:
+                for item in listing:
+                    if item.name not in closed:
+                        _merge(item, found, closed, bottom=depth == last)
+        prefix = directory.path.rstrip("/") + "/"
+        entries = [
+            Entry(
+                path=prefix + name,
+                location=item.path,
+                stat=item.stat(follow_symlinks=False),
+                parts=tuple(parts),
+            )
+            for name, (item, parts) in found.items()
+        ]
+        entries.sort(key=lambda entry: os.fsencode(entry.path))
+        return entries
+
+    def walk(self, path: str = "/") -> Iterator[Entry]:
+        """Everything below a directory, parents before children; links are not followed."""
+        pending = self.scan(path)[::-1]
+        while pending:
+            entry = pending.pop()
+            yield entry
+            if entry.is_dir:
+                pending.extend(reversed(self.children(entry)))
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading."""
+        entry = self.lookup(path)
+        if entry.is_dir:
+            message = f"{path}: is a directory"
+            raise IsADirectory(message)
+        if not entry.is_file:
+            message = f"{path}: not a regular file"
+            raise PathError(message)
+        return open(os.open(entry.location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+    def read(self, path: str, limit: int | None = None) -> bytes:
+        """The bytes of a file, at most `limit` of them."""
+        with self.open(path) as file:
+            return file.read(-1 if limit is None else limit)
+
+    def resolve(self, path: str, *, follow: bool = True) -> tuple[str, Entry | None]:
+        """Where the path leads once its links are followed, and what is there; what is missing may be made there."""
+        pending = clean(path).split("/")[:0:-1]
+        trail: list[tuple[str, Entry | None]] = [("", self._root())]
+        links = 0
+        while pending:
+            name = pending.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                del trail[max(1, len(trail) - 1) :]
+                continue
+            here, parent = trail[-1]
+            entry = None if parent is None else self.child(parent, name)
+            if entry is not None and entry.is_symlink and (follow or pending):
+                links += 1
+                if links > _MAX_LINKS:
+                    message = f"{path}: too many levels of symbolic links"
+                    raise PathError(message)
+                target = entry.target
+                if target.startswith("/"):
+                    del trail[1:]
+                pending.extend(reversed(target.split("/")))
+                continue
+            trail.append((f"{here}/{name}", entry))
+        where, entry = trail[-1]
+        return where or "/", entry
+
+    def child(self, directory: Entry, name: str) -> Entry | None:
+        """The child of that name, not followed, or None."""
+        if not directory.is_dir:
+            message = f"{directory.path}: not a directory"
+            raise NotADirectory(message)
+        parts: list[str] = []
+        top: tuple[str, os.stat_result] | None = None
+        for part in directory.parts:
+            location = f"{part}/{name}"
+            info = _lstat(location)
+            if info is None:
+                continue
+            if top is None:
+                top = (location, info)
+            if not stat.S_ISDIR(info.st_mode):
+                break
+            parts.append(location)
+            if is_opaque(location):
+                break
+        if top is None or is_whiteout(top[1]):
+            return None
+        path = f"{directory.path.rstrip('/')}/{name}"
+        return Entry(path=path, location=top[0], stat=top[1], parts=tuple(parts))
+
+    def _root(self) -> Entry:
+        parts = tuple(str(layer) for layer in reversed(self.layers))
+        return Entry(path="/", location=parts[0], stat=os.lstat(parts[0]), parts=parts)
+
+
+def _merge(
+    item: os.DirEntry[str],
+    found: dict[str, tuple[os.DirEntry[str], list[str]]],
+    closed: set[str],
+    *,
+    bottom: bool,
+) -> None:
+    """Take one name of one layer into the children found in the layers above it."""
+    name = item.name
+    if item.is_dir(follow_symlinks=False):
+        found.setdefault(name, (item, []))[1].append(item.path)
+        if not bottom and is_opaque(item.path):
+            closed.add(name)
+        return
+    closed.add(name)
+    if name not in found and not is_whiteout(item.stat(follow_symlinks=False)):
+        found[name] = (item, [])
+
+
+def _lstat(location: str) -> os.stat_result | None:
+    try:
+        return os.lstat(location)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        if exc.errno == errno.ENAMETOOLONG:
+            message = f"{location.rpartition('/')[2][:40]}...: file name too long"
+            raise PathError(message) from exc
+        raise
+    except ValueError as exc:
+        message = "a path may not hold a NUL byte"
+        raise PathError(message) from exc

@@ -1,0 +1,74 @@
+"""Cache volumes: directories with a life of their own, outside every key.
+
+Invariant: an identity is data, never a path: it is stored under its digest. The lock of a volume lies outside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from layerline.engine.store.digest import canonical, digest_of
+from layerline.engine.store.durable import sync_filesystem, sync_path
+from layerline.engine.store.locks import Locks
+from layerline.engine.store.removal import remove_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """The volumes below `root`; unfinished ones are in `scratch`, which is on the same file system."""
+
+    root: Path
+    scratch: Path
+    locks: Locks
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def volume(
+        self,
+        identity: str,
+        *,
+        seed: Callable[[Path], None] | None = None,
+        owner: tuple[int, int] = (0, 0),
+        mode: int = 0o755,
+    ) -> Path:
+        """The directory of a volume; when it is new, `seed` fills it, and it appears only then."""
+        place = self.root / digest_of(identity)
+        if not place.is_dir():
+            with self.locks.exclusive(f"new volume {identity}"):
+                if not place.is_dir():
+                    self._make(place, identity, seed, owner, mode)
+        return place / "data"
+
+    def locked(
+        self, identity: str, *, timeout: float | None = None, cancel: threading.Event | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Hold the volume alone, against all sessions of this store."""
+        return self.locks.exclusive(f"volume {identity}", timeout, cancel)
+
+    def _make(
+        self,
+        place: Path,
+        identity: str,
+        seed: Callable[[Path], None] | None,
+        owner: tuple[int, int],
+        mode: int,
+    ) -> None:
+        part = self.scratch / f"volume-{next(self._numbers)}"
+        data = part / "data"
+        try:
+            data.mkdir(parents=True)
+            (part / "identity.json").write_bytes(canonical(identity))
+            if seed is not None:
+                seed(data)
+            os.chown(data, *owner)
+            data.chmod(mode)
+            sync_filesystem(self.root)
+            os.rename(part, place)
+            sync_path(self.root)
+        finally:
+            remove_tree(part)

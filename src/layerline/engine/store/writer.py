@@ -1,0 +1,341 @@
+"""Writing a new top layer over a tree: what overlayfs would have put there, without mounting anything.
+
+Invariant: only the top is written, and only through paths resolved inside the tree; files of finished layers are
+shared, never changed. Directories and files made here have the time EPOCH, so that equal calls make equal layers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from layerline.engine.store.cloning import NANOSECONDS, Looks, clone, dress
+from layerline.engine.store.overlay import EPOCH, attributes, make_opaque, make_whiteout
+from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.tree import Entry, Tree
+from layerline.errors import IsADirectory, NotADirectory, PathExists, PathNotFound
+from layerline.patterns import Verdict
+
+Owner = tuple[int, int]
+Wanted = Callable[[str, bool], Verdict]
+ROOT: Owner = (0, 0)
+
+
+class Writer:
+    """Writes into `top`, an empty directory that becomes the layer above `base`. `view` shows the result so far."""
+
+    def __init__(self, base: Tree, top: Path) -> None:
+        self.view = Tree((*base.layers, top))
+        root = base.lookup("/")
+        dress(str(top), Looks.of(root.stat), attributes(root.location))
+
+    def mkdir(
+        self,
+        path: str,
+        *,
+        mode: int = 0o755,
+        owner: Owner = ROOT,
+        parents: bool = True,
+        parent_mode: int = 0o755,
+    ) -> None:
+        """Make a directory; one that exists stays as it is."""
+        where, entry = self.view.resolve(path)
+        if entry is None:
+            parent = self._parent(where, path, missing=parents, mode=parent_mode)
+            self._make_directory(parent, _name(where), _fresh(mode, owner))
+        elif not entry.is_dir:
+            message = f"{path}: not a directory"
+            raise NotADirectory(message)
+
+    def write(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        mode: int = 0o644,
+        owner: Owner = ROOT,
+        replace: bool = False,
+    ) -> None:
+        """Write a file, with its parents.
+
+        An existing file keeps its owner and mode and is found through links; with `replace` it is replaced, link or
+        not, and gets those given.
+        """
+        where, entry = self.view.resolve(path, follow=not replace)
+        if entry is not None and entry.is_dir:
+            message = f"{path}: is a directory"
+            raise IsADirectory(message)
+        looks = _fresh(mode, owner)
+        if entry is not None and not replace:
+            looks = Looks.of(entry.stat, mtime=EPOCH)
+        place = self._vacant(self._parent(where, path), _name(where))
+        with _unchanged(os.path.dirname(place)):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with open(os.open(place, flags, 0o600), "wb") as file:
+                file.write(data)
+        dress(place, looks)
+
+    def put_file(
+        self,
+        path: str,
+        source: Entry | Path,
+        *,
+        mode: int | None = None,
+        owner: Owner | None = None,
+        mtime: int | None = None,
+    ) -> None:
+        """Put a file there, with its parents, in place of a file or link.
+
+        An Entry comes from a finished layer and is shared where nothing about it changes; a Path is copied. `mtime` is
+        in seconds.
+        """
+        where, entry = self.view.resolve(path, follow=False)
+        if entry is not None and entry.is_dir:
+            message = f"{path}: is a directory"
+            raise IsADirectory(message)
+        location = source.location if isinstance(source, Entry) else str(source)
+        info = source.stat if isinstance(source, Entry) else os.lstat(source)
+        looks = Looks.of(info, mode=mode, owner=owner, mtime=mtime)
+        place = self._vacant(self._parent(where, path), _name(where))
+        with _unchanged(os.path.dirname(place)):
+            clone(location, info, place, looks, share=isinstance(source, Entry))
+
+    def symlink(self, target: str, path: str, *, owner: Owner = ROOT) -> None:
+        """Make a symbolic link, with its parents, where nothing is."""
+        where, entry = self.view.resolve(path, follow=False)
+        if entry is not None:
+            message = f"{path}: file exists"
+            raise PathExists(message)
+        place = self._vacant(self._parent(where, path), _name(where))
+        with _unchanged(os.path.dirname(place)):
+            os.symlink(target, place)
+        dress(place, _fresh(0o777, owner))
+
+    def remove(self, path: str) -> None:
+        """Remove what is there, with all below it; the root is emptied, and what is missing is fine."""
+        entry = self.view.find(path, follow=False)
+        if entry is None:
+            return
+        if entry.path == "/":
+            for child in self.view.scan("/"):
+                self.remove(child.path)
+            return
+        parent = self._parent(entry.path, path)
+        name = _name(entry.path)
+        place = self._vacant(parent, name)
+        if self.view.child(parent, name) is not None:
+            with _unchanged(parent.location):
+                make_whiteout(place)
+
+    def set(
+        self,
+        path: str,
+        *,
+        mode: int | None = None,
+        owner: Owner | None = None,
+        mtime: int | None = None,
+        recursive: bool = False,
+    ) -> None:
+        """Change mode, owner or time (in seconds) of what is there; links are not followed at the end."""
+        entry = self.view.lookup(path, follow=False)
+        below = list(self.view.walk(entry.path)) if recursive and entry.is_dir else []
+        for each in (*reversed(below), entry):
+            place = self._own(each)
+            link = each.is_symlink
+            dress(
+                place,
+                Looks.of(each.stat, mode=None if link else mode, owner=owner, mtime=mtime),
+            )
+
+    def copy(
+        self,
+        source: Tree,
+        source_path: str,
+        path: str,
+        *,
+        wanted: Wanted | None = None,
+        owner: Owner | None = None,
+        mode: int | None = None,
+    ) -> None:
+        """Merge the content of a directory of a finished tree into the directory `path`, made with its parents.
+
+        Files replace what is there; directories that exist take the source's looks, `path` itself does not. `wanted`
+        is asked with paths relative to the source directory.
+        """
+        origin = source.lookup(source_path)
+        if not origin.is_dir:
+            message = f"{source_path}: not a directory"
+            raise NotADirectory(message)
+        where, entry = self.view.resolve(path)
+        if entry is None:
+            parent = self._parent(where, path)
+            looks = Looks.of(origin.stat, owner=owner, mode=mode)
+            self._make_directory(parent, _name(where), looks, attributes(origin.location))
+        _Copy(self, source, wanted, owner, mode).merge(origin, "", lambda: self._directory(where))
+
+    def _parent(
+        self, where: str, asked: str, *, missing: bool = True, mode: int = 0o755
+    ) -> Entry:
+        above = where.rpartition("/")[0] or "/"
+        if not missing and self.view.find(above) is None:
+            raise PathNotFound(asked)
+        return self._directory(above, mode=mode)
+
+    def _directory(self, where: str, *, mode: int = 0o755) -> Entry:
+        """The directory at a resolved path, brought into the top, or made with its parents."""
+        here = self.view.lookup("/")
+        for name in filter(None, where.split("/")):
+            here = self._descend(here, name, mode=mode)
+        return here
+
+    def _descend(self, here: Entry, name: str, *, mode: int = 0o755) -> Entry:
+        child = self.view.child(here, name)
+        if child is None:
+            return self._make_directory(here, name, _fresh(mode, ROOT))
+        if not child.is_dir:
+            message = f"{child.path}: not a directory"
+            raise NotADirectory(message)
+        return self._raise_up(here, child)
+
+    def _raise_up(self, here: Entry, child: Entry) -> Entry:
+        """Bring a directory of the layers below into the top; `here`, its parent, is there already."""
+        place = f"{here.location}/{child.name}"
+        if child.location == place:
+            return child
+        with _unchanged(here.location):
+            os.mkdir(place, 0o700)
+        dress(place, Looks.of(child.stat), attributes(child.location))
+        return _required(self.view.child(here, child.name))
+
+    def _make_directory(
+        self, here: Entry, name: str, looks: Looks, extended: dict[str, bytes] | None = None
+    ) -> Entry:
+        place = self._vacant(here, name)
+        below = self.view.child(here, name)
+        with _unchanged(here.location):
+            os.mkdir(place, 0o700)
+        if below is not None and below.is_dir:
+            make_opaque(place)
+        dress(place, looks, extended or {})
+        return _required(self.view.child(here, name))
+
+    def _vacant(self, here: Entry, name: str) -> str:
+        """Clear the name in the top, so that something can be put there; what lies below it shows again."""
+        place = f"{here.location}/{name}"
+        with _unchanged(here.location):
+            remove_tree(Path(place))
+        return place
+
+    def _own(self, entry: Entry) -> str:
+        """Bring an entry into the top as something of its own, shared with no other layer."""
+        if entry.is_dir:
+            return self._directory(entry.path).location
+        parent = self._parent(entry.path, entry.path)
+        place = f"{parent.location}/{entry.name}"
+        if entry.location == place and entry.stat.st_nlink == 1:
+            return place
+        part = f"{place[: -len(entry.name)]}.{os.urandom(8).hex()}"
+        with _unchanged(parent.location):
+            clone(entry.location, entry.stat, part, Looks.of(entry.stat), share=False)
+            os.rename(part, place)
+        return place
+
+
+class _Copy:
+    """One merge of a directory into another, entry by entry."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        source: Tree,
+        wanted: Wanted | None,
+        owner: Owner | None,
+        mode: int | None,
+    ) -> None:
+        self._writer = writer
+        self._source = source
+        self._wanted = wanted
+        self._owner = owner
+        self._mode = mode
+        self._twins: dict[tuple[int, int], str] = {}
+
+    def merge(self, origin: Entry, prefix: str, target: Callable[[], Entry]) -> None:
+        """Merge the children of a directory; `target` makes the directory that takes them when there is one."""
+        for child in self._source.children(origin):
+            relative = prefix + child.name
+            verdict = Verdict.KEEP
+            if self._wanted is not None:
+                verdict = self._wanted(relative, child.is_dir)
+            if verdict is Verdict.DROP:
+                continue
+            if not child.is_dir:
+                if verdict is Verdict.KEEP:
+                    self._put(child, target())
+                continue
+            made = _Once(self, child, target)
+            if verdict is Verdict.KEEP:
+                made()
+            self.merge(child, f"{relative}/", made)
+
+    def directory(self, child: Entry, here: Entry) -> Entry:
+        """Make or dress the directory that takes the content of `child`."""
+        writer = self._writer
+        looks = Looks.of(child.stat, owner=self._owner, mode=self._mode)
+        extended = attributes(child.location)
+        there = writer.view.child(here, child.name)
+        if there is None or not there.is_dir:
+            return writer._make_directory(here, child.name, looks, extended)
+        there = writer._raise_up(here, there)
+        dress(there.location, looks, extended)
+        return there
+
+    def _put(self, child: Entry, here: Entry) -> None:
+        place = self._writer._vacant(here, child.name)
+        looks = Looks.of(child.stat, owner=self._owner, mode=None if child.is_symlink else self._mode)
+        twin = (child.stat.st_dev, child.stat.st_ino)
+        with _unchanged(here.location):
+            if twin in self._twins:
+                os.link(self._twins[twin], place, follow_symlinks=False)
+                return
+            clone(child.location, child.stat, place, looks, share=True)
+        if child.stat.st_nlink > 1 and child.is_file:
+            self._twins[twin] = place
+
+
+class _Once:
+    """Makes a directory of a merge the first time that it is needed."""
+
+    def __init__(self, copy: _Copy, child: Entry, above: Callable[[], Entry]) -> None:
+        self._copy = copy
+        self._child = child
+        self._above = above
+        self._made: Entry | None = None
+
+    def __call__(self) -> Entry:
+        if self._made is None:
+            self._made = self._copy.directory(self._child, self._above())
+        return self._made
+
+
+def _name(where: str) -> str:
+    return where.rpartition("/")[2]
+
+
+def _fresh(mode: int, owner: Owner) -> Looks:
+    return Looks(owner=owner, mode=mode, mtime_ns=EPOCH * NANOSECONDS)
+
+
+def _required(entry: Entry | None) -> Entry:
+    assert entry is not None, "a directory just made is not there"
+    return entry
+
+
+@contextlib.contextmanager
+def _unchanged(directory: str) -> Iterator[None]:
+    """Keep the time of a directory while names in it change."""
+    info = os.lstat(directory)
+    yield
+    os.utime(directory, ns=(info.st_atime_ns, info.st_mtime_ns))
