@@ -12,3 +12,8 @@ _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 def snake(name: str) -> str:
     """`withNewFile` -> `with_new_file`; `asJSON` -> `as_json`."""
     return _BOUNDARY.sub("_", name).lower()
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a text is the name of a file and not a path."""
+    return bool(name) and "/" not in name and name not in (".", "..")

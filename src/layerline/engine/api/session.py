@@ -15,6 +15,7 @@ from layerline.engine.api.secrets import SecretBook
 from layerline.engine.api.values import Query
 from layerline.engine.image.resolve import Resolver
 from layerline.engine.runtime.container import Runtime
+from layerline.engine.solve.bench import Bench
 from layerline.engine.solve.codec import identity_of
 from layerline.engine.solve.solver import Solver
 from layerline.engine.store.store import Store
@@ -29,6 +30,7 @@ class Client:
 
     token: str
     function: Any = None
+    namespace: str = "mainClient"
     memo: dict[str, Any] = field(default_factory=dict)
 
 
@@ -123,9 +125,14 @@ async def open_session(
         store = stack.enter_context(Store.open(settings.store))
         book = SecretBook(settings=settings, workdir=workdir)
         images = Resolver(store, settings)
-        async with Solver.running(
-            store=store, images=images, runtime=lambda: Runtime.find(settings), settings=settings, journal=journal, secret=book.plaintext
-        ) as solver:
+        bench = Bench(
+            store=store,
+            settings=settings,
+            journal=journal,
+            find_runtime=lambda: Runtime.find(settings),
+            secret=book.plaintext,
+        )
+        async with Solver.running(bench) as solver:
             main = Client(token=token or new_token())
             session = Session(
                 settings=settings,

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from layerline.engine.image.config import ImageConfig
-from layerline.engine.solve.codec import UNKEYED, register
+from layerline.engine.image.config import Healthcheck, History, ImageConfig
+from layerline.engine.image.platform import Platform
+from layerline.engine.solve.codec import register
 from layerline.engine.solve.ops import (
     Exec,
     Forward,
@@ -21,6 +22,10 @@ from layerline.engine.solve.ops import (
     ServiceBinding,
     ServiceSpec,
 )
+
+
+for _class in (ImageConfig, Healthcheck, History, Platform):
+    register(_class)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +72,11 @@ class Container(Value):
     """
 
     typename: ClassVar[str] = "Container"
-    platform: str
     config: ImageConfig
     rootfs: Op | None = None
     mounts: tuple[Mount, ...] = ()
     secret_env: tuple[tuple[str, SecretRef], ...] = ()
-    volatile: tuple[tuple[str, str], ...] = field(default=(), metadata=UNKEYED)
+    volatile: tuple[tuple[str, str], ...] = ()
     bindings: tuple[ServiceBinding, ...] = ()
     ports: tuple[PortSpec, ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()

@@ -2,7 +2,7 @@
 
 An op's key is a pure function of its arguments and its parents' keys (`codec.Keyed`). Evaluating an op gives a tree:
 an ordered tuple of snapshots. Paths are absolute inside the tree unless said otherwise; owners are texts
-(`user[:group]`, names or numbers) that are looked up in the tree itself.
+(`user[:group]`, names or numbers); names are looked up in the tree that is changed, unless `names` says another.
 """
 
 from __future__ import annotations
@@ -41,6 +41,15 @@ class Stored(Op):
 
 @register
 @dataclass(frozen=True, kw_only=True)
+class Names:
+    """Whose etc/passwd and etc/group know an owner's name: those below `path` of `tree`."""
+
+    tree: Op
+    path: str = "/"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
 class NewFile(Op):
     """A file with these bytes; `keep_mode` keeps the mode of a file that was there (as Directory.withNewFile does)."""
 
@@ -50,6 +59,7 @@ class NewFile(Op):
     mode: int = 0o644
     owner: str = ""
     keep_mode: bool = False
+    names: Names | None = None
 
 
 @register
@@ -87,7 +97,7 @@ class Remove(Op):
 class CopyDirectory(Op):
     """The content of a directory merged into another, filtered by moby patterns and .gitignore files.
 
-    `owner_root` is the directory whose etc/passwd and etc/group name the owner; `mode` is for everything copied.
+    `mode` is for everything copied.
     """
 
     base: Op
@@ -99,7 +109,7 @@ class CopyDirectory(Op):
     gitignore: bool = False
     owner: str = ""
     mode: int | None = None
-    owner_root: str = "/"
+    names: Names | None = None
 
 
 @register
@@ -114,7 +124,7 @@ class CopyFile(Op):
     name: str
     mode: int | None = None
     owner: str = ""
-    owner_root: str = "/"
+    names: Names | None = None
 
 
 @register
@@ -125,7 +135,7 @@ class Chown(Op):
     base: Op
     path: str
     owner: str
-    owner_root: str = "/"
+    names: Names | None = None
 
 
 @register
@@ -278,11 +288,11 @@ Mount = DirectoryMount | FileMount | CacheMount | TemporaryMount | SecretMount |
 @register
 @dataclass(frozen=True, kw_only=True)
 class PortSpec:
-    """A port that a service listens on; `description` is for readers and in no key."""
+    """A port that a service listens on."""
 
     port: int
     protocol: str = "TCP"
-    description: str | None = field(default=None, metadata=UNKEYED)
+    description: str | None = None
     skip_healthcheck: bool = False
 
 

@@ -1,0 +1,1 @@
+"""Python modules: where their source is, what they define, and how their functions are called."""

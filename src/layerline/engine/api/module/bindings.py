@@ -1,0 +1,46 @@
+"""The client that a module's code sees: the SDK's own, without the types by which it would reach the host.
+
+Dagger generates a module's client from a schema without them; here they are taken out of the SDK's client.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+HIDDEN = frozenset({"Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"})
+_HIDDEN_IDS = frozenset(f"{name}ID" for name in HIDDEN)
+_NAME = re.compile(r"\w+")
+
+
+def without_host(source: str) -> str:
+    """The text of `dagger/client/gen.py` without the hidden classes, what returns them, and their exports."""
+    gone: set[int] = set()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.ClassDef() if node.name in HIDDEN | _HIDDEN_IDS:
+                gone.update(_lines(node))
+            case ast.ClassDef():
+                for member in node.body:
+                    if isinstance(member, ast.FunctionDef) and _returns_hidden(member):
+                        gone.update(_lines(member))
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=names)):
+                for name in names:
+                    if isinstance(name, ast.Constant) and name.value in HIDDEN | _HIDDEN_IDS:
+                        gone.update(_lines(name))
+            case _:
+                pass
+    lines = source.splitlines(keepends=True)
+    return "".join(line for number, line in enumerate(lines, start=1) if number not in gone)
+
+
+def _returns_hidden(function: ast.FunctionDef) -> bool:
+    named = _NAME.findall(ast.unparse(function.returns)) if function.returns else []
+    return bool(HIDDEN & set(named))
+
+
+def _lines(node: ast.ClassDef | ast.FunctionDef | ast.expr) -> range:
+    first = node.lineno
+    if not isinstance(node, ast.expr):
+        first = min([first, *(decorator.lineno for decorator in node.decorator_list)])
+    return range(first, (node.end_lineno or node.lineno) + 1)

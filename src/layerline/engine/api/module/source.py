@@ -1,0 +1,151 @@
+"""Where a module is: its dagger.json, its root, the repository around it, and which files are its source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerline.errors import ModuleError
+
+CONFIG = "dagger.json"
+ENGINE_VERSION = "v0.21.8"
+_FIRST_CACHING = (0, 19, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleConfig:
+    """A dagger.json; `root` is its directory, `context` the repository's, and `source` is relative to `root`.
+
+    `caching` is False where results of functions live for one session only unless they say otherwise.
+    """
+
+    name: str
+    root: Path
+    context: Path
+    source: str
+    include: tuple[str, ...]
+    caching: bool
+
+    @property
+    def code(self) -> Path:
+        """The directory that holds the module's pyproject.toml."""
+        return self.root / self.source
+
+    @property
+    def root_in_context(self) -> str:
+        """The root relative to the context; `.` when they are one."""
+        return self.root.relative_to(self.context).as_posix()
+
+    def include_patterns(self) -> tuple[str, ...]:
+        """What is loaded, relative to the context: dagger.json, the source, and what it includes besides."""
+        prefix = "" if self.root == self.context else self.root_in_context + "/"
+        source = (self.root / self.source).relative_to(self.context).as_posix()
+        everything = "**" if source == "." else f"{source}/**"
+        return (prefix + CONFIG, everything, *(_rebase(prefix, p) for p in self.include))
+
+    def resolve(self, path: str) -> Path:
+        """A contextual path: relative to the root, or absolute from the context; it may not leave the context."""
+        base = self.context if path.startswith("/") else self.root
+        resolved = Path(_normal(base / path.lstrip("/")))
+        if not resolved.is_relative_to(self.context):
+            message = f'path "{path}" is outside of context directory "{self.context}"'
+            raise ModuleError(message)
+        return resolved
+
+
+def find_module(reference: str | None, *, workdir: Path) -> ModuleConfig:
+    """The module of a local path, or the one that the working directory lies in."""
+    start = workdir
+    if reference is not None:
+        start = Path(_normal(workdir / reference))
+        if not start.exists():
+            message = (
+                f'query module objects: loading modules: loading extra module "{reference}": resolving module source '
+                f'"{reference}": local path "{reference}" does not exist'
+            )
+            raise ModuleError(message)
+    root = _find_up(start, CONFIG)
+    if root is None:
+        message = f"no {CONFIG} in {start} or above it; name the module with -m PATH"
+        raise ModuleError(message)
+    return read_config(root)
+
+
+def read_config(root: Path) -> ModuleConfig:
+    """The module whose dagger.json is in `root`."""
+    document = _document(root / CONFIG)
+    _check_version(document.get("engineVersion"))
+    _check_sdk(document.get("sdk"), root)
+    source = str(document.get("source") or ".")
+    if not Path(_normal(root / source)).is_relative_to(root):
+        message = f'{root / CONFIG}: source "{source}" is outside of the module'
+        raise ModuleError(message)
+    include = [str(p) for p in document.get("include") or ()]
+    exclude = ["!" + str(p) for p in document.get("exclude") or ()]
+    version = _version(document.get("engineVersion"))
+    return ModuleConfig(
+        name=str(document["name"]),
+        root=root,
+        context=_find_up(root, ".git") or root,
+        source=source,
+        include=(*include, *exclude),
+        caching=version >= _FIRST_CACHING and not document.get("disableDefaultFunctionCaching"),
+    )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as exc:
+        message = f"{path} cannot be read: {exc}"
+        raise ModuleError(message) from exc
+    if not isinstance(document, dict) or not document.get("name"):
+        message = f'{path} names no module: it needs a "name"'
+        raise ModuleError(message)
+    if document.get("dependencies") or document.get("toolchains") or document.get("blueprint"):
+        message = f"{path}: modules that depend on other modules are not supported by the embedded engine"
+        raise ModuleError(message)
+    return document
+
+
+def _check_version(text: object) -> None:
+    if _version(text) > _version(ENGINE_VERSION):
+        message = f"module requires dagger {text}, but you have {ENGINE_VERSION}"
+        raise ModuleError(message)
+
+
+def _check_sdk(sdk: object, root: Path) -> None:
+    source = sdk.get("source") if isinstance(sdk, dict) else sdk
+    if source != "python":
+        message = f'{root / CONFIG}: the embedded engine runs Python modules ("sdk": "python"), not {source!r}'
+        raise ModuleError(message)
+
+
+def _version(text: object) -> tuple[int, ...]:
+    if not isinstance(text, str):
+        return (0,)
+    core = text.removeprefix("v").partition("-")[0]
+    return tuple(int(part) for part in core.split(".") if part.isdigit())
+
+
+def _find_up(start: Path, name: str) -> Path | None:
+    for directory in (start, *start.parents):
+        if (directory / name).exists():
+            return directory
+    return None
+
+
+def _rebase(prefix: str, pattern: str) -> str:
+    return f"!{prefix}{pattern[1:]}" if pattern.startswith("!") else prefix + pattern
+
+
+def _normal(path: Path) -> str:
+    parts: list[str] = []
+    for part in path.parts[1:]:
+        if part == "..":
+            parts = parts[:-1]
+        else:
+            parts.append(part)
+    return "/" + "/".join(parts)

@@ -1,0 +1,305 @@
+"""A container's configuration: data that is changed at once and read without running anything new."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from layerline.engine.api.durations import go_duration, nanoseconds
+from layerline.engine.api.places import absolute, expanded
+from layerline.engine.api.registry import field
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import Container, EnvVariable, HealthcheckConfig, Label, Port
+from layerline.engine.image.config import Healthcheck
+from layerline.engine.solve import ops
+from layerline.errors import QueryError
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+def with_config(container: Container, **changes: Any) -> Container:
+    """The container with members of its image configuration replaced."""
+    return replace(container, config=replace(container.config, **changes), image_ref="")
+
+
+def with_pair(pairs: Pairs, name: str, value: str) -> Pairs:
+    """Replaced in place, or added at the end."""
+    if any(known == name for known, _ in pairs):
+        return tuple((known, value if known == name else old) for known, old in pairs)
+    return (*pairs, (name, value))
+
+
+def without_pair(pairs: Pairs, name: str) -> Pairs:
+    """Taken out; an unknown name is fine."""
+    return tuple(pair for pair in pairs if pair[0] != name)
+
+
+async def forced(container: Container, call: Call) -> Container:
+    """The container, its steps having been run: reading a scalar fails with a step that fails."""
+    if container.rootfs is not None:
+        await call.session.solver.result(container.rootfs)
+    return container
+
+
+@field("Container", "withEnvVariable")
+def with_env_variable(
+    self: Container, _call: Call, *, name: str, value: str, expand: bool = False
+) -> Container:
+    """Set a variable."""
+    text = expanded(self, value, expand)
+    return with_config(self, env=with_pair(self.config.env, name, text))
+
+
+@field("Container", "withoutEnvVariable")
+def without_env_variable(self: Container, _call: Call, *, name: str) -> Container:
+    """Take a variable away."""
+    return with_config(self, env=without_pair(self.config.env, name))
+
+
+@field("Container", "envVariable")
+async def env_variable(self: Container, call: Call, *, name: str) -> str | None:
+    """The value of a variable."""
+    return dict((await forced(self, call)).config.env).get(name)
+
+
+@field("Container", "envVariables")
+async def env_variables(self: Container, call: Call) -> list[EnvVariable]:
+    """All variables, in the order of first setting."""
+    return [EnvVariable(name=name, value=value) for name, value in (await forced(self, call)).config.env]
+
+
+@field("Container", "withVolatileVariable")
+def with_volatile_variable(self: Container, _call: Call, *, name: str, value: str) -> Container:
+    """A variable that execs see and whose value is in no key."""
+    return replace(self, volatile=with_pair(self.volatile, name, value), image_ref="")
+
+
+@field("Container", "withoutVolatileVariable")
+def without_volatile_variable(self: Container, _call: Call, *, name: str) -> Container:
+    """Take a volatile variable away."""
+    return replace(self, volatile=without_pair(self.volatile, name), image_ref="")
+
+
+@field("Container", "withLabel")
+def with_label(self: Container, _call: Call, *, name: str, value: str) -> Container:
+    """Set a label."""
+    return with_config(self, labels=with_pair(self.config.labels, name, value))
+
+
+@field("Container", "withoutLabel")
+def without_label(self: Container, _call: Call, *, name: str) -> Container:
+    """Take a label away."""
+    return with_config(self, labels=without_pair(self.config.labels, name))
+
+
+@field("Container", "label")
+async def label(self: Container, call: Call, *, name: str) -> str | None:
+    """The value of a label."""
+    return dict((await forced(self, call)).config.labels).get(name)
+
+
+@field("Container", "labels")
+async def labels(self: Container, call: Call) -> list[Label]:
+    """All labels."""
+    return [Label(name=name, value=value) for name, value in (await forced(self, call)).config.labels]
+
+
+@field("Container", "withAnnotation")
+def with_annotation(self: Container, _call: Call, *, name: str, value: str) -> Container:
+    """Set an annotation of the manifest."""
+    return replace(self, annotations=with_pair(self.annotations, name, value), image_ref="")
+
+
+@field("Container", "withoutAnnotation")
+def without_annotation(self: Container, _call: Call, *, name: str) -> Container:
+    """Take an annotation away."""
+    return replace(self, annotations=without_pair(self.annotations, name), image_ref="")
+
+
+@field("Container", "withEntrypoint")
+def with_entrypoint(
+    self: Container, _call: Call, *, args: list[str], keep_default_args: bool = False
+) -> Container:
+    """Set the entrypoint; default args go unless they are kept."""
+    return _without_args(with_config(self, entrypoint=tuple(args)), keep_default_args)
+
+
+@field("Container", "withoutEntrypoint")
+def without_entrypoint(self: Container, _call: Call, *, keep_default_args: bool = False) -> Container:
+    """Take the entrypoint away; default args go unless they are kept."""
+    return _without_args(with_config(self, entrypoint=None), keep_default_args)
+
+
+def _without_args(container: Container, keep: bool) -> Container:
+    return container if keep else replace(with_config(container, cmd=None), default_args_set=False)
+
+
+@field("Container", "entrypoint")
+async def entrypoint(self: Container, call: Call) -> list[str]:
+    """The entrypoint, empty if there is none."""
+    return list((await forced(self, call)).config.entrypoint or ())
+
+
+@field("Container", "withDefaultArgs")
+def with_default_args(self: Container, _call: Call, *, args: list[str]) -> Container:
+    """Set the default args."""
+    return replace(with_config(self, cmd=tuple(args)), default_args_set=True)
+
+
+@field("Container", "withoutDefaultArgs")
+def without_default_args(self: Container, _call: Call) -> Container:
+    """Take the default args away."""
+    return replace(with_config(self, cmd=None), default_args_set=False)
+
+
+@field("Container", "defaultArgs")
+async def default_args(self: Container, call: Call) -> list[str]:
+    """The default args, empty if there are none."""
+    return list((await forced(self, call)).config.cmd or ())
+
+
+@field("Container", "withUser")
+def with_user(self: Container, _call: Call, *, name: str) -> Container:
+    """Set the user, as written."""
+    return with_config(self, user=name)
+
+
+@field("Container", "withoutUser")
+def without_user(self: Container, _call: Call) -> Container:
+    """Back to the default user."""
+    return with_config(self, user="")
+
+
+@field("Container", "user")
+async def user(self: Container, call: Call) -> str:
+    """The user, as written."""
+    return (await forced(self, call)).config.user
+
+
+@field("Container", "withWorkdir")
+def with_workdir(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
+    """Set the working directory; a relative one is under the present one."""
+    return with_config(self, workdir=absolute(self, path, expand).rstrip("/") or "/")
+
+
+@field("Container", "withoutWorkdir")
+def without_workdir(self: Container, _call: Call) -> Container:
+    """Back to no working directory."""
+    return with_config(self, workdir="")
+
+
+@field("Container", "workdir")
+async def workdir(self: Container, call: Call) -> str:
+    """The working directory, empty if unset."""
+    return (await forced(self, call)).config.workdir
+
+
+@field("Container", "platform")
+async def platform(self: Container, call: Call) -> str:
+    """What the container's programs are made for."""
+    return str((await forced(self, call)).config.platform)
+
+
+@field("Container", "withExposedPort")
+def with_exposed_port(
+    self: Container,
+    _call: Call,
+    *,
+    port: int,
+    protocol: str = "TCP",
+    description: str | None = None,
+    experimental_skip_healthcheck: bool = False,
+) -> Container:
+    """Expose a port; the same port again replaces the earlier one."""
+    spec = ops.PortSpec(
+        port=port,
+        protocol=protocol,
+        description=description,
+        skip_healthcheck=experimental_skip_healthcheck,
+    )
+    kept = [p for p in self.ports if (p.port, p.protocol) != (port, protocol)]
+    return _with_ports(self, (*kept, spec))
+
+
+@field("Container", "withoutExposedPort")
+def without_exposed_port(self: Container, _call: Call, *, port: int, protocol: str = "TCP") -> Container:
+    """Expose a port no longer."""
+    return _with_ports(self, tuple(p for p in self.ports if (p.port, p.protocol) != (port, protocol)))
+
+
+def _with_ports(container: Container, ports: tuple[ops.PortSpec, ...]) -> Container:
+    named = tuple(f"{port.port}/{port.protocol.lower()}" for port in ports)
+    return replace(with_config(container, exposed_ports=named), ports=ports)
+
+
+@field("Container", "exposedPorts")
+async def exposed_ports(self: Container, call: Call) -> list[Port]:
+    """The exposed ports."""
+    return [port_value(spec) for spec in (await forced(self, call)).ports]
+
+
+def port_value(spec: ops.PortSpec) -> Port:
+    """A port as an object of the API."""
+    return Port(
+        port=spec.port,
+        protocol=spec.protocol,
+        description=spec.description,
+        experimental_skip_healthcheck=spec.skip_healthcheck,
+    )
+
+
+@field("Container", "withDockerHealthcheck")
+def with_docker_healthcheck(
+    self: Container,
+    _call: Call,
+    *,
+    args: list[str],
+    shell: bool = False,
+    interval: str = "0s",
+    timeout: str = "0s",
+    start_period: str = "0s",
+    start_interval: str = "0s",
+    retries: int = 0,
+) -> Container:
+    """Set the docker health check."""
+    check = Healthcheck(
+        test=("CMD-SHELL" if shell else "CMD", *args),
+        interval=nanoseconds(interval),
+        timeout=nanoseconds(timeout),
+        start_period=nanoseconds(start_period),
+        start_interval=nanoseconds(start_interval),
+        retries=retries,
+    )
+    return with_config(self, healthcheck=check)
+
+
+@field("Container", "withoutDockerHealthcheck")
+def without_docker_healthcheck(self: Container, _call: Call) -> Container:
+    """Take the health check away."""
+    return with_config(self, healthcheck=None)
+
+
+@field("Container", "dockerHealthcheck")
+async def docker_healthcheck(self: Container, call: Call) -> HealthcheckConfig | None:
+    """The health check, or null."""
+    check = (await forced(self, call)).config.healthcheck
+    if check is None:
+        return None
+    return HealthcheckConfig(
+        args=check.test[1:],
+        shell=check.test[0] == "CMD-SHELL",
+        interval=go_duration(check.interval),
+        timeout=go_duration(check.timeout),
+        start_period=go_duration(check.start_period),
+        start_interval=go_duration(check.start_interval),
+        retries=check.retries,
+    )
+
+
+@field("Container", "withError")
+@field("Directory", "withError")
+def with_error(self: Any, _call: Call, *, err: str) -> Any:
+    """Everything after this fails with the text; an empty one changes nothing."""
+    if err:
+        raise QueryError(err)
+    return self

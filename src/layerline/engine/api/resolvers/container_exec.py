@@ -1,0 +1,157 @@
+"""Execs: lazy until something asks for their outputs or files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from layerline.engine.api.places import expanded
+from layerline.engine.api.registry import field
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import Container
+from layerline.engine.solve import ops
+from layerline.engine.solve.result import Result, Text
+from layerline.errors import QueryError
+
+_NO_COMMAND = "no command has been set"
+
+
+@field("Container", "withExec")
+def with_exec(
+    self: Container,
+    _call: Call,
+    *,
+    args: list[str],
+    use_entrypoint: bool = False,
+    stdin: str = "",
+    redirect_stdin: str = "",
+    redirect_stdout: str = "",
+    redirect_stderr: str = "",
+    expect: str = "SUCCESS",
+    experimental_privileged_nesting: bool = False,
+    insecure_root_capabilities: bool = False,
+    expand: bool = False,
+    no_init: bool = False,
+) -> Container:
+    """Run a command; the files after it are the new root file system."""
+    if stdin and redirect_stdin:
+        message = "cannot set both stdin and redirectStdin"
+        raise QueryError(message)
+    words = command_of(self, args, use_entrypoint=use_entrypoint, expand=expand)
+    exec_op = exec_of(
+        self,
+        words,
+        privileged=insecure_root_capabilities,
+        nesting=experimental_privileged_nesting,
+        init=not no_init,
+    )
+    exec_op = replace(
+        exec_op,
+        stdin=stdin or None,
+        redirect_stdin=expanded(self, redirect_stdin, expand) or None,
+        redirect_stdout=expanded(self, redirect_stdout, expand) or None,
+        redirect_stderr=expanded(self, redirect_stderr, expand) or None,
+        expect=expect,
+    )
+    return after(self, exec_op)
+
+
+def command_of(
+    container: Container, args: list[str], *, use_entrypoint: bool, expand: bool = False
+) -> tuple[str, ...]:
+    """The words to run: the args or else the default args, after the entrypoint if asked for."""
+    words = [expanded(container, arg, expand) for arg in args] or list(container.config.cmd or ())
+    if use_entrypoint:
+        words = [*(container.config.entrypoint or ()), *words]
+    if not words:
+        raise QueryError(_NO_COMMAND)
+    return tuple(words)
+
+
+def exec_of(
+    container: Container,
+    words: tuple[str, ...],
+    *,
+    privileged: bool = False,
+    nesting: bool = False,
+    init: bool = True,
+) -> ops.Exec:
+    """The op that runs words in a container as it is configured."""
+    return ops.Exec(
+        rootfs=container.rootfs or ops.Scratch(),
+        args=words,
+        env=container.config.env,
+        secret_env=container.secret_env,
+        volatile=container.volatile,
+        cwd=container.config.workdir,
+        user=container.config.user,
+        mounts=container.mounts,
+        bindings=container.bindings,
+        privileged=privileged,
+        nesting=nesting,
+        init=init,
+        platform=str(container.config.platform),
+    )
+
+
+def after(container: Container, exec_op: ops.Exec) -> Container:
+    """The container as an exec leaves it."""
+    mounts = tuple(_mount_after(exec_op, index, m) for index, m in enumerate(container.mounts))
+    return replace(
+        container, rootfs=ops.ExecRootfs(exec=exec_op), mounts=mounts, last=exec_op, image_ref=""
+    )
+
+
+def _mount_after(exec_op: ops.Exec, index: int, mount: ops.Mount) -> ops.Mount:
+    if isinstance(mount, ops.DirectoryMount | ops.FileMount) and not mount.readonly:
+        return replace(mount, source=ops.ExecMount(exec=exec_op, index=index))
+    return mount
+
+
+async def last_result(container: Container, call: Call) -> Result:
+    """What the last exec of a chain gave."""
+    if container.last is None:
+        raise QueryError(_NO_COMMAND)
+    result = await call.session.solver.result(container.last)
+    if container.rootfs is not None:
+        await call.session.solver.result(container.rootfs)
+    return result
+
+
+def text_of(call: Call, text: Text) -> str:
+    """An output as text; bytes that are no UTF-8 are replaced."""
+    if text.blob is None:
+        return text.inline
+    with call.session.store.blobs.open(text.blob) as stream:
+        return stream.read().decode(errors="replace")
+
+
+@field("Container", "stdout")
+async def stdout(self: Container, call: Call) -> str:
+    """What the last exec wrote to stdout."""
+    return text_of(call, (await last_result(self, call)).stdout)
+
+
+@field("Container", "stderr")
+async def stderr(self: Container, call: Call) -> str:
+    """What the last exec wrote to stderr."""
+    return text_of(call, (await last_result(self, call)).stderr)
+
+
+@field("Container", "combinedOutput")
+async def combined_output(self: Container, call: Call) -> str:
+    """Both outputs of the last exec in the order they were written."""
+    return text_of(call, (await last_result(self, call)).combined)
+
+
+@field("Container", "exitCode")
+async def exit_code(self: Container, call: Call) -> int:
+    """The exit code of the last exec."""
+    return (await last_result(self, call)).code
+
+
+@field("Container", "sync")
+async def sync(self: Container, call: Call) -> str:
+    """Run everything; the id of the container."""
+    if self.rootfs is not None:
+        await call.session.solver.result(self.rootfs)
+    return call.session.identify(self)

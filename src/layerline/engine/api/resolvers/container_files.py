@@ -1,0 +1,239 @@
+"""The files of a container: changed by ops on its root file system or on a mount, read through its mounts."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+from typing import Any
+
+from layerline.engine.api.places import absolute, changed, source
+from layerline.engine.api.reading import exists_at, stat_at
+from layerline.engine.api.registry import field
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import Container, Directory, File, Stat
+from layerline.engine.solve import ops
+
+
+@field("Container", "rootfs")
+def rootfs(self: Container, _call: Call) -> Directory:
+    """The root file system without mounts."""
+    return Directory(tree=self.rootfs or ops.Scratch())
+
+
+@field("Container", "withRootfs")
+def with_rootfs(self: Container, _call: Call, *, directory: Directory) -> Container:
+    """Other files under the same configuration and mounts."""
+    return replace(self, rootfs=rebased(directory), image_ref="")
+
+
+def rebased(directory: Directory) -> ops.Op:
+    """A tree whose root is the directory."""
+    if directory.path == "/":
+        return directory.tree
+    return ops.CopyDirectory(
+        base=ops.Scratch(), path="/", source=directory.tree, source_path=directory.path
+    )
+
+
+@field("Container", "directory")
+def directory(self: Container, _call: Call, *, path: str, expand: bool = False) -> Directory:
+    """A directory, seen through mounts."""
+    tree, inside = source(self, absolute(self, path, expand).rstrip("/") or "/")
+    return Directory(tree=tree, path=inside)
+
+
+@field("Container", "file")
+def file(self: Container, _call: Call, *, path: str, expand: bool = False) -> File:
+    """A file, seen through mounts."""
+    tree, inside = source(self, absolute(self, path, expand).rstrip("/") or "/")
+    return File(tree=tree, path=inside)
+
+
+@field("Container", "exists")
+async def exists(
+    self: Container,
+    call: Call,
+    *,
+    path: str,
+    expected_type: str | None = None,
+    do_not_follow_symlinks: bool = False,
+    expand: bool = False,
+) -> bool:
+    """Whether something is at a path."""
+    tree, inside = source(self, absolute(self, path, expand).rstrip("/") or "/")
+    return await exists_at(call, tree, inside, expected_type, follow=not do_not_follow_symlinks)
+
+
+@field("Container", "stat")
+async def stat(
+    self: Container, call: Call, *, path: str, do_not_follow_symlinks: bool = False
+) -> Stat:
+    """What is known of a path."""
+    tree, inside = source(self, absolute(self, path).rstrip("/") or "/")
+    return await stat_at(call, tree, inside, follow=not do_not_follow_symlinks)
+
+
+@field("Container", "withNewFile")
+def with_new_file(
+    self: Container,
+    _call: Call,
+    *,
+    path: str,
+    contents: str,
+    permissions: int = 0o644,
+    owner: str = "",
+    expand: bool = False,
+) -> Container:
+    """Write a file; one that was there is replaced, its mode too."""
+
+    def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
+        return ops.NewFile(
+            base=base, path=inside, data=contents.encode(), mode=permissions, owner=owner, names=names
+        )
+
+    return changed(self, absolute(self, path, expand), make)
+
+
+@field("Container", "withFile")
+def with_file(
+    self: Container,
+    _call: Call,
+    *,
+    path: str,
+    source: File,
+    permissions: int | None = None,
+    owner: str = "",
+    expand: bool = False,
+) -> Container:
+    """Copy a file in; its mode is kept unless one is given."""
+
+    def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
+        return copied_file(base, inside, source, permissions=permissions, owner=owner, names=names)
+
+    return changed(self, absolute(self, path, expand), make)
+
+
+def copied_file(
+    base: ops.Op,
+    path: str,
+    source: File,
+    *,
+    permissions: int | None = None,
+    owner: str = "",
+    names: ops.Names | None = None,
+) -> ops.Op:
+    """A tree with a file copied into it."""
+    return ops.CopyFile(
+        base=base,
+        path=path,
+        source=source.tree,
+        source_path=source.path,
+        name=posixpath.basename(source.path),
+        mode=permissions,
+        owner=owner,
+        names=names,
+    )
+
+
+@field("Container", "withFiles")
+def with_files(
+    self: Container,
+    call: Call,
+    *,
+    path: str,
+    sources: list[File],
+    permissions: int | None = None,
+    owner: str = "",
+    expand: bool = False,
+) -> Container:
+    """Copy several files under their own names."""
+    into = absolute(self, path, expand).rstrip("/") + "/"
+    for source in sources:
+        self = with_file(  # noqa: PLW0642  a chain of values
+            self, call, path=into, source=source, permissions=permissions, owner=owner
+        )
+    return self
+
+
+@field("Container", "withDirectory")
+def with_directory(
+    self: Container,
+    _call: Call,
+    *,
+    path: str,
+    source: Directory,
+    owner: str = "",
+    expand: bool = False,
+    **selection: Any,
+) -> Container:
+    """Merge a directory's content in; the mode bits given are ignored, as the Dagger engine ignores them."""
+    selection.pop("permissions", None)
+
+    def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
+        return copied_directory(base, inside, source, owner=owner, names=names, **selection)
+
+    return changed(self, absolute(self, path, expand), make)
+
+
+def copied_directory(
+    base: ops.Op,
+    path: str,
+    source: Directory,
+    *,
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
+    gitignore: bool = False,
+    owner: str = "",
+    permissions: int | None = None,
+    names: ops.Names | None = None,
+) -> ops.Op:
+    """A tree with the selected content of a directory merged into `path`."""
+    return ops.CopyDirectory(
+        base=base,
+        path=path.rstrip("/") or "/",
+        source=source.tree,
+        source_path=source.path,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        gitignore=gitignore,
+        owner=owner,
+        mode=permissions,
+        names=names,
+    )
+
+
+@field("Container", "withSymlink")
+def with_symlink(
+    self: Container, _call: Call, *, target: str, link_name: str, expand: bool = False
+) -> Container:
+    """Make a symbolic link."""
+
+    def make(base: ops.Op, inside: str, _names: ops.Names | None) -> ops.Op:
+        return ops.Symlink(base=base, target=target, path=inside)
+
+    return changed(self, absolute(self, link_name, expand), make)
+
+
+@field("Container", "withoutDirectory")
+@field("Container", "withoutFile")
+def without_path(self: Container, call: Call, *, path: str, expand: bool = False) -> Container:
+    """Take a path away; what is missing is no error."""
+    return without_files(self, call, paths=[path], expand=expand)
+
+
+@field("Container", "withoutFiles")
+def without_files(
+    self: Container, _call: Call, *, paths: list[str], expand: bool = False
+) -> Container:
+    """Take several paths away."""
+    for path in paths:
+        self = changed(  # noqa: PLW0642  a chain of values
+            self, absolute(self, path, expand).rstrip("/") or "/", _removal
+        )
+    return self
+
+
+def _removal(base: ops.Op, inside: str, _names: ops.Names | None) -> ops.Op:
+    return ops.Remove(base=base, paths=(inside,))
+
+

@@ -1,0 +1,148 @@
+"""What is mounted into a container for its execs: directories, files, caches, secrets, temporary file systems."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from layerline.engine.api.places import absolute, mounted
+from layerline.engine.api.registry import field
+from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import CacheVolume, Container, Directory, File, Secret
+from layerline.engine.solve import ops
+from layerline.engine.solve.codec import identity_of
+
+
+def _target(container: Container, path: str, expand: bool) -> str:
+    return absolute(container, path, expand).rstrip("/") or "/"
+
+
+def _names(container: Container) -> ops.Names:
+    return ops.Names(tree=container.rootfs or ops.Scratch())
+
+
+@field("Container", "mounts")
+def mounts(self: Container, _call: Call) -> list[str]:
+    """The paths of all mounts."""
+    return [mount.target for mount in self.mounts]
+
+
+@field("Container", "withMountedDirectory")
+def with_mounted_directory(
+    self: Container,
+    _call: Call,
+    *,
+    path: str,
+    source: Directory,
+    owner: str = "",
+    read_only: bool = False,
+    expand: bool = False,
+) -> Container:
+    """Mount a directory; with an owner it is a copy that belongs to that owner."""
+    if owner:
+        names = _names(self)
+        tree = copied_directory(ops.Scratch(), "/", source, owner=owner, names=names)
+        source = Directory(tree=ops.Chown(base=tree, path="/", owner=owner, names=names))
+    mount = ops.DirectoryMount(
+        target=_target(self, path, expand), source=source.tree, path=source.path, readonly=read_only
+    )
+    return mounted(self, mount)
+
+
+@field("Container", "withMountedFile")
+def with_mounted_file(
+    self: Container, _call: Call, *, path: str, source: File, owner: str = "", expand: bool = False
+) -> Container:
+    """Mount a file; with an owner it is a copy that belongs to that owner."""
+    if owner:
+        tree = copied_file(ops.Scratch(), "/file", source, owner=owner, names=_names(self))
+        source = File(tree=tree, path="/file")
+    mount = ops.FileMount(
+        target=_target(self, path, expand), source=source.tree, path=source.path
+    )
+    return mounted(self, mount)
+
+
+@field("Container", "withMountedCache")
+def with_mounted_cache(
+    self: Container,
+    _call: Call,
+    *,
+    path: str,
+    cache: CacheVolume,
+    source: Directory | None = None,
+    sharing: str = "SHARED",
+    owner: str = "",
+    expand: bool = False,
+) -> Container:
+    """Mount a cache volume; what is said here beats what the volume says, and makes another volume."""
+    volume = replace(
+        cache,
+        source=source.tree if source else cache.source,
+        source_path=source.path if source else cache.source_path,
+        sharing=sharing if sharing != "SHARED" else cache.sharing,
+        owner=owner or cache.owner,
+    )
+    mount = ops.CacheMount(
+        target=_target(self, path, expand),
+        volume=f"{volume.key}-{identity_of(volume)}",
+        sharing=volume.sharing,
+        owner=volume.owner,
+        seed=volume.source,
+        seed_path=volume.source_path,
+    )
+    return mounted(self, mount)
+
+
+@field("Container", "withMountedTemp")
+def with_mounted_temp(
+    self: Container, _call: Call, *, path: str, size: int | None = None, expand: bool = False
+) -> Container:
+    """Mount a temporary file system, empty in each exec; `size` in bytes."""
+    return mounted(self, ops.TemporaryMount(target=_target(self, path, expand), size=size))
+
+
+@field("Container", "withMountedSecret")
+def with_mounted_secret(
+    self: Container,
+    _call: Call,
+    *,
+    path: str,
+    source: Secret,
+    owner: str = "",
+    mode: int = 0o400,
+    expand: bool = False,
+) -> Container:
+    """Mount a secret as a file that exists in memory only."""
+    secret = ops.SecretRef(identity=source.identity, name=source.name)
+    mount = ops.SecretMount(
+        target=_target(self, path, expand), secret=secret, owner=owner, mode=mode
+    )
+    return mounted(self, mount)
+
+
+@field("Container", "withoutMount")
+@field("Container", "withoutUnixSocket")
+def without_mount(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
+    """Take a mount away; an unknown path is no error."""
+    target = _target(self, path, expand)
+    kept = tuple(mount for mount in self.mounts if mount.target != target)
+    return replace(self, mounts=kept, image_ref="")
+
+
+@field("Container", "withSecretVariable")
+def with_secret_variable(self: Container, _call: Call, *, name: str, secret: Secret) -> Container:
+    """A variable that execs see; it is neither listed nor exported, and scrubbed from outputs."""
+    ref = ops.SecretRef(identity=secret.identity, name=secret.name)
+    if any(known == name for known, _ in self.secret_env):
+        pairs = tuple((known, ref if known == name else old) for known, old in self.secret_env)
+    else:
+        pairs = (*self.secret_env, (name, ref))
+    return replace(self, secret_env=pairs, image_ref="")
+
+
+@field("Container", "withoutSecretVariable")
+def without_secret_variable(self: Container, _call: Call, *, name: str) -> Container:
+    """Take a secret variable away."""
+    kept = tuple(pair for pair in self.secret_env if pair[0] != name)
+    return replace(self, secret_env=kept, image_ref="")

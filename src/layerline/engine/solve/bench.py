@@ -1,0 +1,74 @@
+"""What the steps work with: the store, the runtime, the session's secrets and services, and the trees made so far."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from layerline.engine.solve.result import Result
+from layerline.engine.store.writer import Writer
+
+if TYPE_CHECKING:
+    from layerline.engine.runtime.container import Runtime
+    from layerline.engine.solve.ops import Op
+    from layerline.engine.store.store import Store
+    from layerline.engine.store.tree import Tree
+    from layerline.log import Journal, Step
+    from layerline.settings import Settings
+
+MOST_LAYERS = 120
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Bench:
+    """Shared by all steps of a session."""
+
+    store: Store
+    settings: Settings
+    journal: Journal
+    find_runtime: Callable[[], Runtime]
+    secret: Callable[[str], bytes]
+    nested: dict[str, str] = field(default_factory=dict)
+    _runtime: Runtime | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def runtime(self) -> Runtime:
+        """The OCI runtime, looked for when the first container is to run."""
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = self.find_runtime()
+            return self._runtime
+
+    def add_layer(self, key: str, below: tuple[str, ...], change: Callable[[Writer], None]) -> Result:
+        """A new snapshot on top of a tree, made by `change`; nothing is kept if that fails."""
+        below = self.flat(below)
+        with self.store.snapshots.draft() as draft:
+            change(Writer(self.store.tree(below), draft.fs))
+            return Result(layers=(*below, draft.commit(key)))
+
+    def flat(self, layers: tuple[str, ...]) -> tuple[str, ...]:
+        """The same tree in few enough snapshots for one overlay mount."""
+        if len(layers) < MOST_LAYERS:
+            return layers
+        return (self.store.flatten(layers),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One step under way: its key, its parents' results, where its output goes, and whether it is still wanted."""
+
+    bench: Bench
+    key: str
+    inputs: Mapping[str, Result]
+    step: Step
+    cancel: threading.Event
+
+    def layers(self, op: Op) -> tuple[str, ...]:
+        """The snapshots of a parent."""
+        return self.inputs[op.key].layers
+
+    def tree(self, op: Op) -> Tree:
+        """The files of a parent."""
+        return self.bench.store.tree(self.layers(op))

@@ -1,0 +1,211 @@
+"""Evaluates ops: each key once, whoever asks; independent ops in parallel; a failure is not remembered.
+
+The only crossing between the async API and the blocking parts below it. A flight is the evaluation of one key; those
+who wait for it share it, and when the last of them gives up its process is killed before the wait ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from layerline.engine.solve.bench import Bench, Work
+from layerline.engine.solve.codec import children
+from layerline.engine.solve.naming import describe
+from layerline.engine.solve.result import Result
+from layerline.engine.solve.steps import evaluate
+from layerline.errors import Cancelled, LayerlineError, StoreBusy
+from layerline.log import Status
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from layerline.engine.solve.codec import Keyed
+    from layerline.engine.solve.ops import Op
+
+T = TypeVar("T")
+
+_THREADS = 256
+_AT_ONCE = 32
+_LOCK_SECONDS = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """One evaluation under way."""
+
+    done: anyio.Event = field(default_factory=anyio.Event)
+    cancel: threading.Event = field(default_factory=threading.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    waiting: int = 0
+    result: Result | None = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Solver:
+    """The evaluation of ops for one session."""
+
+    bench: Bench
+    group: TaskGroup
+    made: dict[str, Result] = field(default_factory=dict)
+    listeners: list[Callable[[Op, Result], None]] = field(default_factory=list)
+    prepare: Callable[[Op], Awaitable[None]] | None = None
+    _flights: dict[str, _Flight] = field(default_factory=dict)
+    _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS))
+    _slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(_AT_ONCE))
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, bench: Bench) -> AsyncIterator[Self]:
+        """A solver whose evaluations end with the block; what they recorded is durable afterwards."""
+        async with anyio.create_task_group() as group:
+            solver = cls(bench=bench, group=group)
+            try:
+                yield solver
+            finally:
+                for flight in solver._flights.values():
+                    flight.cancel.set()
+                group.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await solver.in_thread(bench.store.settle)
+
+    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run blocking work beside the others; it is finished when this returns, cancelled or not."""
+        return await anyio.to_thread.run_sync(functools.partial(function, *arguments), limiter=self._threads)
+
+    async def result(self, op: Op) -> Result:
+        """What an op gives, from memory, from the store, or by evaluating it."""
+        if (made := self.made.get(op.key)) is not None:
+            return made
+        flight = self._flights.get(op.key)
+        if flight is None:
+            flight = self._flights[op.key] = _Flight()
+            self.group.start_soon(self._fly, op, flight)
+        flight.waiting += 1
+        try:
+            await flight.done.wait()
+        finally:
+            flight.waiting -= 1
+            if flight.waiting == 0 and not flight.done.is_set():
+                await self._abandon(op, flight)
+        if flight.error is not None:
+            raise flight.error
+        assert flight.result is not None
+        return flight.result
+
+    async def results(self, ops: list[Op]) -> list[Result]:
+        """What several ops give, evaluated in parallel; the first failure ends the others."""
+        found: list[Result | None] = [None] * len(ops)
+        errors: list[Exception] = []
+
+        async def one(index: int) -> None:
+            try:
+                found[index] = await self.result(ops[index])
+            except LayerlineError as exc:
+                errors.append(exc)
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for index in range(len(ops)):
+                group.start_soon(one, index)
+        if errors:
+            raise errors[0]
+        return [result for result in found if result is not None]
+
+    async def _abandon(self, op: Op, flight: _Flight) -> None:
+        """Nobody wants it any more: end its process, and only then return."""
+        self._flights.pop(op.key, None)
+        flight.cancel.set()
+        flight.scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await flight.done.wait()
+
+    async def _fly(self, op: Op, flight: _Flight) -> None:
+        try:
+            with flight.scope:
+                flight.result = await self._evaluate(op, flight)
+                self.made[op.key] = flight.result
+                for listener in self.listeners:
+                    listener(op, flight.result)
+        except Exception as exc:  # noqa: BLE001  handed to those who wait, who raise it
+            flight.error = exc
+        finally:
+            if flight.result is None and flight.error is None:
+                flight.error = Cancelled("the step was cancelled")
+            if self._flights.get(op.key) is flight:
+                del self._flights[op.key]
+            flight.done.set()
+
+    async def _evaluate(self, op: Op, flight: _Flight) -> Result:
+        if (known := self._known(op.key)) is not None:
+            self._tell_cached(op)
+            return known
+        if self.prepare is not None:
+            await self.prepare(op)
+        parents = _parents(op)
+        inputs = dict(zip([p.key for p in parents], await self.results(parents), strict=True))
+        async with self._slots:
+            return await self.in_thread(self._make, op, inputs, flight.cancel)
+
+    def _known(self, key: str) -> Result | None:
+        row = self.bench.store.index.get("result", key)
+        if row is None:
+            return None
+        result = Result.from_document(row)
+        if all(self.bench.store.snapshots.has(name) for name in result.snapshots()):
+            return result
+        return None
+
+    def _tell_cached(self, op: Op) -> None:
+        name = describe(op)
+        if name:
+            self.bench.journal.step(name).end(Status.CACHED)
+
+    def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
+        """Evaluate under the key's lock, so that other processes wait for this result instead of making it too."""
+        with self._key_lock(op.key, cancel):
+            if (known := self._known(op.key)) is not None:
+                return known
+            step = self.bench.journal.step(describe(op) or type(op).__name__)
+            try:
+                result = evaluate(op, Work(bench=self.bench, key=op.key, inputs=inputs, step=step, cancel=cancel))
+            except LayerlineError as exc:
+                step.end(Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR, str(exc))
+                raise
+            self.bench.store.index.put("result", op.key, result.document(), snapshots=sorted(result.snapshots()))
+            step.end()
+            return result
+
+    @contextlib.contextmanager
+    def _key_lock(self, key: str, cancel: threading.Event) -> Any:
+        while True:
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(self.bench.store.locks.exclusive(f"key-{key}", timeout=_LOCK_SECONDS))
+                except StoreBusy:
+                    if cancel.is_set():
+                        raise Cancelled("the step was cancelled while another session made it") from None
+                    continue
+                yield
+                return
+
+
+def _parents(op: Keyed) -> list[Any]:
+    """The ops that must be evaluated before this one; what only describes (services, names) is looked through."""
+    from layerline.engine.solve.ops import Op
+
+    found: dict[str, Any] = {}
+    pending = list(children(op))
+    while pending:
+        child = pending.pop(0)
+        if isinstance(child, Op):
+            found.setdefault(child.key, child)
+    return list(found.values())

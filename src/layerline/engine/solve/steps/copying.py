@@ -1,0 +1,49 @@
+"""Copies between trees: by hard links where nothing about a file changes, so that a placed layer costs no bytes."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from layerline.engine.solve.steps.making import owner_of
+from layerline.engine.store.selection import Selection
+from layerline.errors import IsADirectory, NotADirectory
+
+if TYPE_CHECKING:
+    from layerline.engine.solve import ops
+    from layerline.engine.solve.bench import Work
+    from layerline.engine.solve.result import Result
+    from layerline.engine.store.writer import Writer
+
+
+def copy_directory(op: ops.CopyDirectory, work: Work) -> Result:
+    """Merge the content of a directory into another."""
+    owner = owner_of(op, work)
+    source = work.tree(op.source)
+    entry = source.lookup(op.source_path)
+    if not entry.is_dir:
+        message = f"path {op.source_path} is a file, not a directory"
+        raise NotADirectory(message)
+    selection = Selection(source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore)
+
+    def change(writer: Writer) -> None:
+        writer.copy(source, op.source_path, op.path, wanted=selection, owner=owner, mode=op.mode)
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def copy_file(op: ops.CopyFile, work: Work) -> Result:
+    """Put one file at a path, or under its name into the directory there."""
+    owner = owner_of(op, work)
+    entry = work.tree(op.source).lookup(op.source_path)
+    if entry.is_dir:
+        message = f"path {op.source_path} is a directory, not a file"
+        raise IsADirectory(message)
+    there = work.tree(op.base).find(op.path)
+    into = op.path.endswith("/") or (there is not None and there.is_dir)
+    path = posixpath.join(op.path, op.name) if into else op.path
+
+    def change(writer: Writer) -> None:
+        writer.put_file(path, entry.real, mode=op.mode, owner=owner)
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)

@@ -1,0 +1,169 @@
+"""Files, directories and links made, removed and marked: each a small new layer."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from layerline.engine.solve.owners import owner_ids
+from layerline.engine.solve.result import Result
+from layerline.engine.store.tree import Entry, Tree
+from layerline.engine.store.writer import Writer
+from layerline.errors import IsADirectory, PathExists, QueryError
+from layerline.patterns import Matcher
+
+if TYPE_CHECKING:
+    from layerline.engine.solve import ops
+    from layerline.engine.solve.bench import Work
+
+_WILDCARDS = frozenset("*?[")
+
+
+def scratch(_op: ops.Scratch, _work: Work) -> Result:
+    """No files."""
+    return Result()
+
+
+def stored(op: ops.Stored, _work: Work) -> Result:
+    """Snapshots that are there already."""
+    return Result(layers=op.snapshots)
+
+
+def owner_of(op: ops.NewFile | ops.CopyFile | ops.CopyDirectory | ops.Chown, work: Work) -> tuple[int, int] | None:
+    """The ids that an op's owner stands for."""
+    if op.names is None:
+        return owner_ids(work.tree(op.base), "/", op.owner)
+    return owner_ids(work.tree(op.names.tree), op.names.path, op.owner)
+
+
+def new_file(op: ops.NewFile, work: Work) -> Result:
+    """Write bytes; a Directory keeps the mode of the file that was there, a Container does not."""
+    owner = owner_of(op, work)
+    tree = work.tree(op.base)
+    there = tree.find(op.path)
+    if there is not None and there.is_dir:
+        message = f"open {op.path}: is a directory"
+        raise IsADirectory(message)
+    mode = op.mode or 0o644
+    if op.keep_mode and there is not None:
+        mode = there.stat.st_mode & 0o7777
+
+    def change(writer: Writer) -> None:
+        writer.write(op.path, op.data, mode=mode, owner=owner or (0, 0))
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def new_directory(op: ops.NewDirectory, work: Work) -> Result:
+    """Make a directory; one that exists keeps its content."""
+
+    def change(writer: Writer) -> None:
+        writer.mkdir(op.path, mode=op.mode or 0o755)
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def symlink(op: ops.Symlink, work: Work) -> Result:
+    """Make a link."""
+    if work.tree(op.base).find(op.path, follow=False) is not None:
+        message = f"symlink {op.target} {op.path}: file exists"
+        raise PathExists(message)
+    return work.bench.add_layer(work.key, work.layers(op.base), lambda writer: writer.symlink(op.target, op.path))
+
+
+def remove(op: ops.Remove, work: Work) -> Result:
+    """Take paths away; nothing to take away leaves the tree as it is."""
+    tree = work.tree(op.base)
+    targets = [target for path in op.paths for target in _targets(tree, op.root, path)]
+    if not targets:
+        return Result(layers=work.layers(op.base))
+
+    def change(writer: Writer) -> None:
+        for target in targets:
+            writer.remove(target)
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def _targets(tree: Tree, root: str, path: str) -> list[str]:
+    whole = posixpath.normpath("/" + path)
+    if not _WILDCARDS.intersection(path):
+        target = posixpath.join(root, whole.lstrip("/"))
+        return [target] if target != "/" and tree.find(target, follow=False) is not None else []
+    parent, name = posixpath.split(whole)
+    directory = posixpath.join(root, parent.lstrip("/"))
+    entry = tree.find(directory)
+    if entry is None or not entry.is_dir:
+        return []
+    matcher = Matcher([name])
+    return [child.path for child in tree.scan(directory) if matcher.matches(child.name)]
+
+
+def chown(op: ops.Chown, work: Work) -> Result:
+    """Give a path and all below it to an owner."""
+    owner = owner_of(op, work)
+    tree = work.tree(op.base)
+    entries = [tree.lookup(op.path), *_below(tree, op.path)]
+
+    def change(writer: Writer) -> None:
+        for entry in entries:
+            writer.set(entry.path, owner=owner)
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def timestamps(op: ops.Timestamps, work: Work) -> Result:
+    """Set one time everywhere, children before their directories."""
+    tree = work.tree(op.base)
+    entries = [tree.lookup(op.path), *_below(tree, op.path)]
+
+    def change(writer: Writer) -> None:
+        for entry in reversed(entries):
+            writer.set(entry.path, mtime=op.timestamp)
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def _below(tree: Tree, path: str) -> list[Entry]:
+    return list(tree.walk(path)) if tree.lookup(path).is_dir else []
+
+
+def replaced(op: ops.Replaced, work: Work) -> Result:
+    """Replace a text in a file."""
+    tree = work.tree(op.base)
+    entry = tree.lookup(op.path)
+    if entry.is_dir:
+        message = f"{op.path} is a directory, not a file"
+        raise IsADirectory(message)
+    text = _with_replacement(tree.read(op.path), op)
+
+    def change(writer: Writer) -> None:
+        stat = entry.stat
+        writer.write(op.path, text, mode=stat.st_mode & 0o7777, owner=(stat.st_uid, stat.st_gid))
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def _with_replacement(data: bytes, op: ops.Replaced) -> bytes:
+    search, replacement = op.search.encode(), op.replacement.encode()
+    if op.everywhere:
+        return data.replace(search, replacement)
+    start = _line_start(data, op.first_from) if op.first_from is not None else 0
+    count = data.count(search, start)
+    if count == 0:
+        message = f"search string not found in {op.path}"
+        raise QueryError(message)
+    if count > 1 and op.first_from is None:
+        message = f"search string found {count} times in {op.path}: give more of it, or set all or firstFrom"
+        raise QueryError(message)
+    return data[:start] + data[start:].replace(search, replacement, 1)
+
+
+def _line_start(data: bytes, line: int) -> int:
+    start = 0
+    for _ in range(line - 1):
+        end = data.find(b"\n", start)
+        if end < 0:
+            return len(data)
+        start = end + 1
+    return start
