@@ -1,7 +1,7 @@
 """A snapshot as a layer: deterministic tar bytes, their digest, and the compressed blob, made once.
 
-The tar holds what a diff may say and nothing of this machine: members in byte order, numeric owners,
-whole seconds, whiteouts as `.wh.` names. A layer that came from elsewhere keeps its blob to the bit.
+The tar holds what a diff may say and nothing of this machine: members in byte order, numeric
+owners, whole seconds, whiteouts as `.wh.` names. A layer from elsewhere keeps its blob to the bit.
 """
 
 from __future__ import annotations

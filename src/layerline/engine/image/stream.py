@@ -147,7 +147,7 @@ def _member(member: isal_zlib.Decompress, pending: bytes, source: BinaryIO) -> I
     while not ended:
         try:
             data = member.decompress(pending, CHUNK)
-        except IsalError as exc:
+        except IsalError as exc:  # type: ignore[misc] # isal's stub calls the class an instance
             message = f"the gzip stream is broken: {exc}"
             raise ArchiveInvalid(message) from exc
         if data:

@@ -1,4 +1,4 @@
-"""Tar members as bytes, the same on every machine: ustar, and PAX records where ustar falls short."""
+"""Tar members as bytes, the same on every machine: ustar, with PAX where ustar falls short."""
 
 from __future__ import annotations
 

@@ -1,0 +1,253 @@
+"""Debian and Ubuntu base images made from the distribution's packages, where no registry answers.
+
+The result depends on the packages alone: times later than the newest packaged file are set to that
+file's, and what records this machine or this run (logs, caches, lists) is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from layerline import command
+from layerline.engine.image.reference import DEFAULT_NAMESPACE, DEFAULT_REGISTRY, Reference
+from layerline.errors import BootstrapFailed, ProgramMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+APT = Path("/etc/apt")
+_SUITES = {
+    "debian": {
+        "11": "bullseye",
+        "12": "bookworm",
+        "13": "trixie",
+        "latest": "trixie",
+        "stable": "trixie",
+        "bullseye": "bullseye",
+        "bookworm": "bookworm",
+        "trixie": "trixie",
+        "sid": "sid",
+    },
+    "ubuntu": {
+        "22.04": "jammy",
+        "24.04": "noble",
+        "26.04": "resolute",
+        "latest": "resolute",
+        "jammy": "jammy",
+        "noble": "noble",
+        "resolute": "resolute",
+    },
+}
+_SLIM_EXCLUDES = ("doc/*", "man/*", "groff/*", "info/*", "linda/*", "lintian/*", "locale/*")
+_SLIM_INCLUDES = ("doc/*/copyright", "locale/locale.alias")
+_LEFTOVERS = ("var/lib/apt/lists", "var/cache/apt", "tmp", "etc/machine-id")
+_OF_THIS_MACHINE = ("etc/hostname", "etc/resolv.conf", "var/cache/ldconfig/aux-cache")
+_OWN_FILES = {
+    "usr/sbin/policy-rc.d": (0o755, "#!/bin/sh\nexit 101\n"),
+    "etc/apt/apt.conf.d/docker-clean": (
+        0o644,
+        'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n'
+        'APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n',
+    ),
+    "etc/apt/apt.conf.d/docker-no-languages": (0o644, 'Acquire::Languages "none";\n'),
+}
+_TIMEOUT = 1800.0
+_TAIL = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What to bootstrap: `suite` of `distribution`, with or without manuals, and extra packages."""
+
+    distribution: str
+    suite: str
+    slim: bool = False
+    packages: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, reference: Reference) -> Recipe | None:
+        """The recipe for an image, or None where the image is not a plain Debian or Ubuntu."""
+        namespace, _, name = reference.repository.rpartition("/")
+        if (reference.registry, namespace) != (DEFAULT_REGISTRY, DEFAULT_NAMESPACE):
+            return None
+        if reference.digest is not None:
+            return None
+        tag = reference.tagged().tag or ""
+        slim = name == "debian" and tag.endswith("-slim")
+        suite = _SUITES.get(name, {}).get(tag.removesuffix("-slim") if slim else tag)
+        return None if suite is None else cls(distribution=name, suite=suite, slim=slim)
+
+
+def bootstrap(
+    recipe: Recipe,
+    target: Path,
+    *,
+    scratch: Path,
+    on_output: Callable[[bytes], None] | None = None,
+    apt: Path = APT,
+) -> None:
+    """Fill the empty directory `target` with the base system. Takes about twenty seconds."""
+    program = command.find("mmdebstrap")
+    if program is None:
+        message = (
+            f"{recipe.distribution} {recipe.suite} cannot be bootstrapped: mmdebstrap is not "
+            "installed. Install it with: apt-get install mmdebstrap"
+        )
+        raise ProgramMissing(message)
+    began = time.time()
+    sources = scratch / f"{recipe.suite}.sources"
+    sources.write_text(sources_for(recipe.suite, apt))
+    _mmdebstrap(program, recipe, target, sources, on_output)
+    for name in _LEFTOVERS:
+        _empty(target / name)
+    for name in _OF_THIS_MACHINE:
+        (target / name).unlink(missing_ok=True)
+    for name, (mode, text) in _OWN_FILES.items():
+        path = target / name
+        path.write_text(text)
+        path.chmod(mode)
+    _settle_times(target, began)
+
+
+def sources_for(suite: str, apt: Path = APT) -> str:
+    """The apt sources of this machine that serve a suite, in deb822 form.
+
+    Empty where none does: mmdebstrap then uses the distribution's own mirror.
+    """
+    fitting = [stanza for stanza in _stanzas(apt) if _serves(stanza, suite)]
+    return "\n".join(
+        "".join(f"{key}: {value}\n" for key, value in stanza.items()) for stanza in fitting
+    )
+
+
+def _mmdebstrap(
+    program: Path,
+    recipe: Recipe,
+    target: Path,
+    sources: Path,
+    on_output: Callable[[bytes], None] | None,
+) -> None:
+    argv: list[str | Path] = [program, "--variant=minbase", "--format=directory"]
+    if os.geteuid() == 0:
+        argv.append("--mode=root")
+    if recipe.packages:
+        argv.append("--include=" + ",".join(recipe.packages))
+    if recipe.slim:
+        argv += [f"--dpkgopt=path-exclude=/usr/share/{name}" for name in _SLIM_EXCLUDES]
+        argv += [f"--dpkgopt=path-include=/usr/share/{name}" for name in _SLIM_INCLUDES]
+    argv += [recipe.suite, target]
+    if sources.stat().st_size:
+        argv.append(sources)
+    with command.start(
+        argv,
+        env={"SOURCE_DATE_EPOCH": "315532800", "LC_ALL": "C.UTF-8", "HOME": "/root"},
+        stdout=command.DEVNULL,
+        stderr=command.PIPE,
+    ) as process:
+        tail = _follow(process.stderr, on_output)
+        try:
+            status = process.wait(timeout=_TIMEOUT)
+        finally:
+            process.kill()
+    if status != 0:
+        reason = b"".join(tail).decode(errors="replace").strip()
+        message = (
+            f"{recipe.distribution} {recipe.suite} could not be bootstrapped; mmdebstrap ended "
+            f"with status {status}:\n{reason}\n"
+            f"Check that the package mirrors of {APT} can be reached (apt-get update)."
+        )
+        raise BootstrapFailed(message)
+
+
+def _follow(output: IO[bytes] | None, on_output: Callable[[bytes], None] | None) -> list[bytes]:
+    tail: list[bytes] = []
+    for line in output or ():
+        tail = [*tail[1 - _TAIL :], line]
+        if on_output is not None:
+            on_output(line)
+    return tail
+
+
+def _stanzas(apt: Path) -> Iterator[dict[str, str]]:
+    lists = apt / "sources.list.d"
+    for path in sorted(lists.glob("*.sources")):
+        for block in re.split(r"\n\s*\n", path.read_text()):
+            if (stanza := _deb822(block)) and stanza.get("Enabled", "yes").lower() != "no":
+                yield stanza
+    for path in (apt / "sources.list", *sorted(lists.glob("*.list"))):
+        if path.is_file():
+            yield from filter(None, map(_one_line, path.read_text().splitlines()))
+
+
+def _deb822(block: str) -> dict[str, str]:
+    stanza: dict[str, str] = {}
+    key = ""
+    for line in block.splitlines():
+        if line.startswith("#"):
+            continue
+        if line[:1].isspace() and key:
+            stanza[key] += f"\n{line}"
+        elif ":" in line:
+            key, _, value = line.partition(":")
+            stanza[key] = value.strip()
+    return stanza if "deb" in stanza.get("Types", "").split() else {}
+
+
+def _one_line(line: str) -> dict[str, str] | None:
+    found = re.fullmatch(
+        r"deb\s+(?:\[(.*?)\]\s+)?(\S+)\s+(\S+)\s+([^#]*\S)\s*(?:#.*)?", line.strip()
+    )
+    if found is None:
+        return None
+    options, uri, suite, components = found.groups()
+    stanza = {"Types": "deb", "URIs": uri, "Suites": suite, "Components": components}
+    for option in (options or "").split():
+        name, _, value = option.partition("=")
+        if name == "signed-by":
+            stanza["Signed-By"] = value
+        elif name == "trusted":
+            stanza["Trusted"] = value
+    return stanza
+
+
+def _serves(stanza: dict[str, str], suite: str) -> bool:
+    return any(name.partition("-")[0] == suite for name in stanza.get("Suites", "").split())
+
+
+def _empty(path: Path) -> None:
+    """Leave a directory without contents and a file without bytes; a missing one stays missing."""
+    if path.is_dir() and not path.is_symlink():
+        for child in path.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            else:
+                child.unlink()
+    elif path.is_file():
+        path.write_bytes(b"")
+
+
+def _settle_times(root: Path, began: float) -> None:
+    """Give everything that the run itself wrote the time of the newest file that came packaged."""
+    found = [
+        Path(folder, name)
+        for folder, folders, files in os.walk(root)
+        for name in (*folders, *files)
+    ]
+    times = {path: path.lstat() for path in (root, *found)}
+    packaged = [
+        int(status.st_mtime)
+        for status in times.values()
+        if status.st_mtime < began and stat.S_ISREG(status.st_mode)
+    ]
+    newest = max(packaged, default=0)
+    for path, status in times.items():
+        moment = min(int(status.st_mtime), newest)
+        os.utime(path, (moment, moment), follow_symlinks=False)

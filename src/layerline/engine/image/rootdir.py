@@ -1,0 +1,181 @@
+"""A directory being filled by names from strangers; the only module that opens paths for `unpack`.
+
+Names are walked one part at a time with descriptors that are held: no call gets more than one part,
+no link is followed by the kernel, and ".." goes back to the descriptor that was walked before. So
+nothing outside is reached, even while another process swaps directories for links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from layerline.engine.store import overlay
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_LINKS = 40
+_DEEPEST = 256
+
+
+@dataclass(slots=True)
+class RootDir:
+    """`implied` are the directories that no member named so far, made because something is in them."""
+
+    root: int
+    implied: set[bytes] = field(default_factory=set)
+    _names: list[bytes] = field(default_factory=list)
+    _open: list[int] = field(default_factory=list)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path) -> Iterator[RootDir]:
+        """Hold the directory."""
+        place = cls(root=os.open(path, _DIRECTORY))
+        try:
+            yield place
+        finally:
+            place.forget()
+            os.close(place.root)
+
+    def forget(self) -> None:
+        """Walk anew next time: a directory was removed."""
+        self._cut(0)
+
+    def directory(self, parts: Sequence[bytes], *, make: bool = True) -> int:
+        """The descriptor of a directory, valid until the next call.
+
+        Links on the way are followed as a process with this root directory would follow them.
+        """
+        shared = 0
+        while shared < min(len(parts), len(self._names)) and parts[shared] == self._names[shared]:
+            shared += 1
+        self._cut(shared)
+        pending = list(reversed(parts[shared:]))
+        links = 0
+        while pending:
+            part = pending.pop()
+            if part == b"..":
+                self._cut(max(0, len(self._open) - 1))
+            elif part not in (b"", b".") and (target := self._enter(part, make=make)) is not None:
+                links += 1
+                if links > _MOST_LINKS:
+                    refuse(part, "too many links lead to it")
+                if target.startswith(b"/"):
+                    self._cut(0)
+                pending.extend(reversed(target.split(b"/")))
+        return self._top()
+
+    @property
+    def here(self) -> bytes:
+        """The real path of the directory asked for last, relative to the root."""
+        return b"/".join(self._names)
+
+    def status(self, directory: int, name: bytes) -> os.stat_result | None:
+        """What is at a name; None where nothing is."""
+        try:
+            return os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def clear(self, directory: int, name: bytes) -> bool:
+        """Remove what is at a name, with all below it; whether a whiteout was there."""
+        status = self.status(directory, name)
+        if status is None:
+            return False
+        if stat.S_ISDIR(status.st_mode):
+            path = self._path_of(name)
+            self._remove_tree(directory, name)
+            self.implied = {
+                made for made in self.implied if made != path and not made.startswith(path + b"/")
+            }
+        else:
+            os.unlink(name, dir_fd=directory)
+        return overlay.is_whiteout(status)
+
+    def open_directory(self, directory: int, name: bytes) -> int:
+        """A descriptor of the caller's own for a directory at a name."""
+        return os.open(name, _DIRECTORY, dir_fd=directory)
+
+    def _enter(self, part: bytes, *, make: bool) -> bytes | None:
+        """Step into a directory; a link's target is returned instead."""
+        here = self._top()
+        if len(self._open) >= _DEEPEST:
+            refuse(part, f"it is nested deeper than {_DEEPEST} directories")
+        status = self.status(here, part)
+        if status is None or overlay.is_whiteout(status):
+            if not make:
+                refuse(part, "its directory is missing")
+            self._make(here, part, hide=status is not None)
+        elif stat.S_ISLNK(status.st_mode):
+            return os.readlink(part, dir_fd=here)
+        elif not stat.S_ISDIR(status.st_mode):
+            refuse(part, "a file stands where a directory is needed")
+        try:
+            descriptor = os.open(part, _DIRECTORY, dir_fd=here)
+        except OSError as exc:
+            refuse(part, f"its directory changed meanwhile ({exc.strerror})")
+        self._names.append(part)
+        self._open.append(descriptor)
+        return None
+
+    def _make(self, here: int, part: bytes, *, hide: bool) -> None:
+        if hide:
+            os.unlink(part, dir_fd=here)
+        os.mkdir(part, 0o755, dir_fd=here)
+        self.implied.add(self._path_of(part))
+        if hide:
+            descriptor = self.open_directory(here, part)
+            try:
+                make_opaque(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _path_of(self, name: bytes) -> bytes:
+        return b"/".join((*self._names, name))
+
+    def _top(self) -> int:
+        return self._open[-1] if self._open else self.root
+
+    def _cut(self, length: int) -> None:
+        while len(self._open) > length:
+            os.close(self._open.pop())
+        del self._names[length:]
+
+    def _remove_tree(self, directory: int, name: bytes) -> None:
+        descriptor = self.open_directory(directory, name)
+        try:
+            for child in os.listdir(descriptor):
+                inside = os.fsencode(child)
+                status = self.status(descriptor, inside)
+                if status is not None and stat.S_ISDIR(status.st_mode):
+                    self._remove_tree(descriptor, inside)
+                elif status is not None:
+                    os.unlink(inside, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        os.rmdir(name, dir_fd=directory)
+
+
+def make_opaque(descriptor: int) -> None:
+    """Let a directory hide what lower layers have there."""
+    try:
+        os.setxattr(descriptor, overlay.OPAQUE, b"y")
+    except OSError as exc:
+        if exc.errno not in (errno.EPERM, errno.ENOTSUP):
+            raise
+        os.setxattr(descriptor, overlay.OPAQUE_ROOTLESS, b"y")
+
+
+def refuse(name: bytes, reason: str) -> NoReturn:
+    """Refuse a member by name."""
+    message = f"the layer is refused: {os.fsdecode(name)!r}: {reason}"
+    raise ArchiveInvalid(message)

@@ -1,0 +1,221 @@
+"""Tar archives from strangers, read once from front to back: ustar, GNU long names and PAX records.
+
+Every number is checked, every length bounded, and nothing here touches a file. Sparse files, unknown
+kinds and what two readers might read differently are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK = 512
+_LARGEST_EXTENSION = 1 << 20
+_LONGEST_NAME = 4096
+_XATTR = b"SCHILY.xattr."
+_PLAIN = b"0\x007"
+_WITHOUT_DATA = b"123456"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One member; `kind` is the type flag of ustar, `mtime` in seconds."""
+
+    name: bytes
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: float
+    target: bytes
+    device: tuple[int, int]
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+
+
+class Reader:
+    """The members of a tar stream. Read a member's `data` before asking for the next one."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._buffer = memoryview(b"")
+        self._left = 0
+        self._padding = 0
+
+    def entries(self) -> Iterator[Entry]:
+        """All members. At the end everything that follows the archive has been read as well."""
+        records: dict[bytes, bytes] = {}
+        while (block := self._next_header()) is not None:
+            kind = block[156:157]
+            size = _number(block[124:136], "size")
+            if kind in (b"x", b"g"):
+                extension = _records(self._extension(size))
+                if kind == b"x":
+                    records = {**records, **extension}
+            elif kind in (b"L", b"K"):
+                name = b"path" if kind == b"L" else b"linkpath"
+                records[name] = self._extension(size).rstrip(b"\0")
+            else:
+                yield self._entry(block, size, records)
+                records = {}
+        for _ in self._chunks:
+            pass
+
+    def data(self) -> Iterator[bytes | memoryview]:
+        """The bytes of the current member."""
+        while self._left:
+            piece = self._some(self._left)
+            self._left -= len(piece)
+            yield piece
+
+    def _entry(self, block: bytes, size: int, records: dict[bytes, bytes]) -> Entry:
+        kind = block[156:157]
+        if any(key.startswith(b"GNU.sparse") for key in records) or kind == b"S":
+            _refuse("it holds a sparse file")
+        if kind not in _PLAIN and kind not in _WITHOUT_DATA:
+            _refuse(f"it holds a member of the unknown kind {kind!r}")
+        size = _decimal(records, b"size", size)
+        if kind in _WITHOUT_DATA:
+            size = 0
+        self._left, self._padding = size, -size % BLOCK
+        return Entry(
+            name=_name(records.get(b"path", _ustar_name(block))),
+            kind="0" if kind in _PLAIN else kind.decode(),
+            mode=_number(block[100:108], "mode") & 0o7777,
+            uid=_decimal(records, b"uid", _number(block[108:116], "uid")),
+            gid=_decimal(records, b"gid", _number(block[116:124], "gid")),
+            size=size,
+            mtime=_time(records.get(b"mtime"), block[136:148]),
+            target=_name(records.get(b"linkpath", _text(block[157:257]))),
+            device=(
+                _number(block[329:337], "device") if kind in b"34" else 0,
+                _number(block[337:345], "device") if kind in b"34" else 0,
+            ),
+            xattrs={
+                key.removeprefix(_XATTR): value
+                for key, value in records.items()
+                if key.startswith(_XATTR)
+            },
+        )
+
+    def _next_header(self) -> bytes | None:
+        for _ in self.data():
+            pass
+        self._exactly(self._padding)
+        self._padding = 0
+        block = self._exactly(BLOCK, at_end=True)
+        if not block or not any(block):
+            return None
+        _check_sum(block)
+        return block
+
+    def _extension(self, size: int) -> bytes:
+        if size > _LARGEST_EXTENSION:
+            _refuse(f"a header extension has {size} bytes")
+        body = self._exactly(size)
+        self._exactly(-size % BLOCK)
+        return body
+
+    def _exactly(self, count: int, *, at_end: bool = False) -> bytes:
+        pieces = []
+        wanted = count
+        while wanted:
+            piece = self._some(wanted, at_end=at_end and wanted == count)
+            if not piece:
+                return b""
+            pieces.append(bytes(piece))
+            wanted -= len(piece)
+        return b"".join(pieces)
+
+    def _some(self, most: int, *, at_end: bool = False) -> memoryview:
+        while not self._buffer:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                if not at_end:
+                    _refuse("it is cut short")
+                return self._buffer
+            self._buffer = memoryview(chunk)
+        piece, self._buffer = self._buffer[:most], self._buffer[most:]
+        return piece
+
+
+def _check_sum(block: bytes) -> None:
+    total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    if _number(block[148:156], "checksum") != total:
+        _refuse("a header's checksum is wrong")
+
+
+def _records(body: bytes) -> dict[bytes, bytes]:
+    records: dict[bytes, bytes] = {}
+    while body:
+        digits, space, _ = body.partition(b" ")
+        length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
+        key, equals, value = body[len(digits) + 1 : length - 1].partition(b"=")
+        if not space or not equals or not key or length > len(body) or body[length - 1] != 0x0A:
+            _refuse("a PAX record is broken")
+        records[key] = value
+        body = body[length:]
+    return records
+
+
+def _number(raw: bytes, what: str) -> int:
+    if raw[0] & 0x80:
+        value = int.from_bytes(raw, "big") & ~(0x80 << 8 * (len(raw) - 1))
+        if raw[0] & 0x40 or value >= 1 << 63:
+            _refuse(f"a {what} is negative or beyond all bounds")
+        return value
+    text = raw.strip(b" \0")
+    if not text:
+        return 0
+    if not all(0x30 <= byte <= 0x37 for byte in text):
+        _refuse(f"a {what} is not a number")
+    return int(text, 8)
+
+
+def _decimal(records: dict[bytes, bytes], key: bytes, default: int) -> int:
+    text = records.get(key)
+    if text is None:
+        return default
+    if not text.isdigit() or len(text) > 19:
+        _refuse(f"the {key.decode()} of a PAX record is not a number")
+    return int(text)
+
+
+def _time(text: bytes | None, raw: bytes) -> float:
+    if text is None:
+        # Base-256 times before 1970 occur in honest archives; the header's sign bit says so.
+        return 0.0 if raw[0] == 0xFF else float(_number(raw, "time"))
+    whole, _, fraction = text.removeprefix(b"-").partition(b".")
+    if not whole.isdigit() or len(whole) > 12 or (fraction and not fraction.isdigit()):
+        _refuse("the mtime of a PAX record is not a number")
+    return 0.0 if text.startswith(b"-") else float(int(whole))
+
+
+def _ustar_name(block: bytes) -> bytes:
+    name = _text(block[0:100])
+    if block[257:263] != b"ustar\0":
+        return name
+    prefix = _text(block[345:500])
+    return prefix + b"/" + name if prefix else name
+
+
+def _text(raw: bytes) -> bytes:
+    return raw.partition(b"\0")[0]
+
+
+def _name(name: bytes) -> bytes:
+    if b"\0" in name:
+        _refuse("a name holds a NUL")
+    if len(name) > _LONGEST_NAME:
+        _refuse(f"a name has {len(name)} bytes")
+    return name
+
+
+def _refuse(reason: str) -> NoReturn:
+    message = f"the tar archive is refused: {reason}"
+    raise ArchiveInvalid(message)

@@ -1,0 +1,290 @@
+"""A layer's tar as a snapshot in overlay form, whatever the tar says.
+
+Nothing outside the target is read, written, linked or changed; what would need that is refused by
+name. Time, bytes, entries and memory are bounded. An entry of the layer wins over a whiteout of the
+same layer, in whatever order they come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from layerline.engine.image.config import LARGEST_ID
+from layerline.engine.image.rootdir import RootDir, make_opaque, refuse
+from layerline.engine.image.tarreader import Entry, Reader
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from layerline.engine.store.tree import Tree
+
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
+_META = b".wh..wh."
+_LONGEST_PART = 255
+_KEPT_XATTRS = (b"security.capability", b"user.")
+_NO_XATTRS = (b"user.overlay.",)
+_NOT_HERE = (errno.EPERM, errno.ENOTSUP, errno.EINVAL)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a layer may grow to. `expansion` bounds the unpacked bytes per packed byte."""
+
+    size: int = 256 << 30
+    entries: int = 1_000_000
+    expansion: int = 200
+    free_expansion: int = 256 << 20
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """What came of it. `implied` are directories that the layer has things in but does not name."""
+
+    entries: int
+    implied: tuple[bytes, ...]
+
+
+def unpack(chunks: Iterator[bytes], target: Path, *, limits: Limits = DEFAULT_LIMITS) -> Unpacked:
+    """Fill the empty directory `target` from the bytes of a tar, all of which are read."""
+    count = 0
+    with RootDir.open(target) as place:
+        unpacker = _Unpacker(place)
+        reader = Reader(chunks)
+        for entry in reader.entries():
+            count += 1
+            if count > limits.entries:
+                refuse(entry.name, f"the layer has more than {limits.entries} entries")
+            with _named(entry):
+                unpacker.add(entry, reader)
+        unpacker.finish()
+        return Unpacked(entries=count, implied=tuple(sorted(place.implied)))
+
+
+def bounded(
+    chunks: Iterator[bytes], packed: Callable[[], int], limits: Limits = DEFAULT_LIMITS
+) -> Iterator[bytes]:
+    """The same chunks, while they do not grow out of proportion to the `packed` bytes read so far."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limits.size:
+            message = f"the layer is refused: it unpacks to more than {limits.size} bytes"
+            raise ArchiveInvalid(message)
+        if size > limits.free_expansion and size > packed() * limits.expansion:
+            message = f"the layer is refused: it expands more than {limits.expansion}-fold"
+            raise ArchiveInvalid(message)
+        yield chunk
+
+
+def inherit(target: Path, implied: tuple[bytes, ...], below: Tree) -> None:
+    """Give directories that the layer did not name the owner, mode and time they have below it."""
+    with RootDir.open(target) as place:
+        for path in implied:
+            found = below.find("/" + os.fsdecode(path), follow=False)
+            if found is None or not found.is_dir:
+                continue
+            descriptor = place.directory(path.split(b"/"), make=False)
+            _chown(descriptor, found.stat.st_uid, found.stat.st_gid)
+            os.fchmod(descriptor, found.mode)
+            os.utime(descriptor, ns=(found.stat.st_atime_ns, found.stat.st_mtime_ns))
+
+
+@dataclass(slots=True)
+class _Unpacker:
+    place: RootDir
+    directories: dict[bytes, Entry] = field(default_factory=dict)
+
+    def add(self, entry: Entry, reader: Reader) -> None:
+        parts = _parts(entry.name)
+        _check_owner(entry)
+        if not parts:
+            if entry.kind != "5":
+                refuse(entry.name, "the root of a layer can only be a directory")
+            self.directories[b""] = entry
+            return
+        *above, name = parts
+        parent = self.place.directory(above)
+        if name == OPAQUE:
+            make_opaque(parent)
+        elif name.startswith(_META):
+            return
+        elif name.startswith(WHITEOUT):
+            self._whiteout(parent, name.removeprefix(WHITEOUT), entry)
+        elif entry.kind == "5":
+            self._directory(parent, name, entry)
+        elif entry.kind == "1":
+            self._hardlink(above, name, entry)
+        else:
+            self._other(parent, name, entry, reader)
+
+    def finish(self) -> None:
+        """Directories get their owner, mode and time last, when nothing more is put into them."""
+        self.place.forget()
+        for path in sorted(self.directories, reverse=True):
+            entry = self.directories[path]
+            descriptor = self.place.directory(path.split(b"/"), make=False)
+            with _named(entry):
+                _chown(descriptor, entry.uid, entry.gid)
+                _set_xattrs(descriptor, entry)
+                os.fchmod(descriptor, entry.mode)
+                os.utime(descriptor, (entry.mtime, entry.mtime))
+
+    def _whiteout(self, parent: int, name: bytes, entry: Entry) -> None:
+        if name in (b"", b".", b".."):
+            refuse(entry.name, "a whiteout of the directory itself or above")
+        status = self.place.status(parent, name)
+        if status is None:
+            os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=parent)
+        elif stat.S_ISDIR(status.st_mode):
+            self._make_opaque(parent, name)
+
+    def _directory(self, parent: int, name: bytes, entry: Entry) -> None:
+        path = self._path(name)
+        status = self.place.status(parent, name)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            hide = self.place.clear(parent, name)
+            os.mkdir(name, 0o755, dir_fd=parent)
+            if hide:
+                self._make_opaque(parent, name)
+        self.place.implied.discard(path)
+        self.directories[path] = entry
+
+    def _hardlink(self, above: list[bytes], name: bytes, entry: Entry) -> None:
+        *target_above, target = _parts(entry.target) or refuse(entry.name, "a link to the root")
+        source = os.dup(self.place.directory(target_above, make=False))
+        try:
+            status = self.place.status(source, target)
+            if status is None:
+                refuse(entry.name, f"a hard link to {entry.target!r}, which the layer has not")
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                refuse(entry.name, f"a hard link to {entry.target!r}, which is no file")
+            parent = self.place.directory(above)
+            present = self.place.status(parent, name)
+            if present is not None and os.path.samestat(present, status):
+                return
+            self._clear(parent, name)
+            os.link(target, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(source)
+
+    def _other(self, parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
+        self._clear(parent, name)
+        match entry.kind:
+            case "0":
+                _write(parent, name, entry, reader)
+                return
+            case "2":
+                os.symlink(entry.target, name, dir_fd=parent)
+            case "6":
+                os.mkfifo(name, 0o600, dir_fd=parent)
+            case "3" if entry.device != (0, 0):
+                if not _device(parent, name, entry):
+                    return
+            case _:
+                refuse(entry.name, f"the device {entry.device} of kind {entry.kind}")
+        _chown_at(parent, name, entry)
+        if entry.kind != "2":
+            # Nothing that this process made opens here; a pipe or device would block or act.
+            os.chmod(name, entry.mode, dir_fd=parent)
+        os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _clear(self, parent: int, name: bytes) -> None:
+        path = self._path(name)
+        if path in self.directories or path in self.place.implied:
+            below = path + b"/"
+            for known in [p for p in self.directories if p == path or p.startswith(below)]:
+                del self.directories[known]
+        self.place.clear(parent, name)
+
+    def _make_opaque(self, parent: int, name: bytes) -> None:
+        descriptor = self.place.open_directory(parent, name)
+        try:
+            make_opaque(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _path(self, name: bytes) -> bytes:
+        here = self.place.here
+        return here + b"/" + name if here else name
+
+
+def _parts(name: bytes) -> list[bytes]:
+    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if b".." in parts:
+        refuse(name, "'..' in a name")
+    if any(len(part) > _LONGEST_PART for part in parts):
+        refuse(name, f"a part of the name has more than {_LONGEST_PART} bytes")
+    return parts
+
+
+def _check_owner(entry: Entry) -> None:
+    if max(entry.uid, entry.gid) > LARGEST_ID:
+        refuse(entry.name, f"the owner {entry.uid}:{entry.gid} is out of range")
+
+
+def _write(parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
+    descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+    try:
+        for piece in reader.data():
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        _chown(descriptor, entry.uid, entry.gid)
+        _set_xattrs(descriptor, entry)
+        os.fchmod(descriptor, entry.mode)
+        os.utime(descriptor, (entry.mtime, entry.mtime))
+    finally:
+        os.close(descriptor)
+
+
+def _device(parent: int, name: bytes, entry: Entry) -> bool:
+    """Make a character device; without the privilege there is none, and containers get theirs anyway."""
+    try:
+        os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(*entry.device), dir_fd=parent)
+    except PermissionError:
+        return False
+    return True
+
+
+def _chown(descriptor: int, uid: int, gid: int) -> None:
+    if os.geteuid() == 0:
+        os.fchown(descriptor, uid, gid)
+
+
+def _chown_at(parent: int, name: bytes, entry: Entry) -> None:
+    if os.geteuid() == 0:
+        os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+
+
+def _set_xattrs(descriptor: int, entry: Entry) -> None:
+    """What is content; labels of a host and overlayfs' own marks are left out."""
+    for name, value in entry.xattrs.items():
+        if name.startswith(_KEPT_XATTRS) and not name.startswith(_NO_XATTRS):
+            try:
+                os.setxattr(descriptor, name, value)
+            except OSError as exc:
+                if exc.errno not in _NOT_HERE:
+                    raise
+
+
+@contextlib.contextmanager
+def _named(entry: Entry) -> Iterator[None]:
+    """What the system refuses of a hostile name is a refusal of the layer; a full disk is not."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+            raise
+        refuse(entry.name, exc.strerror or str(exc))
