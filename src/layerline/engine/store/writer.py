@@ -159,11 +159,13 @@ class Writer:
         wanted: Wanted | None = None,
         owner: Owner | None = None,
         mode: int | None = None,
+        share: bool = True,
     ) -> None:
         """Merge the content of a directory of a finished tree into the directory `path`, made with its parents.
 
         Files replace what is there; directories that exist take the source's looks, `path` itself does not. `wanted`
-        is asked with paths relative to the source directory.
+        is asked with paths relative to the source directory. Without `share` every file is a copy, for places that
+        are written to later.
         """
         origin = source.lookup(source_path)
         if not origin.is_dir:
@@ -174,7 +176,7 @@ class Writer:
             parent = self._parent(where, path)
             looks = Looks.of(origin.stat, owner=owner, mode=mode)
             self._make_directory(parent, _name(where), looks, attributes(origin.location))
-        _Copy(self, source, wanted, owner, mode).merge(origin, "", lambda: self._directory(where))
+        _Copy(self, source, wanted, owner, mode, share).merge(origin, "", lambda: self._directory(where))
 
     def _parent(
         self, where: str, asked: str, *, missing: bool = True, mode: int = 0o755
@@ -254,12 +256,14 @@ class _Copy:
         wanted: Wanted | None,
         owner: Owner | None,
         mode: int | None,
+        share: bool,
     ) -> None:
         self._writer = writer
         self._source = source
         self._wanted = wanted
         self._owner = owner
         self._mode = mode
+        self._share = share
         self._twins: dict[tuple[int, int], str] = {}
 
     def merge(self, origin: Entry, prefix: str, target: Callable[[], Entry]) -> None:
@@ -300,7 +304,7 @@ class _Copy:
             if twin in self._twins:
                 os.link(self._twins[twin], place, follow_symlinks=False)
                 return
-            clone(child.location, child.stat, place, looks, share=True)
+            clone(child.location, child.stat, place, looks, share=self._share)
         if child.stat.st_nlink > 1 and child.is_file:
             self._twins[twin] = place
 
