@@ -28,7 +28,7 @@ _DEEPEST = 256
 
 @dataclass(slots=True)
 class RootDir:
-    """`implied` are the directories that no member named so far, made because something is in them."""
+    """`implied` are the directories made because something is in them, not because one was named."""
 
     root: int
     implied: set[bytes] = field(default_factory=set)
@@ -74,10 +74,20 @@ class RootDir:
                 pending.extend(reversed(target.split(b"/")))
         return self._top()
 
-    @property
-    def here(self) -> bytes:
-        """The real path of the directory asked for last, relative to the root."""
-        return b"/".join(self._names)
+    def find(self, path: bytes) -> int | None:
+        """The descriptor of what still is a directory at a real path, valid until the next call."""
+        parts = path.split(b"/") if path else []
+        self._cut(0)
+        for part in parts:
+            status = self.status(self._top(), part)
+            if status is None or not stat.S_ISDIR(status.st_mode):
+                return None
+            self._enter(part, make=False)
+        return self._top()
+
+    def path_of(self, name: bytes) -> bytes:
+        """The real path of a name in the directory asked for last, relative to the root."""
+        return b"/".join((*self._names, name))
 
     def status(self, directory: int, name: bytes) -> os.stat_result | None:
         """What is at a name; None where nothing is."""
@@ -92,11 +102,7 @@ class RootDir:
         if status is None:
             return False
         if stat.S_ISDIR(status.st_mode):
-            path = self._path_of(name)
             self._remove_tree(directory, name)
-            self.implied = {
-                made for made in self.implied if made != path and not made.startswith(path + b"/")
-            }
         else:
             os.unlink(name, dir_fd=directory)
         return overlay.is_whiteout(status)
@@ -131,16 +137,13 @@ class RootDir:
         if hide:
             os.unlink(part, dir_fd=here)
         os.mkdir(part, 0o755, dir_fd=here)
-        self.implied.add(self._path_of(part))
+        self.implied.add(self.path_of(part))
         if hide:
             descriptor = self.open_directory(here, part)
             try:
                 make_opaque(descriptor)
             finally:
                 os.close(descriptor)
-
-    def _path_of(self, name: bytes) -> bytes:
-        return b"/".join((*self._names, name))
 
     def _top(self) -> int:
         return self._open[-1] if self._open else self.root
@@ -153,7 +156,7 @@ class RootDir:
     def _remove_tree(self, directory: int, name: bytes) -> None:
         descriptor = self.open_directory(directory, name)
         try:
-            for child in os.listdir(descriptor):
+            for child in os.listdir(descriptor):  # noqa: PTH208 - Path knows no descriptors
                 inside = os.fsencode(child)
                 status = self.status(descriptor, inside)
                 if status is not None and stat.S_ISDIR(status.st_mode):

@@ -1,7 +1,7 @@
 """Tar archives from strangers, read once from front to back: ustar, GNU long names and PAX records.
 
-Every number is checked, every length bounded, and nothing here touches a file. Sparse files, unknown
-kinds and what two readers might read differently are refused.
+Every number is checked, every length bounded, and nothing here touches a file. Sparse files,
+unknown kinds and what two readers might read differently are refused.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ class Reader:
         if kind in _WITHOUT_DATA:
             size = 0
         self._left, self._padding = size, -size % BLOCK
+        name = _name(records.get(b"path", _ustar_name(block)))
         return Entry(
-            name=_name(records.get(b"path", _ustar_name(block))),
-            kind="0" if kind in _PLAIN else kind.decode(),
+            name=name,
+            kind=_kind(kind, name),
             mode=_number(block[100:108], "mode") & 0o7777,
             uid=_decimal(records, b"uid", _number(block[108:116], "uid")),
             gid=_decimal(records, b"gid", _number(block[116:124], "gid")),
@@ -142,6 +143,13 @@ class Reader:
             self._buffer = memoryview(chunk)
         piece, self._buffer = self._buffer[:most], self._buffer[most:]
         return piece
+
+
+def _kind(flag: bytes, name: bytes) -> str:
+    """Archives older than ustar tell a directory by the slash at its name's end."""
+    if flag == b"\0" and name.endswith(b"/"):
+        return "5"
+    return "0" if flag in _PLAIN else flag.decode()
 
 
 def _check_sum(block: bytes) -> None:

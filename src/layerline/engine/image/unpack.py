@@ -12,16 +12,17 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.image.config import LARGEST_ID
 from layerline.engine.image.rootdir import RootDir, make_opaque, refuse
 from layerline.engine.image.tarreader import Entry, Reader
+from layerline.engine.store import overlay
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from layerline.engine.store.tree import Tree
 
@@ -68,21 +69,21 @@ def unpack(chunks: Iterator[bytes], target: Path, *, limits: Limits = DEFAULT_LI
                 refuse(entry.name, f"the layer has more than {limits.entries} entries")
             with _named(entry):
                 unpacker.add(entry, reader)
-        unpacker.finish()
-        return Unpacked(entries=count, implied=tuple(sorted(place.implied)))
+        implied = unpacker.finish()
+        return Unpacked(entries=count, implied=implied)
 
 
 def bounded(
-    chunks: Iterator[bytes], packed: Callable[[], int], limits: Limits = DEFAULT_LIMITS
+    chunks: Iterator[bytes], packed: int, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[bytes]:
-    """The same chunks, while they do not grow out of proportion to the `packed` bytes read so far."""
+    """The same chunks, while they stay in proportion to the `packed` bytes that they come from."""
     size = 0
     for chunk in chunks:
         size += len(chunk)
         if size > limits.size:
             message = f"the layer is refused: it unpacks to more than {limits.size} bytes"
             raise ArchiveInvalid(message)
-        if size > limits.free_expansion and size > packed() * limits.expansion:
+        if size > limits.free_expansion and size > packed * limits.expansion:
             message = f"the layer is refused: it expands more than {limits.expansion}-fold"
             raise ArchiveInvalid(message)
         yield chunk
@@ -93,9 +94,9 @@ def inherit(target: Path, implied: tuple[bytes, ...], below: Tree) -> None:
     with RootDir.open(target) as place:
         for path in implied:
             found = below.find("/" + os.fsdecode(path), follow=False)
-            if found is None or not found.is_dir:
+            descriptor = place.find(path)
+            if found is None or not found.is_dir or descriptor is None:
                 continue
-            descriptor = place.directory(path.split(b"/"), make=False)
             _chown(descriptor, found.stat.st_uid, found.stat.st_gid)
             os.fchmod(descriptor, found.mode)
             os.utime(descriptor, ns=(found.stat.st_atime_ns, found.stat.st_mtime_ns))
@@ -129,17 +130,19 @@ class _Unpacker:
         else:
             self._other(parent, name, entry, reader)
 
-    def finish(self) -> None:
+    def finish(self) -> tuple[bytes, ...]:
         """Directories get their owner, mode and time last, when nothing more is put into them."""
-        self.place.forget()
-        for path in sorted(self.directories, reverse=True):
-            entry = self.directories[path]
-            descriptor = self.place.directory(path.split(b"/"), make=False)
-            with _named(entry):
-                _chown(descriptor, entry.uid, entry.gid)
-                _set_xattrs(descriptor, entry)
-                os.fchmod(descriptor, entry.mode)
-                os.utime(descriptor, (entry.mtime, entry.mtime))
+        for path in sorted(self.directories.keys() | self.place.implied, reverse=True):
+            descriptor = self.place.find(path)
+            if descriptor is None:
+                self.place.implied.discard(path)
+            elif path in self.place.implied:
+                os.utime(descriptor, (overlay.EPOCH, overlay.EPOCH))
+            else:
+                entry = self.directories[path]
+                with _named(entry):
+                    _finish(descriptor, entry)
+        return tuple(sorted(self.place.implied))
 
     def _whiteout(self, parent: int, name: bytes, entry: Entry) -> None:
         if name in (b"", b".", b".."):
@@ -151,7 +154,7 @@ class _Unpacker:
             self._make_opaque(parent, name)
 
     def _directory(self, parent: int, name: bytes, entry: Entry) -> None:
-        path = self._path(name)
+        path = self.place.path_of(name)
         status = self.place.status(parent, name)
         if status is None or not stat.S_ISDIR(status.st_mode):
             hide = self.place.clear(parent, name)
@@ -174,13 +177,13 @@ class _Unpacker:
             present = self.place.status(parent, name)
             if present is not None and os.path.samestat(present, status):
                 return
-            self._clear(parent, name)
+            self.place.clear(parent, name)
             os.link(target, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         finally:
             os.close(source)
 
     def _other(self, parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
-        self._clear(parent, name)
+        self.place.clear(parent, name)
         match entry.kind:
             case "0":
                 _write(parent, name, entry, reader)
@@ -196,17 +199,8 @@ class _Unpacker:
                 refuse(entry.name, f"the device {entry.device} of kind {entry.kind}")
         _chown_at(parent, name, entry)
         if entry.kind != "2":
-            # Nothing that this process made opens here; a pipe or device would block or act.
-            os.chmod(name, entry.mode, dir_fd=parent)
+            _chmod_at(parent, name, entry.mode)
         os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
-
-    def _clear(self, parent: int, name: bytes) -> None:
-        path = self._path(name)
-        if path in self.directories or path in self.place.implied:
-            below = path + b"/"
-            for known in [p for p in self.directories if p == path or p.startswith(below)]:
-                del self.directories[known]
-        self.place.clear(parent, name)
 
     def _make_opaque(self, parent: int, name: bytes) -> None:
         descriptor = self.place.open_directory(parent, name)
@@ -214,10 +208,6 @@ class _Unpacker:
             make_opaque(descriptor)
         finally:
             os.close(descriptor)
-
-    def _path(self, name: bytes) -> bytes:
-        here = self.place.here
-        return here + b"/" + name if here else name
 
 
 def _parts(name: bytes) -> list[bytes]:
@@ -241,16 +231,13 @@ def _write(parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
             rest = memoryview(piece)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
-        _chown(descriptor, entry.uid, entry.gid)
-        _set_xattrs(descriptor, entry)
-        os.fchmod(descriptor, entry.mode)
-        os.utime(descriptor, (entry.mtime, entry.mtime))
+        _finish(descriptor, entry)
     finally:
         os.close(descriptor)
 
 
 def _device(parent: int, name: bytes, entry: Entry) -> bool:
-    """Make a character device; without the privilege there is none, and containers get theirs anyway."""
+    """Make a character device, where the process may; containers bring their own."""
     try:
         os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(*entry.device), dir_fd=parent)
     except PermissionError:
@@ -266,6 +253,23 @@ def _chown(descriptor: int, uid: int, gid: int) -> None:
 def _chown_at(parent: int, name: bytes, entry: Entry) -> None:
     if os.geteuid() == 0:
         os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+
+
+def _chmod_at(parent: int, name: bytes, mode: int) -> None:
+    """Without opening a pipe or device, which would block or act, and without following a link."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if not stat.S_ISLNK(os.fstat(handle).st_mode):
+            Path(f"/proc/self/fd/{handle}").chmod(mode)
+    finally:
+        os.close(handle)
+
+
+def _finish(descriptor: int, entry: Entry) -> None:
+    _chown(descriptor, entry.uid, entry.gid)
+    _set_xattrs(descriptor, entry)
+    os.fchmod(descriptor, entry.mode)
+    os.utime(descriptor, (entry.mtime, entry.mtime))
 
 
 def _set_xattrs(descriptor: int, entry: Entry) -> None:

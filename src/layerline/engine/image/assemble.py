@@ -1,0 +1,121 @@
+"""An image out of snapshots and configurations: its manifests, and one index where there are several.
+
+The same parts give the same bytes on every machine: no time of the build takes part.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from layerline.engine.image import layout
+from layerline.engine.image.config import History, ImageConfig, timestamp
+from layerline.engine.image.layout import Compression, Descriptor, Family, Manifest, MediaTypes
+from layerline.engine.image.pack import LayerBlob, layer_blob
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.engine.store.digest import Digest
+    from layerline.engine.store.store import Store
+
+_CREATED_BY = "layerline"
+_PARALLEL_LAYERS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One platform's image: a configuration over snapshots, bottom first."""
+
+    config: ImageConfig
+    layers: tuple[str, ...]
+    annotations: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """An image ready to be shipped. `documents` are the small blobs; layers are in the store.
+
+    `root` names the manifest, or the index where there are several `manifests`.
+    """
+
+    root: Descriptor
+    manifests: tuple[Manifest, ...]
+    documents: tuple[tuple[Descriptor, bytes], ...]
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        """All layers, each blob once."""
+        found = {layer.digest: layer for image in self.manifests for layer in image.layers}
+        return tuple(found.values())
+
+    def document(self, digest: Digest) -> bytes:
+        """The bytes of a document."""
+        return next(data for descriptor, data in self.documents if descriptor.digest == digest)
+
+
+def assemble(
+    store: Store,
+    parts: Sequence[Part],
+    *,
+    compression: Compression | None = None,
+    media_types: MediaTypes = MediaTypes.OCI,
+    epoch: int | None = None,
+) -> Assembled:
+    """Make the blobs that are missing and the documents over them."""
+    family = layout.FAMILIES[media_types]
+    blobs = _blobs(store, parts, compression, epoch)
+    documents: dict[Digest, tuple[Descriptor, bytes]] = {}
+    manifests = []
+    entries = []
+    for part in parts:
+        layers = [blobs[name] for name in part.layers]
+        data = layout.document_bytes(
+            _finished(part.config, layers, epoch).to_oci([layer.diff_id for layer in layers])
+        )
+        config = layout.describe(data, family.config)
+        manifest = Manifest(
+            config=config,
+            layers=tuple(_descriptor(layer, family) for layer in layers),
+            annotations=part.annotations,
+        )
+        body = layout.manifest_bytes(manifest, family)
+        entry = layout.describe(body, family.manifest)
+        documents[config.digest] = (config, data)
+        documents[entry.digest] = (entry, body)
+        manifests.append(manifest)
+        entries.append(replace(entry, platform=part.config.platform))
+    if len(entries) == 1:
+        root = entries[0]
+    else:
+        body = layout.index_bytes(entries, family.index)
+        root = layout.describe(body, family.index)
+        documents[root.digest] = (root, body)
+    return Assembled(root=root, manifests=tuple(manifests), documents=tuple(documents.values()))
+
+
+def _blobs(
+    store: Store, parts: Sequence[Part], compression: Compression | None, epoch: int | None
+) -> dict[str, LayerBlob]:
+    names = list(dict.fromkeys(name for part in parts for name in part.layers))
+    with ThreadPoolExecutor(_PARALLEL_LAYERS) as pool:
+        made = pool.map(lambda name: layer_blob(store, name, compression, epoch=epoch), names)
+        return dict(zip(names, made, strict=True))
+
+
+def _descriptor(layer: LayerBlob, family: Family) -> Descriptor:
+    return Descriptor(
+        media_type=family.layers[layer.compression], digest=layer.digest, size=layer.size
+    )
+
+
+def _finished(config: ImageConfig, layers: Sequence[LayerBlob], epoch: int | None) -> ImageConfig:
+    """The configuration with one history entry for each layer and a time that is no build time."""
+    created = timestamp(epoch or 0)
+    history = config.history
+    told = sum(not entry.empty_layer for entry in history)
+    if told > len(layers):
+        history, told = (), 0
+    new = (History(created=created, created_by=_CREATED_BY),) * (len(layers) - told)
+    return replace(config, created=created, history=(*history, *new))
