@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self, cast
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,7 @@ class Output:
     """What a program wrote to one stream: in memory while it is small, else in an unnamed file."""
 
     def __init__(self, directory: Path) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_LIMIT, dir=directory)
+        self._file = tempfile.SpooledTemporaryFile[bytes](SPOOL_LIMIT, dir=directory)
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -145,7 +145,7 @@ class Output:
     def reader(self) -> IO[bytes]:
         """The stream, rewound, to be read in pieces; it stays this object's to close."""
         self._file.seek(0)
-        return self._file
+        return cast("IO[bytes]", self._file)
 
     def close(self) -> None:
         """Drop the bytes."""

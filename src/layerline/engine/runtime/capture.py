@@ -1,0 +1,101 @@
+"""Reads what a program writes: scrubbed, passed on at once, and kept.
+
+Invariant: memory stays bounded however much is written.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layerline.engine.runtime.scrub import Scrubber
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from layerline.command import Process
+    from layerline.engine.runtime.spec import Output
+
+STDOUT, STDERR = 1, 2
+_PIECE = 1 << 16
+_TICK = 0.05  # seconds between calls of `look`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sinks:
+    """Where output goes: by stream, together, to redirect files, and to whoever listens."""
+
+    outputs: Mapping[int, Output]
+    combined: Output
+    redirects: Mapping[int, int]
+    listener: Callable[[bytes, int], None]
+
+    def write(self, data: bytes, stream: int) -> None:
+        """Take a piece of a stream."""
+        if not data:
+            return
+        self.outputs[stream].write(data)
+        self.combined.write(data)
+        if stream in self.redirects:
+            _write_all(self.redirects[stream], data)
+        self.listener(data, stream)
+
+
+def follow(
+    process: Process[bytes],
+    sinks: Sinks,
+    secrets: Sequence[bytes],
+    *,
+    look: Callable[[], None],
+) -> int:
+    """Read both streams of a program to its end; returns its status.
+
+    `look` is called many times a second: to kill the program when nobody wants it any more.
+    """
+    streams = {STDOUT: process.stdout, STDERR: process.stderr}
+    scrubbers = {stream: Scrubber(secrets) for stream in streams}
+    with selectors.DefaultSelector() as selector:
+        for stream, pipe in streams.items():
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, stream)
+        while selector.get_map():
+            for key, _ in selector.select(_TICK):
+                data = os.read(key.fd, _PIECE)
+                scrubber = scrubbers[key.data]
+                sinks.write(scrubber.feed(data) if data else scrubber.finish(), key.data)
+                if not data:
+                    selector.unregister(key.fileobj)
+            look()
+    for pipe in filter(None, streams.values()):
+        pipe.close()
+    return wait(process, look=look)
+
+
+def wait(process: Process[bytes], *, look: Callable[[], None]) -> int:
+    """Wait for the end of a program; 128+n when signal n ended it."""
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            while not selector.select(_TICK):
+                look()
+    finally:
+        os.close(descriptor)
+    status = process.wait()
+    return status if status >= 0 else 128 - status
+
+
+def kill_process(number: int) -> None:
+    """SIGKILL, if it still is there."""
+    with suppress(ProcessLookupError):
+        os.kill(number, signal.SIGKILL)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,107 @@
+"""The cgroups of this session's containers, and the removal of those that dead sessions left.
+
+Invariant: a session holds a lock on its own directory for as long as it lives; a directory whose
+lock is free belongs to nobody. Where there are no writable cgroups, containers run without.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+_NAME = "layerline"
+
+
+class Cgroups:
+    """The part of the cgroup tree that one session uses."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._hierarchies = _hierarchies(root)
+        self._sweep()
+        self._session = uuid.uuid4().hex[:12]
+        self._lock = self._claim()
+
+    def path(self, container: str) -> str | None:
+        """The cgroup path for a container, or None where there are no cgroups."""
+        return f"/{_NAME}/{self._session}/{container}" if self._lock is not None else None
+
+    def processes(self, container: str) -> list[int]:
+        """What runs in the container's cgroup, by process number."""
+        place = Path(_NAME) / self._session / container / "cgroup.procs"
+        for hierarchy in self._hierarchies:
+            with suppress(OSError):
+                return [int(line) for line in (hierarchy / place).read_text().split()]
+        return []
+
+    def close(self) -> None:
+        """Remove the session's directories."""
+        if self._lock is not None:
+            for hierarchy in self._hierarchies:
+                _remove(hierarchy / _NAME / self._session)
+                with suppress(OSError):  # other sessions may have theirs in it
+                    (hierarchy / _NAME).rmdir()
+            os.close(self._lock)
+            self._lock = None
+
+    def _claim(self) -> int | None:
+        for hierarchy in self._hierarchies[:1]:
+            place = hierarchy / _NAME / self._session
+            while True:
+                try:
+                    place.mkdir(parents=True, exist_ok=True)
+                    lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                except OSError:
+                    return None
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if place.exists():
+                    return lock
+                os.close(lock)  # swept by another start before it was locked
+        return None
+
+    def _sweep(self) -> None:
+        for hierarchy in self._hierarchies[:1]:
+            for place in _children(hierarchy / _NAME):
+                if _is_dead(place):
+                    for each in self._hierarchies:
+                        _remove(each / _NAME / place.name)
+
+
+def _hierarchies(root: Path) -> list[Path]:
+    if (root / "cgroup.procs").exists():
+        return [root]
+    return [place for place in _children(root) if (place / "cgroup.procs").exists()]
+
+
+def _children(place: Path) -> list[Path]:
+    try:
+        return sorted(
+            child for child in place.iterdir() if child.is_dir() and not child.is_symlink()
+        )
+    except OSError:
+        return []
+
+
+def _is_dead(place: Path) -> bool:
+    try:
+        lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _remove(place: Path) -> None:
+    for child in _children(place):
+        _remove(child)
+    # A cgroup that still has processes stays; the next start tries again.
+    with suppress(OSError):
+        place.rmdir()

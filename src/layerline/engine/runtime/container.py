@@ -1,0 +1,239 @@
+"""Runs one container from its description to its outcome.
+
+Invariant: whatever happens, when `run` returns or raises nothing of the container is left: no
+process, mount, cgroup or file outside its layers. Secrets are only ever in memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import shutil
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from layerline import command, kernel
+from layerline.engine.runtime import oci, programs, streams
+from layerline.engine.runtime.capture import STDERR, STDOUT, Sinks, follow
+from layerline.engine.runtime.cgroups import Cgroups
+from layerline.engine.runtime.root import INIT, Provided, Root, assembled
+from layerline.engine.runtime.runc import Container, find_init, find_runtime
+from layerline.engine.runtime.spec import Outcome, Output
+from layerline.errors import Cancelled, ExecError, NoSpace, UnknownUser
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from layerline.engine.runtime.spec import ContainerSpec
+    from layerline.settings import Settings
+
+_SETUP_FAILED = -1
+_PATIENCE = 1.0  # seconds in which a killed container may end before its runtime is killed as well
+_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A container that is ready to start; `complaint` says why its program cannot be."""
+
+    container: Container
+    stdin: int | None
+    redirects: Mapping[int, int]
+    complaint: str | None
+
+
+class Runtime:
+    """Runs containers with one runtime program for one session."""
+
+    def __init__(
+        self, *, program: Path, provided: Provided, proxies: Mapping[str, str], scratch: Path
+    ) -> None:
+        self.program = program
+        self._provided = provided
+        self._proxies = proxies
+        self._scratch = scratch
+        self._state = scratch / "run"
+        self._numbers = itertools.count(1)
+        self._state.mkdir(parents=True)
+        # In memory, since configurations hold the values of secrets.
+        kernel.mount("tmpfs", self._state, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0700")
+        self._cgroups = Cgroups()
+
+    @classmethod
+    def find(cls, settings: Settings, scratch: Path) -> Self:
+        """The runtime of this machine; `scratch` is a directory of this session's own."""
+        bundle = settings.ca_bundle
+        provided = Provided(
+            init=find_init(),
+            resolv_conf=_RESOLV_CONF,
+            certificates=bundle.read_bytes() if bundle else None,
+            certificates_win="SSL_CERT_FILE" in settings.environ,
+        )
+        program = find_runtime(settings)
+        return cls(program=program, provided=provided, proxies=settings.proxies, scratch=scratch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take away what the session had; no container may be running."""
+        kernel.unmount(self._state)
+        self._state.rmdir()
+        self._cgroups.close()
+
+    def run(
+        self,
+        spec: ContainerSpec,
+        *,
+        on_output: Callable[[bytes, int], None],
+        cancel: threading.Event,
+    ) -> Outcome:
+        """Run the program to its end; close the outcome when its outputs are stored.
+
+        `on_output` gets each piece of output, scrubbed, with 1 for stdout and 2 for stderr. A
+        set-up that fails raises ExecError with code -1; `cancel` ends the container and raises
+        Cancelled.
+        """
+        with ExitStack() as stack:
+            outputs = {stream: self._output(stack) for stream in (STDOUT, STDERR)}
+            combined = self._output(stack)
+            with self.prepared(spec) as ready:
+                sinks = Sinks(
+                    outputs=outputs,
+                    combined=combined,
+                    redirects=ready.redirects,
+                    listener=on_output,
+                )
+                code = self._follow(spec, ready, sinks, cancel)
+            stack.pop_all()
+        return Outcome(code=code, stdout=outputs[STDOUT], stderr=outputs[STDERR], combined=combined)
+
+    @contextmanager
+    def prepared(self, spec: ContainerSpec, *, terminal: bool = False) -> Iterator[Prepared]:
+        """All that the runtime program needs to start it: mounted, opened, written down."""
+        name = f"c{next(self._numbers)}"
+        bundle = self._state / name
+        bundle.mkdir()
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, bundle)
+            try:
+                ready = self._prepare(spec, name, bundle, stack, terminal=terminal)
+            except OSError as exc:
+                raise _setup_error(spec, exc) from exc
+            except UnknownUser as exc:
+                raise setup_failed(spec, str(exc)) from exc
+            yield ready
+
+    def _prepare(
+        self, spec: ContainerSpec, name: str, bundle: Path, stack: ExitStack, *, terminal: bool
+    ) -> Prepared:
+        root = stack.enter_context(assembled(spec, self._provided, bundle))
+        stdin = streams.open_stdin(spec, root, stack)
+        redirects = streams.open_redirects(spec, root, stack)
+        env = self._environment(spec, root)
+        cwd = root.inside.resolve(spec.cwd)
+        complaint = _make_cwd(cwd, root) or programs.complaint(
+            spec.args[0], root.inside, path=env["PATH"], cwd=cwd
+        )
+        process = oci.Process(
+            args=(INIT, "--", *spec.args) if spec.init else spec.args,
+            env=env,
+            cwd=cwd,
+            user=root.user,
+            terminal=terminal,
+        )
+        surroundings = oci.Surroundings(
+            root=root.path,
+            hostname=spec.hostname,
+            privileged=spec.privileged,
+            cgroup=self._cgroups.path(name),
+            network=spec.network.namespace if spec.network else None,
+            late=root.late,
+        )
+        document = json.dumps(oci.configuration(process, surroundings))
+        (bundle / "config.json").write_text(document)
+        container = Container(
+            program=self.program,
+            state=self._state / "runc",
+            bundle=bundle,
+            name=name,
+            cgroups=self._cgroups,
+        )
+        return Prepared(container=container, stdin=stdin, redirects=redirects, complaint=complaint)
+
+    def _environment(self, spec: ContainerSpec, root: Root) -> dict[str, str]:
+        env = dict(spec.env)
+        env.setdefault("PATH", command.DEFAULT_PATH)
+        for name, value in self._proxies.items():
+            env.setdefault(name, value)
+        env.setdefault("HOME", root.user.home)
+        return env
+
+    def _follow(
+        self, spec: ContainerSpec, ready: Prepared, sinks: Sinks, cancel: threading.Event
+    ) -> int:
+        if ready.complaint is not None:
+            sinks.write(ready.complaint.encode(), STDERR)
+            return 1
+        process = ready.container.start(stdin=ready.stdin, stdout=command.PIPE, stderr=command.PIPE)
+        since: list[float] = []
+
+        def look() -> None:
+            if cancel.is_set():
+                since.append(time.monotonic())
+                harder = since[-1] - since[0] > _PATIENCE
+                ready.container.kill(process, harder=harder)
+
+        code = follow(process, sinks, spec.secrets, look=look)
+        if cancel.is_set():
+            message = "The call was cancelled; its container was killed."
+            raise Cancelled(message)
+        failure = ready.container.failure()
+        if failure is not None:
+            raise setup_failed(spec, failure)
+        return code
+
+    def _output(self, stack: ExitStack) -> Output:
+        output = Output(self._scratch)
+        stack.callback(output.close)
+        return output
+
+
+def setup_failed(spec: ContainerSpec, message: str) -> ExecError:
+    """The error of a container whose program was never started."""
+    return ExecError(command=spec.args, code=_SETUP_FAILED, stdout="", stderr="", message=message)
+
+
+def _setup_error(spec: ContainerSpec, exc: OSError) -> ExecError | NoSpace:
+    if exc.errno == errno.ENOSPC:
+        message = f"The disk is full: {exc.filename}. Free some space and try again."
+        return NoSpace(message)
+    reason = (exc.strerror or str(exc)).lower()
+    return setup_failed(spec, f"{exc.filename}: {reason}" if exc.filename else reason)
+
+
+def _make_cwd(cwd: str, root: Root) -> str | None:
+    """Make the working directory where it lacks; tells why that cannot be."""
+    owner = (root.user.uid, root.user.gid)
+    with ExitStack() as stack:
+        try:
+            root.inside.make_directories(cwd, owner=owner, stack=stack)
+            with root.inside.opened(cwd, os.O_PATH | os.O_DIRECTORY):
+                return None
+        except NotADirectoryError:
+            return f"mkdir {cwd}: not a directory"

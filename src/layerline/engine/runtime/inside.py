@@ -1,0 +1,176 @@
+"""Paths as a container sees them, followed from the outside.
+
+Invariant: every access goes through openat2 with the container's root as the root, so no link of an
+image and no ".." reaches the host.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from layerline import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+EPOCH = 315532800  # 1980-01-01: the time of what the engine makes itself
+_LINKS = 40
+_TEXT_LIMIT = 16 << 20
+
+
+def join(directory: str, path: str) -> str:
+    """`path` under `directory` unless it is absolute, without "." and doubled slashes."""
+    whole = path if path.startswith("/") else f"{directory}/{path}"
+    return "/" + "/".join(part for part in whole.split("/") if part not in ("", "."))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Something that was made for a mount to sit on, to be taken away again."""
+
+    parent: int
+    name: str
+    directory: bool
+    times: tuple[int, int]
+
+    def remove(self) -> None:
+        """Take it away and give its parent the times it had; what was put into it stays."""
+        try:
+            if self.directory:
+                os.rmdir(self.name, dir_fd=self.parent)
+            else:
+                os.unlink(self.name, dir_fd=self.parent)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.EBUSY, errno.ENOTDIR):
+                raise
+        else:
+            os.utime(self.parent, ns=self.times)
+
+
+class Inside:
+    """A root directory, held open."""
+
+    def __init__(self, root: Path) -> None:
+        self.descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self.descriptor)
+
+    def open(self, path: str, flags: int, mode: int = 0) -> int:
+        """Open; the last component may be a link."""
+        return kernel.open_in_root(self.descriptor, path, flags, mode)
+
+    @contextmanager
+    def opened(self, path: str, flags: int = os.O_PATH) -> Iterator[int]:
+        """`open`, closed at the end."""
+        with kernel.opened_in_root(self.descriptor, path, flags) as descriptor:
+            yield descriptor
+
+    def stat(self, path: str, *, follow: bool = True) -> os.stat_result | None:
+        """What is at the path, or None."""
+        flags = os.O_PATH | (0 if follow else os.O_NOFOLLOW)
+        try:
+            with self.opened(path, flags) as descriptor:
+                return os.fstat(descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def resolve(self, path: str) -> str:
+        """The path with its links followed as far as it exists; the rest is taken as it is."""
+        pending = path.split("/")[::-1]
+        done: list[str] = []
+        links = 0
+        while pending:
+            part = pending.pop()
+            if part == "..":
+                del done[-1:]
+            elif part not in ("", "."):
+                target = self._link("/" + "/".join([*done, part]))
+                if target is None:
+                    done.append(part)
+                    continue
+                links += 1
+                if links > _LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                done = [] if target.startswith("/") else done
+                pending += target.split("/")[::-1]
+        return "/" + "/".join(done)
+
+    def _link(self, path: str) -> str | None:
+        found = self.stat(path, follow=False)
+        if found is None or not stat.S_ISLNK(found.st_mode):
+            return None
+        with self.opened(path, os.O_PATH | os.O_NOFOLLOW) as descriptor:
+            return os.readlink("", dir_fd=descriptor)
+
+    def read_text(self, path: str) -> str:
+        """A small ordinary file, or "" when there is none."""
+        try:
+            descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return ""
+            return stream.read(_TEXT_LIMIT).decode(errors="surrogateescape")
+
+    def make_directories(
+        self, path: str, *, owner: tuple[int, int], stack: ExitStack
+    ) -> list[Made]:
+        """Make the directory and the parents it lacks, 0755; parents keep their times.
+
+        The descriptors of the parents stay open as long as `stack`.
+        """
+        made: list[Made] = []
+        here = "/"
+        for name in filter(None, self.resolve(path).split("/")):
+            there = join(here, name)
+            found = self.stat(there)
+            if found is None:
+                item = self._make(here, name, directory=True, stack=stack)
+                with self.opened(there, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+                    os.fchown(descriptor, *owner)
+                    os.fchmod(descriptor, 0o755)
+                    os.utime(descriptor, (EPOCH, EPOCH))
+                made.append(item)
+            elif not stat.S_ISDIR(found.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), there)
+            here = there
+        return made
+
+    def make_stub(self, path: str, *, directory: bool, stack: ExitStack) -> list[Made]:
+        """Make an empty file or directory, and what it needs above it."""
+        whole = self.resolve(path)
+        if directory:
+            return self.make_directories(whole, owner=(0, 0), stack=stack)
+        parent, _, name = whole.rpartition("/")
+        made = self.make_directories(parent or "/", owner=(0, 0), stack=stack)
+        return [*made, self._make(parent or "/", name, directory=False, stack=stack)]
+
+    def _make(self, parent: str, name: str, *, directory: bool, stack: ExitStack) -> Made:
+        descriptor = self.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+        stack.callback(os.close, descriptor)
+        before = os.fstat(descriptor)
+        times = (before.st_atime_ns, before.st_mtime_ns)
+        if directory:
+            os.mkdir(name, 0o755, dir_fd=descriptor)
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+            os.close(os.open(name, flags, 0o644, dir_fd=descriptor))
+        os.utime(descriptor, ns=times)
+        return Made(descriptor, name, directory, times)

@@ -1,0 +1,150 @@
+"""Puts a container's mounts into its mounted root, before the container starts.
+
+Invariant: a target is opened inside the root and mounted onto by descriptor, so that nothing can be
+swapped between the look and the mount.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from layerline import kernel
+from layerline.engine.runtime.inside import Inside
+from layerline.engine.runtime.spec import (
+    Bind,
+    ContainerSpec,
+    LayerMount,
+    Mount,
+    Overlay,
+    SecretFile,
+    Tmpfs,
+    Volume,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import ExitStack
+
+    from layerline.engine.runtime.users import User
+
+_SECRET = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV | kernel.ATTR_NOEXEC
+
+
+@contextmanager
+def mounted(overlay: Overlay, target: Path, *, stubs: Path | None = None) -> Iterator[Path]:
+    """The layers at `target`, a directory that is made for it; `stubs` is one more on top."""
+    target.mkdir()
+    lower = (*overlay.lower, stubs) if stubs else overlay.lower
+    wanted = 1 if overlay.upper else 2
+    for number in range(wanted - len(lower)):
+        empty = target.with_name(f"{target.name}-empty{number}")
+        empty.mkdir()
+        lower = (empty, *lower)
+    kernel.mount_overlay(lower, target, upper=overlay.upper, work=overlay.work)
+    try:
+        yield target
+    finally:
+        kernel.unmount(target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A mount whose source is ready: an open descriptor, or None for memory."""
+
+    mount: Mount
+    source: int | None
+    directory: bool
+
+
+def stage(mount: Mount, state: Path, stack: ExitStack, *, lookup: Callable[[str], User]) -> Staged:
+    """Make the source ready, for as long as `stack` lives.
+
+    `state` is an empty directory in memory for this mount's own needs.
+    """
+    if isinstance(mount, Tmpfs):
+        return Staged(mount=mount, source=None, directory=True)
+    source = _source(mount, state, stack, lookup)
+    directory = stat.S_ISDIR(os.fstat(source).st_mode)
+    return Staged(mount=mount, source=source, directory=directory)
+
+
+def put(staged: Staged, target: str, inside: Inside, stack: ExitStack) -> None:
+    """Mount at `target`; what has to be made for it inside other mounts goes with `stack`."""
+    if inside.stat(target) is None:
+        for made in inside.make_stub(target, directory=staged.directory, stack=stack):
+            stack.callback(made.remove)
+    with inside.opened(target) as place:
+        if staged.source is None:
+            # With the descriptor as the path the mount lands where the look did.
+            path = Path(f"/proc/self/fd/{place}")
+            kernel.mount("tmpfs", path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, _size(staged))
+        else:
+            deep = isinstance(staged.mount, Bind)
+            flags = _attributes(staged.mount)
+            kernel.attach(staged.source, place, attributes=flags, recursive=deep)
+
+
+def attach_file(source: Path, target: str, inside: Inside) -> None:
+    """Show a file of the host, read-only, over a file that exists inside."""
+    origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    try:
+        with inside.opened(target) as place:
+            kernel.attach(origin, place, attributes=kernel.ATTR_RDONLY, recursive=False)
+    finally:
+        os.close(origin)
+
+
+def by_target(spec: ContainerSpec) -> list[Mount]:
+    """The mounts, those above others first."""
+    return sorted(spec.mounts, key=lambda mount: mount.target.split("/"))
+
+
+def _source(
+    mount: Bind | LayerMount | Volume | SecretFile,
+    state: Path,
+    stack: ExitStack,
+    lookup: Callable[[str], User],
+) -> int:
+    match mount:
+        case Bind():
+            source = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
+        case Volume():
+            source = os.open(mount.source, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
+            if mount.owner:
+                user = lookup(mount.owner)
+                os.chown(mount.source, user.uid, user.gid)
+        case SecretFile():
+            place = state / "secret"
+            place.write_bytes(mount.data)
+            user = lookup(mount.owner)
+            os.chown(place, user.uid, user.gid)
+            place.chmod(mount.mode)
+            source = os.open(place, os.O_PATH | os.O_CLOEXEC)
+        case LayerMount():
+            tree = stack.enter_context(mounted(mount.overlay, state / "tree"))
+            with Inside(tree) as inner:
+                source = inner.open(mount.subpath, os.O_PATH)
+        case _:
+            assert_never(mount)
+    stack.callback(os.close, source)
+    return source
+
+
+def _attributes(mount: Mount) -> int:
+    match mount:
+        case SecretFile():
+            return _SECRET
+        case Tmpfs():
+            return 0
+        case _:
+            return kernel.ATTR_RDONLY if mount.readonly else 0
+
+
+def _size(staged: Staged) -> str:
+    size = staged.mount.size if isinstance(staged.mount, Tmpfs) else None
+    return f"size={size}" if size else ""

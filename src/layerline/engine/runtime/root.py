@@ -1,0 +1,135 @@
+"""Assembles what a container sees as its file system, and takes it apart again.
+
+The layers are mounted twice: first to look where the mounts go, then with the stubs they need.
+Invariant: when the context ends nothing of it is left, neither mounts nor stubs in a layer.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from layerline import kernel
+from layerline.engine.runtime import mounts, users
+from layerline.engine.runtime.inside import Inside
+from layerline.engine.runtime.stubs import Stub, write_stubs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from layerline.engine.runtime.mounts import Staged
+    from layerline.engine.runtime.spec import ContainerSpec
+
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+INIT = "/.init"
+_SYSTEM = ("/proc", "/sys", "/dev")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provided:
+    """What the host gives to every container: files to show, and certificates to trust."""
+
+    init: Path
+    resolv_conf: Path
+    certificates: bytes | None
+    certificates_win: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """The mounted root. `late` are host paths that belong below /dev."""
+
+    path: Path
+    inside: Inside
+    user: users.User
+    late: Mapping[str, Path]
+
+
+@contextmanager
+def assembled(spec: ContainerSpec, provided: Provided, state: Path) -> Iterator[Root]:
+    """Mount everything of the container below `state`, an empty directory in memory."""
+    with ExitStack() as leftovers, ExitStack() as stack:
+        stubs = state / "stubs"
+        stubs.mkdir()
+        image = replace(spec.rootfs, upper=None, work=None)
+        with mounts.mounted(image, state / "look") as look, Inside(look) as inside:
+            lookup = _lookup(inside)
+            user = lookup(spec.user)
+            staged = [
+                mounts.stage(mount, _directory(state / f"mount{number}"), leftovers, lookup=lookup)
+                for number, mount in enumerate(mounts.by_target(spec))
+            ]
+            write_stubs(_stubs(spec, provided, staged), inside, stubs)
+        path = stack.enter_context(mounts.mounted(spec.rootfs, state / "root", stubs=stubs))
+        inside = stack.enter_context(Inside(path))
+        _check_system_directories(inside)
+        late: dict[str, Path] = {}
+        for each in staged:
+            if inside.resolve(each.mount.target).startswith("/dev/"):
+                late[each.mount.target] = _put_aside(each, state / f"late{len(late)}", leftovers)
+            else:
+                mounts.put(each, each.mount.target, inside, leftovers)
+        _show_host_files(spec, provided, inside, state)
+        yield Root(path=path, inside=inside, user=user, late=late)
+
+
+def _lookup(inside: Inside) -> Callable[[str], users.User]:
+    passwd, group = inside.read_text("/etc/passwd"), inside.read_text("/etc/group")
+    return lambda name: users.resolve(name, passwd=passwd, group=group)
+
+
+def _directory(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def _stubs(spec: ContainerSpec, provided: Provided, staged: Sequence[Staged]) -> Iterator[Stub]:
+    for path in _SYSTEM:
+        yield Stub(path=path)
+    for path in ("/etc/resolv.conf", "/etc/hosts", *([INIT] if spec.init else [])):
+        yield Stub(path=path, data=b"")
+    if provided.certificates is not None:
+        yield Stub(path=BUNDLE, data=provided.certificates, replace=provided.certificates_win)
+    above: list[str] = ["/dev/"]
+    for each in staged:
+        target = each.mount.target
+        if not target.startswith(tuple(above)):
+            yield Stub(path=target, data=None if each.directory else b"")
+        above.append(f"{target.rstrip('/')}/")
+
+
+def _check_system_directories(inside: Inside) -> None:
+    for path in _SYSTEM:
+        found = inside.stat(path, follow=False)
+        if found is None or not stat.S_ISDIR(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+
+def _put_aside(staged: Staged, place: Path, stack: ExitStack) -> Path:
+    if staged.directory:
+        place.mkdir()
+    else:
+        place.touch()
+    with Inside(place.parent) as inside:
+        mounts.put(staged, f"/{place.name}", inside, stack)
+    stack.callback(kernel.unmount, place)
+    return place
+
+
+def _show_host_files(spec: ContainerSpec, provided: Provided, inside: Inside, state: Path) -> None:
+    resolv_conf = provided.resolv_conf
+    if spec.network is not None:
+        resolv_conf = state / "resolv.conf"
+        resolv_conf.write_bytes(spec.network.resolv_conf)
+    hosts = state / "hosts"
+    rows = (("127.0.0.1", "localhost"), ("::1", "localhost"), *spec.hosts)
+    hosts.write_text("".join(f"{address}\t{name}\n" for address, name in rows))
+    mounts.attach_file(resolv_conf, "/etc/resolv.conf", inside)
+    mounts.attach_file(hosts, "/etc/hosts", inside)
+    if spec.init:
+        mounts.attach_file(provided.init, INIT, inside)

@@ -1,0 +1,107 @@
+"""The OCI runtime program: found, started, and its own failures told from the program's.
+
+Invariant: it is started in a session of its own, so that Ctrl-C reaches the engine, which kills the
+container and cleans up.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline import command
+from layerline.engine.runtime.capture import kill_process
+from layerline.errors import ProgramMissing, RuntimeMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.engine.runtime.cgroups import Cgroups
+    from layerline.settings import Settings
+
+_INITS = ("tini-static", "docker-init", "catatonit")
+
+
+def find_runtime(settings: Settings) -> Path:
+    """The runtime program that the settings name, or runc."""
+    name = settings.runtime or "runc"
+    found = command.find(name)
+    if found is None:
+        hint = (
+            f"LAYERLINE_RUNTIME names {name}, which is not there."
+            if settings.runtime
+            else "Install it with: apt-get install runc"
+        )
+        message = f"No OCI runtime: {name} was not found. {hint}"
+        raise RuntimeMissing(message)
+    return found
+
+
+def find_init() -> Path:
+    """A static program that reaps and forwards signals as process 1 of a container."""
+    for name in _INITS:
+        found = command.find(name)
+        if found is not None:
+            return found
+    message = f"None of {', '.join(_INITS)} is installed. Install one with: apt-get install tini"
+    raise ProgramMissing(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One container of the runtime, by its name and the directory that holds its configuration."""
+
+    program: Path
+    state: Path
+    bundle: Path
+    name: str
+    cgroups: Cgroups
+
+    def arguments(self, verb: str, *options: str | Path) -> list[str | Path]:
+        """The command line of the runtime for a verb on this container."""
+        log = self.bundle / "log"
+        words = ["--root", self.state, "--log", log, "--log-format", "json", verb, *options]
+        return [self.program, *words, self.name]
+
+    def start(
+        self, *, stdin: int | None, stdout: int, stderr: int, options: Sequence[str | Path] = ()
+    ) -> command.Process[bytes]:
+        """Run in the foreground of the runtime; its status becomes the program's."""
+        pid_file = self.bundle / "pid"
+        words = self.arguments("run", "--bundle", self.bundle, "--pid-file", pid_file, *options)
+        return command.start(
+            words,
+            stdin=command.DEVNULL if stdin is None else stdin,
+            stdout=stdout,
+            stderr=stderr,
+            new_session=True,
+        )
+
+    def process(self) -> int | None:
+        """The number of the container's process 1, once it has one."""
+        with suppress(FileNotFoundError, ValueError):
+            return int((self.bundle / "pid").read_text())
+        return None
+
+    def kill(self, runtime: command.Process[bytes], *, harder: bool) -> None:
+        """End everything in it at once; call it until the runtime has ended."""
+        number = self.process()
+        if number is not None:
+            kill_process(number)
+        if harder:
+            for each in self.cgroups.processes(self.name):
+                kill_process(each)
+            kill_process(runtime.pid)
+
+    def failure(self) -> str | None:
+        """What the runtime itself could not do; None when it started the program."""
+        try:
+            lines = (self.bundle / "log").read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        errors = [str(event["msg"]) for event in events if event.get("level") == "error"]
+        return errors[-1] if errors else None
