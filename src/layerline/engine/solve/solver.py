@@ -19,22 +19,21 @@ import anyio.to_thread
 from layerline.engine.solve.bench import Bench, Work
 from layerline.engine.solve.codec import children
 from layerline.engine.solve.naming import describe
+from layerline.engine.solve.ops import Op
 from layerline.engine.solve.result import Result
 from layerline.engine.solve.steps import evaluate
-from layerline.errors import Cancelled, LayerlineError, StoreBusy
+from layerline.errors import Cancelled, LayerlineError
 from layerline.log import Status
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from layerline.engine.solve.codec import Keyed
-    from layerline.engine.solve.ops import Op
 
 T = TypeVar("T")
 
 _THREADS = 256
 _AT_ONCE = 32
-_LOCK_SECONDS = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -171,7 +170,7 @@ class Solver:
 
     def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
         """Evaluate under the key's lock, so that other processes wait for this result instead of making it too."""
-        with self._key_lock(op.key, cancel):
+        with self.bench.store.locks.exclusive(f"key {op.key}", cancel=cancel):
             if (known := self._known(op.key)) is not None:
                 return known
             step = self.bench.journal.step(describe(op) or type(op).__name__)
@@ -184,28 +183,7 @@ class Solver:
             step.end()
             return result
 
-    @contextlib.contextmanager
-    def _key_lock(self, key: str, cancel: threading.Event) -> Any:
-        while True:
-            with contextlib.ExitStack() as stack:
-                try:
-                    stack.enter_context(self.bench.store.locks.exclusive(f"key-{key}", timeout=_LOCK_SECONDS))
-                except StoreBusy:
-                    if cancel.is_set():
-                        raise Cancelled("the step was cancelled while another session made it") from None
-                    continue
-                yield
-                return
 
-
-def _parents(op: Keyed) -> list[Any]:
-    """The ops that must be evaluated before this one; what only describes (services, names) is looked through."""
-    from layerline.engine.solve.ops import Op
-
-    found: dict[str, Any] = {}
-    pending = list(children(op))
-    while pending:
-        child = pending.pop(0)
-        if isinstance(child, Op):
-            found.setdefault(child.key, child)
-    return list(found.values())
+def _parents(op: Keyed) -> list[Op]:
+    """The ops that must be evaluated before this one; services are not among them, they are started."""
+    return list({child.key: child for child in children(op) if isinstance(child, Op)}.values())

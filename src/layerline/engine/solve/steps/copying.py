@@ -44,6 +44,6 @@ def copy_file(op: ops.CopyFile, work: Work) -> Result:
     path = posixpath.join(op.path, op.name) if into else op.path
 
     def change(writer: Writer) -> None:
-        writer.put_file(path, entry.real, mode=op.mode, owner=owner)
+        writer.put_file(path, entry, mode=op.mode, owner=owner)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.solve.owners import owner_ids
 from layerline.engine.solve.result import Result
-from layerline.engine.store.tree import Entry, Tree
+from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import Writer
 from layerline.errors import IsADirectory, PathExists, QueryError
 from layerline.patterns import Matcher
@@ -44,12 +44,10 @@ def new_file(op: ops.NewFile, work: Work) -> Result:
     if there is not None and there.is_dir:
         message = f"open {op.path}: is a directory"
         raise IsADirectory(message)
-    mode = op.mode or 0o644
-    if op.keep_mode and there is not None:
-        mode = there.stat.st_mode & 0o7777
 
     def change(writer: Writer) -> None:
-        writer.write(op.path, op.data, mode=mode, owner=owner or (0, 0))
+        mode = op.mode or 0o644
+        writer.write(op.path, op.data, mode=mode, owner=owner or (0, 0), replace=not op.keep_mode)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)
 
@@ -95,37 +93,27 @@ def _targets(tree: Tree, root: str, path: str) -> list[str]:
     entry = tree.find(directory)
     if entry is None or not entry.is_dir:
         return []
-    matcher = Matcher([name])
-    return [child.path for child in tree.scan(directory) if matcher.matches(child.name)]
+    matcher = Matcher.of([name])
+    return [child.path for child in tree.children(entry) if matcher.matches(child.name)]
 
 
 def chown(op: ops.Chown, work: Work) -> Result:
     """Give a path and all below it to an owner."""
     owner = owner_of(op, work)
-    tree = work.tree(op.base)
-    entries = [tree.lookup(op.path), *_below(tree, op.path)]
 
     def change(writer: Writer) -> None:
-        for entry in entries:
-            writer.set(entry.path, owner=owner)
+        writer.set(op.path, owner=owner, recursive=True)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)
 
 
 def timestamps(op: ops.Timestamps, work: Work) -> Result:
-    """Set one time everywhere, children before their directories."""
-    tree = work.tree(op.base)
-    entries = [tree.lookup(op.path), *_below(tree, op.path)]
+    """Set one time everywhere."""
 
     def change(writer: Writer) -> None:
-        for entry in reversed(entries):
-            writer.set(entry.path, mtime=op.timestamp)
+        writer.set(op.path, mtime=op.timestamp, recursive=True)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)
-
-
-def _below(tree: Tree, path: str) -> list[Entry]:
-    return list(tree.walk(path)) if tree.lookup(path).is_dir else []
 
 
 def replaced(op: ops.Replaced, work: Work) -> Result:
@@ -138,8 +126,7 @@ def replaced(op: ops.Replaced, work: Work) -> Result:
     text = _with_replacement(tree.read(op.path), op)
 
     def change(writer: Writer) -> None:
-        stat = entry.stat
-        writer.write(op.path, text, mode=stat.st_mode & 0o7777, owner=(stat.st_uid, stat.st_gid))
+        writer.write(op.path, text)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)
 

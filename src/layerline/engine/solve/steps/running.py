@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 from layerline.engine.runtime import spec
 from layerline.engine.solve import ops
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
-from layerline.errors import Cancelled, ExecError, StoreBusy
+from layerline.engine.store.tree import Tree
+from layerline.engine.store.writer import Writer
+from layerline.errors import Cancelled, ExecError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from layerline.engine.runtime.spec import Outcome, Output
     from layerline.engine.solve.bench import Work
     from layerline.engine.store.snapshots import Draft
 
 _ERROR_BYTES = 100 * 1024
 _SIGNALS = range(128, 192)
-_LOCK_SECONDS = 0.5
 
 
 def rootfs(op: ops.ExecRootfs, work: Work) -> Result:
@@ -38,7 +42,8 @@ def run(op: ops.Exec, work: Work) -> Result:
         container = stage.container()
         outcome = stack.enter_context(work.bench.runtime().run(container, on_output=work.step.write, cancel=work.cancel))
         if work.cancel.is_set():
-            raise Cancelled("the step was cancelled")
+            message = "the step was cancelled"
+            raise Cancelled(message)
         if not expected(op.expect, outcome.code):
             raise failure(op.args, outcome)
         return stage.result(outcome)
@@ -148,19 +153,15 @@ class _Stage:
 
     def _volume(self, mount: ops.CacheMount) -> spec.Volume:
         volumes = self.work.bench.store.volumes
-        seed = self.work.tree(mount.seed) if mount.seed is not None else None
-        place = volumes.volume(mount.volume, seed=seed, seed_path=mount.seed_path)
+        seed = None if mount.seed is None else self._seed(mount.seed, mount.seed_path)
+        place = volumes.volume(mount.volume, seed=seed)
         if mount.sharing != "SHARED":
-            self._lock(mount.volume)
+            self.stack.enter_context(volumes.locked(mount.volume, cancel=self.work.cancel))
         return spec.Volume(target=mount.target, source=place, owner=mount.owner)
 
-    def _lock(self, volume: str) -> None:
-        """Wait for a LOCKED or PRIVATE volume, but not beyond a cancellation."""
-        while not self.work.cancel.is_set():
-            with contextlib.suppress(StoreBusy):
-                self.stack.enter_context(self.work.bench.store.volumes.locked(volume, timeout=_LOCK_SECONDS))
-                return
-        raise Cancelled("the step was cancelled while it waited for a cache volume")
+    def _seed(self, op: ops.Op, path: str) -> Callable[[Path], None]:
+        tree = self.work.tree(op)
+        return lambda place: Writer(Tree(()), place).copy(tree, path, "/", share=False)
 
     def _secret(self, ref: ops.SecretRef) -> bytes:
         value = self.work.bench.secret(ref.identity)

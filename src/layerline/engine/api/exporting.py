@@ -1,0 +1,96 @@
+"""Files and directories written to the caller's machine: each file appears whole, and links at the target are not followed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline.errors import IsADirectory, NotADirectory
+
+if TYPE_CHECKING:
+    from layerline.engine.store.tree import Entry, Tree
+
+_CHUNK = 1 << 20
+_LONGEST_NAME = 255
+_PARENT_MODE = 0o700
+
+
+def export_directory(tree: Tree, path: str, target: Path, wipe: bool) -> None:
+    """Merge a directory into `target`; with `wipe`, what the tree lacks is removed there."""
+    if target.exists() and not target.is_dir():
+        message = f"{target}: not a directory"
+        raise NotADirectory(message)
+    target.mkdir(mode=_PARENT_MODE, parents=True, exist_ok=True)
+    _merge(tree, tree.lookup(path), target, wipe)
+
+
+def _merge(tree: Tree, directory: Entry, target: Path, wipe: bool) -> None:
+    children = tree.children(directory)
+    if wipe:
+        wanted = {child.name for child in children}
+        for name in os.listdir(target):
+            if name not in wanted:
+                _remove(target / name)
+    for child in children:
+        _put(tree, child, target / child.name, wipe)
+
+
+def _put(tree: Tree, entry: Entry, place: Path, wipe: bool) -> None:
+    if entry.is_dir:
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            place.unlink()
+        place.mkdir(exist_ok=True)
+        _merge(tree, entry, place, wipe)
+        place.chmod(stat.S_IMODE(entry.stat.st_mode))
+        _set_time(place, entry)
+        return
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    if entry.is_symlink:
+        place.unlink(missing_ok=True)
+        place.symlink_to(entry.target)
+        _set_time(place, entry)
+    elif entry.is_file:
+        _write(entry, place)
+
+
+def export_file(entry: Entry, name: str, target: Path, allow_parent: bool) -> None:
+    """Write a file to `target`, or into it under its name if it is a directory and that is allowed."""
+    if target.is_dir():
+        if not allow_parent:
+            message = (
+                f'destination "{target}" is a directory; '
+                "must be a file path unless allowParentDirPath is set"
+            )
+            raise IsADirectory(message)
+        target = target / name
+    target.parent.mkdir(mode=_PARENT_MODE, parents=True, exist_ok=True)
+    _write(entry, target)
+
+
+def _write(entry: Entry, place: Path) -> None:
+    part = place.with_name(f".{place.name}.{secrets.token_hex(8)}"[-_LONGEST_NAME:])
+    try:
+        with entry.real.open("rb") as source, part.open("xb") as file:
+            shutil.copyfileobj(source, file, _CHUNK)
+            os.fchmod(file.fileno(), stat.S_IMODE(entry.stat.st_mode))
+        _set_time(part, entry)
+        part.replace(place)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _set_time(place: Path, entry: Entry) -> None:
+    os.utime(place, ns=(entry.stat.st_mtime_ns, entry.stat.st_mtime_ns), follow_symlinks=False)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink()

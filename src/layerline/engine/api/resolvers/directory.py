@@ -1,0 +1,260 @@
+"""Directories: a place in a lazy tree, read when asked and changed by ops on the tree."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+from typing import Any
+
+from layerline.engine.api.exporting import export_directory
+from layerline.engine.api.host_paths import host_path
+from layerline.engine.api.places import under
+from layerline.engine.api.reading import directory_in, exists_at, file_in, stat_at, tree_of
+from layerline.engine.api.registry import field
+from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import Directory, File, Stat
+from layerline.engine.solve import ops
+from layerline.engine.store.contents import tree_digest
+from layerline.engine.store.tree import Entry
+from layerline.errors import QueryError
+from layerline.patterns import Matcher, PatternError
+
+
+@field("Directory", "sync")
+async def sync(self: Directory, call: Call) -> str:
+    """Make the files; the id of the directory."""
+    directory_in(await tree_of(call, self.tree), self.path)
+    return call.session.identify(self)
+
+
+@field("Directory", "name")
+async def name(self: Directory, call: Call) -> str:
+    """The last part of the path and a slash."""
+    directory_in(await tree_of(call, self.tree), self.path)
+    return posixpath.basename(self.path) + "/"
+
+
+@field("Directory", "digest")
+async def digest(self: Directory, call: Call) -> str:
+    """The digest of names, modes, owners and bytes; times do not count."""
+    tree = await tree_of(call, self.tree)
+    directory_in(tree, self.path)
+    return "sha256:" + await call.session.solver.in_thread(tree_digest, tree, self.path)
+
+
+@field("Directory", "entries")
+async def entries(self: Directory, call: Call, *, path: str = "") -> list[str]:
+    """The names in a directory; those of directories end in a slash."""
+    tree = await tree_of(call, self.tree)
+    entry = directory_in(tree, under(self.path, path).rstrip("/") or "/")
+    return [_shown(child, child.name) for child in tree.children(entry)]
+
+
+@field("Directory", "glob")
+async def glob(self: Directory, call: Call, *, pattern: str) -> list[str]:
+    """The paths that match a pattern, each after its directory."""
+    try:
+        matcher = Matcher.of([pattern])
+    except PatternError as exc:
+        message = f"invalid pattern {pattern!r}: {exc}"
+        raise QueryError(message) from exc
+    tree = await tree_of(call, self.tree)
+    directory_in(tree, self.path)
+
+    def matching() -> list[str]:
+        top = tree.lookup(self.path).path.rstrip("/") + "/"
+        relative = ((entry, entry.path.removeprefix(top)) for entry in tree.walk(self.path))
+        return [_shown(entry, path) for entry, path in relative if matcher.matches_exactly(path)]
+
+    return await call.session.solver.in_thread(matching)
+
+
+def _shown(entry: Entry, path: str) -> str:
+    return path + "/" if entry.is_dir else path
+
+
+@field("Directory", "findUp")
+async def find_up(self: Directory, call: Call, *, name: str, start: str) -> str | None:
+    """The path of the nearest thing of that name, looked for from `start` up to the root."""
+    tree = await tree_of(call, self.tree)
+    here = posixpath.normpath("/" + start)
+    while True:
+        path = posixpath.join(here, name)
+        if tree.find(under(self.path, path), follow=False) is not None:
+            return path.lstrip("/")
+        if here == "/":
+            return None
+        here = posixpath.dirname(here)
+
+
+@field("Directory", "exists")
+async def exists(
+    self: Directory,
+    call: Call,
+    *,
+    path: str,
+    expected_type: str | None = None,
+    do_not_follow_symlinks: bool = False,
+) -> bool:
+    """Whether something is at a path."""
+    inside = under(self.path, path).rstrip("/") or "/"
+    return await exists_at(
+        call, self.tree, inside, expected_type, follow=not do_not_follow_symlinks
+    )
+
+
+@field("Directory", "stat")
+async def stat(
+    self: Directory, call: Call, *, path: str, do_not_follow_symlinks: bool = False
+) -> Stat:
+    """What is known of a path."""
+    inside = under(self.path, path).rstrip("/") or "/"
+    return await stat_at(call, self.tree, inside, follow=not do_not_follow_symlinks)
+
+
+@field("Directory", "directory")
+def directory(self: Directory, _call: Call, *, path: str) -> Directory:
+    """A directory below; whether it is there shows when it is used."""
+    return replace(self, path=under(self.path, path).rstrip("/") or "/")
+
+
+@field("Directory", "file")
+async def file(self: Directory, call: Call, *, path: str) -> File:
+    """A file below; an error if it is not there."""
+    inside = under(self.path, path).rstrip("/") or "/"
+    file_in(await tree_of(call, self.tree), inside)
+    return File(tree=self.tree, path=inside)
+
+
+@field("Directory", "withNewFile")
+def with_new_file(
+    self: Directory, _call: Call, *, path: str, contents: str, permissions: int = 0o644
+) -> Directory:
+    """Write a file; one that was there keeps its mode."""
+    tree = ops.NewFile(
+        base=self.tree,
+        path=under(self.path, path),
+        data=contents.encode(),
+        mode=permissions,
+        keep_mode=True,
+    )
+    return replace(self, tree=tree)
+
+
+@field("Directory", "withNewDirectory")
+def with_new_directory(
+    self: Directory, _call: Call, *, path: str, permissions: int = 0o644
+) -> Directory:
+    """Make a directory and its parents; one that is there keeps its content."""
+    inside = under(self.path, path).rstrip("/") or "/"
+    return replace(self, tree=ops.NewDirectory(base=self.tree, path=inside, mode=permissions))
+
+
+@field("Directory", "withSymlink")
+def with_symlink(self: Directory, _call: Call, *, target: str, link_name: str) -> Directory:
+    """Make a symbolic link and its parents."""
+    inside = under(self.path, link_name).rstrip("/")
+    return replace(self, tree=ops.Symlink(base=self.tree, target=target, path=inside))
+
+
+@field("Directory", "withFile")
+def with_file(
+    self: Directory,
+    _call: Call,
+    *,
+    path: str,
+    source: File,
+    permissions: int | None = None,
+    owner: str = "",
+) -> Directory:
+    """Copy a file in; its mode is kept unless one is given."""
+    tree = copied_file(
+        self.tree,
+        under(self.path, path),
+        source,
+        permissions=permissions,
+        owner=owner,
+        names=_names(self),
+    )
+    return replace(self, tree=tree)
+
+
+@field("Directory", "withFiles")
+def with_files(
+    self: Directory,
+    call: Call,
+    *,
+    path: str,
+    sources: list[File],
+    permissions: int | None = None,
+) -> Directory:
+    """Copy several files under their own names."""
+    into = path.rstrip("/") + "/"
+    for source in sources:
+        self = with_file(  # noqa: PLW0642  a chain of values
+            self, call, path=into, source=source, permissions=permissions
+        )
+    return self
+
+
+@field("Directory", "withDirectory")
+def with_directory(
+    self: Directory, _call: Call, *, path: str, source: Directory, **selection: Any
+) -> Directory:
+    """Merge the selected content of a directory in."""
+    tree = copied_directory(
+        self.tree, under(self.path, path), source, names=_names(self), **selection
+    )
+    return replace(self, tree=tree)
+
+
+@field("Directory", "filter")
+def filtered(self: Directory, _call: Call, **selection: Any) -> Directory:
+    """The selected content."""
+    return Directory(tree=copied_directory(ops.Scratch(), "/", self, **selection))
+
+
+@field("Directory", "withoutFile")
+@field("Directory", "withoutDirectory")
+def without_path(self: Directory, call: Call, *, path: str) -> Directory:
+    """Take a path away; what is missing is no error."""
+    return without_files(self, call, paths=[path])
+
+
+@field("Directory", "withoutFiles")
+def without_files(self: Directory, _call: Call, *, paths: list[str]) -> Directory:
+    """Take several paths away."""
+    return replace(self, tree=ops.Remove(base=self.tree, paths=tuple(paths), root=self.path))
+
+
+@field("Directory", "withTimestamps")
+def with_timestamps(self: Directory, _call: Call, *, timestamp: int) -> Directory:
+    """One modification time for everything."""
+    tree = ops.Timestamps(base=self.tree, path=self.path, timestamp=timestamp)
+    return replace(self, tree=tree)
+
+
+@field("Directory", "chown")
+def chown(self: Directory, _call: Call, *, path: str, owner: str) -> Directory:
+    """Another owner for a path and all below it."""
+    inside = under(self.path, path).rstrip("/") or "/"
+    tree = ops.Chown(base=self.tree, path=inside, owner=owner, names=_names(self))
+    return replace(self, tree=tree)
+
+
+def _names(directory: Directory) -> ops.Names | None:
+    """Owners are looked up in the directory's own etc/passwd."""
+    if directory.path == "/":
+        return None
+    return ops.Names(tree=directory.tree, path=directory.path)
+
+
+@field("Directory", "export")
+async def export(self: Directory, call: Call, *, path: str, wipe: bool = False) -> str:
+    """Merge the files into a directory of the host; its absolute path."""
+    tree = await tree_of(call, self.tree)
+    directory_in(tree, self.path)
+    target = host_path(call, path)
+    await call.session.solver.in_thread(export_directory, tree, self.path, target, wipe)
+    return str(target)

@@ -1,0 +1,131 @@
+"""Files: a path in a lazy tree."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+
+from layerline.engine.api.exporting import export_file
+from layerline.engine.api.host_paths import host_path
+from layerline.engine.api.names import is_plain_name
+from layerline.engine.api.reading import file_in, stat_at, tree_of
+from layerline.engine.api.registry import field
+from layerline.engine.api.resolvers.container_files import copied_file
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import File, Stat
+from layerline.engine.solve import ops
+from layerline.engine.store.contents import bytes_digest, file_digest
+from layerline.errors import QueryError
+
+MAX_CONTENTS = 128 * 1024 * 1024
+
+
+@field("File", "sync")
+async def sync(self: File, call: Call) -> str:
+    """Make the file; its id."""
+    file_in(await tree_of(call, self.tree), self.path)
+    return call.session.identify(self)
+
+
+@field("File", "name")
+async def name(self: File, call: Call) -> str:
+    """The last part of the path."""
+    file_in(await tree_of(call, self.tree), self.path)
+    return posixpath.basename(self.path)
+
+
+@field("File", "size")
+async def size(self: File, call: Call) -> int:
+    """The size in bytes."""
+    return file_in(await tree_of(call, self.tree), self.path).stat.st_size
+
+
+@field("File", "stat")
+async def stat(self: File, call: Call) -> Stat:
+    """What is known of the file."""
+    return await stat_at(call, self.tree, self.path, follow=True)
+
+
+@field("File", "contents")
+async def contents(
+    self: File, call: Call, *, offset_lines: int = 0, limit_lines: int | None = None
+) -> str:
+    """The text; bytes that are no UTF-8 are replaced. Lines are counted from 0."""
+    tree = await tree_of(call, self.tree)
+    entry = file_in(tree, self.path)
+    if entry.stat.st_size > MAX_CONTENTS:
+        message = (
+            f"file size {entry.stat.st_size} exceeds limit {MAX_CONTENTS}: export the file instead"
+        )
+        raise QueryError(message)
+    data = await call.session.solver.in_thread(tree.read, self.path)
+    if offset_lines or limit_lines is not None:
+        lines = data.splitlines(keepends=True)[offset_lines:]
+        data = b"".join(lines[:limit_lines])
+    return data.decode(errors="replace")
+
+
+@field("File", "digest")
+async def digest(self: File, call: Call, *, exclude_metadata: bool = False) -> str:
+    """The digest of bytes, mode and owner, or of the bytes' digest alone."""
+    entry = file_in(await tree_of(call, self.tree), self.path)
+    function = bytes_digest if exclude_metadata else file_digest
+    return "sha256:" + await call.session.solver.in_thread(function, entry)
+
+
+@field("File", "withName")
+def with_name(self: File, _call: Call, *, name: str) -> File:
+    """The same file under another name."""
+    if not is_plain_name(name):
+        message = f"file name {name!r} must not contain a directory"
+        raise QueryError(message)
+    return File(tree=copied_file(ops.Scratch(), f"/{name}", self), path=f"/{name}")
+
+
+@field("File", "withTimestamps")
+def with_timestamps(self: File, _call: Call, *, timestamp: int) -> File:
+    """Another modification time."""
+    tree = ops.Timestamps(base=self.tree, path=self.path, timestamp=timestamp)
+    return replace(self, tree=tree)
+
+
+@field("File", "chown")
+def chown(self: File, _call: Call, *, owner: str) -> File:
+    """Another owner."""
+    return replace(self, tree=ops.Chown(base=self.tree, path=self.path, owner=owner))
+
+
+@field("File", "withReplaced")
+async def with_replaced(
+    self: File,
+    call: Call,
+    *,
+    search: str,
+    replacement: str,
+    all: bool = False,  # noqa: A002
+    first_from: int | None = None,
+) -> File:
+    """A text replaced by another."""
+    tree = ops.Replaced(
+        base=self.tree,
+        path=self.path,
+        search=search,
+        replacement=replacement,
+        everywhere=all,
+        first_from=first_from,
+    )
+    await call.session.solver.result(tree)
+    return replace(self, tree=tree)
+
+
+@field("File", "export")
+async def export(
+    self: File, call: Call, *, path: str, allow_parent_dir_path: bool = False
+) -> str:
+    """Write the file to the host; the absolute path."""
+    entry = file_in(await tree_of(call, self.tree), self.path)
+    target = host_path(call, path)
+    await call.session.solver.in_thread(
+        export_file, entry, posixpath.basename(self.path), target, allow_parent_dir_path
+    )
+    return str(target)

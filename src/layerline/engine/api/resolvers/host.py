@@ -1,0 +1,104 @@
+"""The caller's machine: directories and files, each read once in a session unless asked not to."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+
+from layerline.engine.api.host_paths import host_path
+from layerline.engine.api.registry import field
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import Directory, File, Host
+from layerline.engine.solve import ops
+from layerline.engine.store.digest import digest_of
+from layerline.engine.store.ingest import ingest
+from layerline.errors import IsADirectory, NotADirectory, PathNotFound
+from layerline.patterns import is_local
+
+
+@field("Host", "directory")
+async def directory(
+    _self: Host,
+    call: Call,
+    *,
+    path: str,
+    exclude: list[str] | None = None,
+    include: list[str] | None = None,
+    no_cache: bool = False,
+    gitignore: bool = False,
+) -> Directory:
+    """A directory of the host as it is now; patterns that are absolute or go up are not used."""
+    source = host_path(call, path)
+    chosen = [pattern for pattern in include or () if is_local(pattern)]
+    dropped = [pattern for pattern in exclude or () if is_local(pattern)]
+
+    async def read() -> Directory:
+        return await imported(call, source, include=chosen, exclude=dropped, gitignore=gitignore)
+
+    if no_cache:
+        return await read()
+    key = digest_of(["host.directory", str(source), chosen, dropped, gitignore])
+    found: Directory = await call.session.once(key, read)
+    return found
+
+
+async def imported(
+    call: Call,
+    source: Path,
+    *,
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
+    gitignore: bool = False,
+) -> Directory:
+    """A directory of the host in the store, known by its content."""
+    if not source.is_dir():
+        if source.exists():
+            message = f"{source}: not a directory"
+            raise NotADirectory(message)
+        raise PathNotFound(str(source))
+    done = await call.session.solver.in_thread(
+        ingest,
+        call.session.store,
+        source,
+        tuple(include or ()),
+        tuple(exclude or ()),
+        gitignore,
+    )
+    return Directory(tree=ops.Stored(digest=done.digest, snapshots=(done.snapshot,)))
+
+
+@field("Host", "file")
+async def file(_self: Host, call: Call, *, path: str, no_cache: bool = False) -> File:
+    """A file of the host as it is now."""
+    source = host_path(call, path)
+
+    async def read() -> File:
+        if source.is_dir():
+            message = f"{source} is a directory, not a file"
+            raise IsADirectory(message)
+        if not source.exists():
+            raise PathNotFound(str(source))
+        name = _literal(source.name)
+        parent = await imported(call, source.parent, include=[name])
+        return File(tree=parent.tree, path=f"/{source.name}")
+
+    if no_cache:
+        return await read()
+    found: File = await call.session.once(digest_of(["host.file", str(source)]), read)
+    return found
+
+
+def _literal(name: str) -> str:
+    return "".join(f"\\{letter}" if letter in "*?[]\\!" else letter for letter in name)
+
+
+@field("Host", "findUp")
+def find_up(_self: Host, call: Call, *, name: str, no_cache: bool = False) -> str | None:
+    """The path of the nearest thing of that name, from the working directory upwards, relative to it."""
+    del no_cache  # a look at the file system is as cheap as a remembered one
+    workdir = call.session.workdir
+    for directory in (workdir, *workdir.parents):
+        if (directory / name).exists():
+            up = posixpath.relpath(directory, workdir)
+            return posixpath.normpath(posixpath.join(up, name))
+    return None

@@ -1,0 +1,32 @@
+"""Secrets: values that reach execs and nothing else."""
+
+from __future__ import annotations
+
+from layerline.engine.api.registry import field
+from layerline.engine.api.secrets import split_cache_key
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import Query, Secret
+
+
+@field("Query", "setSecret")
+def set_secret(_self: Query, call: Call, *, name: str, plaintext: str) -> Secret:
+    """A secret by name; its value is in no id and no key."""
+    identity = call.session.secrets.set(name, plaintext, call.client.namespace)
+    return Secret(identity=identity, name=name)
+
+
+@field("Query", "secret")
+async def secret(_self: Query, call: Call, *, uri: str, cache_key: str | None = None) -> Secret:
+    """A secret that is read from where its URI says."""
+    plain, key = split_cache_key(uri)
+    identity = await call.session.solver.in_thread(
+        call.session.secrets.refer, plain, cache_key or key
+    )
+    return Secret(identity=identity, uri=plain)
+
+
+@field("Secret", "plaintext")
+async def plaintext(self: Secret, call: Call) -> str:
+    """The value."""
+    value = await call.session.solver.in_thread(call.session.secrets.plaintext, self.identity)
+    return value.decode(errors="replace")
