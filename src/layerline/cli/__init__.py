@@ -1,0 +1,1 @@
+"""The command line: `layerline call`, `functions`, `core`, `query`, `run`, `session`, `version`."""

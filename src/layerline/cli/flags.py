@@ -1,0 +1,245 @@
+"""Flags as the Dagger CLI has them: names and short names, values parsed as Go parses them, and Go's error texts.
+
+Invariant: a flag set knows its flags in any order, and lists them by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from layerline.engine.api.module.naming import kebab
+from layerline.errors import UsageError
+
+_INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*|0)\Z")
+_FLOAT = re.compile(r"[+-]?(\d[\d_]*\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.I)
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_INT_BITS = 63
+_QUOTES = str.maketrans("", "", "\"'`")
+
+
+class BadValue(ValueError):
+    """A text is no value of the flag's type; the message is what the user reads after the flag's name."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Flag:
+    """A flag. `parse` turns one text into a value, or into items when `repeated`; `default` is the text that help shows.
+
+    `bare` is the text that stands for the flag without a value; None when it needs one.
+    """
+
+    name: str
+    kind: str
+    parse: Callable[[str], Any]
+    usage: str = ""
+    short: str = ""
+    default: str = ""
+    bare: str | None = None
+    repeated: bool = False
+    required: bool = False
+    group: str = "Options"
+    value: Any = None
+    changed: bool = False
+
+    def set(self, text: str) -> None:
+        """Take a value from the command line; repeated flags add up."""
+        try:
+            value = self.parse(text)
+        except BadValue as exc:
+            shown = f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
+            message = f'invalid argument "{text}" for "{shown}" flag: {exc}'
+            raise UsageError(message) from exc
+        if self.repeated:
+            self.value = [*(self.value if self.changed else ()), *value]
+        elif self.kind == "count":
+            self.value = (self.value or 0) + 1 if text == "+1" else value
+        else:
+            self.value = value
+        self.changed = True
+
+    @property
+    def shows_default(self) -> bool:
+        """Whether help tells the default: not where it is the zero of its type."""
+        return self.default not in ("", "0", "false", "[]", "<nil>")
+
+
+@dataclass(slots=True)
+class FlagSet:
+    """The flags of one command; `parents` are those it inherits."""
+
+    parents: tuple[FlagSet, ...] = ()
+    flags: dict[str, Flag] = field(default_factory=dict)
+
+    def add(self, flag: Flag) -> Flag:
+        """Add a flag under its name."""
+        self.flags[flag.name] = flag
+        return flag
+
+    def sorted(self) -> list[Flag]:
+        """The own flags by name."""
+        return [self.flags[name] for name in sorted(self.flags)]
+
+    def find(self, name: str) -> Flag | None:
+        """A flag by any spelling of its name, own or inherited."""
+        wanted = kebab(name)
+        for flags in (self, *self.parents):
+            if wanted in flags.flags:
+                return flags.flags[wanted]
+        return None
+
+    def parse(self, words: Sequence[str]) -> list[str]:
+        """Take the flags at the beginning; what is left begins with the first word that is none."""
+        rest = list(words)
+        while rest:
+            word = rest[0]
+            if word == "--":
+                return rest[1:]
+            if not word.startswith("-") or word == "-":
+                return rest
+            del rest[0]
+            if word.startswith("--"):
+                self._long(word, rest)
+            else:
+                self._short(word, rest)
+        return rest
+
+    def missing(self) -> list[str]:
+        """The names of required flags that were not given."""
+        return [flag.name for flag in self.sorted() if flag.required and not flag.changed]
+
+    def _long(self, word: str, rest: list[str]) -> None:
+        name, equals, text = word[2:].partition("=")
+        if not name or name.startswith("-"):
+            message = f"bad flag syntax: {word}"
+            raise UsageError(message)
+        flag = self.find(name)
+        if flag is None:
+            message = f"unknown flag: --{kebab(name)}"
+            raise UsageError(message)
+        if equals:
+            flag.set(text)
+        elif flag.bare is not None:
+            flag.set(flag.bare)
+        elif rest:
+            flag.set(rest.pop(0))
+        else:
+            message = f"flag needs an argument: --{flag.name}"
+            raise UsageError(message)
+
+    def _short(self, word: str, rest: list[str]) -> None:
+        letters = word[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            flag = self._by_letter(letter)
+            if flag is None:
+                message = f"unknown shorthand flag: '{letter}' in {word}"
+                raise UsageError(message)
+            if letters.startswith("="):
+                flag.set(letters[1:])
+                return
+            if flag.bare is not None:
+                flag.set(flag.bare)
+            elif letters:
+                flag.set(letters)
+                return
+            elif rest:
+                flag.set(rest.pop(0))
+            else:
+                message = f"flag needs an argument: '{letter}' in {word}"
+                raise UsageError(message)
+
+    def _by_letter(self, letter: str) -> Flag | None:
+        for flags in (self, *self.parents):
+            for flag in flags.flags.values():
+                if flag.short == letter:
+                    return flag
+        return None
+
+
+def parse_int(text: str) -> int:
+    """Go's strconv.ParseInt(text, 0, 64)."""
+    return _integer(text, function="ParseInt")
+
+
+def parse_int_item(text: str) -> int:
+    """Go's strconv.Atoi, for the items of a list."""
+    return _integer(text, function="Atoi")
+
+
+def parse_float(text: str) -> float:
+    """Go's strconv.ParseFloat."""
+    if not _FLOAT.match(text) or "_" in text:
+        raise BadValue(_syntax("ParseFloat", text))
+    return float(text)
+
+
+def parse_bool(text: str) -> bool:
+    """Go's strconv.ParseBool."""
+    if text not in _TRUE | _FALSE:
+        raise BadValue(_syntax("ParseBool", text))
+    return text in _TRUE
+
+
+def parse_list(item: Callable[[str], Any], *, unquote: bool = False) -> Callable[[str], list[Any]]:
+    """A parser for comma-separated items; `unquote` takes all quote characters away first."""
+
+    def parse(text: str) -> list[Any]:
+        plain = text.translate(_QUOTES) if unquote else text
+        return [item(part.strip() if unquote else part) for part in split_csv(plain)]
+
+    return parse
+
+
+def split_csv(text: str) -> list[str]:
+    """The fields of one CSV record; quotes work as Go's encoding/csv has them."""
+    if not text:
+        return []
+    fields: list[str] = []
+    rest: str | None = text
+    while rest is not None:
+        if rest.startswith('"'):
+            value, rest = _quoted(rest)
+        else:
+            value, comma, after = rest.partition(",")
+            if '"' in value:
+                raise BadValue(f'parse error on line 1, column {value.index(chr(34)) + 1}: bare " in non-quoted-field')
+            rest = after if comma else None
+        fields.append(value)
+    return fields
+
+
+def _quoted(text: str) -> tuple[str, str | None]:
+    out: list[str] = []
+    place = 1
+    while place < len(text):
+        if text[place] != '"':
+            out.append(text[place])
+        elif text[place + 1 : place + 2] == '"':
+            out.append('"')
+            place += 1
+        else:
+            after = text[place + 1 :]
+            if after and not after.startswith(","):
+                break
+            return "".join(out), after[1:] if after else None
+        place += 1
+    raise BadValue(f'parse error on line 1, column {place + 1}: extraneous or missing " in quoted-field')
+
+
+def _integer(text: str, *, function: str) -> int:
+    if not _INTEGER.match(text):
+        raise BadValue(_syntax(function, text))
+    digits = text.replace("_", "")
+    octal = re.fullmatch(r"([+-]?)0([0-7]+)", digits)
+    value = int(octal[1] + octal[2], 8) if octal and function == "ParseInt" else int(digits, 0 if not octal else 10)
+    if not -(2**_INT_BITS) <= value < 2**_INT_BITS:
+        raise BadValue(f'strconv.{function}: parsing "{text}": value out of range')
+    return value
+
+
+def _syntax(function: str, text: str) -> str:
+    return f'strconv.{function}: parsing "{text}": invalid syntax'

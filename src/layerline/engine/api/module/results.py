@@ -1,0 +1,110 @@
+"""The remembered results of function calls: when one may be used again, and for how long.
+
+Invariant: a result is remembered with everything that the ids in it name, so that a later session can read them; what a
+later session cannot have (a secret's plaintext) is not remembered. A failed call is not remembered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from layerline.engine.api.durations import nanoseconds
+from layerline.engine.solve.codec import decode, encode, identity_of
+from layerline.engine.store.digest import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from layerline.engine.api.module.definitions import Function
+    from layerline.engine.store.index import Index
+
+_TABLE = "call"
+_EPOCH = 1
+_LONGEST_SECONDS = 7 * 24 * 3600.0
+_ID = re.compile(r"[A-Z]\w*:[0-9a-f]{64}")
+_OF_ONE_SESSION = ('"$":"SecretRef"', '"$":"Secret"', '"$":"Service"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """A result: the value that the function returned, and the objects that the ids in it name."""
+
+    value: Any
+    objects: dict[str, Any]
+
+
+def key_of(module: str, owner: str, function: str, parent: Any, arguments: dict[str, Any]) -> str:
+    """Same code, same object, same function, same arguments: same key. Objects count by their ids."""
+    return digest_of([_EPOCH, module, owner, function, parent, arguments])
+
+
+def lifetime(function: Function, *, caching: bool) -> float | None:
+    """For how many seconds a result holds across sessions; 0 is this session only, None not at all."""
+    if function.cache_policy == "Never":
+        return None
+    if function.cache_policy == "PerSession" or (not caching and function.time_to_live is None):
+        return 0.0
+    if function.time_to_live is None:
+        return _LONGEST_SECONDS
+    seconds = nanoseconds(function.time_to_live) / 1e9
+    return min(seconds, _LONGEST_SECONDS) if seconds > 0 else None
+
+
+def recall(index: Index, key: str) -> Remembered | None:
+    """The remembered result of a call, if it has not expired and its objects can still be read."""
+    row = index.get(_TABLE, key)
+    if row is None or float(str(row["expires"])) <= time.time():
+        return None
+    documents = row["objects"]
+    assert isinstance(documents, dict)
+    objects = {name: decode(document) for name, document in documents.items()}
+    if any(f"{value.typename}:{identity_of(value)}" != name for name, value in objects.items()):
+        return None
+    return Remembered(value=row["value"], objects=objects)
+
+
+def remember(
+    index: Index, key: str, value: Any, *, seconds: float, load: Callable[[str], Any]
+) -> None:
+    """Keep a result for `seconds`; `load` gives the object of an id."""
+    documents = {name: encode(load(name)) for name in set(ids_in(value))}
+    text = json.dumps(documents, separators=(",", ":"))
+    if any(mark in text for mark in _OF_ONE_SESSION):
+        return
+    row = {"value": value, "expires": str(time.time() + seconds), "objects": documents}
+    index.put(_TABLE, key, row, snapshots=sorted(set(_snapshots(documents))))
+
+
+def ids_in(value: Any) -> Iterator[str]:
+    """The ids of objects inside a JSON value."""
+    match value:
+        case str():
+            if _ID.fullmatch(value):
+                yield value
+        case list():
+            for item in value:
+                yield from ids_in(item)
+        case dict():
+            for item in value.values():
+                yield from ids_in(item)
+        case _:
+            pass
+
+
+def _snapshots(document: Any) -> Iterator[str]:
+    """The snapshots that stored trees inside a document stand on."""
+    match document:
+        case {"$": "Stored", "snapshots": names}:
+            yield from names
+        case dict():
+            for item in document.values():
+                yield from _snapshots(item)
+        case list():
+            for item in document:
+                yield from _snapshots(item)
+        case _:
+            pass
