@@ -26,6 +26,7 @@
     │   ├── RegistryTimeout
     │   ├── ArchiveInvalid          hostile or broken bytes, refused
     │   └── BootstrapFailed
+    ├── UnknownUser                 a user or group that the container does not have
     ├── SecretError                 a secret that cannot be read
     ├── QueryError                  a request that the API refuses
     ├── ModuleError                 a module that cannot be loaded
@@ -174,6 +175,10 @@ class ArchiveInvalid(ImageError):
 
 class BootstrapFailed(ImageError):
     """A base image could not be made from the distribution's packages."""
+
+
+class UnknownUser(LayerlineError):
+    """A user or group that is neither a number nor listed in the container."""
 
 
 class SecretError(LayerlineError):

@@ -10,11 +10,11 @@ import ctypes
 import os
 import struct
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
@@ -77,7 +77,7 @@ def forbid_core_dumps() -> None:
 
 
 def mount(source: str, target: Path, kind: str | None, flags: int = 0, data: str = "") -> None:
-    """mount(2)."""
+    """Mount a file system at `target`, or change how it passes mounts on."""
     words = (source.encode(), os.fsencode(target), kind.encode() if kind else None)
     _check(_libc.mount(*words, ctypes.c_ulong(flags), data.encode()), target)
 
@@ -159,8 +159,8 @@ def _overlay_by_layer(
     finally:
         os.close(context)
     try:
-        words = (tree, b"", _AT_FDCWD, os.fsencode(target), _FROM_EMPTY)
-        _syscall(_MOVE_MOUNT, *words, about=target)
+        place = os.fsencode(target)
+        _syscall(_MOVE_MOUNT, tree, b"", _AT_FDCWD, place, _FROM_EMPTY, about=target)
     finally:
         os.close(tree)
 

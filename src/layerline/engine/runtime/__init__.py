@@ -1,1 +1,1 @@
-"""Running containers: plain directories and words in, an outcome out; knows neither store nor images."""
+"""Running containers: plain directories and words in, an outcome out; no store, no images."""

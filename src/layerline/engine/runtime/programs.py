@@ -1,7 +1,7 @@
 """Which file a word on a command line means inside a container, and how it is said to be missing.
 
-The init process would report a missing program in its own words and with status 127; the Dagger engine
-gives status 1 and the words of Go's os/exec.
+The init process would report a missing program in its own words and with status 127; the Dagger
+engine gives status 1 and the words of Go's os/exec.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import command
@@ -18,6 +17,7 @@ from layerline.errors import ProgramMissing, RuntimeMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from layerline.engine.runtime.cgroups import Cgroups
     from layerline.settings import Settings

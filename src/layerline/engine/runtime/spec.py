@@ -123,7 +123,9 @@ class Output:
     """What a program wrote to one stream: in memory while it is small, else in an unnamed file."""
 
     def __init__(self, directory: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile[bytes](SPOOL_LIMIT, dir=directory)
+        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (closed by `close`)
+            SPOOL_LIMIT, dir=str(directory)
+        )
         self.size = 0
 
     def write(self, data: bytes) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.runtime.inside import EPOCH, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from layerline.engine.runtime.inside import Inside
 
@@ -40,7 +40,7 @@ def write_stubs(stubs: Iterable[Stub], inside: Inside, layer: Path) -> bool:
         if inside.stat(target) is not None and not stub.replace:
             continue
         written = True
-        parent = target if _is_directory(stub) else os.path.dirname(target)
+        parent = target if _is_directory(stub) else target.rpartition("/")[0]
         _make_parents(parent, inside, layer, directories)
         place = layer / target.lstrip("/")
         if stub.link is not None:

@@ -1,0 +1,165 @@
+"""What this machine can do, measured by doing it; and the namespaces that the engine lives in.
+
+Invariant: `enter_namespaces` needs nothing but the standard library and runs before anything heavy
+is imported. When the process that the user started dies, however it dies, the kernel ends all that
+is in the namespaces: containers, mounts and half-made things do not survive it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline import command, kernel
+from layerline.errors import PrivilegeMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FORWARDED = frozenset(
+    {
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGWINCH,
+    }
+)
+_FROM_KERNEL = 0x80  # si_code of a signal that a terminal sent, to every process at once
+_KILLED = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What building images needs; `runtime` is the version line of the OCI runtime or None."""
+
+    root: bool
+    namespaces: bool
+    overlay: bool
+    user_namespaces: bool
+    runtime: str | None
+
+
+def measure(runtime: str = "runc") -> Capabilities:
+    """Try each thing in a child process, which leaves nothing behind."""
+    root = os.geteuid() == 0
+    return Capabilities(
+        root=root,
+        namespaces=root and _succeeds(_try_namespaces),
+        overlay=root and _succeeds(_try_overlay),
+        user_namespaces=_succeeds(lambda: kernel.unshare(kernel.CLONE_NEWUSER)),
+        runtime=_runtime_version(runtime),
+    )
+
+
+def enter_namespaces() -> None:
+    """Continue in a new mount and PID namespace; returns in the inner process only.
+
+    The process that the user started stays outside, passes signals on, and ends with the status of
+    the inner one. Both stay in one process group, so the terminal belongs to both.
+    """
+    if os.geteuid() != 0:
+        message = (
+            "Building images needs root: mounts and containers are made. "
+            "Run the same command with sudo, or in a container as root."
+        )
+        raise PrivilegeMissing(message)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
+    alive, held = os.pipe()
+    try:
+        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
+    except PermissionError as exc:
+        message = (
+            "This process may not make namespaces (it runs without CAP_SYS_ADMIN). "
+            "Give the container it runs in more rights, e.g. docker run --privileged."
+        )
+        raise PrivilegeMissing(message) from exc
+    first = os.fork()
+    if first:
+        os.close(alive)
+        os._exit(_attend(first))  # `held` closes with this process
+    os.close(held)
+    kernel.die_with_parent(signal.SIGKILL)
+    if select.select([alive], [], [], 0)[0]:
+        os._exit(_KILLED + signal.SIGKILL)  # the parent died before it was watched
+    os.close(alive)
+    kernel.mount("none", Path("/"), None, kernel.MS_REC | kernel.MS_SLAVE)
+    kernel.mount("proc", Path("/proc"), "proc", _PROC_FLAGS)
+    engine = os.fork()
+    if engine:
+        os._exit(_attend(engine))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_FORWARDED, signal.SIGCHLD})
+
+
+_PROC_FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+
+
+def _attend(child: int) -> int:
+    """Reap every child, pass signals on to this one, and return its status when it has ended."""
+    while True:
+        received = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
+        if received.si_signo == signal.SIGCHLD:
+            status = _reap(child)
+            if status is not None:
+                return status
+        elif received.si_code != _FROM_KERNEL:
+            with suppress(ProcessLookupError):
+                os.kill(child, received.si_signo)
+
+
+def _reap(child: int) -> int | None:
+    status = None
+    with suppress(ChildProcessError):
+        while True:
+            process, raw = os.waitpid(-1, os.WNOHANG)
+            if process == 0:
+                return status
+            if process == child:
+                code = os.waitstatus_to_exitcode(raw)
+                status = code if code >= 0 else _KILLED - code
+    return status
+
+
+def _succeeds(trial: Callable[[], None]) -> bool:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        # The child must never return into its parent's stack, whatever goes wrong in it.
+        try:
+            trial()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _try_namespaces() -> None:
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
+
+
+def _try_overlay() -> None:
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.mount("none", Path("/"), None, kernel.MS_REC | kernel.MS_PRIVATE)
+    base = Path("/tmp")
+    kernel.mount("tmpfs", base, "tmpfs")
+    places = [base / name for name in ("lower", "upper", "work", "tree")]
+    for place in places:
+        place.mkdir()
+    lower, upper, work, tree = places
+    kernel.mount_overlay([lower], tree, upper=upper, work=work)
+
+
+def _runtime_version(runtime: str) -> str | None:
+    program = command.find(runtime)
+    if program is None:
+        return None
+    done = command.run([program, "--version"], expect=None)
+    lines = done.stdout.decode(errors="replace").splitlines()
+    return lines[0] if done.status == 0 and lines else None
