@@ -1,4 +1,4 @@
-"""An image out of snapshots and configurations: its manifests, and one index where there are several.
+"""An image out of snapshots and configurations: manifests, and an index where there are several.
 
 The same parts give the same bytes on every machine: no time of the build takes part.
 """

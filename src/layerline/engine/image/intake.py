@@ -1,4 +1,4 @@
-"""Images taken into the store: blobs verified, layers unpacked once, their original blobs remembered.
+"""Images taken into the store: blobs verified, layers unpacked once, original blobs remembered.
 
 Whoever brings an image (a registry, an archive, a bootstrap) gives its documents and a way to fetch
 blobs. Nothing is unpacked before its bytes have matched their digest and size.

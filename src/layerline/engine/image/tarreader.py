@@ -39,13 +39,17 @@ class Entry:
 
 
 class Reader:
-    """The members of a tar stream. Read a member's `data` before asking for the next one."""
+    """The members of a tar stream; the data of one is to be had until the next is asked for.
+
+    `position` is where in the stream the reader stands, at a member's data when it was just given.
+    """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._buffer = memoryview(b"")
         self._left = 0
         self._padding = 0
+        self.position = 0
 
     def entries(self) -> Iterator[Entry]:
         """All members. At the end everything that follows the archive has been read as well."""
@@ -142,6 +146,7 @@ class Reader:
                 return self._buffer
             self._buffer = memoryview(chunk)
         piece, self._buffer = self._buffer[:most], self._buffer[most:]
+        self.position += len(piece)
         return piece
 
 

@@ -1,0 +1,194 @@
+"""Images as files: an OCI archive that docker reads too, and an OCI layout directory.
+
+The target is the old file or the new one, never a mixture; a link at the target is replaced, not
+followed; and a file that already is the image stays untouched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from layerline.engine.image import layout, stream, tarwriter
+from layerline.engine.image.platform import Platform
+from layerline.engine.image.reference import DEFAULT_TAG, Reference
+from layerline.engine.image.tarwriter import Member
+from layerline.errors import IsADirectory, PathNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from layerline.engine.image.assemble import Assembled
+    from layerline.engine.image.layout import Descriptor
+    from layerline.engine.store.store import Store
+
+OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_CONTAINERD_NAME = "io.containerd.image.name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A member: its bytes, or the blob of the store that holds them."""
+
+    name: str
+    size: int
+    data: bytes = b""
+    blob: Descriptor | None = None
+
+
+def write_archive(
+    store: Store, image: Assembled, target: Path, *, reference: Reference | None = None
+) -> bool:
+    """Write the archive with mode 0600; False if the file at the target is this image already."""
+    files = _files(image, reference)
+    if _is_same(target, files):
+        return False
+    with _replacing(target) as out:
+        for file in files:
+            out.write(tarwriter.header(Member(name=file.name.encode(), size=file.size)))
+            for chunk in _content(store, file):
+                out.write(chunk)
+            out.write(tarwriter.padding(file.size))
+        out.write(tarwriter.END)
+    return True
+
+
+def write_layout(
+    store: Store, image: Assembled, target: Path, *, reference: Reference | None = None
+) -> None:
+    """Write an OCI layout directory: blobs that are missing first, the index last."""
+    blobs = target / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    files = {file.name: file for file in _files(image, reference)}
+    index = files.pop("index.json")
+    del files["manifest.json"]
+    for file in (*files.values(), index):
+        place = target / file.name
+        if file.blob is not None and place.is_file() and place.stat().st_size == file.size:
+            continue
+        with _replacing(place, mode=0o644) as out:
+            for chunk in _content(store, file):
+                out.write(chunk)
+
+
+def _files(image: Assembled, reference: Reference | None) -> list[_File]:
+    top = {
+        "oci-layout": OCI_LAYOUT,
+        "index.json": layout.index_bytes(
+            [_named(image.root, reference)], layout.FAMILIES[layout.MediaTypes.OCI].index
+        ),
+        "manifest.json": _docker_manifest(image, reference),
+    }
+    found = [_File(name=name, size=len(data), data=data) for name, data in top.items()]
+    small = [
+        _File(name=_blob_name(descriptor), size=len(data), data=data)
+        for descriptor, data in image.documents
+    ]
+    large = [_File(name=_blob_name(layer), size=layer.size, blob=layer) for layer in image.layers]
+    return [*found, *sorted((*small, *large), key=lambda file: file.name)]
+
+
+def _named(root: Descriptor, reference: Reference | None) -> Descriptor:
+    annotations = {layout.REF_NAME: DEFAULT_TAG}
+    if reference is not None:
+        tagged = replace(reference.tagged(), digest=None)
+        annotations = {
+            _CONTAINERD_NAME: str(tagged),
+            layout.REF_NAME: tagged.tag or DEFAULT_TAG,
+        }
+    return replace(root, annotations=tuple(sorted(annotations.items())))
+
+
+def _docker_manifest(image: Assembled, reference: Reference | None) -> bytes:
+    """What `docker load` reads; it knows one platform only, so it gets this machine's."""
+    mine = next(
+        (found for found in image.manifests if _platform_of(image, found) == Platform.of_host()),
+        image.manifests[0],
+    )
+    tags = None
+    if reference is not None and reference.tagged().tag is not None:
+        tags = [str(replace(reference.tagged(), digest=None))]
+    document = {
+        "Config": _blob_name(mine.config),
+        "RepoTags": tags,
+        "Layers": [_blob_name(layer) for layer in mine.layers],
+    }
+    return json.dumps([document], separators=(",", ":")).encode()
+
+
+def _platform_of(image: Assembled, manifest: layout.Manifest) -> Platform:
+    document = layout.parse_json(image.document(manifest.config.digest), "image configuration")
+    return Platform.of(document["os"], document["architecture"], document.get("variant", ""))
+
+
+def _blob_name(descriptor: Descriptor) -> str:
+    return "blobs/" + descriptor.digest.replace(":", "/")
+
+
+def _content(store: Store, file: _File) -> Iterator[bytes]:
+    if file.blob is None:
+        yield file.data
+        return
+    with store.blobs.open(file.blob.digest) as source:
+        yield from iter(lambda: source.read(stream.CHUNK), b"")
+
+
+def _is_same(target: Path, files: Sequence[_File]) -> bool:
+    """Whether a file has the size and the index that would be written; the index names the rest."""
+    head = b"".join(
+        tarwriter.header(Member(name=file.name.encode(), size=file.size))
+        + file.data
+        + tarwriter.padding(file.size)
+        for file in files
+        if file.blob is None and not file.name.startswith("blobs/")
+    )
+    size = sum(tarwriter.padded(file.size) for file in files) + len(tarwriter.END)
+    try:
+        handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with open(handle, "rb") as file:
+        status = os.fstat(handle)
+        return (
+            stat.S_ISREG(status.st_mode)
+            and stat.S_IMODE(status.st_mode) == 0o600
+            and status.st_size == size
+            and file.read(len(head)) == head
+        )
+
+
+@contextlib.contextmanager
+def _replacing(target: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file that takes the target's name when the block ends well, and is gone when it does not."""
+    if target.is_dir() and not target.is_symlink():
+        message = f"{target} is a directory; name a file to export to"
+        raise IsADirectory(message)
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
+    except FileNotFoundError as exc:
+        raise PathNotFound(str(target.parent)) from exc
+    part = Path(name)
+    try:
+        with open(handle, "wb", buffering=stream.CHUNK) as out:
+            yield out
+            out.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        part.replace(target)
+        _sync(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,87 @@
+"""Layerline's own check of a whole layout or archive, for what is exported and what others made.
+
+Everything reachable is read: documents, sizes, digests, media types, and each layer down to its tar.
+The usual tools accept some broken layouts that this refuses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from layerline.engine.image import layout, stream
+from layerline.engine.image import source as files
+from layerline.engine.image.config import ImageConfig
+from layerline.engine.image.importer import check_version, top_level
+from layerline.engine.image.source import ArchiveSource, DirectorySource, Source
+from layerline.engine.image.tarreader import Reader
+from layerline.engine.image.unpack import bounded
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.image.layout import Descriptor, Manifest
+    from layerline.engine.store.digest import Digest
+
+_DEEPEST_INDEX = 3
+
+
+def validate(path: Path, *, scratch: Path) -> int:
+    """Check an archive or a layout directory; the number of images in it. Raises ArchiveInvalid."""
+    if path.is_dir():
+        return _validate(DirectorySource(path))
+    with ArchiveSource.opened(path, scratch) as source:
+        return _validate(source)
+
+
+def _validate(source: Source) -> int:
+    check_version(source)
+    found = top_level(source)
+    if not found:
+        message = "the layout's index names no image"
+        raise ArchiveInvalid(message)
+    return sum(_check(source, descriptor, _DEEPEST_INDEX) for descriptor in found)
+
+
+def _check(source: Source, descriptor: Descriptor, depth: int) -> int:
+    data = files.read_blob(source, descriptor)
+    if descriptor.media_type in layout.INDEX_TYPES:
+        if depth == 0:
+            message = "indexes are nested too deeply"
+            raise ArchiveInvalid(message)
+        inner = layout.parse_index(data, descriptor.media_type).manifests
+        return sum(_check(source, entry, depth - 1) for entry in inner)
+    _check_image(source, layout.parse_manifest(data, descriptor.media_type))
+    return 1
+
+
+def _check_image(source: Source, manifest: Manifest) -> None:
+    document = layout.parse_json(files.read_blob(source, manifest.config), "image configuration")
+    diff_ids = layout.check_config(document, manifest)
+    config = ImageConfig.from_oci(document)
+    told = sum(not entry.empty_layer for entry in config.history)
+    if config.history and told != len(diff_ids):
+        message = f"the history tells of {told} layers, there are {len(diff_ids)}"
+        raise ArchiveInvalid(message)
+    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        _check_layer(source, layer, diff_id)
+
+
+def _check_layer(source: Source, layer: Descriptor, diff_id: Digest) -> None:
+    packed, plain = stream.Hasher(), stream.Hasher()
+    with source.open(files.blob_name(layer)) as file:
+        for _ in packed.over(iter(lambda: file.read(stream.CHUNK), b"")):
+            pass
+    if (packed.size, packed.digest) != (layer.size, layer.digest):
+        message = (
+            f"the blob named {layer.digest} with {layer.size} bytes "
+            f"has {packed.size} bytes and the digest {packed.digest}"
+        )
+        raise ArchiveInvalid(message)
+    with source.open(files.blob_name(layer)) as file:
+        chunks = stream.decompress(file, layout.LAYER_TYPES[layer.media_type])
+        for _ in Reader(plain.over(bounded(chunks, layer.size))).entries():
+            pass
+    if plain.digest != diff_id:
+        message = f"layer {layer.digest} unpacks to {plain.digest}, the image declares {diff_id}"
+        raise ArchiveInvalid(message)
