@@ -26,8 +26,8 @@ from graphql import (
     GraphQLSchema,
     IntValueNode,
     StringValueNode,
-    ValueNode,
     build_schema,
+    print_ast,
 )
 
 from layerline.engine.api import resolvers
@@ -171,28 +171,28 @@ def _loaded(call: Call, argument: Any, expected: str) -> Any:
 
 def _accept_quoted(enum: GraphQLEnumType) -> None:
     """SDKs may send an enum value as a string literal."""
-    plain = enum.parse_literal
+    plain = enum.coerce_input_literal
 
-    def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+    def literal(node: Any, *more: Any) -> Any:
         if isinstance(node, StringValueNode):
-            return enum.parse_value(node.value)
-        return plain(node, variables)
+            return enum.coerce_input_value(node.value)
+        return plain(node, *more)
 
-    enum.parse_literal = parse_literal  # type: ignore[method-assign]
+    enum.coerce_input_literal = literal  # type: ignore[method-assign]
 
 
 def _widen_integers(scalar: GraphQLScalarType) -> None:
     """Integers have 64 bits on this wire, and may come as strings."""
 
-    def parse_literal(node: ValueNode, _variables: dict[str, Any] | None = None) -> int:
+    def literal(node: Any, *_more: Any) -> int:
         if isinstance(node, IntValueNode | StringValueNode):
             return _integer(node.value)
-        message = "Int cannot represent a value that is no integer"
+        message = f"Int cannot represent non-integer value: {print_ast(node)}"
         raise QueryError(message)
 
-    scalar.serialize = int  # type: ignore[method-assign]
-    scalar.parse_value = _integer  # type: ignore[method-assign]
-    scalar.parse_literal = parse_literal  # type: ignore[method-assign]
+    scalar.coerce_output_value = int  # type: ignore[method-assign]
+    scalar.coerce_input_value = _integer  # type: ignore[method-assign]
+    scalar.coerce_input_literal = literal  # type: ignore[method-assign]
 
 
 def _integer(value: Any) -> int:

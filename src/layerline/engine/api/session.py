@@ -129,7 +129,7 @@ async def open_session(
             store=store,
             settings=settings,
             journal=journal,
-            find_runtime=lambda: Runtime.find(settings),
+            find_runtime=lambda: stack.enter_context(Runtime.find(settings, store.scratch)),
             secret=book.plaintext,
         )
         async with Solver.running(bench) as solver:

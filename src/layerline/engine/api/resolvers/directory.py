@@ -55,7 +55,7 @@ async def entries(self: Directory, call: Call, *, path: str = "") -> list[str]:
 async def glob(self: Directory, call: Call, *, pattern: str) -> list[str]:
     """The paths that match a pattern, each after its directory."""
     try:
-        matcher = Matcher.of([pattern])
+        matcher = Matcher([pattern])
     except PatternError as exc:
         message = f"invalid pattern {pattern!r}: {exc}"
         raise QueryError(message) from exc

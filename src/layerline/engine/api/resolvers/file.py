@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from layerline.engine.api.resolvers.container_files import copied_file
 from layerline.engine.api.session import Call
 from layerline.engine.api.values import File, Stat
 from layerline.engine.solve import ops
-from layerline.engine.store.contents import bytes_digest, file_digest
+from layerline.engine.store.contents import file_digest, tree_digest
 from layerline.errors import QueryError
 
 MAX_CONTENTS = 128 * 1024 * 1024
@@ -67,10 +68,13 @@ async def contents(
 
 @field("File", "digest")
 async def digest(self: File, call: Call, *, exclude_metadata: bool = False) -> str:
-    """The digest of bytes, mode and owner, or of the bytes' digest alone."""
-    entry = file_in(await tree_of(call, self.tree), self.path)
-    function = bytes_digest if exclude_metadata else file_digest
-    return "sha256:" + await call.session.solver.in_thread(function, entry)
+    """The digest of bytes, mode and owner; or that of the bytes' digest, as the Dagger engine does it."""
+    tree = await tree_of(call, self.tree)
+    entry = file_in(tree, self.path)
+    if not exclude_metadata:
+        return "sha256:" + await call.session.solver.in_thread(tree_digest, tree, self.path)
+    of_bytes = await call.session.solver.in_thread(file_digest, entry.location)
+    return "sha256:" + hashlib.sha256(bytes.fromhex(of_bytes)).hexdigest()
 
 
 @field("File", "withName")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from layerline.engine.api.values import Directory, File, Host
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.ingest import ingest
+from layerline.engine.store.selection import Selection
 from layerline.errors import IsADirectory, NotADirectory, PathNotFound
-from layerline.patterns import is_local
 
 
 @field("Host", "directory")
@@ -29,15 +30,13 @@ async def directory(
 ) -> Directory:
     """A directory of the host as it is now; patterns that are absolute or go up are not used."""
     source = host_path(call, path)
-    chosen = [pattern for pattern in include or () if is_local(pattern)]
-    dropped = [pattern for pattern in exclude or () if is_local(pattern)]
 
     async def read() -> Directory:
-        return await imported(call, source, include=chosen, exclude=dropped, gitignore=gitignore)
+        return await imported(call, source, include=include, exclude=exclude, gitignore=gitignore)
 
     if no_cache:
         return await read()
-    key = digest_of(["host.directory", str(source), chosen, dropped, gitignore])
+    key = digest_of(["host.directory", str(source), include, exclude, gitignore])
     found: Directory = await call.session.once(key, read)
     return found
 
@@ -56,13 +55,11 @@ async def imported(
             message = f"{source}: not a directory"
             raise NotADirectory(message)
         raise PathNotFound(str(source))
+    wanted = Selection.of_host(
+        source, include=include or (), exclude=exclude or (), gitignore=gitignore
+    )
     done = await call.session.solver.in_thread(
-        ingest,
-        call.session.store,
-        source,
-        tuple(include or ()),
-        tuple(exclude or ()),
-        gitignore,
+        functools.partial(ingest, call.session.store, source, wanted=wanted)
     )
     return Directory(tree=ops.Stored(digest=done.digest, snapshots=(done.snapshot,)))
 

@@ -93,7 +93,7 @@ def _targets(tree: Tree, root: str, path: str) -> list[str]:
     entry = tree.find(directory)
     if entry is None or not entry.is_dir:
         return []
-    matcher = Matcher.of([name])
+    matcher = Matcher([name])
     return [child.path for child in tree.children(entry) if matcher.matches(child.name)]
 
 

@@ -131,7 +131,7 @@ class _Stage:
     def _overlay(self, layers: tuple[str, ...]) -> tuple[spec.Overlay, Draft]:
         bench = self.work.bench
         draft = self.stack.enter_context(bench.store.snapshots.draft())
-        lower = tuple(bench.store.snapshots.path(name) for name in bench.flat(layers))
+        lower = bench.store.tree(bench.flat(layers)).layers
         return spec.Overlay(lower=lower, upper=draft.fs, work=draft.work), draft
 
     def _mount(self, index: int, mount: ops.Mount) -> spec.Mount:

@@ -1,0 +1,200 @@
+"""Unified diffs, made and applied by git in a scratch directory that holds only the files concerned.
+
+Invariant: git sees no file that the patch does not name, and no link of a tree leads it out of the scratch directory.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline.engine.solve import git
+from layerline.engine.solve.comparison import Place, changes
+from layerline.engine.store.cloning import Looks, clone
+from layerline.errors import CommandFailed, QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.store.store import Store
+    from layerline.engine.store.tree import Entry
+    from layerline.engine.store.writer import Writer
+
+FILE = "/diff.patch"
+_NAMED = re.compile(rb"^(?:--- |\+\+\+ |(?:rename|copy) (?:from|to) )(.*)$", re.MULTILINE)
+_HEADER = re.compile(rb"^diff --git (.*)$", re.MULTILINE)
+_ESCAPES = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13, b'"': 34, b"\\": 92}
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What a patch does to a path: `after` is None, a link's target, or bytes and whether they are executable."""
+
+    path: str
+    before: Entry | None
+    after: str | tuple[bytes, bool] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineCount:
+    """How many lines of a file came and went; `old_path` is where a renamed file was."""
+
+    path: str
+    old_path: str | None
+    added: int
+    removed: int
+
+
+def make(store: Store, before: Place, after: Place) -> bytes:
+    """The diff between two directories; no bytes if there is none."""
+    files = changes(before, after).files
+    if not files:
+        return b""
+    with git.workspace(store) as root:
+        _stage(before, files, root / "a")
+        _stage(after, files, root / "b")
+        arguments = ["diff", "--binary", "--no-prefix", "--no-renames", "--no-index", "a", "b"]
+        return git.run(arguments, cwd=root, expect=(0, 1)).stdout
+
+
+def count_lines(store: Store, before: Place, after: Place) -> list[LineCount]:
+    """The lines that came and went in each file that changed, with renames found; binary files have none."""
+    files = changes(before, after).files
+    if not files:
+        return []
+    with git.workspace(store) as root:
+        _stage(before, files, root / "a")
+        _stage(after, files, root / "b")
+        arguments = ["diff", "--no-prefix", "--numstat", "-z", "--find-renames", "--no-index", "a", "b"]
+        return list(_counts(git.run(arguments, cwd=root, expect=(0, 1)).stdout))
+
+
+def apply(store: Store, place: Place, patch: bytes) -> list[Edit]:
+    """What the patch does to a directory; an error if it does not fit."""
+    if not patch.strip():
+        return []
+    paths = sorted(set(_named_paths(patch)))
+    with git.workspace(store) as root:
+        work = root / "work"
+        _stage(place, paths, work)
+        try:
+            git.run(["apply", "--allow-empty", "--whitespace=nowarn", "-"], cwd=work, stdin=patch)
+        except CommandFailed as exc:
+            message = f"failed to apply patch: {exc.stderr.strip()}"
+            raise QueryError(message) from exc
+        return [edit for path in paths for edit in _edit(place, path, work / path)]
+
+
+def write(writer: Writer, path: str, edit: Edit) -> None:
+    """Put what a patch made at a path where nothing is."""
+    match edit.after:
+        case None:
+            pass
+        case str(target):
+            writer.symlink(target, path)
+        case (data, executable):
+            writer.write(path, data, mode=0o755 if executable else 0o644, replace=True)
+
+
+def _edit(place: Place, path: str, real: Path) -> Iterator[Edit]:
+    """The edit of one path, unless git left it alone."""
+    before = _unfollowed(place, path)
+    after: str | tuple[bytes, bool] | None = None
+    if real.is_symlink():
+        after = os.readlink(real)
+    elif real.is_file():
+        if before is not None and before.stat.st_ino == real.stat().st_ino:
+            return
+        after = real.read_bytes(), bool(real.stat().st_mode & 0o100)
+    if before is None and after is None:
+        return
+    if before is not None and before.is_symlink and before.target == after:
+        return
+    yield Edit(path, before, after)
+
+
+def _stage(place: Place, paths: Iterable[str], root: Path) -> None:
+    """Share the files at these paths with a scratch directory; links are links there too."""
+    root.mkdir()
+    for path in paths:
+        entry = _unfollowed(place, path)
+        if entry is None or not (entry.is_file or entry.is_symlink):
+            continue
+        name = posixpath.relpath(entry.path, place.entry().path)
+        target = root / name
+        if not target.is_symlink() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            clone(entry.location, entry.stat, str(target), Looks.of(entry.stat), share=True)
+
+
+def _unfollowed(place: Place, path: str) -> Entry | None:
+    """What is at a path, or the first link on the way there."""
+    here = place.entry()
+    for name in path.split("/"):
+        child = place.tree.child(here, name)
+        if child is None or child.is_symlink:
+            return child
+        here = child
+    return here
+
+
+def _named_paths(patch: bytes) -> Iterator[str]:
+    """Every path that a patch may mean; a line of content that looks like a name does no harm."""
+    for found in _NAMED.finditer(patch):
+        line = found.group(1).split(b"\t", 1)[0].rstrip(b"\r")
+        full = found.group().startswith((b"rename", b"copy"))
+        yield from _inside(_unquoted(line), full=full)
+    for found in _HEADER.finditer(patch):
+        line = found.group(1).rstrip(b"\r")
+        for cut in _cuts(line):
+            yield from _inside(_unquoted(cut), full=False)
+
+
+def _cuts(line: bytes) -> Iterator[bytes]:
+    """The two names of a header, wherever the space between them may be."""
+    if line.startswith(b'"') or line.endswith(b'"'):
+        yield from re.findall(rb'"(?:[^"\\]|\\.)*"|\S+', line)
+        return
+    for space in re.finditer(rb" ", line):
+        yield line[: space.start()]
+        yield line[space.end() :]
+
+
+def _inside(name: bytes, *, full: bool) -> Iterator[str]:
+    path = os.fsdecode(name if full else name.partition(b"/")[2])
+    parts = path.split("/")
+    if path and not {"", ".", ".."}.intersection(parts) and "\0" not in path:
+        yield path
+
+
+def _unquoted(name: bytes) -> bytes:
+    if len(name) < 2 or not (name.startswith(b'"') and name.endswith(b'"')):
+        return name
+
+    def plain(match: re.Match[bytes]) -> bytes:
+        code = match.group(1)
+        return bytes([int(code, 8) & 0xFF if len(code) == 3 else _ESCAPES.get(code, code[0])])
+
+    return _ESCAPE.sub(plain, name[1:-1])
+
+
+def _counts(output: bytes) -> Iterator[LineCount]:
+    """Read `--numstat -z`: between two directories each file has two names, one of which may be /dev/null."""
+    fields = iter(output.split(b"\0"))
+    for head in fields:
+        if not head:
+            return
+        added, removed, _ = head.split(b"\t")
+        old, new = (os.fsdecode(next(fields)) for _ in range(2))
+        old_path, new_path = old.partition("/")[2], new.partition("/")[2]
+        kept = "/dev/null" not in (old, new)
+        yield LineCount(
+            path=old_path if new == "/dev/null" else new_path,
+            old_path=old_path if kept and old_path != new_path else None,
+            added=int(added) if added.isdigit() else 0,
+            removed=int(removed) if removed.isdigit() else 0,
+        )

@@ -1,0 +1,120 @@
+"""Differences between trees, as layers and as patches, and putting them onto other trees."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline.engine.solve import patches
+from layerline.engine.solve.comparison import Place, differences, parents, topmost
+from layerline.engine.solve.result import Result
+from layerline.patterns import Verdict
+
+if TYPE_CHECKING:
+    from layerline.engine.solve import ops
+    from layerline.engine.solve.bench import Work
+    from layerline.engine.store.writer import Writer
+
+
+def diff(op: ops.Diff, work: Work) -> Result:
+    """What came or changed, with its directories; one that something was taken from counts as changed."""
+    other = work.tree(op.other)
+    found = differences(Place(work.tree(op.base), op.base_path), Place(other, op.other_path))
+    if not found:
+        return Result()
+    shown = {each.path for each in found if each.after is not None} | parents(each.path for each in found)
+    if op.base_path == op.other_path == "/" and (tops := _own_layers(op, work, shown)):
+        return Result(layers=tops)
+
+    def wanted(path: str, is_dir: bool) -> Verdict:  # noqa: ARG001, FBT001  the writer's protocol
+        return Verdict.KEEP if path in shown else Verdict.DROP
+
+    return work.bench.add_layer(
+        work.key, (), lambda writer: writer.copy(other, op.other_path, "/", wanted=wanted)
+    )
+
+
+def _own_layers(op: ops.Diff, work: Work, shown: Collection[str]) -> tuple[str, ...]:
+    """The layers that lie above those of the base, if the difference is just them; the usual case costs no copy."""
+    below, layers = work.layers(op.base), work.layers(op.other)
+    if layers[: len(below)] != below:
+        return ()
+    tops = layers[len(below) :]
+    snapshots = work.bench.store.snapshots
+    plain = all(name in shown for top in tops for name in _names(snapshots.path(top)))
+    return tops if plain else ()
+
+
+def _names(layer: Path) -> Iterator[str]:
+    """The paths of everything in a layer, whiteouts too."""
+    pending = [(str(layer), "")]
+    while pending:
+        directory, prefix = pending.pop()
+        with os.scandir(directory) as listing:
+            for item in listing:
+                yield prefix + item.name
+                if item.is_dir(follow_symlinks=False):
+                    pending.append((item.path, f"{prefix}{item.name}/"))
+
+
+def changed(op: ops.Changed, work: Work) -> Result:
+    """Take away what went, then merge what came or changed."""
+    after = work.tree(op.after)
+    found = differences(Place(work.tree(op.before), op.before_path), Place(after, op.after_path))
+    if not found:
+        return Result(layers=work.layers(op.base))
+    gone = topmost(each.path for each in found if each.went)
+    came = {each.path for each in found if each.after is not None}
+    passed = parents(came)
+
+    def wanted(path: str, is_dir: bool) -> Verdict:  # noqa: ARG001, FBT001  the writer's protocol
+        if path in came:
+            return Verdict.KEEP
+        return Verdict.PASS if path in passed else Verdict.DROP
+
+    def change(writer: Writer) -> None:
+        for path in gone:
+            writer.remove(posixpath.join(op.path, path))
+        writer.copy(after, op.after_path, op.path, wanted=wanted)
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def patched(op: ops.Patched, work: Work) -> Result:
+    """Apply a unified diff to the files that it names."""
+    place = Place(work.tree(op.base), op.path)
+    edits = patches.apply(work.bench.store, place, op.patch)
+
+    def change(writer: Writer) -> None:
+        for edit in edits:
+            path = posixpath.join(op.path, edit.path)
+            if edit.before is not None:
+                writer.remove(path)
+            patches.write(writer, path, edit)
+        for edit in edits:
+            if edit.after is None:
+                _remove_empty(writer, op.path, posixpath.dirname(edit.path))
+
+    return work.bench.add_layer(work.key, work.layers(op.base), change)
+
+
+def _remove_empty(writer: Writer, root: str, directory: str) -> None:
+    """Directories go with the last file in them, as git has it."""
+    while directory:
+        path = posixpath.join(root, directory)
+        entry = writer.view.find(path, follow=False)
+        if entry is not None and (not entry.is_dir or writer.view.children(entry)):
+            return
+        writer.remove(path)
+        directory = posixpath.dirname(directory)
+
+
+def changes_patch(op: ops.ChangesPatch, work: Work) -> Result:
+    """The file of the unified diff."""
+    before = Place(work.tree(op.before), op.before_path)
+    after = Place(work.tree(op.after), op.after_path)
+    patch = patches.make(work.bench.store, before, after)
+    return work.bench.add_layer(work.key, (), lambda writer: writer.write(patches.FILE, patch))
