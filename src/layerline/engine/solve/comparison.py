@@ -1,7 +1,7 @@
 """What differs between two directories of trees.
 
-Invariant: a directory that both trees take from the same layers is not looked into, so that the work is that of what
-was changed, not of what is there.
+Invariant: a directory that both trees take from the same layers is not looked into, so that the
+work is that of what was changed, not of what is there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import filecmp
 import posixpath
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ from layerline.engine.store.overlay import attributes
 from layerline.errors import NotADirectory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from layerline.engine.store.tree import Entry, Tree
 
 
@@ -38,7 +39,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A path, relative to both directories, at which something came, went or changed; None is nothing."""
+    """A path, relative to both directories, where something came, went or changed.
+
+    None stands for nothing.
+    """
 
     path: str
     before: Entry | None
@@ -56,8 +60,8 @@ class Difference:
 class Changes:
     """Paths as changesets show them, sorted; directories end in a slash.
 
-    `removed` names a directory instead of what was in it, `all_removed` names everything. `modified` has the files
-    whose content, kind or executable bit is another.
+    `removed` names a directory instead of what was in it, `all_removed` names everything.
+    `modified` has the files whose content, kind or executable bit is another.
     """
 
     added: tuple[str, ...]
@@ -73,7 +77,10 @@ class Changes:
 
 
 def differences(before: Place, after: Place) -> list[Difference]:
-    """Where two directories differ, in content, mode, owner or time; all that came or went is named one by one."""
+    """Where two directories differ: in content, mode, owner or time.
+
+    All that came or went is named one by one.
+    """
     found: list[Difference] = []
     pending: list[tuple[Entry | None, Entry | None, str]] = [(before.entry(), after.entry(), "")]
     while pending:
@@ -94,16 +101,14 @@ def differences(before: Place, after: Place) -> list[Difference]:
 
 
 def changes(before: Place, after: Place) -> Changes:
-    """The differences that a changeset knows: times, owners and the modes of directories are none."""
+    """The differences that a changeset knows: times, owners and modes of directories are none."""
     added: list[str] = []
     modified: list[str] = []
     removed: list[str] = []
     for difference in differences(before, after):
         one, other = difference.before, difference.after
         if one is not None and other is not None and one.is_dir == other.is_dir:
-            if not one.is_dir and _visible(one) != _visible(other):
-                modified.append(difference.path)
-            elif not one.is_dir and not _same_content(one, other):
+            if not one.is_dir and not (_visible(one) == _visible(other) and _same(one, other)):
                 modified.append(difference.path)
             continue
         if one is not None:
@@ -146,16 +151,18 @@ def _alike(one: Entry, other: Entry) -> bool:
     if one.location == other.location:
         return True
     a, b = one.stat, other.stat
-    if (a.st_mode, a.st_uid, a.st_gid, a.st_mtime_ns) != (b.st_mode, b.st_uid, b.st_gid, b.st_mtime_ns):
+    if (a.st_mode, a.st_mtime_ns) != (b.st_mode, b.st_mtime_ns):
+        return False
+    if (a.st_uid, a.st_gid) != (b.st_uid, b.st_gid):
         return False
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino):
         return True
     if attributes(one.location) != attributes(other.location):
         return False
-    return one.is_dir or _same_content(one, other)
+    return one.is_dir or _same(one, other)
 
 
-def _same_content(one: Entry, other: Entry) -> bool:
+def _same(one: Entry, other: Entry) -> bool:
     """Whether two entries of one kind, no directories, hold the same."""
     if one.is_symlink:
         return one.target == other.target

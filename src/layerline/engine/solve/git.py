@@ -1,13 +1,12 @@
-"""The git program as the engine runs it: with settings of its own, asking nobody, and looking in no directory above.
+"""The git program as the engine runs it: settings of its own, asking nobody.
 
-Invariant: neither the user's configuration nor that of a repository from outside decides what git does here.
+Invariant: neither the user's configuration nor a directory above decides what git does here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from layerline import command
 from layerline.engine.store.removal import remove_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from layerline.engine.store.store import Store
 
 _DATE = "315532800 +0000"
@@ -42,7 +43,9 @@ def run(
         "LC_ALL": "C.UTF-8",
         "HOME": "/nonexistent",
     }
-    return command.run([git, *arguments], cwd=cwd, env={**own, **(env or {})}, stdin=stdin, expect=expect)
+    return command.run(
+        [git, *arguments], cwd=cwd, env={**own, **(env or {})}, stdin=stdin, expect=expect
+    )
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""Unified diffs, made and applied by git in a scratch directory that holds only the files concerned.
+"""Unified diffs, made and applied by git in a scratch directory with only the files concerned.
 
-Invariant: git sees no file that the patch does not name, and no link of a tree leads it out of the scratch directory.
+Invariant: git sees no file that the patch does not name, and no link of a tree leads it elsewhere.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.solve import git
@@ -19,6 +17,9 @@ from layerline.engine.store.cloning import Looks, clone
 from layerline.errors import CommandFailed, QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
     from layerline.engine.store.store import Store
     from layerline.engine.store.tree import Entry
     from layerline.engine.store.writer import Writer
@@ -32,7 +33,10 @@ _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What a patch does to a path: `after` is None, a link's target, or bytes and whether they are executable."""
+    """What a patch does to a path.
+
+    `after` is None, a link's target, or bytes and whether they are executable.
+    """
 
     path: str
     before: Entry | None
@@ -62,15 +66,15 @@ def make(store: Store, before: Place, after: Place) -> bytes:
 
 
 def count_lines(store: Store, before: Place, after: Place) -> list[LineCount]:
-    """The lines that came and went in each file that changed, with renames found; binary files have none."""
+    """The lines that came and went in each changed file, renames found; binary files have none."""
     files = changes(before, after).files
     if not files:
         return []
     with git.workspace(store) as root:
         _stage(before, files, root / "a")
         _stage(after, files, root / "b")
-        arguments = ["diff", "--no-prefix", "--numstat", "-z", "--find-renames", "--no-index", "a", "b"]
-        return list(_counts(git.run(arguments, cwd=root, expect=(0, 1)).stdout))
+        arguments = ["diff", "--numstat", "-z", "--no-prefix", "--find-renames", "--no-index"]
+        return list(_counts(git.run([*arguments, "a", "b"], cwd=root, expect=(0, 1)).stdout))
 
 
 def apply(store: Store, place: Place, patch: bytes) -> list[Edit]:
@@ -105,16 +109,17 @@ def _edit(place: Place, path: str, real: Path) -> Iterator[Edit]:
     before = _unfollowed(place, path)
     after: str | tuple[bytes, bool] | None = None
     if real.is_symlink():
-        after = os.readlink(real)
+        after = str(real.readlink())
     elif real.is_file():
-        if before is not None and before.stat.st_ino == real.stat().st_ino:
-            return
         after = real.read_bytes(), bool(real.stat().st_mode & 0o100)
-    if before is None and after is None:
-        return
-    if before is not None and before.is_symlink and before.target == after:
-        return
-    yield Edit(path, before, after)
+    if _content(before) != after:
+        yield Edit(path, before, after)
+
+
+def _content(entry: Entry | None) -> str | tuple[bytes, bool] | None:
+    if entry is None or not (entry.is_symlink or entry.is_file):
+        return None
+    return entry.target if entry.is_symlink else (entry.real.read_bytes(), bool(entry.mode & 0o100))
 
 
 def _stage(place: Place, paths: Iterable[str], root: Path) -> None:
@@ -183,7 +188,7 @@ def _unquoted(name: bytes) -> bytes:
 
 
 def _counts(output: bytes) -> Iterator[LineCount]:
-    """Read `--numstat -z`: between two directories each file has two names, one of which may be /dev/null."""
+    """Read `--numstat -z`: each file has two names, one of which may be /dev/null."""
     fields = iter(output.split(b"\0"))
     for head in fields:
         if not head:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.solve import patches
@@ -14,18 +12,22 @@ from layerline.engine.solve.result import Result
 from layerline.patterns import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
     from layerline.engine.solve import ops
     from layerline.engine.solve.bench import Work
     from layerline.engine.store.writer import Writer
 
 
 def diff(op: ops.Diff, work: Work) -> Result:
-    """What came or changed, with its directories; one that something was taken from counts as changed."""
+    """What came or changed; a directory that something was taken from counts as changed."""
     other = work.tree(op.other)
     found = differences(Place(work.tree(op.base), op.base_path), Place(other, op.other_path))
     if not found:
         return Result()
-    shown = {each.path for each in found if each.after is not None} | parents(each.path for each in found)
+    came = {each.path for each in found if each.after is not None}
+    shown = came | (parents(each.path for each in found) - {each.path for each in found})
     if op.base_path == op.other_path == "/" and (tops := _own_layers(op, work, shown)):
         return Result(layers=tops)
 
@@ -38,7 +40,7 @@ def diff(op: ops.Diff, work: Work) -> Result:
 
 
 def _own_layers(op: ops.Diff, work: Work, shown: Collection[str]) -> tuple[str, ...]:
-    """The layers that lie above those of the base, if the difference is just them; the usual case costs no copy."""
+    """The layers above those of the base, if they are just the difference: that costs no copy."""
     below, layers = work.layers(op.base), work.layers(op.other)
     if layers[: len(below)] != below:
         return ()
