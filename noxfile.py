@@ -1,0 +1,64 @@
+"""The developers' tasks, one command each: `.venv/bin/nox -l` lists them, `-s NAME` runs one.
+
+They use the environment that `./layerline test` has made; without names, all checks run.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "imports", "dead", "tests"]
+
+PYTHON = sys.executable
+SOURCES = os.pathsep.join(["src", "."])
+COMPILE = (
+    *(str(Path(PYTHON).with_name("uv")), "pip", "compile", "--quiet", "--universal"),
+    *("--python-version=3.11", "--generate-hashes", "--no-header"),
+    *("--no-emit-index-url", "--no-emit-find-links"),
+)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style."""
+    session.run(PYTHON, "-m", "ruff", "check", ".", external=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types."""
+    session.run(PYTHON, "-m", "mypy", external=True)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check who imports whom."""
+    program = str(Path(PYTHON).with_name("lint-imports"))
+    session.run(program, env={"PYTHONPATH": SOURCES}, external=True)
+
+
+@nox.session
+def dead(session: nox.Session) -> None:
+    """Look for code that nobody calls."""
+    session.run(PYTHON, "-m", "vulture", external=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run pytest with the arguments after `--`; `--slow` adds what takes minutes."""
+    session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
+
+
+@nox.session
+def requirements(session: nox.Session) -> None:
+    """Lock the tool's own requirements anew; `-- --upgrade` takes the newest versions."""
+    tool, dev, installer = (f"requirements/{name}.txt" for name in ("tool", "dev", "uv"))
+    more = session.posargs
+    session.run(*COMPILE, *more, "pyproject.toml", "-o", tool, external=True)
+    session.run(
+        *COMPILE, *more, "pyproject.toml", "--extra=dev", "-c", tool, "-o", dev, external=True
+    )
+    session.run(*COMPILE, *more, "requirements/uv.in", "-c", tool, "-o", installer, external=True)

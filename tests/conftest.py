@@ -1,0 +1,160 @@
+"""What tests need of the machine: measured once, and skipped with the reason where it is not there.
+
+`--slow` runs what takes minutes; `privileged` and `network` mark tests that need what is measured
+here. The fixtures `root`, `runc`, `overlay` and `registry` ask for one thing each.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from layerline import command
+from layerline.errors import LayerlineError
+from layerline.settings import process_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+START_SECONDS = 10.0
+REGISTRY_SETTINGS = """\
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+http: {{addr: "{address}"}}
+"""
+
+
+@functools.cache
+def no_root() -> str:
+    """Why this process may not do what a container engine needs; empty if it may."""
+    return "" if os.geteuid() == 0 else "not root"
+
+
+@functools.cache
+def no_runc() -> str:
+    """Why runc does not run here; empty if it does."""
+    try:
+        command.run(["runc", "--version"])
+    except LayerlineError as exc:
+        return str(exc)
+    return ""
+
+
+@functools.cache
+def no_overlay() -> str:
+    """Why overlayfs cannot be mounted where tests keep their files; empty if it can."""
+    if reason := no_root():
+        return reason
+    with tempfile.TemporaryDirectory() as name:
+        places = [Path(name, part) for part in ("lower", "upper", "work", "merged")]
+        for place in places:
+            place.mkdir()
+        lower, upper, work, merged = places
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
+        try:
+            command.run(["unshare", "--mount", *mount])
+        except LayerlineError as exc:
+            return str(exc)
+    return ""
+
+
+@functools.cache
+def no_network() -> str:
+    """Why no package index answers; empty if one does."""
+    uv = Path(sys.executable).with_name("uv")
+    with tempfile.TemporaryDirectory() as cache:
+        argv = [uv, "pip", "compile", "--quiet", "--no-deps", "--cache-dir", cache, "-"]
+        try:
+            command.run(argv, env=process_environ(), stdin=b"uv\n", timeout=60.0)
+        except LayerlineError as exc:
+            return f"no package index answers: {exc}"
+    return ""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run what takes minutes")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("slow") and not item.config.getoption("--slow"):
+        pytest.skip("takes minutes; give --slow to run it")
+    if item.get_closest_marker("privileged"):
+        skip_because(no_root, no_runc, no_overlay)
+    if item.get_closest_marker("network"):
+        skip_because(no_network)
+
+
+def skip_because(*measured: Callable[[], str]) -> None:
+    """Skip with the first reason that was measured."""
+    for reason in filter(None, (measure() for measure in measured)):
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The one event loop that the server runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """The test runs as root."""
+    skip_because(no_root)
+
+
+@pytest.fixture(scope="session")
+def runc() -> Path:
+    """The runtime program."""
+    skip_because(no_root, no_runc)
+    return command.require("runc")
+
+
+@pytest.fixture(scope="session")
+def overlay() -> None:
+    """Overlayfs can be mounted below tmp_path."""
+    skip_because(no_overlay)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real registry without TLS and login, empty at first: its host:port."""
+    program = command.find("docker-registry")
+    if program is None:
+        pytest.skip("docker-registry is not installed")
+    place = tmp_path_factory.mktemp("registry")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = place / "config.yml"
+    settings.write_text(REGISTRY_SETTINGS.format(root=place / "blobs", address=address))
+    with (place / "log").open("wb") as log:
+        process = command.start([program, "serve", settings], stdout=log, stderr=log)
+        try:
+            wait_for(f"http://{address}/v2/", place / "log")
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def wait_for(url: str, log: Path) -> None:
+    """Return once the server answers; fail with its log when it does not."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(url)
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail(f"{url} did not answer within {START_SECONDS} s:\n{log.read_text()}")
