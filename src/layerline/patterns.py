@@ -1,18 +1,23 @@
-"""Which paths are meant: the patterns of Dockerfiles and the Dagger API, as moby's patternmatcher reads them.
+"""Which paths are meant: the patterns of Dockerfiles and the Dagger API, read as moby does.
 
-Invariant: a path is matched when the last pattern that matches it, or a directory above it, is not negated.
+Invariant: a path is matched when the last pattern that matches it, or a directory above it, is not
+negated. Paths are relative, with slashes.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING, Protocol
 
-_LITERAL_IN_GLOBS = frozenset(".+()|{}$")
-_SPECIAL = frozenset("*[]?^\\")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WILD = frozenset("*?[]\\")
+_SPECIAL = _WILD | {"^"}
+_ESCAPED_IN_CLASS = frozenset("[&~|")
 
 
 class PatternError(ValueError):
@@ -20,67 +25,69 @@ class PatternError(ValueError):
 
 
 class Verdict(Enum):
-    """What becomes of a path in a walk."""
+    """What becomes of a path in a walk.
+
+    PASS is for directories: kept only once something below is kept. DROP also means that nothing
+    below can be kept.
+    """
 
     KEEP = "keep"
     PASS = "pass"
-    """Not kept for itself; a directory is, once something below it is."""
     DROP = "drop"
-    """Not kept, and nothing below it can be."""
+
+
+class Wanted(Protocol):
+    """Says which paths a walk keeps. A directory is asked about before what is in it."""
+
+    def __call__(self, path: str, *, is_dir: bool) -> Verdict:
+        """What becomes of a path, relative to the root of the walk."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Pattern:
-    """One cleaned pattern, without its exclamation mark."""
+class Pattern:
+    """One cleaned pattern, without its exclamation mark; `regex` is None for a plain path."""
 
     text: str
     negated: bool
     regex: re.Pattern[str] | None
 
     @classmethod
-    def parse(cls, text: str) -> _Pattern:
-        cleaned = posixpath.normpath(text)
-        if text.startswith("//"):
-            cleaned = cleaned[1:]
+    def parse(cls, text: str) -> Pattern:
+        """Clean and compile; text that is no pattern raises PatternError."""
+        cleaned = _clean(text)
         negated = cleaned.startswith("!")
-        cleaned = cleaned.removeprefix("!") if negated else cleaned
+        cleaned = cleaned[negated:]
         if not cleaned:
             message = f"illegal exclusion pattern: {text!r}"
             raise PatternError(message)
         _check_syntax(cleaned)
-        plain = not _SPECIAL.intersection(cleaned)
-        return cls(text=cleaned, negated=negated, regex=None if plain else _compile(cleaned))
+        regex = _compile(cleaned) if _WILD.intersection(cleaned) else None
+        return cls(text=cleaned, negated=negated, regex=regex)
 
     def matches(self, path: str) -> bool:
-        if self.regex is None:
-            return path == self.text
-        return self.regex.fullmatch(path) is not None
+        """Whether this path itself is matched."""
+        return path == self.text if self.regex is None else self.regex.fullmatch(path) is not None
 
     @property
     def stem(self) -> str:
         """The pattern without a last part that is only stars."""
         return self.text.removesuffix("/**").removesuffix("/*")
 
-    @property
-    def is_prefix(self) -> bool:
-        """Whether what it matches begins with its own text."""
-        return not _SPECIAL.intersection(self.stem)
 
-
-@dataclass(slots=True)
 class Matcher:
-    """Compiled patterns. A directory's matches are remembered, so that a walk asks each pattern once per path."""
+    """Compiled patterns.
 
-    patterns: tuple[_Pattern, ...]
-    _known: dict[str, int] = field(default_factory=dict)
+    What matched a directory is remembered, so that a walk asks each pattern once for each path.
+    Blank patterns count for nothing.
+    """
 
-    @classmethod
-    def of(cls, patterns: Sequence[str]) -> Matcher:
-        """Compile; blank patterns are left out, broken ones raise PatternError."""
-        return cls(tuple(_Pattern.parse(text) for text in map(str.strip, patterns) if text))
+    def __init__(self, patterns: Sequence[str]) -> None:
+        stripped = [text.strip() for text in patterns]
+        self.patterns = tuple(Pattern.parse(text) for text in stripped if text)
+        self._known: dict[str, int] = {}
 
     def matches(self, path: str, *, is_dir: bool = False) -> bool:
-        """Whether the path, relative and with slashes, is matched, itself or by a directory above it."""
+        """Whether the path is matched, itself or by a directory above it."""
         matched, bits = self._match(path)
         if is_dir:
             self._known[path] = bits
@@ -95,16 +102,16 @@ class Matcher:
         return matched
 
     def _match(self, path: str) -> tuple[bool, int]:
+        """Whether the path is matched, and a bit for each pattern that took part."""
         above = path.rpartition("/")[0]
         inherited = self._bits(above) if above else 0
         matched = False
         bits = 0
         for number, pattern in enumerate(self.patterns):
             bit = 1 << number
-            if not inherited & bit and (pattern.negated != matched or not pattern.matches(path)):
-                continue
-            bits |= bit
-            matched = not pattern.negated
+            if inherited & bit or (pattern.negated == matched and pattern.matches(path)):
+                bits |= bit
+                matched = not pattern.negated
         return matched, bits
 
     def _bits(self, directory: str) -> int:
@@ -115,32 +122,30 @@ class Matcher:
 
 
 class Filter:
-    """Include and exclude patterns as a walk needs them: what to keep, and where not to look at all."""
+    """Include and exclude patterns as a walk needs them: what to keep, and where not to look."""
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._include = Matcher.of(include) if include else None
-        self._exclude = Matcher.of(exclude) if exclude else None
-        self._stems = _stems(self._include, negated=False)
+        self._include = Matcher(include) if include else None
+        self._exclude = Matcher(exclude) if exclude else None
+        self._ways_in = _stems(self._include, negated=False)
         self._exceptions = _stems(self._exclude, negated=True)
 
-    def __call__(self, path: str, is_dir: bool) -> Verdict:
-        """What becomes of a path, relative to the root of the walk."""
+    def __call__(self, path: str, *, is_dir: bool) -> Verdict:
+        """What becomes of a path."""
         verdict = Verdict.KEEP
         if self._include is not None and not self._include.matches(path, is_dir=is_dir):
-            verdict = _unless_below(path, self._stems)
-        if (
-            verdict is not Verdict.DROP
-            and self._exclude is not None
-            and self._exclude.matches(path, is_dir=is_dir)
-        ):
+            verdict = _unless_below(path, self._ways_in)
+        if verdict is Verdict.DROP:
+            return verdict
+        if self._exclude is not None and self._exclude.matches(path, is_dir=is_dir):
             verdict = _unless_below(path, self._exceptions)
         return verdict if is_dir or verdict is Verdict.KEEP else Verdict.DROP
 
 
 def is_local(pattern: str) -> bool:
-    """Whether a pattern stays inside the directory it is for; the others are not used."""
+    """Whether a pattern stays inside the directory it is for."""
     cleaned = posixpath.normpath(pattern.strip().removeprefix("!"))
-    return not cleaned.startswith("/") and cleaned != ".." and not cleaned.startswith("../")
+    return not cleaned.startswith("/") and cleaned.split("/", 1)[0] != ".."
 
 
 def _unless_below(path: str, stems: tuple[str, ...] | None) -> Verdict:
@@ -151,41 +156,50 @@ def _unless_below(path: str, stems: tuple[str, ...] | None) -> Verdict:
 
 
 def _stems(matcher: Matcher | None, *, negated: bool) -> tuple[str, ...] | None:
-    if matcher is None:
-        return ()
-    chosen = [pattern for pattern in matcher.patterns if pattern.negated == negated]
-    if all(pattern.is_prefix for pattern in chosen):
-        return tuple(pattern.stem + "/" for pattern in chosen)
-    return None
+    """The plain beginnings of the patterns of one sort; None where one of them has none."""
+    patterns = matcher.patterns if matcher is not None else ()
+    stems = [pattern.stem for pattern in patterns if pattern.negated == negated]
+    if any(_SPECIAL.intersection(stem) for stem in stems):
+        return None
+    return tuple(stem + "/" for stem in stems)
+
+
+def _clean(text: str) -> str:
+    cleaned = posixpath.normpath(text)
+    return cleaned[1:] if cleaned.startswith("//") else cleaned  # POSIX keeps two, moby does not
 
 
 def _compile(text: str) -> re.Pattern[str]:
+    """Translate as moby does: a class is copied into the expression, `**/` also matches nothing."""
     pieces: list[str] = []
     at = 0
     while at < len(text):
         char = text[at]
-        at += 1
-        if text.startswith("**", at - 1):
-            at += 1 + text.startswith("/", at + 1)
-            pieces.append(".*" if at == len(text) else "(?:.*/)?")
-        elif char == "*":
-            pieces.append("[^/]*")
-        elif char == "?":
-            pieces.append("[^/]")
-        elif char == "\\":
-            pieces.append(re.escape(text[at : at + 1]))
-            at += 1
-        elif char == "[":
-            end = _class_end(text, at)
-            pieces.append("[" + text[at:end].replace("[", "\\[") + "]")
+        if text.startswith("**", at):
+            at += 3 if text.startswith("/", at + 2) else 2
+            pieces.append(".*" if at >= len(text) else "(?:.*/)?")
+            continue
+        if char == "[":
+            end = _class_end(text, at + 1)
+            pieces.append(_class(text[at + 1 : end]))
             at = end + 1
+            continue
+        if char == "\\":
+            at += 1
+            pieces.append(re.escape(text[at]))
         else:
-            pieces.append(re.escape(char))
+            pieces.append({"*": "[^/]*", "?": "[^/]", "^": "^"}.get(char) or re.escape(char))
+        at += 1
     try:
-        return re.compile("".join(pieces))
+        return re.compile("".join(pieces), re.DOTALL)
     except re.error as exc:
-        message = f"syntax error in pattern {text!r}: {exc}"
-        raise PatternError(message) from exc
+        raise _broken(text) from exc
+
+
+def _class(text: str) -> str:
+    """A character class as Python writes it; `[` and doubled signs mean more there than here."""
+    inner = "".join("\\" + char if char in _ESCAPED_IN_CLASS else char for char in text)
+    return f"[{inner}]"
 
 
 def _check_syntax(text: str) -> None:
@@ -194,23 +208,32 @@ def _check_syntax(text: str) -> None:
         if text[at] == "\\":
             at += 1
             if at == len(text):
-                _refuse(text)
+                raise _broken(text)
         elif text[at] == "[":
             at = _class_end(text, at + 1)
         at += 1
 
 
 def _class_end(text: str, at: int) -> int:
-    """Where the closing bracket of a character class is; `at` is behind the opening one."""
-    begin = at + text.startswith("^", at)
-    at = begin
-    while at < len(text) and (text[at] != "]" or at == begin):
-        at += 2 if text[at] == "\\" else 1
-    if at >= len(text):
-        _refuse(text)
+    """Where the closing bracket is; `at` is behind the opening one. As Go's filepath.Match says."""
+    at += text.startswith("^", at)
+    begin = at
+    while at == begin or not text.startswith("]", at):
+        at = _class_char(text, at)
+        if text.startswith("-", at):
+            at = _class_char(text, at + 1)
     return at
 
 
-def _refuse(text: str) -> None:
-    message = f"syntax error in pattern {text!r}"
-    raise PatternError(message)
+def _class_char(text: str, at: int) -> int:
+    """Step over one character of a class, which may be escaped, and of which more must follow."""
+    if at >= len(text) or text[at] in "-]":
+        raise _broken(text)
+    at += 2 if text[at] == "\\" else 1
+    if at >= len(text):
+        raise _broken(text)
+    return at
+
+
+def _broken(text: str) -> PatternError:
+    return PatternError(f"syntax error in pattern {text!r}")

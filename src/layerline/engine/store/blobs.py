@@ -1,6 +1,7 @@
 """Bytes under the name of their digest.
 
-Invariant: a blob has its name only when complete and durable; bytes that no longer match are never read to the end.
+Invariant: a blob has its name only when complete and durable; bytes that no longer match are never
+read to the end.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from layerline.engine.store.digest import Digest, parse_digest
 from layerline.engine.store.durable import publish, storage_error
 from layerline.errors import ArchiveInvalid, StoreDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHUNK = 1 << 20
 
@@ -67,7 +70,7 @@ class BlobWriter:
 
 @dataclass(frozen=True, slots=True)
 class Blobs:
-    """The blobs below `root`; unfinished ones are in `scratch`, which is on the same file system."""
+    """The blobs below `root`; unfinished ones are in `scratch`, on the same file system."""
 
     root: Path
     scratch: Path
@@ -81,7 +84,7 @@ class Blobs:
             raise storage_error(exc, "a blob cannot be written") from exc
         part = Path(name)
         try:
-            with open(handle, "wb", buffering=0) as file:
+            with os.fdopen(handle, "wb", buffering=0) as file:
                 yield BlobWriter(self, part, file)
         finally:
             part.unlink(missing_ok=True)
@@ -115,9 +118,9 @@ class Blobs:
             raise _missing(digest) from exc
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Read the bytes from the start; the read that would end a damaged blob raises StoreDamaged instead.
+        """Read the bytes from the start.
 
-        The damaged blob is removed, so that whoever needs it fetches or makes it again.
+        The read that would end a damaged blob raises StoreDamaged instead. The damaged blob is removed, so that whoever needs it fetches or makes it again.
         """
         try:
             return io.BufferedReader(_Verified(self.path(digest), digest), CHUNK)
@@ -135,7 +138,7 @@ def _missing(digest: Digest) -> StoreDamaged:
 
 
 class _Verified(io.RawIOBase):
-    """Hashes the bytes of a file while they are read, and ends only when they are the right ones."""
+    """Hashes a file's bytes while they are read, and ends only when they are right."""
 
     def __init__(self, path: Path, digest: Digest) -> None:
         self._path = path
@@ -151,7 +154,9 @@ class _Verified(io.RawIOBase):
         self._hasher.update(memoryview(buffer)[:count])
         if count == 0 and "sha256:" + self._hasher.hexdigest() != self._digest:
             self._path.unlink(missing_ok=True)
-            message = f"the blob {self._digest} was damaged on disk and is removed. Run the call again."
+            message = (
+                f"the blob {self._digest} was damaged on disk and is removed. Run the call again."
+            )
             raise StoreDamaged(message)
         return count
 

@@ -1,7 +1,8 @@
-"""Making one file, link, pipe, device or directory like another: bytes, owner, mode, times and attributes.
+"""Making one file, link, pipe, device or directory like another: bytes, owner, mode, times and
+attributes.
 
-Invariant: the original is never written to; it is shared as a hard link only where the caller says that it never
-changes.
+Invariant: the original is never written to; it is shared as a hard link only where the caller says
+that it never changes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 
-from layerline.engine.store.overlay import attributes
+from layerline.engine.store.overlay import attributes, link_target
 from layerline.errors import PathError, PrivilegeMissing
 
 _UNSHARABLE = {errno.EXDEV, errno.EMLINK, errno.EPERM}
@@ -45,14 +47,14 @@ class Looks:
 
 
 def clone(source: str, info: os.stat_result, place: str, looks: Looks, *, share: bool) -> None:
-    """Make `place`, where nothing is, like `source`, which is no directory; `share` allows a hard link."""
+    """Make `place` like `source`, no directory; `share` allows a hard link."""
     if share and looks == Looks.of(info) and _shared(source, info, place):
         return
     kind = stat.S_IFMT(info.st_mode)
     if kind == stat.S_IFREG:
         _copy_bytes(source, place)
     elif kind == stat.S_IFLNK:
-        os.symlink(os.readlink(source), place)
+        Path(place).symlink_to(link_target(source))
     elif kind in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK):
         _make_node(place, kind, info.st_rdev)
     else:
@@ -62,14 +64,14 @@ def clone(source: str, info: os.stat_result, place: str, looks: Looks, *, share:
 
 
 def dress(place: str, looks: Looks, extended: dict[str, bytes] | None = None) -> None:
-    """Give an entry its owner, mode, attributes and time: in this order, since each step undoes a later one."""
+    """Give an entry its looks, in this order: each step undoes what a later one does."""
     info = os.lstat(place)
     link = stat.S_ISLNK(info.st_mode)
     kept = attributes(place) if extended is None else extended
     if (info.st_uid, info.st_gid) != looks.owner:
         os.chown(place, *looks.owner, follow_symlinks=False)
     if not link:
-        os.chmod(place, looks.mode)
+        Path(place).chmod(looks.mode)
     for name, value in kept.items():
         os.setxattr(place, name, value, follow_symlinks=False)
     os.utime(place, ns=(looks.mtime_ns, looks.mtime_ns), follow_symlinks=False)

@@ -1,6 +1,7 @@
 """Digests: the names of bytes, and the keys of declared values.
 
-Invariant: equal values have equal digests on every machine; nothing of the moment or the machine takes part.
+Invariant: equal values have equal digests on every machine; nothing of the moment or the machine
+takes part.
 """
 
 from __future__ import annotations

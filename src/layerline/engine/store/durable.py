@@ -1,4 +1,5 @@
-"""How bytes get onto the disk: written, synced, renamed, and the directory synced; the store's only door for that.
+"""How bytes get onto the disk: written, synced, renamed, and the directory synced; the store's only
+door for that.
 
 Invariant: after `publish` or `sync_filesystem` has returned, a power cut takes nothing away.
 """
@@ -8,9 +9,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerline.errors import LayerlineError, NoSpace, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -18,7 +22,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def publish(part: Path, final: Path) -> None:
     """Give a written file its name; a file of that name is replaced at once."""
     sync_path(part)
-    os.replace(part, final)
+    part.replace(final)
     sync_path(final.parent)
 
 
@@ -40,7 +44,7 @@ def sync_path(path: Path) -> None:
 
 
 def sync_filesystem(path: Path) -> None:
-    """Wait until everything written to the file system of `path` is on the disk: one call for any number of files."""
+    """Wait until all that was written to the file system of `path` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         if _libc.syncfs(descriptor) != 0:
@@ -50,8 +54,13 @@ def sync_filesystem(path: Path) -> None:
         os.close(descriptor)
 
 
+def is_full(exc: OSError) -> bool:
+    """Whether a write failed because no space is left."""
+    return exc.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def storage_error(exc: OSError, what: str) -> LayerlineError:
     """The failure to show for a disk that would not take the bytes."""
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(exc):
         return NoSpace(f"{what}: no space left on the device. Free some, or set LAYERLINE_STORE.")
     return StoreError(f"{what}: {exc.strerror}. Check the disk of the store.")

@@ -1,7 +1,8 @@
 """What the store knows: JSON documents by table and key, in SQLite.
 
-Invariant: a row that was put is there after a power cut, and a damaged row, page or file is a miss, never a wrong hit.
-A row names the snapshots it stands on; it is a hit only while all of them are whole.
+Invariant: a row that was put is there after a power cut, and a damaged row, page or file is a miss,
+never a wrong hit. A row names the snapshots it stands on; it is a hit only while all of them are
+whole.
 """
 
 from __future__ import annotations
@@ -9,21 +10,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerline import log
 from layerline.engine.store.digest import canonical
-from layerline.engine.store.locks import Locks
 from layerline.errors import NoSpace, StoreBusy, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from layerline.engine.store.locks import Locks
 
 _BUSY_SECONDS = 60.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
-    place BLOB NOT NULL, key BLOB NOT NULL, document BLOB NOT NULL, snapshots BLOB NOT NULL, checksum BLOB NOT NULL,
+    place BLOB NOT NULL,
+    key BLOB NOT NULL,
+    document BLOB NOT NULL,
+    snapshots BLOB NOT NULL,
+    checksum BLOB NOT NULL,
     PRIMARY KEY (place, key)
 ) WITHOUT ROWID
 """
@@ -81,6 +89,8 @@ class Index:
             "SELECT key, document, snapshots, checksum FROM rows WHERE place = ? ORDER BY key"
         )
         for key, *row in self._run(statement, (table.encode(),)):
+            if not isinstance(key, bytes):
+                continue
             document = self._trusted(table.encode(), key, row)
             if document is not None:
                 yield key.decode(), document
@@ -90,10 +100,10 @@ class Index:
         with self._mutex:
             self._database.close()
 
-    def _trusted(self, table: bytes, key: bytes, row: Sequence[bytes]) -> Document | None:
+    def _trusted(self, table: bytes, key: bytes, row: Sequence[object]) -> Document | None:
         document, snapshots, checksum = row
         if not isinstance(document, bytes) or not isinstance(snapshots, bytes):
-            return None
+            return None  # a flipped bit in a cell's header makes it a number
         if checksum != _checksum(table, key, document, snapshots):
             log.debug("a damaged row of %s is left out", table)
             return None
@@ -102,8 +112,8 @@ class Index:
         value: Document = json.loads(document)
         return value
 
-    def _run(self, statement: str, values: Sequence[bytes]) -> list[tuple[bytes, ...]]:
-        """Run one statement as one transaction; a damaged file is replaced by an empty one, once."""
+    def _run(self, statement: str, values: Sequence[bytes]) -> list[tuple[object, ...]]:
+        """Run one statement as a transaction; a damaged file gives way to an empty one, once."""
         with self._mutex:
             try:
                 return self._database.execute(statement, values).fetchall()
@@ -140,7 +150,7 @@ class Index:
         return database
 
     def _replace(self, database: sqlite3.Connection | None) -> None:
-        """Set the damaged file aside, unless another process has done so already, and begin an empty one."""
+        """Begin an empty file, unless another process has done so; the damaged one is kept."""
         if database is not None:
             database.close()
         with self._locks.exclusive("index damage", timeout=_BUSY_SECONDS):
@@ -155,8 +165,10 @@ class Index:
             log.debug("the index is damaged and begun anew; blobs and volumes are untouched")
             for suffix in ("", "-wal", "-shm"):
                 part = self._path.with_name(self._path.name + suffix)
-                with contextlib.suppress(FileNotFoundError):  # an index without a log has no such file
-                    os.replace(part, part.with_name(f"damaged-{part.name}"))
+                with contextlib.suppress(
+                    FileNotFoundError
+                ):  # an index without a log has no such file
+                    part.replace(part.with_name(f"damaged-{part.name}"))
             self._database = self._open()
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Locks between threads and processes: flock on files that no container can inherit.
 
-Invariant: a lock is free again once its holder has ended, however it ended; two holders are never let in, not even
-when somebody removes the lock's file.
+Invariant: a lock is free again once its holder has ended, however it ended; two holders are never
+let in, not even when somebody removes the lock's file.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import digest_of
 from layerline.errors import Cancelled, StoreBusy
 
-_PATIENCE = 0.05
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PATIENCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Locks:
                     "Wait for that run or end it."
                 )
                 raise StoreBusy(message)
-            _await(path, cancel, deadline)
+            _await(cancel, deadline)
         try:
             yield
         finally:
@@ -52,7 +55,7 @@ class Locks:
 
 
 def try_lock(path: Path) -> int | None:
-    """Lock the file without waiting; the open descriptor is the lock, None means that it is held."""
+    """Lock the file without waiting: the open descriptor is the lock, None that it is held."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -65,19 +68,20 @@ def try_lock(path: Path) -> int | None:
         os.close(descriptor)
 
 
-def _await(path: Path, cancel: threading.Event | None, deadline: float | None) -> None:
-    """Wait until it is worth asking again: for ever only when nothing else can end the wait."""
-    if cancel is not None:
-        cancel.wait(_PATIENCE)
-    elif deadline is not None:
-        time.sleep(max(0.0, min(_PATIENCE, deadline - time.monotonic())))
+def _await(cancel: threading.Event | None, deadline: float | None) -> None:
+    """Wait until it is worth asking again."""
+    seconds = _PATIENCE
+    if deadline is not None:
+        seconds = max(0.0, min(seconds, deadline - time.monotonic()))
+    if cancel is None:
+        time.sleep(seconds)
     else:
-        time.sleep(_PATIENCE)
+        cancel.wait(seconds)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
     """Whether the locked file still is the one that the next comer would open."""
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False

@@ -1,4 +1,5 @@
-"""The marks of overlayfs in a layer: whiteouts, opaque directories, and the attributes that are not content.
+"""The marks of overlayfs in a layer: whiteouts, opaque directories, and the attributes that are not
+content.
 
 Invariant: what is marked here, the kernel reads the same way when the layer is mounted.
 """
@@ -36,6 +37,11 @@ def make_opaque(path: str) -> None:
         os.setxattr(path, OPAQUE, b"y", follow_symlinks=False)
     except PermissionError:
         os.setxattr(path, OPAQUE_ROOTLESS, b"y", follow_symlinks=False)
+
+
+def link_target(path: str) -> str:
+    """What a symbolic link says, to the byte; pathlib would tidy it."""
+    return os.readlink(path)  # noqa: PTH115
 
 
 def attributes(path: str) -> dict[str, bytes]:

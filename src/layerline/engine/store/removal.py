@@ -1,11 +1,14 @@
-"""Removing trees of files that may be hostile: never through a link, never onto another file system."""
+"""Removing trees that may be hostile: never through a link or onto another file system."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def remove_tree(path: Path) -> None:
@@ -33,7 +36,9 @@ def _remove(parent: int, name: str, info: os.stat_result) -> None:
         return
     if info.st_mode & 0o700 != 0o700:
         os.chmod(name, 0o700, dir_fd=parent)
-    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    handle = os.open(
+        name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
+    )
     try:
         with os.scandir(handle) as entries:
             children = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]

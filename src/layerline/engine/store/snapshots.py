@@ -1,7 +1,8 @@
 """Finished layers, each a directory in the form overlayfs mounts, under the name its maker gave it.
 
-Invariant: a snapshot appears whole by one rename and never changes. Until its files are known to be on the disk it
-carries the id of this boot, and after a power cut, under another boot id, it counts as absent.
+Invariant: a snapshot appears whole by one rename and never changes. Until its files are known to be
+on the disk it carries the id of this boot, and after a power cut, under another boot id, it counts
+as absent.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from layerline.engine.store.durable import storage_error, sync_filesystem, sync_path
+from layerline.engine.store.durable import is_full, storage_error, sync_filesystem
 from layerline.engine.store.overlay import EPOCH
 from layerline.engine.store.removal import remove_tree
-from layerline.errors import LayerlineError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerline.errors import LayerlineError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -43,12 +48,16 @@ class Draft:
         return self.place / "work"
 
     def commit(self, name: str) -> str:
-        """Make it the snapshot `name`; if there is one already, that one stays and this one is dropped."""
+        """Make it the snapshot `name`; if there is one already, that one stays and this one is
+        dropped.
+        """
         return self.snapshots.adopt(self, name)
 
 
 class Snapshots:
-    """The finished snapshots below `root`; drafts are in `scratch`, which is on the same file system."""
+    """The finished snapshots below `root`; drafts are in `scratch`, which is on the same file
+    system.
+    """
 
     def __init__(self, root: Path, scratch: Path) -> None:
         self._root = root
@@ -86,7 +95,9 @@ class Snapshots:
             (place / "work").mkdir()
             yield Draft(self, place)
         except OSError as exc:
-            raise storage_error(exc, "a layer cannot be written") from exc
+            if is_full(exc):
+                raise storage_error(exc, "a layer cannot be written") from exc
+            raise
         finally:
             remove_tree(place)
 
@@ -97,7 +108,7 @@ class Snapshots:
         (draft.place / "boot").write_text(self._boot)
         while True:
             try:
-                os.rename(draft.place, place)
+                draft.place.rename(place)
             except OSError:
                 if not place.is_dir():
                     raise
@@ -134,7 +145,7 @@ class Snapshots:
     def _set_aside(self, place: Path) -> None:
         aside = self._scratch / f"lost-{next(self._numbers)}"
         with contextlib.suppress(FileNotFoundError):  # another process was quicker
-            os.rename(place, aside)
+            place.rename(aside)
         remove_tree(aside)
 
     def _later(self, name: str) -> None:
@@ -153,7 +164,9 @@ class Snapshots:
             self._sync()
 
     def _sync(self) -> None:
-        """Bring what is pending onto the disk, then take the boot id off it; that too is made to last."""
+        """Bring what is pending onto the disk, then take the boot id off it; that too is made to
+        last.
+        """
         with self._syncing:
             with self._mutex:
                 names, self._pending = self._pending, []

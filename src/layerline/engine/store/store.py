@@ -1,6 +1,7 @@
 """The store: one directory that holds all that was made, shared by every run on this machine.
 
-Invariant: whatever another process does, and wherever it dies, the store opens and what it answers is whole.
+Invariant: whatever another process does, and wherever it dies, the store opens and what it answers
+is whole.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerline.engine.store.blobs import Blobs
+from layerline.engine.store.digest import digest_of
 from layerline.engine.store.durable import write_file
+from layerline.engine.store.flatten import flatten
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks, try_lock
 from layerline.engine.store.overlay import EPOCH
@@ -22,12 +24,18 @@ from layerline.engine.store.tree import Tree
 from layerline.engine.store.volumes import Volumes
 from layerline.errors import StoreVersion
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
 FORMAT = "layerline store 1\n"
 _FOREIGN_BUT_FINE = {"lost+found"}
 
 
 class Store:
-    """Use `with Store.open(root) as store`. `scratch` is this session's own, on the same file system."""
+    """Use `with Store.open(root) as store`. `scratch` is this session's own, on the same file
+    system.
+    """
 
     def __init__(self, root: Path, scratch: Path) -> None:
         self.root = root
@@ -41,7 +49,7 @@ class Store:
     @classmethod
     @contextlib.contextmanager
     def open(cls, root: Path) -> Iterator[Store]:
-        """Open the store, making it if need be; on the way out everything recorded becomes durable."""
+        """Open the store, or make it; on the way out everything recorded becomes durable."""
         _prepare(root)
         with _session(root / "scratch") as scratch:
             store = cls(root, scratch)
@@ -54,6 +62,15 @@ class Store:
     def tree(self, names: Sequence[str]) -> Tree:
         """The merged reading of snapshots, bottom first; none at all are an empty directory."""
         return Tree(tuple(map(self.snapshots.path, names)) or (self.root / "empty",))
+
+    def flatten(self, names: Sequence[str]) -> str:
+        """One snapshot that stands for several, bottom first, also above others."""
+        name = "flat-" + digest_of(list(names))
+        if not self.snapshots.has(name):
+            with self.snapshots.draft() as draft:
+                flatten([self.snapshots.path(each) for each in names], draft.fs)
+                draft.commit(name)
+        return name
 
     def settle(self) -> None:
         """Wait until everything recorded so far would survive a power cut."""
@@ -97,7 +114,7 @@ def _refuse_foreign(root: Path) -> None:
 
 @contextlib.contextmanager
 def _session(root: Path) -> Iterator[Path]:
-    """A directory of this session's own: kept while its lock is held, swept by whoever comes after."""
+    """A directory of this session's own, kept for as long as its lock is held."""
     _sweep(root)
     while True:
         name = f"{os.getpid()}-{secrets.token_hex(4)}"

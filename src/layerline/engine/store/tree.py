@@ -1,6 +1,7 @@
 """Reading layers as one file system, without mounting them.
 
-Invariant: an answer is what overlayfs would show, and no link, absolute or with "..", leads out of the tree.
+Invariant: an answer is what overlayfs would show, and no link, absolute or with "..", leads out of
+the tree.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from layerline.engine.store.overlay import is_opaque, is_whiteout
+from layerline.engine.store.overlay import is_opaque, is_whiteout, link_target
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MAX_LINKS = 40
 
@@ -64,7 +67,7 @@ class Entry:
     @property
     def target(self) -> str:
         """What the symbolic link says."""
-        return os.readlink(self.location)
+        return link_target(self.location)
 
 
 def clean(path: str) -> str:
@@ -85,7 +88,9 @@ class Tree:
     layers: tuple[Path, ...]
 
     def lookup(self, path: str, *, follow: bool = True) -> Entry:
-        """What is at the path; links on the way are followed, and the last one where `follow` says so."""
+        """What is at the path; links on the way are followed, and the last one where `follow` says
+        so.
+        """
         where, entry = self.resolve(path, follow=follow)
         if entry is None:
             raise PathNotFound(path if clean(path) == where else where)
@@ -147,7 +152,8 @@ class Tree:
         if not entry.is_file:
             message = f"{path}: not a regular file"
             raise PathError(message)
-        return open(os.open(entry.location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+        descriptor = os.open(entry.location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.fdopen(descriptor, "rb")
 
     def read(self, path: str, limit: int | None = None) -> bytes:
         """The bytes of a file, at most `limit` of them."""
@@ -155,7 +161,9 @@ class Tree:
             return file.read(-1 if limit is None else limit)
 
     def resolve(self, path: str, *, follow: bool = True) -> tuple[str, Entry | None]:
-        """Where the path leads once its links are followed, and what is there; what is missing may be made there."""
+        """Where the path leads once its links are followed, and what is there; what is missing may
+        be made there.
+        """
         pending = clean(path).split("/")[:0:-1]
         trail: list[tuple[str, Entry | None]] = [("", self._root())]
         links = 0

@@ -1,27 +1,32 @@
 """Cache volumes: directories with a life of their own, outside every key.
 
-Invariant: an identity is data, never a path: it is stored under its digest. The lock of a volume lies outside it.
+Invariant: an identity is data, never a path: it is stored under its digest. The lock of a volume
+lies outside it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import canonical, digest_of
 from layerline.engine.store.durable import sync_filesystem, sync_path
-from layerline.engine.store.locks import Locks
 from layerline.engine.store.removal import remove_tree
+
+if TYPE_CHECKING:
+    import contextlib
+    import threading
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from layerline.engine.store.locks import Locks
 
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """The volumes below `root`; unfinished ones are in `scratch`, which is on the same file system."""
+    """The volumes below `root`; unfinished ones are in `scratch`, on the same file system."""
 
     root: Path
     scratch: Path
@@ -68,7 +73,7 @@ class Volumes:
             os.chown(data, *owner)
             data.chmod(mode)
             sync_filesystem(self.root)
-            os.rename(part, place)
+            part.rename(place)
             sync_path(self.root)
         finally:
             remove_tree(part)

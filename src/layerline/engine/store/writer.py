@@ -1,36 +1,43 @@
-"""Writing a new top layer over a tree: what overlayfs would have put there, without mounting anything.
+"""Writing a new top layer over a tree: what overlayfs would have put there, without mounting
+anything.
 
-Invariant: only the top is written, and only through paths resolved inside the tree; files of finished layers are
-shared, never changed. Directories and files made here have the time EPOCH, so that equal calls make equal layers.
+Invariant: only the top is written, and only through paths resolved inside the tree; files of
+finished layers are shared, never changed. Directories and files made here have the time EPOCH, so
+that equal calls make equal layers.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import stat
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerline.engine.store.cloning import NANOSECONDS, Looks, clone, dress
 from layerline.engine.store.overlay import EPOCH, attributes, make_opaque, make_whiteout
 from layerline.engine.store.removal import remove_tree
 from layerline.engine.store.tree import Entry, Tree
 from layerline.errors import IsADirectory, NotADirectory, PathExists, PathNotFound
-from layerline.patterns import Verdict
+from layerline.patterns import Verdict, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 Owner = tuple[int, int]
-Wanted = Callable[[str, bool], Verdict]
 ROOT: Owner = (0, 0)
 
 
 class Writer:
-    """Writes into `top`, an empty directory that becomes the layer above `base`. `view` shows the result so far."""
+    """Writes into `top`, an empty directory that becomes the layer above `base`.
+
+    `view` shows the result so far. The top takes the looks of the root below it, since they count.
+    """
 
     def __init__(self, base: Tree, top: Path) -> None:
         self.view = Tree((*base.layers, top))
-        root = base.lookup("/")
-        dress(str(top), Looks.of(root.stat), attributes(root.location))
+        if base.layers:
+            root = base.lookup("/")
+            dress(str(top), Looks.of(root.stat), attributes(root.location))
 
     def mkdir(
         self,
@@ -55,27 +62,24 @@ class Writer:
         path: str,
         data: bytes,
         *,
-        mode: int = 0o644,
-        owner: Owner = ROOT,
+        mode: int | None = None,
+        owner: Owner | None = None,
         replace: bool = False,
     ) -> None:
-        """Write a file, with its parents.
+        """Write a file, with its parents, in place of the file that is there.
 
-        An existing file keeps its owner and mode and is found through links; with `replace` it is replaced, link or
-        not, and gets those given.
+        A link at the end is followed, and replaced with `replace`. A mode or owner that is not
+        given is that of the file that was there, or else 0644 and root.
         """
         where, entry = self.view.resolve(path, follow=not replace)
         if entry is not None and entry.is_dir:
             message = f"{path}: is a directory"
             raise IsADirectory(message)
-        looks = _fresh(mode, owner)
-        if entry is not None and not replace:
-            looks = Looks.of(entry.stat, mtime=EPOCH)
-        place = self._vacant(self._parent(where, path), _name(where))
-        with _unchanged(os.path.dirname(place)):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with open(os.open(place, flags, 0o600), "wb") as file:
-                file.write(data)
+        looks = _fresh(0o644 if mode is None else mode, ROOT if owner is None else owner)
+        if entry is not None and entry.is_file:
+            looks = Looks.of(entry.stat, mode=mode, owner=owner, mtime=EPOCH)
+        with self._slot(where, path) as place:
+            Path(place).write_bytes(data)
         dress(place, looks)
 
     def put_file(
@@ -89,8 +93,8 @@ class Writer:
     ) -> None:
         """Put a file there, with its parents, in place of a file or link.
 
-        An Entry comes from a finished layer and is shared where nothing about it changes; a Path is copied. `mtime` is
-        in seconds.
+        An Entry comes from a finished layer and is shared where nothing about it changes; a Path is
+        copied. `mtime` is in seconds.
         """
         where, entry = self.view.resolve(path, follow=False)
         if entry is not None and entry.is_dir:
@@ -99,8 +103,7 @@ class Writer:
         location = source.location if isinstance(source, Entry) else str(source)
         info = source.stat if isinstance(source, Entry) else os.lstat(source)
         looks = Looks.of(info, mode=mode, owner=owner, mtime=mtime)
-        place = self._vacant(self._parent(where, path), _name(where))
-        with _unchanged(os.path.dirname(place)):
+        with self._slot(where, path) as place:
             clone(location, info, place, looks, share=isinstance(source, Entry))
 
     def symlink(self, target: str, path: str, *, owner: Owner = ROOT) -> None:
@@ -109,13 +112,14 @@ class Writer:
         if entry is not None:
             message = f"{path}: file exists"
             raise PathExists(message)
-        place = self._vacant(self._parent(where, path), _name(where))
-        with _unchanged(os.path.dirname(place)):
-            os.symlink(target, place)
+        with self._slot(where, path) as place:
+            Path(place).symlink_to(target)
         dress(place, _fresh(0o777, owner))
 
     def remove(self, path: str) -> None:
-        """Remove what is there, with all below it; the root is emptied, and what is missing is fine."""
+        """Remove what is there, with all below it; the root is emptied, and what is missing is
+        fine.
+        """
         entry = self.view.find(path, follow=False)
         if entry is None:
             return
@@ -139,7 +143,9 @@ class Writer:
         mtime: int | None = None,
         recursive: bool = False,
     ) -> None:
-        """Change mode, owner or time (in seconds) of what is there; links are not followed at the end."""
+        """Change mode, owner or time (in seconds) of what is there; links are not followed at the
+        end.
+        """
         entry = self.view.lookup(path, follow=False)
         below = list(self.view.walk(entry.path)) if recursive and entry.is_dir else []
         for each in (*reversed(below), entry):
@@ -161,11 +167,11 @@ class Writer:
         mode: int | None = None,
         share: bool = True,
     ) -> None:
-        """Merge the content of a directory of a finished tree into the directory `path`, made with its parents.
+        """Merge the content of a directory of a finished tree into a directory.
 
-        Files replace what is there; directories that exist take the source's looks, `path` itself does not. `wanted`
-        is asked with paths relative to the source directory. Without `share` every file is a copy, for places that
-        are written to later.
+        The latter is made where it is missing, with its parents. Files replace what is there; directories that exist take the source's looks, `path` itself
+        does not. `wanted` is asked with paths relative to the source directory. Without `share`
+        every file is a copy, for places that are written to later.
         """
         origin = source.lookup(source_path)
         if not origin.is_dir:
@@ -176,11 +182,19 @@ class Writer:
             parent = self._parent(where, path)
             looks = Looks.of(origin.stat, owner=owner, mode=mode)
             self._make_directory(parent, _name(where), looks, attributes(origin.location))
-        _Copy(self, source, wanted, owner, mode, share).merge(origin, "", lambda: self._directory(where))
+        _Copy(self, source, wanted, owner, mode, share=share).merge(
+            origin, "", lambda: self._directory(where)
+        )
 
-    def _parent(
-        self, where: str, asked: str, *, missing: bool = True, mode: int = 0o755
-    ) -> Entry:
+    @contextlib.contextmanager
+    def _slot(self, where: str, asked: str) -> Iterator[str]:
+        """The vacant place on the disk for a resolved path, whose parents are made."""
+        parent = self._parent(where, asked)
+        place = self._vacant(parent, _name(where))
+        with _unchanged(parent.location):
+            yield place
+
+    def _parent(self, where: str, asked: str, *, missing: bool = True, mode: int = 0o755) -> Entry:
         above = where.rpartition("/")[0] or "/"
         if not missing and self.view.find(above) is None:
             raise PathNotFound(asked)
@@ -203,12 +217,12 @@ class Writer:
         return self._raise_up(here, child)
 
     def _raise_up(self, here: Entry, child: Entry) -> Entry:
-        """Bring a directory of the layers below into the top; `here`, its parent, is there already."""
+        """Bring a directory from below into the top, where its parent `here` is already."""
         place = f"{here.location}/{child.name}"
         if child.location == place:
             return child
         with _unchanged(here.location):
-            os.mkdir(place, 0o700)
+            Path(place).mkdir(0o700)
         dress(place, Looks.of(child.stat), attributes(child.location))
         return _required(self.view.child(here, child.name))
 
@@ -218,14 +232,14 @@ class Writer:
         place = self._vacant(here, name)
         below = self.view.child(here, name)
         with _unchanged(here.location):
-            os.mkdir(place, 0o700)
+            Path(place).mkdir(0o700)
         if below is not None and below.is_dir:
             make_opaque(place)
         dress(place, looks, extended or {})
         return _required(self.view.child(here, name))
 
     def _vacant(self, here: Entry, name: str) -> str:
-        """Clear the name in the top, so that something can be put there; what lies below it shows again."""
+        """Clear the name in the top; what lies below it shows again."""
         place = f"{here.location}/{name}"
         with _unchanged(here.location):
             remove_tree(Path(place))
@@ -242,7 +256,7 @@ class Writer:
         part = f"{place[: -len(entry.name)]}.{os.urandom(8).hex()}"
         with _unchanged(parent.location):
             clone(entry.location, entry.stat, part, Looks.of(entry.stat), share=False)
-            os.rename(part, place)
+            Path(part).rename(place)
         return place
 
 
@@ -256,6 +270,7 @@ class _Copy:
         wanted: Wanted | None,
         owner: Owner | None,
         mode: int | None,
+        *,
         share: bool,
     ) -> None:
         self._writer = writer
@@ -267,12 +282,12 @@ class _Copy:
         self._twins: dict[tuple[int, int], str] = {}
 
     def merge(self, origin: Entry, prefix: str, target: Callable[[], Entry]) -> None:
-        """Merge the children of a directory; `target` makes the directory that takes them when there is one."""
+        """Merge the children of a directory; `target` makes the one that takes them, if need be."""
         for child in self._source.children(origin):
             relative = prefix + child.name
             verdict = Verdict.KEEP
             if self._wanted is not None:
-                verdict = self._wanted(relative, child.is_dir)
+                verdict = self._wanted(relative, is_dir=child.is_dir)
             if verdict is Verdict.DROP:
                 continue
             if not child.is_dir:
@@ -298,7 +313,9 @@ class _Copy:
 
     def _put(self, child: Entry, here: Entry) -> None:
         place = self._writer._vacant(here, child.name)
-        looks = Looks.of(child.stat, owner=self._owner, mode=None if child.is_symlink else self._mode)
+        looks = Looks.of(
+            child.stat, owner=self._owner, mode=None if child.is_symlink else self._mode
+        )
         twin = (child.stat.st_dev, child.stat.st_ino)
         with _unchanged(here.location):
             if twin in self._twins:

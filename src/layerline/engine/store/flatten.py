@@ -1,0 +1,68 @@
+"""Many layers made into one, by hard links, since the kernel mounts no more than 500.
+
+Invariant: the one layer stands for the many wherever they lay: what they hid below, it hides.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline.engine.store.cloning import Looks, clone, dress
+from layerline.engine.store.overlay import (
+    attributes,
+    is_opaque,
+    is_whiteout,
+    make_opaque,
+    make_whiteout,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def flatten(layers: Sequence[Path], place: Path) -> None:
+    """Fill the empty directory `place` with what the layers, bottom first, are together."""
+    pending = [(tuple(str(layer) for layer in reversed(layers)), str(place))]
+    made: list[tuple[str, str]] = []
+    while pending:
+        parts, here = pending.pop()
+        made.append((parts[0], here))
+        for name, found in _names(parts).items():
+            child = f"{here}/{name}"
+            info = os.lstat(found[0])
+            if stat.S_ISDIR(info.st_mode):
+                pending.append((_directory(found, child), child))
+            elif is_whiteout(info):
+                make_whiteout(child)
+            else:
+                clone(found[0], info, child, Looks.of(info), share=True)
+    for origin, here in reversed(made):
+        dress(here, Looks.of(os.lstat(origin)), attributes(origin))
+
+
+def _names(parts: tuple[str, ...]) -> dict[str, list[str]]:
+    """Each name with where it is, top first."""
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        with os.scandir(part) as listing:
+            for item in listing:
+                found.setdefault(item.name, []).append(item.path)
+    return found
+
+
+def _directory(found: Sequence[str], place: str) -> tuple[str, ...]:
+    """Make a directory and say which ones it is made of."""
+    Path(place).mkdir()
+    parts: list[str] = []
+    for location in found:
+        if not stat.S_ISDIR(os.lstat(location).st_mode):
+            make_opaque(place)
+            break
+        parts.append(location)
+        if is_opaque(location):
+            make_opaque(place)
+            break
+    return tuple(parts)

@@ -1,0 +1,167 @@
+"""Walking a directory of the host, and reading in it, through directory handles.
+
+Invariant: below the root no link is followed, not even one that takes a directory's place
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from layerline.errors import NotADirectory, PathError, PathNotFound
+from layerline.patterns import Verdict, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Seen(NamedTuple):
+    """A path as the walk found it, relative to the root, which itself has the empty path."""
+
+    path: str
+    mode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str, info: os.stat_result) -> Seen:
+        """What a walk takes of an entry."""
+        return cls(
+            path, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
+        )
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def state(self) -> list[int]:
+        """What stays the same as long as a file does."""
+        return list(self[1:])
+
+
+@contextlib.contextmanager
+def opened(root: Path) -> Iterator[int]:
+    """A handle of the root of a walk; a link to a directory will do."""
+    try:
+        handle = os.open(root, _LIST)
+    except FileNotFoundError as exc:
+        raise PathNotFound(str(root)) from exc
+    except NotADirectoryError as exc:
+        message = f"{root}: not a directory"
+        raise NotADirectory(message) from exc
+    except PermissionError as exc:
+        raise _denied(str(root)) from exc
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def walk(root: int, wanted: Wanted | None) -> list[Seen]:
+    """The root and what is wanted below it, parents first, in the order of the names' bytes.
+
+    Sockets, pipes and devices are left out.
+    """
+    found = [Seen.of("", os.fstat(root))]
+    _visit(root, "", wanted, found)
+    return found
+
+
+class Handles:
+    """Opens what a walk has found; in the walk's order, each directory is opened once."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._stack: list[tuple[str, int]] = []
+
+    def open(self, path: str) -> int:
+        """A file for reading; whoever asks closes it."""
+        above, _, name = path.rpartition("/")
+        try:
+            return os.open(name, _READ, dir_fd=self._directory(above))
+        except PermissionError as exc:
+            raise _denied(path) from exc
+
+    def target(self, path: str) -> str:
+        """What a link says."""
+        above, _, name = path.rpartition("/")
+        return os.readlink(name, dir_fd=self._directory(above))
+
+    def close(self) -> None:
+        """Close all but the root."""
+        while self._stack:
+            os.close(self._stack.pop()[1])
+
+    def _directory(self, path: str) -> int:
+        while self._stack and not f"{path}/".startswith(f"{self._stack[-1][0]}/"):
+            os.close(self._stack.pop()[1])
+        here, handle = self._stack[-1] if self._stack else ("", self._root)
+        for name in filter(None, path[len(here) :].split("/")):
+            handle = os.open(name, _LIST | os.O_NOFOLLOW, dir_fd=handle)
+            here = f"{here}/{name}" if here else name
+            self._stack.append((here, handle))
+        return handle
+
+
+def _visit(handle: int, prefix: str, wanted: Wanted | None, found: list[Seen]) -> None:
+    with os.scandir(handle) as listing:
+        items = sorted(listing, key=lambda item: os.fsencode(item.name))
+    for item in items:
+        seen = _look(item, prefix)
+        if seen is None:
+            continue
+        verdict = Verdict.KEEP
+        if wanted is not None:
+            verdict = wanted(seen.path, is_dir=seen.is_dir)
+        if verdict is Verdict.DROP:
+            continue
+        found.append(seen)
+        if seen.is_dir:
+            length = len(found)
+            _enter(handle, item.name, seen.path, wanted, found)
+            if verdict is Verdict.PASS and len(found) == length:
+                found.pop()
+
+
+def _look(item: os.DirEntry[str], prefix: str) -> Seen | None:
+    try:
+        info = item.stat(follow_symlinks=False)
+    except FileNotFoundError:  # gone since the directory was listed
+        return None
+    if stat.S_IFMT(info.st_mode) not in _KINDS:
+        return None
+    return Seen.of(prefix + item.name, info)
+
+
+def _enter(above: int, name: str, path: str, wanted: Wanted | None, found: list[Seen]) -> None:
+    try:
+        handle = os.open(name, _LIST | os.O_NOFOLLOW, dir_fd=above)
+    except (FileNotFoundError, NotADirectoryError):  # replaced since the directory was listed
+        return
+    except PermissionError as exc:
+        raise _denied(path) from exc
+    try:
+        _visit(handle, f"{path}/", wanted, found)
+    finally:
+        os.close(handle)
+
+
+def _denied(path: str) -> PathError:
+    return PathError(f"{path}: permission denied. Make it readable, or exclude it.")

@@ -1,0 +1,80 @@
+"""What a copy or an import takes: include and exclude patterns and .gitignore files together."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from layerline.engine.store.gitignore import NAME, GitIgnore
+from layerline.patterns import Filter, Verdict, Wanted, is_local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from layerline.engine.store.tree import Tree
+
+_ANSWERS = (Verdict.DROP, Verdict.PASS)
+
+
+class Selection:
+    """What is taken of a directory of a tree."""
+
+    def __init__(
+        self,
+        source: Tree,
+        path: str,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        gitignore: bool = False,
+    ) -> None:
+        self._parts: tuple[Wanted, ...] = (Filter(include, exclude),)
+        if gitignore:
+            self._parts += (GitIgnore(lambda directory: _from_tree(source, path, directory)),)
+
+    @classmethod
+    def of_host(
+        cls,
+        root: Path,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        gitignore: bool = False,
+    ) -> Selection:
+        """What is taken of a directory of the host; patterns that lead out of it are not used."""
+        self = cls.__new__(cls)
+        inside = Filter(list(filter(is_local, include)), list(filter(is_local, exclude)))
+        self._parts = (inside,)
+        if gitignore:
+            base = _git_root(root)
+            above = "" if base == root else root.relative_to(base).as_posix()
+            self._parts += (GitIgnore(lambda directory: _from_host(base / directory), above),)
+        return self
+
+    def __call__(self, path: str, *, is_dir: bool) -> Verdict:
+        """What becomes of a path: the strictest answer counts."""
+        found = {part(path, is_dir=is_dir) for part in self._parts}
+        return next((verdict for verdict in _ANSWERS if verdict in found), Verdict.KEEP)
+
+
+def _from_tree(source: Tree, path: str, directory: str) -> bytes | None:
+    name = f"{path}/{directory}/{NAME}"
+    entry = source.find(name, follow=False)
+    return source.read(name) if entry is not None and entry.is_file else None
+
+
+def _from_host(directory: Path) -> bytes | None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(directory / NAME, flags)
+    except OSError:  # none, a link, or not ours to read: git goes without it, too
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def _git_root(root: Path) -> Path:
+    """The nearest directory upwards that holds .git; the directory itself where there is none."""
+    candidates = (root, *root.parents)
+    return next((place for place in candidates if (place / ".git").exists()), root)
