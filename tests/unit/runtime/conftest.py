@@ -1,0 +1,133 @@
+"""A small root of busybox, and a runtime to run containers of it with."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from layerline import command
+from layerline.engine.runtime.container import Runtime
+from layerline.engine.runtime.spec import ContainerSpec, Overlay
+from layerline.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PASSWD = """\
+root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/bin/sh
+"""
+GROUP = "root:x:0:\ndaemon:x:1:\nsys:x:3:\naudio:x:29:daemon\nnogroup:x:65534:\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a container did, read out."""
+
+    code: int
+    stdout: str
+    stderr: str
+    combined: str
+    upper: Path
+    pieces: list[tuple[bytes, int]]
+
+
+@dataclass(kw_only=True)
+class Box:
+    """Runs programs of the busybox root; each run gets a new layer."""
+
+    runtime: Runtime
+    image: Path
+    place: Path
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def overlay(self, *lower: Path) -> Overlay:
+        """A writable overlay over the layers, or over the image."""
+        place = self.place / f"layer{next(self.numbers)}"
+        upper, work = place / "fs", place / "work"
+        for path in (place, upper, work):
+            path.mkdir()
+            path.chmod(0o755)
+        return Overlay(lower=lower or (self.image,), upper=upper, work=work)
+
+    def spec(self, *args: str, **words: Any) -> ContainerSpec:  # noqa: ANN401
+        """A container of the image."""
+        return ContainerSpec(**{"rootfs": self.overlay(), "args": args, **words})
+
+    def run(
+        self,
+        *args: str,
+        cancel: threading.Event | None = None,
+        on_output: Callable[[bytes, int], None] | None = None,
+        **words: Any,  # noqa: ANN401
+    ) -> Ran:
+        """Run a program to its end."""
+        spec = self.spec(*args, **words)
+        pieces: list[tuple[bytes, int]] = []
+        listen = on_output or (lambda data, stream: pieces.append((data, stream)))
+        with self.runtime.run(spec, on_output=listen, cancel=cancel or threading.Event()) as done:
+            assert spec.rootfs.upper is not None
+            return Ran(
+                code=done.code,
+                stdout=done.stdout.read().decode(),
+                stderr=done.stderr.read().decode(),
+                combined=done.combined.read().decode(),
+                upper=spec.rootfs.upper,
+                pieces=pieces,
+            )
+
+    def shell(self, script: str, **words: Any) -> Ran:  # noqa: ANN401
+        """Run a shell script."""
+        return self.run("sh", "-c", script, **words)
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a static busybox and all its applets."""
+    program = command.find("busybox")
+    if program is None:
+        pytest.skip("busybox is not installed")
+    image = tmp_path_factory.mktemp("busybox")
+    image.chmod(0o755)
+    for name in ("bin", "etc", "tmp", "opt"):
+        (image / name).mkdir()
+    (image / "tmp").chmod(0o1777)
+    (image / "bin/busybox").write_bytes(program.read_bytes())
+    (image / "bin/busybox").chmod(0o755)
+    for applet in command.run([program, "--list"]).stdout.decode().split():
+        if applet != "busybox":
+            (image / "bin" / applet).symlink_to("busybox")
+    (image / "etc/passwd").write_text(PASSWD)
+    (image / "etc/group").write_text(GROUP)
+    return image
+
+
+@pytest.fixture
+def box(
+    busybox: Path,
+    runc: Path,
+    overlay: None,
+    tmp_path: Path,  # noqa: ARG001
+) -> Iterator[Box]:
+    """A runtime of its own for the test; checks that it leaves no mount."""
+    settings = Settings.from_environ({"HOME": str(tmp_path)})
+    with Runtime.find(settings, tmp_path / "scratch") as runtime:
+        yield Box(runtime=runtime, image=busybox, place=tmp_path)
+        assert list((tmp_path / "scratch/run").glob("c*")) == []
+    assert [line for line in mounts() if str(tmp_path) in line] == []
+
+
+def mounts() -> list[str]:
+    """The mount table of this process."""
+    return Path("/proc/self/mounts").read_text().splitlines()
+
+
+def names(layer: Path) -> list[str]:
+    """Everything in a layer."""
+    return sorted(str(path.relative_to(layer)) for path in layer.rglob("*"))
