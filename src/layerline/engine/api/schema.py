@@ -113,7 +113,7 @@ def _loading(typename: str) -> Callable[..., Any]:
 def _attribute(type_name: str, name: str) -> Callable[..., Any]:
     attribute = snake(name)
 
-    def read(value: Any, _info: GraphQLResolveInfo, **_arguments: Any) -> Any:
+    def read(value: Any, _info: GraphQLResolveInfo, /, **_arguments: Any) -> Any:
         fields = getattr(value, "__dataclass_fields__", {})
         if attribute not in fields:
             raise NotSupported(f"{type_name}.{name}")
@@ -148,7 +148,7 @@ def _expected_type(argument: GraphQLArgument) -> str | None:
 def _calling(function: Callable[..., Any], field: GraphQLField) -> Callable[..., Any]:
     parameters = _parameters(field)
 
-    def resolve(value: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any | Awaitable[Any]:
+    def resolve(value: Any, info: GraphQLResolveInfo, /, **arguments: Any) -> Any | Awaitable[Any]:
         call: Call = info.context
         given: dict[str, Any] = {}
         for name, argument in arguments.items():

@@ -46,8 +46,11 @@ def new_file(op: ops.NewFile, work: Work) -> Result:
         raise IsADirectory(message)
 
     def change(writer: Writer) -> None:
-        mode = op.mode or 0o644
-        writer.write(op.path, op.data, mode=mode, owner=owner or (0, 0), replace=not op.keep_mode)
+        if op.keep_mode and there is not None:
+            writer.write(op.path, op.data)
+        else:
+            mode = op.mode or 0o644
+            writer.write(op.path, op.data, mode=mode, owner=owner or (0, 0), replace=True)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)
 

@@ -131,8 +131,9 @@ class _Stage:
     def _overlay(self, layers: tuple[str, ...]) -> tuple[spec.Overlay, Draft]:
         bench = self.work.bench
         draft = self.stack.enter_context(bench.store.snapshots.draft())
-        lower = bench.store.tree(bench.flat(layers)).layers
-        return spec.Overlay(lower=lower, upper=draft.fs, work=draft.work), draft
+        below = bench.store.tree(bench.flat(layers))
+        Writer(below, draft.fs)  # gives the new layer's root the looks of the root below it
+        return spec.Overlay(lower=below.layers, upper=draft.fs, work=draft.work), draft
 
     def _mount(self, index: int, mount: ops.Mount) -> spec.Mount:
         match mount:

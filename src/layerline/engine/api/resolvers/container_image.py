@@ -1,0 +1,234 @@
+"""Images: where a container comes from, and the forms in which it leaves."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+from layerline.engine.api.host_paths import host_path
+from layerline.engine.api.places import expanded
+from layerline.engine.api.reading import file_in, tree_of
+from layerline.engine.api.registry import field
+from layerline.engine.api.resolvers.container_config import with_pair
+from layerline.engine.api.session import Call
+from layerline.engine.api.shipping import assembled
+from layerline.engine.api.values import Container, File, Secret, Service
+from layerline.engine.image.archive import write_archive
+from layerline.engine.image.assemble import Assembled
+from layerline.engine.image.config import ImageConfig
+from layerline.engine.image.importer import import_image
+from layerline.engine.image.intake import Image
+from layerline.engine.image.reference import Reference
+from layerline.engine.solve import ops
+from layerline.engine.store.digest import digest_of
+from layerline.errors import QueryError
+from layerline.log import Status
+
+ARCHIVE = "container.tar"
+
+
+@field("Container", "from")
+async def from_(
+    self: Container, call: Call, *, address: str, registry_service: Service | None = None
+) -> Container:
+    """The files and configuration of an image; a tag is looked up once in a session."""
+    if registry_service is not None:
+        await call.session.services.start(registry_service.spec)
+    reference = Reference.parse(address).tagged()
+    platform = self.config.platform
+
+    async def resolve() -> Image:
+        step = call.session.journal.step(f"from {address}")
+        try:
+            image = await call.session.solver.in_thread(
+                functools.partial(
+                    call.session.images.resolve, reference, platform, on_output=step.write
+                )
+            )
+        except Exception as exc:
+            step.end(Status.ERROR, str(exc))
+            raise
+        step.end(Status.CACHED if image.origin == "store" else Status.DONE)
+        return image
+
+    image: Image = await call.session.once(f"from {reference} {platform}", resolve)
+    named = str(image.reference) if image.reference is not None else ""
+    return replace(
+        with_image(self, image, merged(self.config, image.config)),
+        annotations=self.annotations,
+        image_ref=named,
+    )
+
+
+def with_image(container: Container, image: Image, config: ImageConfig) -> Container:
+    """The container with the files of an image."""
+    digest = digest_of(["image", list(image.diff_ids)])
+    return replace(
+        container,
+        rootfs=ops.Stored(digest=digest, snapshots=image.layers),
+        config=config,
+        ports=tuple(_port(text) for text in config.exposed_ports),
+        default_args_set=False,
+        image_ref="",
+    )
+
+
+def merged(old: ImageConfig, new: ImageConfig) -> ImageConfig:
+    """The image's configuration, over the variables, labels and ports that were there."""
+    env, labels = old.env, old.labels
+    for name, value in new.env:
+        env = with_pair(env, name, value)
+    for name, value in new.labels:
+        labels = with_pair(labels, name, value)
+    ports = tuple(dict.fromkeys((*old.exposed_ports, *new.exposed_ports)))
+    return replace(new, env=env, labels=labels, exposed_ports=ports, onbuild=(*old.onbuild, *new.onbuild))
+
+
+def _port(text: str) -> ops.PortSpec:
+    number, _, protocol = text.partition("/")
+    return ops.PortSpec(port=int(number.partition("-")[0]), protocol=protocol.upper() or "TCP")
+
+
+@field("Container", "imageRef")
+def image_ref(self: Container, _call: Call) -> str:
+    """The canonical name and digest, right after `from`."""
+    if not self.image_ref:
+        message = (
+            "Image reference can only be retrieved immediately after the 'Container.From' call. "
+            "Error in fetching imageRef as the container image is changed"
+        )
+        raise QueryError(message)
+    return self.image_ref
+
+
+@field("Container", "import")
+async def import_(self: Container, call: Call, *, source: File, tag: str = "") -> Container:
+    """The image in an OCI or docker archive; it replaces the whole configuration."""
+    entry = file_in(await tree_of(call, source.tree), source.path)
+    image = await call.session.solver.in_thread(
+        functools.partial(
+            import_image,
+            call.session.store,
+            entry.real,
+            tag=tag,
+            platform=self.config.platform,
+        )
+    )
+    return replace(with_image(self, image, image.config), annotations=image.annotations)
+
+
+@field("Container", "export")
+async def export(
+    self: Container,
+    call: Call,
+    *,
+    path: str,
+    platform_variants: list[Container] | None = None,
+    forced_compression: str | None = None,
+    media_types: str = "OCIMediaTypes",
+    expand: bool = False,
+) -> str:
+    """Write the image as an OCI archive; its absolute path. A file that is the image already stays untouched."""
+    target = host_path(call, expanded(self, path, expand))
+    image = await assembled(
+        call,
+        self,
+        platform_variants or (),
+        forced_compression=forced_compression,
+        media_types=media_types,
+    )
+    step = call.session.journal.step(f"export {target}")
+    written = await call.session.solver.in_thread(write_archive, call.session.store, image, target)
+    step.end(Status.DONE if written else Status.CACHED)
+    return str(target)
+
+
+@field("Container", "asTarball")
+async def as_tarball(
+    self: Container,
+    call: Call,
+    *,
+    platform_variants: list[Container] | None = None,
+    forced_compression: str | None = None,
+    media_types: str = "OCIMediaTypes",
+) -> File:
+    """The image as an OCI archive, a file of the API."""
+    image = await assembled(
+        call,
+        self,
+        platform_variants or (),
+        forced_compression=forced_compression,
+        media_types=media_types,
+    )
+    name = await call.session.solver.in_thread(_archived, call, image)
+    tree = ops.Stored(digest=digest_of(["archive", image.root.digest]), snapshots=(name,))
+    return File(tree=tree, path=f"/{ARCHIVE}")
+
+
+def _archived(call: Call, image: Assembled) -> str:
+    store = call.session.store
+    name = "archive-" + image.root.digest.removeprefix("sha256:")
+    if not store.snapshots.has(name):
+        with store.snapshots.draft() as draft:
+            write_archive(store, image, draft.fs / ARCHIVE)
+            draft.commit(name)
+    return name
+
+
+@field("Container", "publish")
+async def publish(
+    self: Container,
+    call: Call,
+    *,
+    address: str,
+    platform_variants: list[Container] | None = None,
+    forced_compression: str | None = None,
+    media_types: str = "OCIMediaTypes",
+    registry_service: Service | None = None,
+) -> str:
+    """Push the image; the reference with its digest."""
+    if registry_service is not None:
+        await call.session.services.start(registry_service.spec)
+    reference = Reference.parse(address)
+    image = await assembled(
+        call,
+        self,
+        platform_variants or (),
+        forced_compression=forced_compression,
+        media_types=media_types,
+    )
+    step = call.session.journal.step(f"publish {address}")
+    try:
+        await call.session.solver.in_thread(call.session.images.publish, image, reference)
+    except Exception as exc:
+        step.end(Status.ERROR, str(exc))
+        raise
+    step.end()
+    return str(reference.with_digest(image.root.digest))
+
+
+@field("Container", "withRegistryAuth")
+async def with_registry_auth(
+    self: Container, call: Call, *, address: str, username: str, secret: Secret
+) -> Container:
+    """Credentials for a registry, for the rest of the session."""
+    password = await call.session.solver.in_thread(
+        call.session.secrets.plaintext, secret.identity
+    )
+    call.session.images.authorize(_registry(address), username, password.decode())
+    return self
+
+
+@field("Container", "withoutRegistryAuth")
+def without_registry_auth(self: Container, call: Call, *, address: str) -> Container:
+    """Forget the credentials of a registry."""
+    call.session.images.forget(_registry(address))
+    return self
+
+
+def _registry(address: str) -> str:
+    """The registry host of an address, which may be a whole reference or the host alone."""
+    text = address.removeprefix("https://").removeprefix("http://")
+    if "/" in text.rstrip("/"):
+        return Reference.parse(text.rstrip("/")).registry
+    return Reference.parse(f"{text.rstrip('/')}/x").registry

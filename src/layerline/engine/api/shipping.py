@@ -1,0 +1,110 @@
+"""A container on its way out: its layers are packed beside the steps that still run, and assembled into an image."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+
+from layerline.engine.image.assemble import Assembled, Part, assemble
+from layerline.engine.image.layout import Compression, MediaTypes
+from layerline.engine.image.pack import layer_blob
+from layerline.engine.solve import ops
+from layerline.errors import NotSupported, QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
+    from layerline.engine.api.values import Container
+    from layerline.engine.solve.result import Result
+
+
+async def assembled(
+    call: Call,
+    container: Container,
+    variants: Sequence[Container],
+    *,
+    forced_compression: str | None = None,
+    media_types: str = MediaTypes.OCI.value,
+) -> Assembled:
+    """The image of a container and its variants; of two for one platform, the container itself counts."""
+    chosen = {str(each.config.platform): each for each in (*variants, container) if each.rootfs is not None}
+    if not chosen:
+        message = "no containers to export: give one files, by from or a file operation"
+        raise QueryError(message)
+    compression = _compression(forced_compression)
+    parts: list[Part] = []
+    for each in chosen.values():
+        assert each.rootfs is not None
+        result = await _evaluated(call, each.rootfs, compression)
+        parts.append(
+            Part(config=each.config, layers=result.layers, annotations=each.annotations)
+        )
+    session = call.session
+    return await session.solver.in_thread(
+        functools.partial(
+            assemble,
+            session.store,
+            parts,
+            compression=compression,
+            media_types=MediaTypes(media_types),
+            epoch=session.settings.source_date_epoch,
+        )
+    )
+
+
+def _compression(name: str | None) -> Compression | None:
+    if name is None:
+        return None
+    if name not in {known.value for known in Compression}:
+        message = f"forcedCompression {name}"
+        raise NotSupported(message)
+    return Compression(name)
+
+
+async def _evaluated(call: Call, target: ops.Op, compression: Compression | None) -> Result:
+    """Run the steps; each new layer is packed as soon as it is there, while later steps run."""
+    session = call.session
+    lineage = _lineage(target)
+    one_at_a_time = anyio.CapacityLimiter(1)
+
+    async def pack(layer: str) -> None:
+        async with one_at_a_time:
+            await session.solver.in_thread(
+                functools.partial(
+                    layer_blob,
+                    session.store,
+                    layer,
+                    compression,
+                    epoch=session.settings.source_date_epoch,
+                )
+            )
+
+    async with anyio.create_task_group() as group:
+
+        def hear(op: ops.Op, result: Result) -> None:
+            if op.key in lineage and result.layers:
+                group.start_soon(pack, result.layers[-1])
+
+        session.solver.listeners.append(hear)
+        try:
+            return await session.solver.result(target)
+        finally:
+            session.solver.listeners.remove(hear)
+
+
+def _lineage(target: ops.Op) -> set[str]:
+    """The keys of the steps whose layers lie in the target's tree."""
+    keys: set[str] = set()
+    op: ops.Op | None = target
+    while op is not None:
+        keys.add(op.key)
+        match op:
+            case ops.ExecRootfs() | ops.ExecMount():
+                op = op.exec
+            case ops.Exec():
+                op = op.rootfs
+            case _:
+                op = getattr(op, "base", None)
+    return keys
