@@ -17,7 +17,7 @@ from layerline.engine.store.cloning import Looks, clone
 from layerline.errors import CommandFailed, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from layerline.engine.store.store import Store
@@ -48,9 +48,9 @@ class LineCount:
     """How many lines of a file came and went; `old_path` is where a renamed file was."""
 
     path: str
-    old_path: str | None
-    added: int
-    removed: int
+    old_path: str | None = None
+    added: int = 0
+    removed: int = 0
 
 
 def make(store: Store, before: Place, after: Place) -> bytes:
@@ -59,8 +59,8 @@ def make(store: Store, before: Place, after: Place) -> bytes:
     if not files:
         return b""
     with git.workspace(store) as root:
-        _stage(before, files, root / "a")
-        _stage(after, files, root / "b")
+        stage(before, files, root / "a")
+        stage(after, files, root / "b")
         arguments = ["diff", "--binary", "--no-prefix", "--no-renames", "--no-index", "a", "b"]
         return git.run(arguments, cwd=root, expect=(0, 1)).stdout
 
@@ -71,8 +71,8 @@ def count_lines(store: Store, before: Place, after: Place) -> list[LineCount]:
     if not files:
         return []
     with git.workspace(store) as root:
-        _stage(before, files, root / "a")
-        _stage(after, files, root / "b")
+        stage(before, files, root / "a")
+        stage(after, files, root / "b")
         arguments = ["diff", "--numstat", "-z", "--no-prefix", "--find-renames", "--no-index"]
         return list(_counts(git.run([*arguments, "a", "b"], cwd=root, expect=(0, 1)).stdout))
 
@@ -84,36 +84,60 @@ def apply(store: Store, place: Place, patch: bytes) -> list[Edit]:
     paths = sorted(set(_named_paths(patch)))
     with git.workspace(store) as root:
         work = root / "work"
-        _stage(place, paths, work)
+        stage(place, paths, work)
         try:
             git.run(["apply", "--allow-empty", "--whitespace=nowarn", "-"], cwd=work, stdin=patch)
         except CommandFailed as exc:
             message = f"failed to apply patch: {exc.stderr.strip()}"
             raise QueryError(message) from exc
-        return [edit for path in paths for edit in _edit(place, path, work / path)]
+        return edits(place, paths, work)
 
 
-def write(writer: Writer, path: str, edit: Edit) -> None:
-    """Put what a patch made at a path where nothing is."""
-    match edit.after:
-        case None:
-            pass
-        case str(target):
-            writer.symlink(target, path)
-        case (data, executable):
-            writer.write(path, data, mode=0o755 if executable else 0o644, replace=True)
+def put(writer: Writer, root: str, edits: Sequence[Edit]) -> None:
+    """Do to the directory `root` what was done to its files.
+
+    A directory goes with the last file in it, as git has it.
+    """
+    for edit in edits:
+        path = posixpath.join(root, edit.path)
+        if edit.before is not None:
+            writer.remove(path)
+        match edit.after:
+            case None:
+                pass
+            case str(target):
+                writer.symlink(target, path)
+            case (data, executable):
+                writer.write(path, data, mode=0o755 if executable else 0o644, replace=True)
+    for edit in edits:
+        if edit.after is None:
+            _remove_empty(writer, root, posixpath.dirname(edit.path))
 
 
-def _edit(place: Place, path: str, real: Path) -> Iterator[Edit]:
-    """The edit of one path, unless git left it alone."""
-    before = _unfollowed(place, path)
-    after: str | tuple[bytes, bool] | None = None
-    if real.is_symlink():
-        after = str(real.readlink())
-    elif real.is_file():
-        after = real.read_bytes(), bool(real.stat().st_mode & 0o100)
-    if _content(before) != after:
-        yield Edit(path, before, after)
+def _remove_empty(writer: Writer, root: str, directory: str) -> None:
+    while directory:
+        path = posixpath.join(root, directory)
+        entry = writer.view.find(path, follow=False)
+        if entry is not None and (not entry.is_dir or writer.view.children(entry)):
+            return
+        writer.remove(path)
+        directory = posixpath.dirname(directory)
+
+
+def edits(place: Place, paths: Iterable[str], work: Path) -> list[Edit]:
+    """What is another in a scratch directory than it is in a tree, of these paths."""
+    found: list[Edit] = []
+    for path in paths:
+        real = work / path
+        before = unfollowed(place, path)
+        after: str | tuple[bytes, bool] | None = None
+        if real.is_symlink():
+            after = str(real.readlink())
+        elif real.is_file():
+            after = real.read_bytes(), bool(real.stat().st_mode & 0o100)
+        if _content(before) != after:
+            found.append(Edit(path, before, after))
+    return found
 
 
 def _content(entry: Entry | None) -> str | tuple[bytes, bool] | None:
@@ -122,11 +146,11 @@ def _content(entry: Entry | None) -> str | tuple[bytes, bool] | None:
     return entry.target if entry.is_symlink else (entry.real.read_bytes(), bool(entry.mode & 0o100))
 
 
-def _stage(place: Place, paths: Iterable[str], root: Path) -> None:
+def stage(place: Place, paths: Iterable[str], root: Path) -> None:
     """Share the files at these paths with a scratch directory; links are links there too."""
     root.mkdir()
     for path in paths:
-        entry = _unfollowed(place, path)
+        entry = unfollowed(place, path)
         if entry is None or not (entry.is_file or entry.is_symlink):
             continue
         name = posixpath.relpath(entry.path, place.entry().path)
@@ -136,7 +160,7 @@ def _stage(place: Place, paths: Iterable[str], root: Path) -> None:
             clone(entry.location, entry.stat, str(target), Looks.of(entry.stat), share=True)
 
 
-def _unfollowed(place: Place, path: str) -> Entry | None:
+def unfollowed(place: Place, path: str) -> Entry | None:
     """What is at a path, or the first link on the way there."""
     here = place.entry()
     for name in path.split("/"):

@@ -90,28 +90,9 @@ def patched(op: ops.Patched, work: Work) -> Result:
     place = Place(work.tree(op.base), op.path)
     edits = patches.apply(work.bench.store, place, op.patch)
 
-    def change(writer: Writer) -> None:
-        for edit in edits:
-            path = posixpath.join(op.path, edit.path)
-            if edit.before is not None:
-                writer.remove(path)
-            patches.write(writer, path, edit)
-        for edit in edits:
-            if edit.after is None:
-                _remove_empty(writer, op.path, posixpath.dirname(edit.path))
-
-    return work.bench.add_layer(work.key, work.layers(op.base), change)
-
-
-def _remove_empty(writer: Writer, root: str, directory: str) -> None:
-    """Directories go with the last file in them, as git has it."""
-    while directory:
-        path = posixpath.join(root, directory)
-        entry = writer.view.find(path, follow=False)
-        if entry is not None and (not entry.is_dir or writer.view.children(entry)):
-            return
-        writer.remove(path)
-        directory = posixpath.dirname(directory)
+    return work.bench.add_layer(
+        work.key, work.layers(op.base), lambda writer: patches.put(writer, op.path, edits)
+    )
 
 
 def changes_patch(op: ops.ChangesPatch, work: Work) -> Result:
