@@ -173,7 +173,7 @@ def test_a_redirect_through_a_link_stays_inside(box: Box, tmp_path: Path) -> Non
 
 def test_secrets_are_scrubbed_from_all_outputs(box: Box) -> None:
     ran = box.shell(
-        "echo a $S; echo $S >&2; printf %s $S > /leak",
+        "echo a $S; sleep 0.1; echo $S >&2; printf %s $S > /leak",
         env=(("S", "hush-hush"),),
         secrets=(b"hush-hush",),
         redirect_stdout="/o",
