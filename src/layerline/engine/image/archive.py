@@ -153,7 +153,7 @@ def _is_same(target: Path, files: Sequence[_File]) -> bool:
         handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
-    with open(handle, "rb") as file:
+    with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
         return (
             stat.S_ISREG(status.st_mode)
@@ -165,7 +165,7 @@ def _is_same(target: Path, files: Sequence[_File]) -> bool:
 
 @contextlib.contextmanager
 def _replacing(target: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """A file that takes the target's name when the block ends well, and is gone when it does not."""
+    """A file that takes the target's name when the block ends well, and is gone otherwise."""
     if target.is_dir() and not target.is_symlink():
         message = f"{target} is a directory; name a file to export to"
         raise IsADirectory(message)
@@ -175,7 +175,7 @@ def _replacing(target: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
         raise PathNotFound(str(target.parent)) from exc
     part = Path(name)
     try:
-        with open(handle, "wb", buffering=stream.CHUNK) as out:
+        with os.fdopen(handle, "wb", buffering=stream.CHUNK) as out:
             yield out
             out.flush()
             os.fchmod(handle, mode)

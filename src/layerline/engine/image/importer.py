@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 
 from layerline.engine.image import layout, stream
 from layerline.engine.image import source as files
@@ -127,10 +127,9 @@ def _docker_entry(data: bytes, tag: str) -> _DockerEntry:
     return wanted[0]
 
 
-def _parse_entry(entry: Any) -> _DockerEntry:
-    if not isinstance(entry, dict):
-        entry = {}
-    config, layers, tags = entry.get("Config"), entry.get("Layers"), entry.get("RepoTags") or []
+def _parse_entry(entry: object) -> _DockerEntry:
+    found = entry if isinstance(entry, dict) else {}
+    config, layers, tags = found.get("Config"), found.get("Layers"), found.get("RepoTags") or []
     if not isinstance(config, str) or not _are_texts(layers) or not _are_texts(tags):
         message = "the archive's manifest.json is broken: Config, Layers or RepoTags"
         raise ArchiveInvalid(message)
@@ -140,7 +139,7 @@ def _parse_entry(entry: Any) -> _DockerEntry:
     return _DockerEntry(config=config, layers=tuple(layers), tags=tuple(tags))
 
 
-def _are_texts(value: Any) -> bool:
+def _are_texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 

@@ -53,6 +53,15 @@ def pack(snapshot: Path, *, epoch: int | None = None) -> Iterator[bytes]:
     yield bytes(buffer)
 
 
+def tar_digest(snapshot: Path) -> Digest:
+    """The diff id that a directory would have as a layer."""
+    hasher = stream.Hasher()
+    with stream.ahead(lambda: pack(snapshot)) as chunks:
+        for _ in hasher.over(chunks):
+            pass
+    return hasher.digest
+
+
 def layer_blob(
     store: Store, snapshot: str, compression: Compression | None = None, *, epoch: int | None = None
 ) -> LayerBlob:

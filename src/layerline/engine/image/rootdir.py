@@ -28,7 +28,7 @@ _DEEPEST = 256
 
 @dataclass(slots=True)
 class RootDir:
-    """`implied` are the directories made because something is in them, not because of their name."""
+    """`implied` are the directories made because something is in them, not for their name."""
 
     root: int
     implied: set[bytes] = field(default_factory=set)

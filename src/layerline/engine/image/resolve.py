@@ -1,0 +1,211 @@
+"""From a reference to an image in the store: by digest, from a mirror or registry, or bootstrapped.
+
+A tag is asked for at its registry each time. While no registry can be reached, what the tag was
+found to be last is used, and a plain Debian or Ubuntu is made from packages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from layerline.engine.image import layout
+from layerline.engine.image.assemble import Part, assemble
+from layerline.engine.image.bootstrap import PATH, Recipe, bootstrap
+from layerline.engine.image.config import History, ImageConfig, timestamp
+from layerline.engine.image.intake import Image, admit
+from layerline.engine.image.pack import keep_original, layer_blob, tar_digest
+from layerline.engine.image.registry import Fetched, Repository
+from layerline.engine.store.digest import parse_digest
+from layerline.errors import (
+    BootstrapFailed,
+    ImageError,
+    ImageNotFound,
+    ProgramMissing,
+    RegistryTimeout,
+    RegistryUnreachable,
+    StoreDamaged,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerline.engine.image.layout import Descriptor
+    from layerline.engine.image.platform import Platform
+    from layerline.engine.image.reference import Reference
+    from layerline.engine.image.registries import Registries
+    from layerline.engine.store.store import Store
+
+_TABLE = "image"
+_DEEPEST_INDEX = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """Finds images. `on_output` gets what a bootstrap prints."""
+
+    store: Store
+    registries: Registries
+    on_output: Callable[[bytes], None] | None = None
+
+    def resolve(self, reference: Reference, platform: Platform) -> Image:
+        """The image, its layers unpacked; its reference is pinned by digest."""
+        wanted = reference.tagged()
+        try:
+            return self._resolve(wanted, platform)
+        except ImageError as exc:
+            message = f'failed to resolve image "{wanted}" (platform: "{platform}"): {exc}'
+            raise type(exc)(message) from exc
+
+    def _resolve(self, wanted: Reference, platform: Platform) -> Image:
+        if wanted.digest is not None and (known := self._known(wanted, wanted.digest, platform)):
+            return known
+        try:
+            return self._from_registry(wanted, platform)
+        except (RegistryUnreachable, RegistryTimeout) as exc:
+            return self._without_registry(wanted, platform, exc)
+
+    def _from_registry(self, wanted: Reference, platform: Platform) -> Image:
+        place, fetched = self._ask(wanted)
+        digest = fetched.descriptor.digest
+        image = self._known(wanted, digest, platform)
+        if image is None:
+            image = replace(
+                self._pull(place, fetched, platform), reference=wanted.with_digest(digest)
+            )
+        self._remember_tag(wanted, digest, platform)
+        return image
+
+    def _ask(self, wanted: Reference) -> tuple[Repository, Fetched]:
+        failure: ImageError | None = None
+        for place in self.registries.places(wanted):
+            try:
+                return place, place.manifest(wanted.digest or wanted.tag or "")
+            except ImageError as exc:
+                failure = exc
+        raise failure or ImageNotFound(str(wanted))
+
+    def _pull(self, place: Repository, fetched: Fetched, platform: Platform) -> Image:
+        chosen = _choose(place, fetched, platform)
+        manifest = layout.parse_manifest(chosen.data, chosen.descriptor.media_type)
+        raw = place.document(manifest.config)
+        config = layout.parse_json(raw, "image configuration")
+
+        def fetch(layer: Descriptor) -> None:
+            place.fetch(self.store, layer)
+
+        image = admit(self.store, manifest, config, fetch, origin="registry")
+        self.store.blobs.put(raw)
+        self._remember(fetched.descriptor.digest, platform, chosen, image)
+        return image
+
+    def _without_registry(self, wanted: Reference, platform: Platform, why: ImageError) -> Image:
+        recipe = Recipe.of(wanted)
+        with self.store.locks.exclusive(f"bootstrap {wanted}"):
+            if (known := self._known_by_tag(wanted, platform)) is not None:
+                return known
+            if recipe is None:
+                raise why
+            try:
+                return self._bootstrap(wanted, recipe, platform)
+            except (BootstrapFailed, ProgramMissing) as exc:
+                message = f"{why}. {exc}"
+                raise BootstrapFailed(message) from exc
+
+    def _bootstrap(self, wanted: Reference, recipe: Recipe, platform: Platform) -> Image:
+        image, root = make_base(self.store, recipe, self.on_output)
+        digest = root.descriptor.digest
+        self._remember(digest, platform, root, image)
+        self._remember_tag(wanted, digest, platform)
+        return replace(image, reference=wanted.with_digest(digest))
+
+    def _known_by_tag(self, wanted: Reference, platform: Platform) -> Image | None:
+        row = self.store.index.get(_TABLE, _tag_key(wanted, platform))
+        return self._known(wanted, str(row["digest"]), platform) if row is not None else None
+
+    def _known(self, wanted: Reference, digest: str, platform: Platform) -> Image | None:
+        row = self.store.index.get(_TABLE, _digest_key(digest, platform))
+        if row is None:
+            return None
+        try:
+            data = self.store.blobs.read(parse_digest(str(row["manifest"])))
+            manifest = layout.parse_manifest(data, str(row["media_type"]))
+            raw = self.store.blobs.read(manifest.config.digest)
+        except StoreDamaged:
+            # The documents are gone: the image is fetched again, its layers need not be.
+            return None
+        if not all(self.store.blobs.has(layer.digest) for layer in manifest.layers):
+            return None
+        config = layout.parse_json(raw, "image configuration")
+        layers = row["layers"]
+        return Image(
+            config=ImageConfig.from_oci(config),
+            layers=tuple(layers) if isinstance(layers, list) else (),
+            diff_ids=layout.check_config(config, manifest),
+            blobs=manifest.layers,
+            annotations=manifest.annotations,
+            reference=wanted.with_digest(digest),
+            origin="store",
+        )
+
+    def _remember(self, digest: str, platform: Platform, manifest: Fetched, image: Image) -> None:
+        self.store.blobs.put(manifest.data)
+        row: dict[str, object] = {
+            "manifest": manifest.descriptor.digest,
+            "media_type": manifest.descriptor.media_type,
+            "layers": list(image.layers),
+        }
+        key = _digest_key(digest, platform)
+        self.store.index.put(_TABLE, key, row, snapshots=image.layers)
+
+    def _remember_tag(self, wanted: Reference, digest: str, platform: Platform) -> None:
+        if wanted.tag is not None and wanted.digest is None:
+            self.store.index.put(_TABLE, _tag_key(wanted, platform), {"digest": digest})
+
+
+def make_base(
+    store: Store, recipe: Recipe, on_output: Callable[[bytes], None] | None = None
+) -> tuple[Image, Fetched]:
+    """Bootstrap a base image into the store; the image and its manifest."""
+    with store.snapshots.draft() as draft:
+        bootstrap(recipe, draft.fs, scratch=store.scratch, on_output=on_output)
+        # The name tells the content, so that the same packages are the same snapshot.
+        name = "base-" + tar_digest(draft.fs).removeprefix("sha256:")
+        snapshot = draft.commit(name)
+    blob = layer_blob(store, snapshot)
+    keep_original(store, snapshot, blob)
+    config = ImageConfig(
+        env=(("PATH", PATH),),
+        history=(History(created=timestamp(0), created_by=f"mmdebstrap {recipe.suite}"),),
+    )
+    made = assemble(store, [Part(config=config, layers=(snapshot,))])
+    for _, data in made.documents:
+        store.blobs.put(data)
+    image = Image(
+        config=config,
+        layers=(snapshot,),
+        diff_ids=(blob.diff_id,),
+        blobs=made.layers,
+        origin="bootstrap",
+    )
+    return image, Fetched(descriptor=made.root, data=made.document(made.root.digest))
+
+
+def _choose(place: Repository, fetched: Fetched, platform: Platform) -> Fetched:
+    for _ in range(_DEEPEST_INDEX):
+        if fetched.descriptor.media_type not in layout.INDEX_TYPES:
+            break
+        index = layout.parse_index(fetched.data, fetched.descriptor.media_type)
+        chosen = layout.choose(index.manifests, platform)
+        found = place.manifest(chosen.digest)
+        layout.verified(found.data, chosen)
+        fetched = Fetched(descriptor=chosen, data=found.data)
+    return fetched
+
+
+def _tag_key(reference: Reference, platform: Platform) -> str:
+    return f"tag {reference.name}:{reference.tag} {platform}"
+
+
+def _digest_key(digest: str, platform: Platform) -> str:
+    return f"digest {digest} {platform}"
