@@ -120,7 +120,8 @@ class Blobs:
     def open(self, digest: Digest) -> BinaryIO:
         """Read the bytes from the start.
 
-        The read that would end a damaged blob raises StoreDamaged instead. The damaged blob is removed, so that whoever needs it fetches or makes it again.
+        The read that would end a damaged blob raises StoreDamaged instead. The damaged blob is
+        removed, so that whoever needs it fetches or makes it again.
         """
         try:
             return io.BufferedReader(_Verified(self.path(digest), digest), CHUNK)

@@ -13,7 +13,6 @@ import os
 import re
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.durable import is_full, storage_error, sync_filesystem
@@ -22,11 +21,11 @@ from layerline.engine.store.removal import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from layerline.errors import LayerlineError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GATHER_SECONDS = 0.2
 
 
@@ -48,21 +47,20 @@ class Draft:
         return self.place / "work"
 
     def commit(self, name: str) -> str:
-        """Make it the snapshot `name`; if there is one already, that one stays and this one is
-        dropped.
-        """
+        """Make it the snapshot `name`; where there is one already, this one is dropped."""
         return self.snapshots.adopt(self, name)
 
 
 class Snapshots:
-    """The finished snapshots below `root`; drafts are in `scratch`, which is on the same file
-    system.
+    """The finished snapshots below `root`.
+
+    Drafts are in `scratch`, on the same file system. `boot` tells this boot from every other.
     """
 
-    def __init__(self, root: Path, scratch: Path) -> None:
+    def __init__(self, root: Path, scratch: Path, boot: str) -> None:
         self._root = root
         self._scratch = scratch
-        self._boot = _BOOT_ID.read_text().strip()
+        self._boot = boot
         self._numbers = itertools.count(1)
         self._pending: list[str] = []
         self._failure: LayerlineError | None = None
@@ -164,9 +162,7 @@ class Snapshots:
             self._sync()
 
     def _sync(self) -> None:
-        """Bring what is pending onto the disk, then take the boot id off it; that too is made to
-        last.
-        """
+        """Bring what is pending onto the disk, then take the boot id off it, durably, too."""
         with self._syncing:
             with self._mutex:
                 names, self._pending = self._pending, []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.blobs import Blobs
@@ -26,33 +27,37 @@ from layerline.errors import StoreVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 FORMAT = "layerline store 1\n"
 _FOREIGN_BUT_FINE = {"lost+found"}
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Store:
-    """Use `with Store.open(root) as store`. `scratch` is this session's own, on the same file
-    system.
+    """Use `with Store.open(root) as store`.
+
+    `scratch` is this session's own directory, on the same file system.
     """
 
-    def __init__(self, root: Path, scratch: Path) -> None:
+    def __init__(self, root: Path, scratch: Path, boot: str) -> None:
         self.root = root
         self.scratch = scratch
         self.locks = Locks(root / "locks")
         self.blobs = Blobs(root / "blobs", scratch)
-        self.snapshots = Snapshots(root / "snapshots", scratch)
+        self.snapshots = Snapshots(root / "snapshots", scratch, boot)
         self.volumes = Volumes(root / "volumes", scratch, self.locks)
         self.index = Index(root / "index.db", self.locks, self.snapshots.has)
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, root: Path) -> Iterator[Store]:
-        """Open the store, or make it; on the way out everything recorded becomes durable."""
+    def open(cls, root: Path, *, boot: str | None = None) -> Iterator[Store]:
+        """Open the store, or make it; on the way out everything recorded becomes durable.
+
+        `boot` stands for the running kernel's boot id.
+        """
         _prepare(root)
         with _session(root / "scratch") as scratch:
-            store = cls(root, scratch)
+            store = cls(root, scratch, boot or _BOOT_ID.read_text().strip())
             try:
                 yield store
             finally:

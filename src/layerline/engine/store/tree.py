@@ -88,9 +88,7 @@ class Tree:
     layers: tuple[Path, ...]
 
     def lookup(self, path: str, *, follow: bool = True) -> Entry:
-        """What is at the path; links on the way are followed, and the last one where `follow` says
-        so.
-        """
+        """What is at the path; links on the way are followed, and with `follow` the last one."""
         where, entry = self.resolve(path, follow=follow)
         if entry is None:
             raise PathNotFound(path if clean(path) == where else where)
@@ -161,8 +159,9 @@ class Tree:
             return file.read(-1 if limit is None else limit)
 
     def resolve(self, path: str, *, follow: bool = True) -> tuple[str, Entry | None]:
-        """Where the path leads once its links are followed, and what is there; what is missing may
-        be made there.
+        """Where the path leads once its links are followed, and what is there.
+
+        What is missing may be made there.
         """
         pending = clean(path).split("/")[:0:-1]
         trail: list[tuple[str, Entry | None]] = [("", self._root())]

@@ -117,9 +117,7 @@ class Writer:
         dress(place, _fresh(0o777, owner))
 
     def remove(self, path: str) -> None:
-        """Remove what is there, with all below it; the root is emptied, and what is missing is
-        fine.
-        """
+        """Remove what is there with all below it, if anything is; the root is only emptied."""
         entry = self.view.find(path, follow=False)
         if entry is None:
             return
@@ -143,9 +141,7 @@ class Writer:
         mtime: int | None = None,
         recursive: bool = False,
     ) -> None:
-        """Change mode, owner or time (in seconds) of what is there; links are not followed at the
-        end.
-        """
+        """Change mode, owner or time (in seconds); a link at the end is not followed."""
         entry = self.view.lookup(path, follow=False)
         below = list(self.view.walk(entry.path)) if recursive and entry.is_dir else []
         for each in (*reversed(below), entry):
@@ -169,9 +165,10 @@ class Writer:
     ) -> None:
         """Merge the content of a directory of a finished tree into a directory.
 
-        The latter is made where it is missing, with its parents. Files replace what is there; directories that exist take the source's looks, `path` itself
-        does not. `wanted` is asked with paths relative to the source directory. Without `share`
-        every file is a copy, for places that are written to later.
+        The latter is made where it is missing, with its parents. Files replace what is there;
+        directories that exist take the source's looks, the one at `path` does not. `wanted` is
+        asked with paths relative to the source directory. Without `share` every file is a copy,
+        for places that are written to later.
         """
         origin = source.lookup(source_path)
         if not origin.is_dir:

@@ -1,0 +1,158 @@
+"""Patterns mean what they mean to moby's patternmatcher and BuildKit's walk."""
+
+from __future__ import annotations
+
+import pytest
+
+from layerline.patterns import Filter, Matcher, PatternError, Verdict, is_local
+
+FILES = ("a.txt", "b.md", "d/c.txt", "d/e/f.txt")
+
+
+def kept(files: tuple[str, ...], **patterns: list[str]) -> list[str]:
+    """What a walk with BuildKit's rules keeps: PASS directories only for the sake of what is in them."""
+    wanted = Filter(**patterns)
+    everything = {
+        "/".join(file.split("/")[:depth])
+        for file in files
+        for depth in range(1, file.count("/") + 2)
+    }
+    found: set[str] = set()
+    dropped: list[str] = []
+    for path in sorted(everything):
+        if any(path.startswith(each + "/") for each in dropped):
+            continue
+        is_dir = path not in files
+        verdict = wanted(path, is_dir=is_dir)
+        if verdict is Verdict.DROP:
+            dropped.append(path)
+        elif verdict is Verdict.KEEP:
+            parents = {path.rsplit("/", depth)[0] for depth in range(1, path.count("/") + 1)}
+            found |= {path, *parents}
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("include", "expected"),
+    [
+        (["*.txt"], ["a.txt"]),
+        (["**/*.txt"], ["a.txt", "d", "d/c.txt", "d/e", "d/e/f.txt"]),
+        (["d"], ["d", "d/c.txt", "d/e", "d/e/f.txt"]),
+        (["d/"], ["d", "d/c.txt", "d/e", "d/e/f.txt"]),
+        (["./d/e"], ["d", "d/e", "d/e/f.txt"]),
+        (["d//e/../e"], ["d", "d/e", "d/e/f.txt"]),
+        (["*/c.txt"], ["d", "d/c.txt"]),
+        (["nope"], []),
+        (["  a.txt  ", ""], ["a.txt"]),
+        (["**/*.txt", "!d/**"], ["a.txt"]),
+        (["/a.txt"], []),
+    ],
+)
+def test_include_keeps_matches_and_their_parents(include: list[str], expected: list[str]) -> None:
+    assert kept(FILES, include=include) == expected
+
+
+@pytest.mark.parametrize(
+    ("exclude", "expected"),
+    [
+        (["*.txt"], ["b.md", "d", "d/c.txt", "d/e", "d/e/f.txt"]),
+        (["**/*.txt"], ["b.md", "d", "d/e"]),
+        (["d"], ["a.txt", "b.md"]),
+        (["d/**"], ["a.txt", "b.md", "d"]),
+        (["**"], []),
+        (["*", "!a.txt"], ["a.txt"]),
+        (["**/*.txt", "!d/e/f.txt"], ["b.md", "d", "d/e", "d/e/f.txt"]),
+        (["d", "!d/e"], ["a.txt", "b.md", "d", "d/e", "d/e/f.txt"]),
+        (["!a.txt", "*.txt"], ["b.md", "d", "d/c.txt", "d/e", "d/e/f.txt"]),
+    ],
+)
+def test_exclude_drops_matches_unless_a_later_pattern_takes_them_back(
+    exclude: list[str], expected: list[str]
+) -> None:
+    assert kept(FILES, exclude=exclude) == expected
+
+
+def test_include_and_exclude_together() -> None:
+    files = ("d/c.txt", "d/e/f.log", "x")
+    assert kept(files, include=["d"], exclude=["d/e"]) == ["d", "d/c.txt"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matched"),
+    [
+        ("a?", "ab", True),
+        ("a?", "a/", False),
+        ("a[0-9]", "a1", True),
+        ("a[0-9]", "ab", False),
+        ("[^a]*", "b1", True),
+        ("[^a]*", "a1", False),
+        ("[!a]", "!", True),
+        ("[a^]", "^", True),
+        ("[[]", "[", True),
+        ("a\\*", "a*", True),
+        ("a\\*", "ab", False),
+        ("a.b", "axb", False),
+        ("a+(b)|{c}$", "a+(b)|{c}$", True),
+        ("a+(b)*", "a+(b)c", True),
+        ("a+(b)*", "aab", False),
+        ("x^y", "x^y", True),
+        ("*", "a/b", False),
+        ("**", "a/b/c", True),
+        ("**/x", "x", True),
+        ("**/x", "a/b/x", True),
+        ("**/x", "ax", False),
+        ("a/**/x", "a/x", True),
+        ("a/**/x", "a/b/c/x", True),
+        ("a/**", "a", False),
+        ("a/**", "a/b/c", True),
+        ("a**", "abc/d", True),
+        ("**a", "b/ca", False),
+        ("//x", "/x", True),
+        ("///x", "/x", True),
+        ("naïve*", "naïveté", True),
+    ],
+)
+def test_one_pattern_matches_a_path(pattern: str, path: str, matched: bool) -> None:  # noqa: FBT001
+    assert Matcher([pattern]).matches_exactly(path) is matched
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[", "a[", "[]", "[]a]", "[^]", "[a-]", "[-a]", "a\\", "[\\", "!", "[b-a]"]
+)
+def test_a_broken_pattern_is_named(pattern: str) -> None:
+    with pytest.raises(PatternError, match="pattern"):
+        Matcher([pattern])
+
+
+def test_a_directory_covers_what_is_below_it_but_not_exactly() -> None:
+    matcher = Matcher(["d"])
+    assert matcher.matches("d/e/f")
+    assert not matcher.matches_exactly("d/e/f")
+    assert not matcher.matches("de")
+
+
+def test_a_walk_and_a_single_question_agree() -> None:
+    patterns = ["**/*.log", "!d/**", "d/e/*.log", "!d/e/keep.log", "x"]
+    walked = Matcher(patterns)
+    for path in ("d", "d/a.log", "d/e", "d/e/a.log", "d/e/keep.log", "x", "x/y", "z.log"):
+        assert walked.matches(path, is_dir="." not in path) == Matcher(patterns).matches(path)
+
+
+def test_whole_directories_are_not_entered_where_nothing_can_be_kept() -> None:
+    assert Filter(exclude=["**/node_modules"])("a/node_modules", is_dir=True) is Verdict.DROP
+    assert Filter(exclude=["d", "!d/x/y"])("d", is_dir=True) is Verdict.PASS
+    assert Filter(exclude=["d", "!d/x/y"])("d/w", is_dir=True) is Verdict.DROP
+    assert Filter(exclude=["d", "!**/y"])("d/w", is_dir=True) is Verdict.PASS
+    assert Filter(include=["src/app/*"])("src", is_dir=True) is Verdict.PASS
+    assert Filter(include=["src/app/*"])("docs", is_dir=True) is Verdict.DROP
+    assert Filter(include=["**/x"])("docs", is_dir=True) is Verdict.PASS
+
+
+@pytest.mark.parametrize("pattern", ["/a", "../a", "a/../../b", "!/a", "!../a", ".."])
+def test_patterns_that_lead_out_are_told(pattern: str) -> None:
+    assert not is_local(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["a", "./a", "a/../b", "..a", "!a", "**"])
+def test_patterns_that_stay_inside_are_told(pattern: str) -> None:
+    assert is_local(pattern)
