@@ -68,7 +68,8 @@ def finish(process: command.Process[bytes]) -> tuple[int, bytes]:
 
 def test_the_inner_process_is_alone_and_its_status_is_returned(marker: str) -> None:
     script = START + (
-        'print(os.getpid(), os.getppid(), sorted(int(p) for p in os.listdir("/proc") if p.isdigit()))\n'
+        "print(os.getpid(), os.getppid(),\n"
+        '      sorted(int(name) for name in os.listdir("/proc") if name.isdigit()))\n'
         'print(os.path.ismount("/sys/fs/cgroup"))\n'
         "sys.exit(3)"
     )

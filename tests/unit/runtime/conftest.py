@@ -111,9 +111,9 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def box(
     busybox: Path,
-    runc: Path,
-    overlay: None,
-    tmp_path: Path,  # noqa: ARG001
+    runc: Path,  # noqa: ARG001
+    overlay: None,  # noqa: ARG001
+    tmp_path: Path,
 ) -> Iterator[Box]:
     """A runtime of its own for the test; checks that it leaves no mount."""
     settings = Settings.from_environ({"HOME": str(tmp_path)})

@@ -276,10 +276,10 @@ def test_certificates_of_the_host_are_there_where_the_image_has_none(
     settings = Settings.from_environ({"HOME": str(tmp_path), "SSL_CERT_FILE": str(bundle)})
     with Runtime.find(settings, tmp_path / "other") as runtime:
         box.runtime, first = runtime, box.runtime
-        ran = box.shell("cat /etc/ssl/certs/ca-certificates.crt; env | grep -c CERT")
+        ran = box.shell("cat /usr/lib/ssl/cert.pem; grep cert /etc/pip.conf; env | grep -c CERT")
         replaced = box.shell("cd /etc/ssl/certs; echo own > new; mv new ca-certificates.crt")
         box.runtime = first
-    assert ran.stdout == "host roots\n0\n"
+    assert ran.stdout == "host roots\ncert = /etc/ssl/certs/ca-certificates.crt\n0\n"
     assert names(ran.upper) == []
     assert (replaced.upper / "etc/ssl/certs/ca-certificates.crt").read_text() == "own\n"
 

@@ -143,7 +143,7 @@ def test_a_bind_shows_the_host(box: Box, source: Path) -> None:
 def test_a_secret_is_private_in_memory_and_leaves_no_trace(box: Box) -> None:
     mount = SecretFile(target="/run/x/sec", data=b"no newline")
     ran = box.shell(
-        "stat -c '%a %u:%g %s' /run/x/sec; grep /run/x/sec /proc/mounts | cut -d' ' -f3; cat /run/x/sec",
+        "cd /run/x; stat -c '%a %u:%g %s' sec; grep /run/x /proc/mounts | cut -d' ' -f3; cat sec",
         mounts=(mount,),
         secrets=(b"no newline",),
     )

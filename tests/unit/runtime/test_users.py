@@ -28,7 +28,18 @@ def test_users_are_found(name: str, expected: User) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["nope", " 0", "+0", "-1", "0x0", "٠", "2147483648", "4294967296", "4294967296:0", "0:nope"],
+    [
+        "nope",
+        " 0",
+        "+0",
+        "-1",
+        "0x0",
+        "\u0660",
+        "2147483648",
+        "4294967296",
+        "4294967296:0",
+        "0:nope",
+    ],
 )
 def test_what_is_neither_a_number_nor_listed_is_unknown(name: str) -> None:
     with pytest.raises(UnknownUser, match="unable to find"):

@@ -28,11 +28,20 @@ if TYPE_CHECKING:
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 INIT = "/.init"
 _SYSTEM = ("/proc", "/sys", "/dev")
+# Programs that would use roots of their own, told by files since an exec's environment is its own.
+_TRUST_THE_BUNDLE = (
+    Stub(path="/etc/pip.conf", data=f"[global]\ncert = {BUNDLE}\n".encode()),
+    Stub(path="/etc/uv/uv.toml", data=b"native-tls = true\n"),
+    Stub(path="/usr/lib/ssl/cert.pem", link=BUNDLE),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provided:
-    """What the host gives to every container: files to show, and certificates to trust."""
+    """What the host gives to every container: files to show, and certificates to trust.
+
+    `certificates_win` means that they were named by the user, so they replace those of an image.
+    """
 
     init: Path
     resolv_conf: Path
@@ -95,6 +104,8 @@ def _stubs(spec: ContainerSpec, provided: Provided, staged: Sequence[Staged]) ->
         yield Stub(path=path, data=b"")
     if provided.certificates is not None:
         yield Stub(path=BUNDLE, data=provided.certificates, replace=provided.certificates_win)
+    if provided.certificates_win:
+        yield from _TRUST_THE_BUNDLE
     above: list[str] = ["/dev/"]
     for each in staged:
         target = each.mount.target
