@@ -61,7 +61,7 @@ def no_overlay() -> str:
             place.mkdir()
         lower, upper, work, merged = places
         options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-        mount = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
+        mount: list[str | Path] = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
         try:
             command.run(["unshare", "--mount", *mount])
         except LayerlineError as exc:
@@ -74,9 +74,9 @@ def no_network() -> str:
     """Why no package index answers; empty if one does."""
     uv = Path(sys.executable).with_name("uv")
     with tempfile.TemporaryDirectory() as cache:
-        argv = [uv, "pip", "compile", "--quiet", "--no-deps", "--cache-dir", cache, "-"]
+        words = ("pip", "compile", "--quiet", "--no-deps", "--cache-dir", cache, "-")
         try:
-            command.run(argv, env=process_environ(), stdin=b"uv\n", timeout=60.0)
+            command.run([uv, *words], env=process_environ(), stdin=b"uv\n", timeout=60.0)
         except LayerlineError as exc:
             return f"no package index answers: {exc}"
     return ""

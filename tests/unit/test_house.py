@@ -38,7 +38,7 @@ MACHINE_PATHS = [
 
 
 def tracked() -> list[str]:
-    argv = ["git", "-c", f"safe.directory={HOME}", "-C", HOME, "ls-files", "-z"]
+    argv: list[str | Path] = ["git", "-c", f"safe.directory={HOME}", "-C", HOME, "ls-files", "-z"]
     return [name for name in command.run(argv).stdout.decode().split("\0") if name]
 
 

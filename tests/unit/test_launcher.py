@@ -37,7 +37,7 @@ class Checkout:
         (venv / "place").write_text(f"{self.home}\n")
 
     def run(self, *words: str, program: Path | None = None) -> command.Finished:
-        argv = [program or self.home / "layerline", *words]
+        argv: list[str | Path] = [program or self.home / "layerline", *words]
         return command.run(argv, env={"PATH": str(self.programs)}, expect=None)
 
 
