@@ -11,9 +11,9 @@ from typing import Any
 
 import anyio
 
+from layerline.engine.api.images import Images
 from layerline.engine.api.secrets import SecretBook
 from layerline.engine.api.values import Query
-from layerline.engine.image.resolve import Resolver
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.bench import Bench
 from layerline.engine.solve.codec import identity_of
@@ -52,7 +52,7 @@ class Session:
     settings: Settings
     store: Store
     solver: Solver
-    images: Resolver
+    images: Images
     secrets: SecretBook
     journal: Journal
     workdir: Path
@@ -124,7 +124,8 @@ async def open_session(
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
         book = SecretBook(settings=settings, workdir=workdir)
-        images = Resolver(store, settings)
+        images = Images(store=store, settings=settings)
+        stack.callback(images.close)
         bench = Bench(
             store=store,
             settings=settings,
