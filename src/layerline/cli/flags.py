@@ -42,6 +42,7 @@ class Flag:
     repeated: bool = False
     required: bool = False
     group: str = "Options"
+    hidden: bool = False
     value: Any = None
     changed: bool = False
 
@@ -64,6 +65,8 @@ class Flag:
     @property
     def shows_default(self) -> bool:
         """Whether help tells the default: not where it is the zero of its type."""
+        if self.kind == "string":
+            return self.default != ""
         return self.default not in ("", "0", "false", "[]", "<nil>")
 
 
@@ -80,8 +83,8 @@ class FlagSet:
         return flag
 
     def sorted(self) -> list[Flag]:
-        """The own flags by name."""
-        return [self.flags[name] for name in sorted(self.flags)]
+        """The own flags that help shows, by name."""
+        return [flag for _, flag in sorted(self.flags.items()) if not flag.hidden]
 
     def find(self, name: str) -> Flag | None:
         """A flag by any spelling of its name, own or inherited."""
@@ -101,11 +104,15 @@ class FlagSet:
             if not word.startswith("-") or word == "-":
                 return rest
             del rest[0]
-            if word.startswith("--"):
-                self._long(word, rest)
-            else:
-                self._short(word, rest)
+            self.take(word, rest)
         return rest
+
+    def take(self, word: str, rest: list[str]) -> None:
+        """Read one word of flags; its value may be the first of `rest`, which is then taken from there."""
+        if word.startswith("--"):
+            self._long(word, rest)
+        else:
+            self._short(word, rest)
 
     def missing(self) -> list[str]:
         """The names of required flags that were not given."""
@@ -134,7 +141,7 @@ class FlagSet:
         letters = word[1:]
         while letters:
             letter, letters = letters[0], letters[1:]
-            flag = self._by_letter(letter)
+            flag = self.by_letter(letter)
             if flag is None:
                 message = f"unknown shorthand flag: '{letter}' in {word}"
                 raise UsageError(message)
@@ -152,7 +159,8 @@ class FlagSet:
                 message = f"flag needs an argument: '{letter}' in {word}"
                 raise UsageError(message)
 
-    def _by_letter(self, letter: str) -> Flag | None:
+    def by_letter(self, letter: str) -> Flag | None:
+        """A flag by its short name, own or inherited."""
         for flags in (self, *self.parents):
             for flag in flags.flags.values():
                 if flag.short == letter:

@@ -38,9 +38,9 @@ class Page:
             )
         listed = {title: rows for title, rows in self.commands.items() if rows}
         parts += [f"{title.upper()}\n{_commands(rows)}" for title, rows in listed.items()]
-        if self.local is not None and self.local.flags:
+        if self.local is not None and self.local.sorted():
             parts.append(_grouped(self.local).rstrip())
-        if self.inherited is not None and self.inherited.flags:
+        if self.inherited is not None and self.inherited.sorted():
             parts.append("INHERITED OPTIONS\n" + usages(self.inherited.sorted()).rstrip())
         if listed:
             parts.append(f'Use "{self.path} [command] --help" for more information about a command.')

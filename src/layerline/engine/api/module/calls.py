@@ -174,6 +174,7 @@ class Caller:
                 module=self.module, call=call, session=session, workdir=Path(root, "scratch")
             )
             client = session.admit(running)
+            client.namespace = f"mod({self.module.name})"
             try:
                 ended = await self._process(Path(root), client, begun)
             finally:

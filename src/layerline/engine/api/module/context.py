@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from layerline.engine.api.values import Directory, File
 from layerline.engine.solve.ops import Stored
 from layerline.engine.store.ingest import ingest
+from layerline.engine.store.selection import Selection
 from layerline.errors import NotADirectory, PathError
-from layerline.patterns import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,8 @@ def read_directory(
     if not path.is_dir():
         message = f"path {path} is a file, not a directory"
         raise NotADirectory(message)
-    chosen = tuple(filter(is_local, include))
-    dropped = tuple(filter(is_local, exclude))
-    read = ingest(store, path, chosen, dropped, gitignore)
+    wanted = Selection.of_host(path, include=include, exclude=exclude, gitignore=gitignore)
+    read = ingest(store, path, wanted=wanted)
     return Directory(tree=Stored(digest=read.digest, snapshots=(read.snapshot,)))
 
 

@@ -28,6 +28,7 @@ _BLOCK = re.compile(r"^(type|interface|enum|input) (\w+)[^{\n]*\{\n(.*?)^\}", re
 _FIELD = re.compile(r"^  (?P<name>\w+)(?:\((?P<args>.*)\))?: (?P<type>[\w\[\]!]+)(?P<rest>.*)$")
 _ARG = re.compile(r"^(?P<name>\w+): (?P<type>[\w\[\]!]+)(?: = (?P<default>.*?))?(?P<rest>(?: @.*)?)$")
 _EXPECTED = re.compile(r'@expectedType\(name: "(\w+)"\)')
+GIVES_ID = "id"  # the role of functions whose answer is an id already: sync, start, stop
 _KINDS = {
     "String": "STRING_KIND",
     "Int": "INTEGER_KIND",
@@ -35,7 +36,8 @@ _KINDS = {
     "Boolean": "BOOLEAN_KIND",
     "Void": "VOID_KIND",
 }
-_BLOCK_KINDS = {"type": "OBJECT_KIND", "interface": "INTERFACE_KIND", "enum": "ENUM_KIND", "input": "INPUT_KIND"}
+_BLOCKGIVES_ID = "id"  # the role of functions whose answer is an id already: sync, start, stop
+_KINDS = {"type": "OBJECT_KIND", "interface": "INTERFACE_KIND", "enum": "ENUM_KIND", "input": "INPUT_KIND"}
 
 
 @functools.cache
@@ -69,10 +71,12 @@ def _functions(kinds: dict[str, str], lines: list[str]) -> Iterator[Function]:
         match = _FIELD.match(line)
         if match is None:
             continue
+        gives_id = match["type"] == "ID!" and _EXPECTED.search(match["rest"])
         yield Function(
             name=match["name"],
             return_type=_reference(kinds, match["type"], match["rest"]),
             args=tuple(_arg(kinds, text) for text in _split(match["args"] or "")),
+            role=GIVES_ID if gives_id else "",
         )
 
 

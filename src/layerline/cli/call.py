@@ -1,0 +1,124 @@
+"""`call` and `core`: read the pipeline, evaluate it, print what it ends in."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from layerline.cli.changes import apply_changes
+from layerline.cli.evaluate import Evaluation, Outcome, Remembering, now
+from layerline.cli.modules import Loaded, load
+from layerline.cli.options import global_flags, module_flags, output_flags
+from layerline.cli.output import rendered, save
+from layerline.cli.pipeline import Parser, Root, Selected, constructor_of
+from layerline.cli.flags import FlagSet
+from layerline.engine.api.module.arguments import Reader
+from layerline.engine.api.module.types import Types, element_of, reference
+from layerline.engine.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+    from layerline.engine.api.session import Session
+
+_CALL = "Call one or more functions, interconnected into a pipeline"
+_CORE = "Call a core function"
+
+
+def call(console: Console, words: Sequence[str]) -> int:
+    """Call functions of a module."""
+    module = load(console)
+    constructor = constructor_of(module.types)
+    root = Root(
+        path=f"{console.program} call",
+        about=_CALL,
+        use="[options] <function>",
+        type_def=reference(module.types.main_object().name),
+        own=module_flags(),
+        inherited=global_flags(console.options),
+        member=constructor,
+    )
+    return _run(console, words, root, module)
+
+
+def core(console: Console, words: Sequence[str]) -> int:
+    """Call functions of the core API."""
+    root = Root(
+        path=f"{console.program} core",
+        about=_CORE,
+        use="[options] <function>",
+        type_def=reference("Query"),
+        own=output_flags(FlagSet()),
+        inherited=global_flags(console.options),
+        experimental=True,
+    )
+    return _run(console, words, root, Loaded(types=Types()))
+
+
+def _run(console: Console, words: Sequence[str], root: Root, module: Loaded) -> int:
+    options = console.options
+    parser = Parser(module.types, root, wants_help=options.help)
+    selected = parser.parse(words)
+    if options.help or not selected:
+        console.print(parser.page.text())
+        return 0
+    outcome = _remembered(console, selected, module) or _evaluated(console, selected, module)
+    _show(console, outcome, module.types)
+    return 0
+
+
+def _remembered(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome | None:
+    """The outcome from the store alone, when every call on the way is remembered."""
+    if module.loaded is None:
+        return None
+    with Store.open(console.settings.store) as store:
+        backend = Remembering(module=module.loaded, reader=Reader(store=store))
+        evaluation = Evaluation(
+            backend=backend,
+            types=module.types,
+            workdir=console.workdir,
+            home=console.settings.home,
+        )
+        return now(evaluation.run(selected, console.options.output))
+
+
+def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome:
+    """The outcome from the engine."""
+    from layerline import host  # noqa: PLC0415  before what is heavy
+
+    host.enter_namespaces()
+    from layerline.cli.engine_run import InSession, in_session  # noqa: PLC0415
+    from layerline.engine.api.module.calls import Caller  # noqa: PLC0415
+
+    async def work(session: Session) -> Outcome:
+        caller = Caller(session=session, module=module.loaded) if module.loaded else None
+        backend = InSession(session=session, caller=caller, reader=Reader(store=session.store))
+        evaluation = Evaluation(
+            backend=backend,
+            types=module.types,
+            workdir=console.workdir,
+            home=console.settings.home,
+        )
+        outcome = await evaluation.run(selected, console.options.output)
+        if element_of(outcome.type_def).name == "Changeset" and outcome.saved is None:
+            await apply_changes(console, backend, outcome)
+        return outcome
+
+    with console.working() as journal:
+        return in_session(console.settings, journal, workdir=console.workdir, work=work)
+
+
+def _show(console: Console, outcome: Outcome, types: Types) -> None:
+    output = console.options.output
+    if outcome.saved is not None:
+        console.tell(f'Saved to "{outcome.saved}".')
+        return
+    if element_of(outcome.type_def).name == "Changeset":
+        return
+    text = rendered(outcome.value, outcome.type_def, types, as_json=console.options.json)
+    if output and outcome.type_def.kind != "VOID_KIND":
+        console.tell(f'Saved output to "{save(text, output, console.workdir)}".')
+    console.print(text)
+    if sys.stdout.isatty() and text and not text.endswith("\n"):
+        console.print("\n")

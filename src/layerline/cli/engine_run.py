@@ -1,0 +1,124 @@
+"""The engine for one pipeline: a session, its server, and the backend that evaluates in them.
+
+Imported only when the store alone has no answer: it brings the GraphQL executor and the HTTP server with it.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from layerline.cli.addresses import resolve
+from layerline.cli.queries import Literal, call_core
+from layerline.engine.api.module.arguments import Reader, complete
+from layerline.engine.api.module.calls import Caller
+from layerline.engine.api.module.types import element_of
+from layerline.engine.api.server import serving
+from layerline.engine.api.session import Session, open_session
+from layerline.errors import LayerlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from layerline.engine.api.module.definitions import Function, FunctionArg
+    from layerline.log import Journal
+    from layerline.settings import Settings
+
+T = TypeVar("T")
+
+
+def in_session(
+    settings: Settings,
+    journal: Journal,
+    *,
+    workdir: Path,
+    work: Callable[[Session], Awaitable[T]],
+) -> T:
+    """Run `work` in a session that is served, and end the session with it."""
+
+    async def main() -> T:
+        async with (
+            open_session(settings, journal, workdir=workdir) as session,
+            serving(session),
+        ):
+            return await work(session)
+
+    try:
+        return anyio.run(main)
+    except* LayerlineError as errors:
+        raise _first(errors) from errors
+
+
+def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class InSession:
+    """The backend of a session; `caller` is None where no module is loaded."""
+
+    session: Session
+    caller: Caller | None
+    reader: Reader
+
+    async def address(self, typename: str, text: str) -> Any:
+        """Ask the session for what an address names."""
+        return await resolve(self.session, typename, text)
+
+    async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
+        """Read a file or directory of the host into the store."""
+        if typename == "Directory":
+            read = functools.partial(self.reader.directory, path, ignore=ignore)
+        else:
+            read = functools.partial(self.reader.file, path)
+        name = await self.session.solver.in_thread(read)
+        self._introduce()
+        return name
+
+    async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in the defaults; an address is resolved by the session."""
+        assert self.caller is not None
+        known = dict(given)
+        for arg in function.args:
+            if arg.default_address and arg.name not in known:
+                known[arg.name] = await resolve(
+                    self.session, arg.type_def.name, arg.default_address
+                )
+        arguments = await self.session.solver.in_thread(
+            complete, function, known, self.caller.module.config, self.reader
+        )
+        self._introduce()
+        return arguments
+
+    async def own(
+        self, owner: str, function: Function, parent: Any, arguments: dict[str, Any]
+    ) -> Any:
+        """Call a function of the module."""
+        assert self.caller is not None
+        return await self.caller.call(owner, function, parent, arguments)
+
+    async def core(
+        self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
+    ) -> Any:
+        """Call a function of the core."""
+        kinds = {arg.name: arg for arg in function.args}
+        written = {name: _written(kinds[name], value) for name, value in arguments.items()}
+        return await call_core(self.session, receiver, typename, function, written)
+
+    def _introduce(self) -> None:
+        """Make the values that were read known to the session."""
+        for value in self.reader.objects.values():
+            self.session.identify(value)
+
+
+def _written(arg: FunctionArg, value: Any) -> Any:
+    if element_of(arg.type_def).kind != "ENUM_KIND":
+        return value
+    if isinstance(value, list):
+        return [Literal(text=item) for item in value]
+    return Literal(text=value)

@@ -1,0 +1,196 @@
+"""A pipeline evaluated step by step: each function on the value before it, of a list on every element.
+
+Values are JSON as functions return it: scalars, ids of core objects, states of the module's own objects.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from layerline.cli.arguments import is_addressed
+from layerline.engine.api.module import results
+from layerline.engine.api.module.arguments import NeedsEngine, Reader, complete
+from layerline.engine.api.module.core import GIVES_ID
+from layerline.engine.api.module.types import OBJECTS, Member, Types, element_of
+from layerline.errors import LayerlineError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from layerline.cli.pipeline import Selected
+    from layerline.engine.api.module.definitions import Function, FunctionArg, TypeDef
+    from layerline.engine.api.module.loading import LoadedModule
+
+_GIT = re.compile(r"(https?|ssh|git)://|git@[\w.-]+:|(github\.com|gitlab\.com|bitbucket\.org)/")
+_LOCAL = frozenset({"Directory", "File"})
+
+
+class Backend(Protocol):
+    """What evaluates: the store alone, or a session."""
+
+    async def address(self, typename: str, text: str) -> Any:
+        """The id of what an address names, other than a file of the host."""
+
+    async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
+        """The id of a file or directory of the host."""
+
+    async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a module's function, defaults included."""
+
+    async def own(
+        self, owner: str, function: Function, parent: Any, arguments: dict[str, Any]
+    ) -> Any:
+        """What a function of the module returns."""
+
+    async def core(
+        self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
+    ) -> Any:
+        """What a function of the core gives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The value that a pipeline ends in, its type, and where it was saved if it was."""
+
+    value: Any
+    type_def: TypeDef
+    saved: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The evaluation of one pipeline. `workdir` and `home` are what paths in flags are relative to."""
+
+    backend: Backend
+    types: Types
+    workdir: Path
+    home: Path
+
+    async def run(self, selected: Sequence[Selected], output: str) -> Outcome:
+        """Call each function, then the end: an object is evaluated, or saved to `output`."""
+        value: Any = None
+        typename = "Query"
+        for one in selected:
+            arguments = await self._arguments(one)
+            value = await self._each(one.member, value, typename, arguments)
+            typename = element_of(one.member.function.return_type).name
+        return await self._end(value, selected[-1].member.function.return_type, output)
+
+    async def _arguments(self, one: Selected) -> dict[str, Any]:
+        try:
+            given = {
+                name: await self._value(one.args[name], value) for name, value in one.given.items()
+            }
+        except LayerlineError as exc:
+            raise UsageError(str(exc), usage=one.path) from exc
+        if one.member.owner and not one.member.is_field:
+            return await self.backend.complete(one.member.function, given)
+        return given
+
+    async def _value(self, arg: FunctionArg, value: Any) -> Any:
+        if not is_addressed(arg.type_def):
+            return value
+        texts = value if isinstance(value, list) else [value]
+        try:
+            found = [await self._address(arg, text) for text in texts]
+        except LayerlineError as exc:
+            message = f'failed to get value for argument "{arg.name}": {exc}'
+            raise LayerlineError(message) from exc
+        return found if isinstance(value, list) else found[0]
+
+    async def _address(self, arg: FunctionArg, text: str) -> Any:
+        typename = element_of(arg.type_def).name
+        if typename not in _LOCAL or _GIT.match(text):
+            return await self.backend.address(typename, text)
+        plain = text.removeprefix("file://")
+        if plain == "~" or plain.startswith("~/"):
+            plain = f"{self.home}{plain[1:]}"
+        return await self.backend.read(typename, Path(self.workdir, plain), arg.ignore)
+
+    async def _each(
+        self, member: Member, value: Any, typename: str, arguments: dict[str, Any]
+    ) -> Any:
+        if isinstance(value, list):
+            return [await self._each(member, item, typename, arguments) for item in value]
+        if member.is_field:
+            return value[member.function.name]
+        if member.owner:
+            return await self.backend.own(member.owner, member.function, value, arguments)
+        if member.function.role == "" and value is None and typename != "Query":
+            return None
+        return await self.backend.core(value, typename, member.function, arguments)
+
+    async def _end(self, value: Any, type_def: TypeDef, output: str) -> Outcome:
+        element = element_of(type_def)
+        plain = Outcome(value=value, type_def=type_def)
+        if element.kind not in OBJECTS or self.types.own_object(element.name) or value is None:
+            return plain
+        functions = {m.api_name: m.function for m in self.types.members(type_def)}
+        export = functions.get("export")
+        if output and export is not None and not isinstance(value, list):
+            names = {arg.name for arg in export.args}
+            arguments: dict[str, Any] = {"path": output}
+            if "allowParentDirPath" in names:
+                arguments["allowParentDirPath"] = True
+            saved = await self.backend.core(value, element.name, export, arguments)
+            return Outcome(value=value, type_def=type_def, saved=str(saved))
+        sync = functions.get("sync")
+        if sync is None or sync.role != GIVES_ID:
+            return plain
+        member = Member(function=sync, api_name="sync", owner="")
+        return Outcome(value=await self._each(member, value, element.name, {}), type_def=type_def)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Remembering:
+    """The backend that has the store alone: results that are remembered, and files of the host."""
+
+    module: LoadedModule
+    reader: Reader
+
+    async def address(self, typename: str, text: str) -> Any:
+        """Only a session knows."""
+        raise NeedsEngine
+
+    async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
+        """Read it into the store, which costs little where nothing changed."""
+        if typename == "Directory":
+            return self.reader.directory(path, ignore=ignore)
+        return self.reader.file(path)
+
+    async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in the defaults."""
+        return complete(function, given, self.module.config, self.reader)
+
+    async def own(
+        self, owner: str, function: Function, parent: Any, arguments: dict[str, Any]
+    ) -> Any:
+        """Recall the result."""
+        seconds = results.lifetime(function, caching=self.module.config.caching)
+        key = results.key_of(self.module.digest, owner, function.name, parent, arguments)
+        known = results.recall(self.reader.store.index, key) if seconds else None
+        if known is None:
+            raise NeedsEngine
+        return known.value
+
+    async def core(
+        self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
+    ) -> Any:
+        """Only a session evaluates."""
+        raise NeedsEngine
+
+
+def now(work: Coroutine[Any, Any, Outcome]) -> Outcome | None:
+    """Run what never waits, without an event loop; None where it turns out to need the engine."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        outcome: Outcome = done.value
+        return outcome
+    except NeedsEngine:
+        return None
+    message = "an evaluation from the store alone must not wait"
+    raise AssertionError(message)

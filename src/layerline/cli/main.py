@@ -1,0 +1,134 @@
+"""The `layerline` command: finds the command that is meant, and is the one place that shows errors.
+
+Invariant: no traceback reaches the user; the exit code is the error's own, a failed exec's that of its process.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from layerline import settings
+from layerline.cli.flags import FlagSet
+from layerline.cli.options import Options, global_flags
+from layerline.errors import Cancelled, ExecError, LayerlineError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+
+PROGRAM = "layerline"
+_ABOUT = "Builds, validates, tests and ships machine-learning container images from Python functions"
+_COMMANDS = {
+    "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
+    "core": ("call", "core", "Call a core function"),
+    "functions": ("functions", "functions", "List available functions"),
+    "query": ("sessions", "query", "Send API queries to the engine"),
+    "run": ("sessions", "run", "Run a program in a session"),
+    "session": ("sessions", "session", "Serve a session until standard input ends"),
+    "version": ("version", "version", "Print the versions of Layerline and of its API"),
+}
+_UNEXPECTED = 1
+_INTERRUPTED = 2
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command line; the exit code."""
+    console: Console | None = None
+    try:
+        console = _console(words)
+        return _dispatch(console)
+    except LayerlineError as exc:
+        return _show(exc, console)
+    except KeyboardInterrupt:
+        return _show(Cancelled("Canceled."), console)
+    except BrokenPipeError:
+        return _UNEXPECTED
+    except Exception as exc:  # noqa: BLE001  the one place that shows errors
+        return _unexpected(exc, console)
+
+
+def _console(words: Sequence[str]) -> Console:
+    from layerline.cli.console import Console  # noqa: PLC0415
+
+    environ = settings.process_environ()
+    own = words[: words.index("--")] if "--" in words else words
+    return Console(
+        program=PROGRAM,
+        words=list(words),
+        options=Options.of(own),
+        settings=settings.Settings.from_environ(environ),
+    )
+
+
+def _dispatch(console: Console) -> int:
+    flags = global_flags(console.options)
+    rest = FlagSet((flags,)).parse(console.words)
+    if not rest:
+        console.print(_help(console))
+        return 0
+    name = rest[0]
+    if name == "help":
+        console.print(_help(console))
+        return 0
+    if name not in _COMMANDS:
+        message = f'unknown command "{name}" for "{PROGRAM}"'
+        raise UsageError(message, usage=PROGRAM)
+    module, function, _ = _COMMANDS[name]
+    command = getattr(import_module(f"layerline.cli.{module}"), function)
+    return int(command(console, rest[1:]))
+
+
+def _help(console: Console) -> str:
+    from layerline.cli.help import Page  # noqa: PLC0415
+
+    page = Page(
+        about=_ABOUT,
+        path=PROGRAM,
+        use="[options] [command]",
+        commands={"Available Commands": [(name, text) for name, (_, _, text) in _COMMANDS.items()]},
+        local=global_flags(console.options),
+    )
+    return page.text()
+
+
+def _show(exc: LayerlineError, console: Console | None) -> int:
+    lines = [f"Error: {exc}" if not isinstance(exc, Cancelled) else str(exc)]
+    if isinstance(exc, ExecError):
+        for title, text in (("Stdout:", exc.stdout), ("Stderr:", exc.stderr)):
+            lines += [title, text] if text else []
+    if isinstance(exc, UsageError):
+        if exc.usage is not None:
+            lines.append(f"Run '{exc.usage} --help' for usage.")
+    elif console is not None and console.log is not None:
+        lines.append(f"The whole log: {console.log.path}")
+    if console is not None:
+        console.tell("\n".join(lines))
+    else:
+        sys.stderr.write("\n".join(lines) + "\n")
+    return exc.exit_code
+
+
+def _unexpected(exc: Exception, console: Console | None) -> int:
+    """A defect of Layerline: one sentence for the user, the traceback for the log."""
+    from layerline.cli.progress import CallLog  # noqa: PLC0415
+
+    what = f"{type(exc).__name__}: {exc}"
+    if console is None:
+        sys.stderr.write(f"Error: Layerline failed unexpectedly ({what}).\n")
+        return _UNEXPECTED
+    log = console.log or CallLog.begin(console.settings.store, " ".join((PROGRAM, *console.words)))
+    log.write(f"{time.time()} {''.join(traceback.format_exception(exc))}")
+    console.tell(
+        f"Error: Layerline failed unexpectedly ({what}). Please report it with the log {log.path}"
+    )
+    return _UNEXPECTED

@@ -1,0 +1,50 @@
+"""The module that a command is about: from the store when its definitions are remembered, asked of it otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layerline.engine.api.module.loading import LoadedModule, load_module
+from layerline.engine.api.module.source import find_module
+from layerline.engine.api.module.types import Types
+from layerline.engine.store.store import Store
+
+if TYPE_CHECKING:
+    from layerline.cli.console import Console
+    from layerline.engine.api.module.definitions import Module
+    from layerline.engine.api.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A module with its types; no module at all for the core API."""
+
+    types: Types
+    loaded: LoadedModule | None = None
+
+
+def load(console: Console) -> Loaded:
+    """The module of --mod, or the one around the working directory."""
+    config = find_module(console.options.module, workdir=console.workdir)
+    with Store.open(console.settings.store) as store:
+        loaded = load_module(config, store)
+        definition = loaded.definition(store)
+    if definition is None:
+        definition = _ask(console, loaded)
+    return Loaded(types=loaded.types(definition), loaded=loaded)
+
+
+def _ask(console: Console, loaded: LoadedModule) -> Module:
+    """Run the module's process for what it defines."""
+    from layerline import host  # noqa: PLC0415  before what is heavy
+
+    host.enter_namespaces()
+    from layerline.cli.engine_run import in_session  # noqa: PLC0415
+    from layerline.engine.api.module.calls import Caller  # noqa: PLC0415
+
+    async def work(session: Session) -> Module:
+        return await Caller(session=session, module=loaded).define()
+
+    with console.working() as journal:
+        return in_session(console.settings, journal, workdir=console.workdir, work=work)

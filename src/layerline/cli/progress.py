@@ -1,0 +1,113 @@
+"""Progress and the log of a call: the journal's events as numbered lines, each with the time it happened."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from layerline.log import Event, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+KEPT_LOGS = 200
+
+
+def clock(seconds: float) -> str:
+    """A time of the day, to the millisecond."""
+    moment = datetime.datetime.fromtimestamp(seconds).astimezone()
+    return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+
+@dataclass(slots=True)
+class PlainLines:
+    """Writes events as lines: `12:00:00.000 7   : [0.2s] | output`. A step that ends at once takes one line."""
+
+    write: Callable[[str], None]
+    began: dict[int, float] = field(default_factory=dict)
+    pending: Event | None = None
+    partial: dict[int, bytes] = field(default_factory=dict)
+
+    def __call__(self, event: Event) -> None:
+        """A listener of the journal."""
+        if event.output is None and event.status is None:
+            self.began[event.step] = event.time
+            self._settle()
+            self.pending = event
+        elif event.output is not None:
+            self._settle()
+            self._output(event.step, event.time, event.output)
+        else:
+            self._end(event)
+
+    def _end(self, event: Event) -> None:
+        if self.pending is not None and self.pending.step == event.step:
+            self.pending = None
+        self._settle()
+        rest = self.partial.pop(event.step, b"")
+        if rest:
+            self._output(event.step, event.time, b"\n", rest)
+        status = event.status or Status.DONE
+        self._line(event.time, event.step, f"{event.name} {status.value} [{event.seconds:.1f}s]")
+        if event.message:
+            for line in event.message.splitlines():
+                self._line(event.time, event.step, f"! {line}")
+
+    def _settle(self) -> None:
+        if self.pending is not None:
+            begun, self.pending = self.pending, None
+            self._line(begun.time, begun.step, begun.name)
+
+    def _output(self, step: int, when: float, data: bytes, before: bytes | None = None) -> None:
+        text = (self.partial.pop(step, b"") if before is None else before) + data
+        *lines, rest = text.split(b"\n")
+        if rest:
+            self.partial[step] = rest
+        since = when - self.began.get(step, when)
+        for line in lines:
+            self._line(when, step, f"[{since:.1f}s] | {line.decode(errors='replace')}")
+
+    def _line(self, when: float, step: int, text: str) -> None:
+        self.write(f"{clock(when)} {step:<4}: {text}\n")
+
+
+@dataclass(slots=True)
+class CallLog:
+    """The whole log of a call, in a file of its own from the first line on; old ones make room."""
+
+    path: Path
+    file: IO[str]
+
+    @classmethod
+    def begin(cls, store: Path, command: str) -> CallLog:
+        """Open the log of this process."""
+        directory = store / "logs"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        path = directory / f"{stamp}-{os.getpid()}.log"
+        file = path.open("a", buffering=1, errors="backslashreplace")
+        log = cls(path, file)
+        log.write(f"{clock(time.time())} {command}\n")
+        _make_room(directory)
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        logger = logging.getLogger("layerline")
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+        return log
+
+    def write(self, text: str) -> None:
+        """Add to the log."""
+        self.file.write(text)
+
+
+def _make_room(directory: Path) -> None:
+    logs = sorted(directory.glob("*.log"))
+    for old in logs[:-KEPT_LOGS]:
+        old.unlink(missing_ok=True)
