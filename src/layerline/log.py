@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from layerline.errors import Cancelled, LayerlineError
+
 _logger = logging.getLogger("layerline")
 
 
@@ -59,6 +61,19 @@ class Step:
         self.journal.emit(
             Event(step=self.number, name=self.name, time=time.time(), output=data, stream=stream)
         )
+
+    def __enter__(self) -> Step:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object
+    ) -> None:
+        if error is None:
+            self.end()
+        elif isinstance(error, LayerlineError) and not isinstance(error, Cancelled):
+            self.end(Status.ERROR, str(error))
+        else:
+            self.end(Status.CANCELED)
 
     def end(self, status: Status = Status.DONE, message: str = "") -> None:
         """The step is over; a second call does nothing."""
