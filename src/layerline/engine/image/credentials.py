@@ -1,4 +1,4 @@
-"""Who may log in where: credentials that a session was given, and those of docker's own config file.
+"""Who may log in where: the credentials a session was given, and those of docker's config file.
 
 A login belongs to one registry and is handed out for that one only.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from layerline.settings import Settings
 
 _DOCKER_HUB_KEYS = (f"https://index.{DEFAULT_REGISTRY}/v1/", f"index.{DEFAULT_REGISTRY}")
-_TOKEN_USER = "<token>"  # noqa: S105 - the name docker uses for "the secret is a refresh token"
+_TOKEN_USER = "<token>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +58,9 @@ class Credentials:
 
     def _from_docker(self, registry: str) -> Login | None:
         document = self._document()
-        names = (registry, f"https://{registry}", f"http://{registry}")
+        names = [registry, f"https://{registry}", f"http://{registry}"]
         if registry == DEFAULT_REGISTRY:
-            names = (*_DOCKER_HUB_KEYS, *names)
+            names = [*_DOCKER_HUB_KEYS, *names]
         helpers = _object(document, "credHelpers")
         helper = next((helpers[name] for name in names if name in helpers), None)
         if isinstance(helper, str) or isinstance(helper := document.get("credsStore"), str):
@@ -83,7 +83,7 @@ class Credentials:
 
 
 def registry_of(address: str) -> str:
-    """The registry that an address such as `https://ghcr.io/v2/` or `ghcr.io/me/app` is at."""
+    """The registry that an address such as `https://example.com/v2/` or `example.com/me/app` is at."""
     host = address.removeprefix("https://").removeprefix("http://").partition("/")[0]
     if host == f"index.{DEFAULT_REGISTRY}" or not (
         "." in host or ":" in host or host == "localhost"

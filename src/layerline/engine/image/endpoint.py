@@ -1,4 +1,4 @@
-"""One registry's HTTP interface: retries, redirects, authentication, and errors in the users' words.
+"""One registry over HTTP: retries, redirects, authentication, and errors in the users' words.
 
 The login goes to the registry it is for, and to a token service of the same owner; never along with
 a redirect, and never to another host that an answer names.
@@ -196,7 +196,7 @@ class Endpoint:
 
 
 def same_owner(registry: httpx.URL, realm: httpx.URL) -> bool:
-    """Whether a token service may have the registry's login: same host, or a sibling in its domain."""
+    """Whether a token service may have the registry's login: same host or a sibling's domain."""
     if registry.host == realm.host and registry.port == realm.port:
         return True
     if realm.scheme != "https" or is_address(registry.host) or is_address(realm.host):
@@ -239,7 +239,7 @@ def translated(exc: httpx.TransportError, url: httpx.URL) -> ImageError:
     elif isinstance(cause, ssl.SSLCertVerificationError):
         reason = f"tls: {place}: certificate not trusted: {cause.verify_message}"
     else:
-        reason = f"dial tcp {place}: {exc or type(exc).__name__}"
+        reason = f"dial tcp {place}: {str(exc) or type(exc).__name__}"
     return RegistryUnreachable(f"{reason}. Check the address and the network")
 
 

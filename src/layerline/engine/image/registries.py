@@ -1,4 +1,4 @@
-"""Registries as the settings reach them: mirrors, proxies, certificates, plain HTTP where allowed."""
+"""Registries as the settings reach them: mirrors, proxies, certificates, plain HTTP if allowed."""
 
 from __future__ import annotations
 

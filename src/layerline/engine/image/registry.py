@@ -104,7 +104,7 @@ class Repository:
                 pass
         for descriptor, data in image.documents:
             if descriptor.media_type not in manifests:
-                self._put_blob(descriptor, lambda data=data: iter((data,)), [])
+                self._put_blob(descriptor, _repeatable(data), [])
         for descriptor, data in image.documents:
             if descriptor.media_type in manifests and descriptor.digest != image.root.digest:
                 self._put_manifest(descriptor.digest, descriptor, data)
@@ -200,7 +200,7 @@ class Repository:
                 "Content-Type": descriptor.media_type,
                 "Content-Length": str(descriptor.size),
             },
-            body=lambda: iter((data,)),
+            body=_repeatable(data),
             expect=frozenset({200, 201, 202}),
         ):
             pass
@@ -231,6 +231,10 @@ def _limited(response: httpx.Response) -> bytes:
             )
             raise ArchiveInvalid(message)
     return data
+
+
+def _repeatable(data: bytes) -> Callable[[], Iterator[bytes]]:
+    return lambda: iter((data,))
 
 
 def _nothing() -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Layerline's own check of a whole layout or archive, for what is exported and what others made.
 
-Everything reachable is read: documents, sizes, digests, media types, each layer down to its tar. The
-usual tools accept some broken layouts that this refuses.
+Everything reachable is read: documents, sizes, digests, media types, each layer down to its tar.
+The usual tools accept some broken layouts that this refuses.
 """
 
 from __future__ import annotations
