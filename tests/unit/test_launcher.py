@@ -61,7 +61,7 @@ def checkout(tmp_path: Path) -> Checkout:
 def test_a_finished_environment_is_used_at_once_with_the_users_words(checkout: Checkout) -> None:
     checkout.environment()
     done = checkout.run("call", "a b", "--x=*")
-    assert (done.status, done.stdout) == (0, b"ran: -I -m layerline.cli.main call a b --x=*\n")
+    assert (done.status, done.stdout) == (0, b"ran: -I -m layerline call a b --x=*\n")
     assert done.stderr == b""
 
 
@@ -110,9 +110,9 @@ def test_a_machine_without_python_is_told_so(checkout: Checkout) -> None:
 def test_set_up_ends_with_the_tool(checkout: Checkout) -> None:
     checkout.stub("python3", f'case "$*" in "-m venv"*) {making(checkout)} ;; esac')
     done = checkout.run("call", "x")
-    assert (done.status, done.stdout) == (0, b"ran: -I -m layerline.cli.main call x\n"), done.stderr
+    assert (done.status, done.stdout) == (0, b"ran: -I -m layerline call x\n"), done.stderr
     again = checkout.run("call", "y")
-    assert (again.stdout, again.stderr) == (b"ran: -I -m layerline.cli.main call y\n", b"")
+    assert (again.stdout, again.stderr) == (b"ran: -I -m layerline call y\n", b"")
 
 
 def making(checkout: Checkout) -> str:
@@ -165,7 +165,7 @@ def test_root_gets_the_packages_installed_and_is_told(checkout: Checkout, tmp_pa
     checkout.stub("apt-get", f'echo "$*" >> {tmp_path}/calls')
     (checkout.programs / "mmdebstrap").unlink()
     done = checkout.run("call")
-    assert (done.status, done.stdout) == (0, b"ran: -I -m layerline.cli.main call\n")
+    assert (done.status, done.stdout) == (0, b"ran: -I -m layerline call\n")
     assert done.stderr == b"layerline: installing mmdebstrap with apt-get\n"
     assert (tmp_path / "calls").read_text() == (
         "update --quiet\ninstall --yes --quiet --no-install-recommends mmdebstrap\n"

@@ -1,0 +1,5 @@
+"""`python -m layerline` is the command line."""
+
+from layerline.cli.main import main
+
+main()
