@@ -1,0 +1,309 @@
+"""Git repositories and refs: at a URL, on the caller's disk, or in a directory of the engine."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
+
+from layerline.engine.api.host_paths import host_path
+from layerline.engine.api.reading import tree_of
+from layerline.engine.api.registry import field
+from layerline.engine.api.values import Changeset, Directory, Query, Secret, Value
+from layerline.engine.solve import ops, repositories
+from layerline.engine.solve.codec import digest_of, identity_of, register
+from layerline.engine.solve.comparison import Place
+from layerline.engine.solve.repositories import HEADS, TAGS, Ref, Refs, Remote
+from layerline.errors import NotSupported, QueryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.api.session import Call
+
+_SCHEMES = ("http", "https", "ssh", "git")
+_LOCAL = ("/", "./", "../", "~", "file://")
+_TOKEN_USER = "x-access-token"
+_NUMBERS = itertools.count(1)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class GitRepository(Value):
+    """A repository at `address`, a URL or a path of the host, or in a directory (`source`)."""
+
+    typename: ClassVar[str] = "GitRepository"
+    url: str | None = None
+    address: str = ""
+    source: Directory | None = None
+    username: str = ""
+    token: Secret | None = None
+    header: Secret | None = None
+    keep_git_dir: bool = True
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class GitRef(Value):
+    """A commit of a repository; `name` is the full ref that led to it, if one did."""
+
+    typename: ClassVar[str] = "GitRef"
+    repository: GitRepository
+    name: str
+    commit: str
+
+
+def is_git_url(text: str) -> bool:
+    """Whether a text is the URL of a remote repository rather than a path."""
+    if "://" in text:
+        return urlsplit(text).scheme in _SCHEMES
+    host, colon, path = text.partition(":")
+    return bool(colon and path and "@" in host and "/" not in host)
+
+
+@field("Query", "git", differs="submodules are not fetched; a local path is a repository too")
+def git(
+    _self: Query,
+    call: Call,
+    *,
+    url: str,
+    keep_git_dir: bool = True,
+    http_auth_username: str = "",
+    http_auth_token: Secret | None = None,
+    http_auth_header: Secret | None = None,
+    **unsupported: Value,
+) -> GitRepository:
+    """A repository by its URL; without a scheme it is https, a path is one of the host."""
+    for name, label in (
+        ("ssh_auth_socket", "sshAuthSocket"),
+        ("experimental_service_host", "experimentalServiceHost"),
+    ):
+        if name in unsupported:
+            msg = f"Query.git({label})"
+            raise NotSupported(msg)
+    if url.startswith(_LOCAL):
+        path = str(host_path(call, url.partition("#")[0]))
+        return GitRepository(url=url, address=path, keep_git_dir=keep_git_dir)
+    if not is_git_url(url):
+        if "://" in url:
+            message = f"failed to parse Git URL: {url}: the scheme is not known"
+            raise QueryError(message)
+        url = f"https://{url}"
+    return GitRepository(
+        url=url,
+        address=url.partition("#")[0],
+        username=http_auth_username,
+        token=http_auth_token,
+        header=http_auth_header,
+        keep_git_dir=keep_git_dir,
+    )
+
+
+@field("Directory", "asGit")
+def as_git(self: Directory, _call: Call) -> GitRepository:
+    """The repository in a directory."""
+    return GitRepository(source=self)
+
+
+@field("GitRepository", "head")
+async def head(self: GitRepository, call: Call) -> GitRef:
+    """What HEAD stands for."""
+    return await ref(self, call, name="HEAD")
+
+
+@field("GitRepository", "ref")
+async def ref(self: GitRepository, call: Call, *, name: str) -> GitRef:
+    """A commit, tag, branch or full ref by its name."""
+    return _ref(self, (await _refs(call, self)).lookup(name))
+
+
+@field("GitRepository", "branch")
+async def branch(self: GitRepository, call: Call, *, name: str) -> GitRef:
+    """A branch by its name."""
+    return await ref(self, call, name=HEADS + name.removeprefix(HEADS))
+
+
+@field("GitRepository", "tag")
+async def tag(self: GitRepository, call: Call, *, name: str) -> GitRef:
+    """A tag by its name."""
+    return await ref(self, call, name=TAGS + name.removeprefix(TAGS))
+
+
+@field("GitRepository", "commit")
+def commit(self: GitRepository, _call: Call, **arguments: str) -> GitRef:
+    """A commit by its full hash (`id`)."""
+    sha = arguments["id"]
+    if not repositories.is_commit(sha):
+        message = f'invalid commit SHA: "{sha}"'
+        raise QueryError(message)
+    return _ref(self, Ref("", sha))
+
+
+@field("GitRepository", "latestVersion")
+async def latest_version(self: GitRepository, call: Call) -> GitRef:
+    """The tag with the highest semantic version."""
+    return _ref(self, (await _refs(call, self)).latest_version())
+
+
+@field("GitRepository", "tags")
+async def tags(self: GitRepository, call: Call, *, patterns: list[str] | None = None) -> list[str]:
+    """The names of the tags, or of those that match a pattern."""
+    return (await _refs(call, self)).names(TAGS, patterns or ())
+
+
+@field("GitRepository", "branches")
+async def branches(
+    self: GitRepository, call: Call, *, patterns: list[str] | None = None
+) -> list[str]:
+    """The names of the branches, or of those that match a pattern."""
+    return (await _refs(call, self)).names(HEADS, patterns or ())
+
+
+@field("GitRepository", "uncommitted")
+async def uncommitted(self: GitRepository, call: Call) -> Changeset:
+    """What a directory has besides what is committed; a remote repository has nothing."""
+    if self.source is None:
+        clean = await tree(await head(self, call), call)
+        return Changeset(before=clean, after=clean)
+    return Changeset(before=await _cleaned(call, self.source), after=self.source)
+
+
+@field("GitRef", "ref")
+def ref_name(self: GitRef, _call: Call) -> str:
+    """The full name, or the hash of a commit that was asked for by it."""
+    return self.name or self.commit
+
+
+@field("GitRef", "commonAncestor")
+async def common_ancestor(self: GitRef, call: Call, *, other: GitRef) -> GitRef:
+    """The best common ancestor of two commits."""
+    sides = [
+        (await _remote(call, each.repository), Ref(each.name, each.commit))
+        for each in (self, other)
+    ]
+    session = call.session
+    found = await session.solver.in_thread(repositories.merge_base, session.store, *sides)
+    return _ref(self.repository, Ref("", found))
+
+
+@field("GitRef", "tree", differs="submodules are not fetched; files have one fixed time")
+async def tree(
+    self: GitRef,
+    call: Call,
+    *,
+    discard_git_dir: bool = False,
+    depth: int = 1,
+    include_tags: bool = False,
+) -> Directory:
+    """The files at a commit."""
+    keep = self.repository.keep_git_dir and not discard_git_dir
+    kept = [self.repository.address, self.name, depth, include_tags] if keep else []
+    digest = digest_of(["git tree", self.commit, kept])
+    name = f"git-{digest}"
+    session = call.session
+
+    def work(remote: Remote) -> None:
+        found = Ref(self.name, self.commit)
+        with session.store.snapshots.draft() as draft:
+            repositories.checkout(
+                remote, found, draft.fs, depth=depth, tags=include_tags, keep=keep
+            )
+            draft.commit(name)
+
+    async def make() -> None:
+        if not session.store.snapshots.has(name):
+            await session.solver.in_thread(work, await _remote(call, self.repository))
+
+    await session.once(name, make)
+    return Directory(tree=ops.Stored(digest=digest, snapshots=(name,)))
+
+
+def _ref(repository: GitRepository, found: Ref) -> GitRef:
+    return GitRef(repository=repository, name=found.name, commit=found.commit)
+
+
+async def _refs(call: Call, repository: GitRepository) -> Refs:
+    """The refs, listed once for each client, so that a pipeline sees one state of a remote."""
+    session = call.session
+
+    async def make() -> Refs:
+        remote = await _remote(call, repository)
+        return await session.solver.in_thread(repositories.list_refs, session.store, remote)
+
+    key = f"git refs {id(call.client)} {identity_of(repository)}"
+    found: Refs = await session.once(key, make)
+    return found
+
+
+async def _remote(call: Call, repository: GitRepository) -> Remote:
+    """Where git finds a repository; one that is in a directory is put onto the disk first."""
+    if repository.source is not None:
+        return Remote(address=str(await _extracted(call, repository.source)))
+    return await call.session.solver.in_thread(_reachable, call, repository)
+
+
+async def _extracted(call: Call, source: Directory) -> Path:
+    session = call.session
+    place = Place(await tree_of(call, source.tree), source.path)
+
+    async def make() -> Path:
+        target = session.store.scratch / f"repository-{next(_NUMBERS)}"
+        await session.solver.in_thread(repositories.extract, session.store, place, target)
+        return target
+
+    path: Path = await session.once(f"git directory {identity_of(source)}", make)
+    return path
+
+
+def _reachable(call: Call, repository: GitRepository) -> Remote:
+    """The variables that let git reach and enter a remote; no secret is in an argument."""
+    settings = call.session.settings
+    env = dict(settings.proxies)
+    if settings.ca_bundle is not None:
+        env["GIT_SSL_CAINFO"] = str(settings.ca_bundle)
+    if "SSH_AUTH_SOCK" in settings.environ and call.client.function is None:
+        env["SSH_AUTH_SOCK"] = settings.environ["SSH_AUTH_SOCK"]
+    header = _authorization(call, repository)
+    if header:
+        env |= {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "http.extraHeader",
+            "GIT_CONFIG_VALUE_0": f"Authorization: {header}",
+        }
+    return Remote(address=repository.address, env=env)
+
+
+def _authorization(call: Call, repository: GitRepository) -> str:
+    read = call.session.secrets.plaintext
+    if repository.header is not None:
+        return read(repository.header.identity).decode().strip()
+    if repository.token is None:
+        return ""
+    user = repository.username or _TOKEN_USER
+    pair = user.encode() + b":" + read(repository.token.identity).strip()
+    return f"basic {base64.b64encode(pair).decode()}"
+
+
+async def _cleaned(call: Call, source: Directory) -> Directory:
+    """A directory without its uncommitted changes."""
+    session = call.session
+    files = Place(await tree_of(call, source.tree), source.path)
+    digest = digest_of(["git cleaned", identity_of(source)])
+    name = f"git-{digest}"
+
+    def work() -> None:
+        repository = session.store.scratch / f"repository-{next(_NUMBERS)}"
+        repositories.extract(session.store, files, repository)
+        with session.store.snapshots.draft() as draft:
+            repositories.copy_files(session.store, files, draft.fs)
+            repositories.restore(repository, draft.fs)
+            draft.commit(name)
+
+    async def make() -> None:
+        if not session.store.snapshots.has(name):
+            await session.solver.in_thread(work)
+
+    await session.once(name, make)
+    return Directory(tree=ops.Stored(digest=digest, snapshots=(name,)))
