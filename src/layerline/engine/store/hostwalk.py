@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_MOST_DEEP = 300
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -130,7 +131,7 @@ def _visit(handle: int, prefix: str, wanted: Wanted | None, found: list[Seen]) -
         verdict = Verdict.KEEP
         if wanted is not None:
             verdict = wanted(seen.path, is_dir=seen.is_dir)
-        if verdict is Verdict.DROP:
+        if verdict is Verdict.DROP or (verdict is Verdict.PASS and not seen.is_dir):
             continue
         found.append(seen)
         if seen.is_dir:
@@ -151,6 +152,9 @@ def _look(item: os.DirEntry[str], prefix: str) -> Seen | None:
 
 
 def _enter(above: int, name: str, path: str, wanted: Wanted | None, found: list[Seen]) -> None:
+    if path.count("/") >= _MOST_DEEP:
+        message = f"{path[:60]}...: nested more than {_MOST_DEEP} directories deep"
+        raise PathError(message)
     try:
         handle = os.open(name, _LIST | os.O_NOFOLLOW, dir_fd=above)
     except (FileNotFoundError, NotADirectoryError):  # replaced since the directory was listed

@@ -1,14 +1,21 @@
-"""Removing trees that may be hostile: never through a link or onto another file system."""
+"""Removing trees that may be hostile: never through a link or onto another file system.
+
+Invariant: the depth of a tree does not matter; what lies too deep is moved up before it is removed.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_DEPTH = 100
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_tree(path: Path) -> None:
@@ -18,33 +25,45 @@ def remove_tree(path: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        info = os.stat(path.name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        os.close(parent)
-        return
-    try:
-        _remove(parent, path.name, info)
+        _Removal(parent).run(path.name)
     finally:
         os.close(parent)
 
 
-def _remove(parent: int, name: str, info: os.stat_result) -> None:
-    if not stat.S_ISDIR(info.st_mode):
-        os.unlink(name, dir_fd=parent)
-        return
-    if info.st_dev != os.fstat(parent).st_dev:
-        return
-    if info.st_mode & 0o700 != 0o700:
-        os.chmod(name, 0o700, dir_fd=parent)
-    handle = os.open(
-        name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
-    )
-    try:
-        with os.scandir(handle) as entries:
-            children = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
-        for child, child_info in children:
-            with contextlib.suppress(FileNotFoundError):  # somebody else removes the same tree
-                _remove(handle, child, child_info)
-    finally:
-        os.close(handle)
-    os.rmdir(name, dir_fd=parent)
+class _Removal:
+    """Removes names in one directory, and what had to be moved into it."""
+
+    def __init__(self, parent: int) -> None:
+        self._parent = parent
+        self._device = os.fstat(parent).st_dev
+        self._moved: list[str] = []
+
+    def run(self, name: str) -> None:
+        self._remove(self._parent, name, 0)
+        while self._moved:
+            self._remove(self._parent, self._moved.pop(), 0)
+
+    def _remove(self, above: int, name: str, depth: int) -> None:
+        with contextlib.suppress(FileNotFoundError):  # somebody else may remove the same tree
+            info = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if not stat.S_ISDIR(info.st_mode):
+                os.unlink(name, dir_fd=above)
+            elif depth == _DEPTH:
+                aside = f".removed-{secrets.token_hex(8)}"
+                os.rename(name, aside, src_dir_fd=above, dst_dir_fd=self._parent)
+                self._moved.append(aside)
+            elif info.st_dev == self._device:
+                self._empty(above, name, info, depth)
+                os.rmdir(name, dir_fd=above)
+
+    def _empty(self, above: int, name: str, info: os.stat_result, depth: int) -> None:
+        if info.st_mode & 0o700 != 0o700:
+            os.chmod(name, 0o700, dir_fd=above)
+        handle = os.open(name, _LIST, dir_fd=above)
+        try:
+            with os.scandir(handle) as listing:
+                names = [item.name for item in listing]
+            for each in names:
+                self._remove(handle, each, depth + 1)
+        finally:
+            os.close(handle)

@@ -180,7 +180,7 @@ class Writer:
             looks = Looks.of(origin.stat, owner=owner, mode=mode)
             self._make_directory(parent, _name(where), looks, attributes(origin.location))
         _Copy(self, source, wanted, owner, mode, share=share).merge(
-            origin, "", lambda: self._directory(where)
+            origin, lambda: self._directory(where)
         )
 
     @contextlib.contextmanager
@@ -278,23 +278,30 @@ class _Copy:
         self._share = share
         self._twins: dict[tuple[int, int], str] = {}
 
-    def merge(self, origin: Entry, prefix: str, target: Callable[[], Entry]) -> None:
-        """Merge the children of a directory; `target` makes the one that takes them, if need be."""
-        for child in self._source.children(origin):
-            relative = prefix + child.name
-            verdict = Verdict.KEEP
-            if self._wanted is not None:
-                verdict = self._wanted(relative, is_dir=child.is_dir)
-            if verdict is Verdict.DROP:
-                continue
-            if not child.is_dir:
+    def merge(self, origin: Entry, target: Callable[[], Entry]) -> None:
+        """Merge what is below a directory; `target` makes the one that takes it, if need be."""
+        pending = [(origin, "", target)]
+        while pending:
+            directory, prefix, above = pending.pop()
+            for child in self._source.children(directory):
+                relative = prefix + child.name
+                verdict = self._verdict(relative, child)
+                if verdict is Verdict.DROP:
+                    continue
+                if not child.is_dir:
+                    self._put(child, above())
+                    continue
+                made = _Once(self, child, above)
                 if verdict is Verdict.KEEP:
-                    self._put(child, target())
-                continue
-            made = _Once(self, child, target)
-            if verdict is Verdict.KEEP:
-                made()
-            self.merge(child, f"{relative}/", made)
+                    made()
+                pending.append((child, f"{relative}/", made))
+
+    def _verdict(self, relative: str, child: Entry) -> Verdict:
+        """What becomes of an entry; only a directory can be kept for what is below it."""
+        if self._wanted is None:
+            return Verdict.KEEP
+        verdict = self._wanted(relative, is_dir=child.is_dir)
+        return verdict if child.is_dir or verdict is Verdict.KEEP else Verdict.DROP
 
     def directory(self, child: Entry, here: Entry) -> Entry:
         """Make or dress the directory that takes the content of `child`."""
