@@ -14,7 +14,7 @@ _LONGEST = 200
 
 
 def describe(op: Keyed) -> str:
-    """A short line for people; empty for ops that are not worth one."""
+    """A short line for people."""
     text = _line(op)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
@@ -36,4 +36,4 @@ def _line(op: Keyed) -> str:
         case ops.Patched():
             return f"withPatch {op.path}"
         case _:
-            return ""
+            return type(op).__name__

@@ -21,7 +21,7 @@ from layerline.engine.solve.codec import children
 from layerline.engine.solve.naming import describe
 from layerline.engine.solve.ops import Op
 from layerline.engine.solve.result import Result
-from layerline.engine.solve.steps import evaluate
+from layerline.engine.solve.steps import VIEWS, evaluate, view
 from layerline.errors import Cancelled, LayerlineError
 from layerline.log import Status
 
@@ -144,13 +144,15 @@ class Solver:
             flight.done.set()
 
     async def _evaluate(self, op: Op, flight: _Flight) -> Result:
-        if (known := self._known(op.key)) is not None:
+        if not isinstance(op, VIEWS) and (known := self._known(op.key)) is not None:
             self._tell_cached(op)
             return known
         if self.prepare is not None:
             await self.prepare(op)
         parents = _parents(op)
         inputs = dict(zip([p.key for p in parents], await self.results(parents), strict=True))
+        if isinstance(op, VIEWS):
+            return view(op, inputs)
         async with self._slots:
             return await self.in_thread(self._make, op, inputs, flight.cancel)
 
@@ -164,16 +166,14 @@ class Solver:
         return None
 
     def _tell_cached(self, op: Op) -> None:
-        name = describe(op)
-        if name:
-            self.bench.journal.step(name).end(Status.CACHED)
+        self.bench.journal.step(describe(op)).end(Status.CACHED)
 
     def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
         """Evaluate under the key's lock, so that other processes wait for this result instead of making it too."""
         with self.bench.store.locks.exclusive(f"key {op.key}", cancel=cancel):
             if (known := self._known(op.key)) is not None:
                 return known
-            step = self.bench.journal.step(describe(op) or type(op).__name__)
+            step = self.bench.journal.step(describe(op))
             try:
                 result = evaluate(op, Work(bench=self.bench, key=op.key, inputs=inputs, step=step, cancel=cancel))
             except LayerlineError as exc:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.solve import ops
-from layerline.engine.solve.steps import changing, copying, making, running
+from layerline.engine.solve.placement import Placed
+from layerline.engine.solve.result import Result
+from layerline.engine.solve.steps import changing, copying, making, placing, running
 
 if TYPE_CHECKING:
     from layerline.engine.solve.bench import Work
-    from layerline.engine.solve.result import Result
 
 EVALUATORS: dict[type[ops.Op], Callable[[Any, Work], Result]] = {
-    ops.Scratch: making.scratch,
-    ops.Stored: making.stored,
     ops.NewFile: making.new_file,
     ops.NewDirectory: making.new_directory,
     ops.Symlink: making.symlink,
@@ -29,9 +28,24 @@ EVALUATORS: dict[type[ops.Op], Callable[[Any, Work], Result]] = {
     ops.Patched: changing.patched,
     ops.ChangesPatch: changing.changes_patch,
     ops.Exec: running.run,
-    ops.ExecRootfs: running.rootfs,
-    ops.ExecMount: running.mount,
+    Placed: placing.placed,
 }
+
+VIEWS = (ops.Scratch, ops.Stored, ops.ExecRootfs, ops.ExecMount)
+"""Ops that only point at what is there: nothing is made and nothing is remembered."""
+
+
+def view(op: ops.Op, inputs: Mapping[str, Result]) -> Result:
+    """What such an op gives."""
+    match op:
+        case ops.Stored():
+            return Result(layers=op.snapshots)
+        case ops.ExecRootfs():
+            return Result(layers=inputs[op.exec.key].layers)
+        case ops.ExecMount():
+            return Result(layers=inputs[op.exec.key].mounts[op.index])
+        case _:
+            return Result()
 
 
 def evaluate(op: ops.Op, work: Work) -> Result:

@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 _WILDCARDS = frozenset("*?[")
 
 
-def scratch(_op: ops.Scratch, _work: Work) -> Result:
-    """No files."""
-    return Result()
-
-
-def stored(op: ops.Stored, _work: Work) -> Result:
-    """Snapshots that are there already."""
-    return Result(layers=op.snapshots)
-
-
 def owner_of(op: ops.NewFile | ops.CopyFile | ops.CopyDirectory | ops.Chown, work: Work) -> tuple[int, int] | None:
     """The ids that an op's owner stands for."""
     if op.names is None:

@@ -25,16 +25,6 @@ _ERROR_BYTES = 100 * 1024
 _SIGNALS = range(128, 192)
 
 
-def rootfs(op: ops.ExecRootfs, work: Work) -> Result:
-    """The root file system after an exec."""
-    return Result(layers=work.inputs[op.exec.key].layers)
-
-
-def mount(op: ops.ExecMount, work: Work) -> Result:
-    """A mount after an exec."""
-    return Result(layers=work.inputs[op.exec.key].mounts[op.index])
-
-
 def run(op: ops.Exec, work: Work) -> Result:
     """Run the process; its exit code must be one that is expected."""
     with contextlib.ExitStack() as stack:

@@ -1,0 +1,47 @@
+"""A session over a store of the test's own, in process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerline.engine.api.execute import answer
+from layerline.engine.api.session import Session, open_session
+from layerline.log import Journal
+from layerline.settings import Settings
+
+OpenSession = Callable[[], AbstractAsyncContextManager[Session]]
+
+
+@pytest.fixture
+def open_a_session(tmp_path: Path) -> OpenSession:
+    """Open a session whose working directory is `tmp_path`; again and again, on the same store."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Session]:
+        environ = {"HOME": str(tmp_path), "LAYERLINE_STORE": str(tmp_path / "store"), "TOKEN": "t0ken"}
+        settings = Settings.from_environ(environ)
+        async with open_session(settings, Journal(), workdir=tmp_path) as session:
+            yield session
+
+    return opened
+
+
+async def ask(session: Session, query: str, **variables: Any) -> Any:  # noqa: ANN401
+    """The data of an answer without errors."""
+    got = await answer(query, session.call(), variables=variables)
+    assert "errors" not in got.body, got.body
+    return got.body["data"]
+
+
+async def fail(session: Session, query: str) -> dict[str, Any]:
+    """The first error of an answer, whose data is null."""
+    got = await answer(query, session.call())
+    assert got.body["data"] is None
+    error: dict[str, Any] = got.body["errors"][0]
+    return error

@@ -1,0 +1,120 @@
+"""Answers as the wire has them: data or errors, never half of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.engine.api.execute import answer, error_of
+from layerline.errors import ExecError
+from tests.unit.api.conftest import ask, fail
+
+if TYPE_CHECKING:
+    from tests.unit.api.conftest import OpenSession
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_has_no_resolver_is_refused_by_name(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        error = await fail(session, "{ llm { model } }")
+        assert error["message"] == "Query.llm is not supported by the embedded engine"
+        assert error["path"] == ["llm"]
+        assert "extensions" not in error
+
+
+async def test_one_error_leaves_no_data(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        error = await fail(
+            session, '{ good: version directory { file(path: "nope") { contents } } }'
+        )
+        assert "no such file or directory" in error["message"]
+        assert error["path"] == ["directory", "file"]
+
+
+async def test_an_id_names_the_same_value_again(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        query = '{ container { withEnvVariable(name: "A", value: "1") { id } } }'
+        first = (await ask(session, query))["container"]["withEnvVariable"]["id"]
+        assert first == (await ask(session, query))["container"]["withEnvVariable"]["id"]
+        got = await ask(
+            session,
+            "query($id: ID!) { node(id: $id) { id ... on Container { envVariable(name: \"A\") } } }",
+            id=first,
+        )
+        assert got == {"node": {"id": first, "envVariable": "1"}}
+
+
+async def test_an_id_of_another_type_is_refused(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        file_id = (await ask(session, '{ file(name: "f", contents: "x") { id } }'))["file"]["id"]
+        error = await fail(
+            session, f'{{ directory {{ withDirectory(path: "/", source: "{file_id}") {{ entries }} }} }}'
+        )
+        assert "expected Directory, got File" in error["message"]
+
+
+async def test_numbers_and_enums_may_come_as_strings(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        got = await ask(
+            session,
+            '{ container { withExposedPort(port: "80", protocol: "UDP") '
+            "{ exposedPorts { port protocol } } } }",
+        )
+        assert got["container"]["withExposedPort"]["exposedPorts"] == [{"port": 80, "protocol": "UDP"}]
+
+
+async def test_a_host_file_is_read_once_in_a_session(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_text("one")
+    query = '{ host { file(path: "f") { contents } } }'
+    async with open_a_session() as session:
+        assert (await ask(session, query))["host"]["file"]["contents"] == "one"
+        (tmp_path / "f").write_text("two")
+        assert (await ask(session, query))["host"]["file"]["contents"] == "one"
+    async with open_a_session() as session:
+        assert (await ask(session, query))["host"]["file"]["contents"] == "two"
+
+
+async def test_a_module_reaches_no_host_file(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        guest = session.admit(function="any")
+        got = await answer('{ host { directory(path: "/etc") { entries } } }', session.call(guest))
+        assert "cannot reach" in got.body["errors"][0]["message"]
+
+
+async def test_a_secret_is_read_when_it_is_used(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        got = await ask(session, '{ secret(uri: "env://TOKEN") { plaintext uri } }')
+        assert got["secret"] == {"plaintext": "t0ken", "uri": "env://TOKEN"}
+        missing = await fail(session, '{ secret(uri: "env://NOWHERE") { plaintext } }')
+        assert missing["message"] == 'secret env var not found: "NOW..."'
+
+
+async def test_no_plaintext_is_written_to_the_store(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    canary = "c4nary-0f-the-test"
+    async with open_a_session() as session:
+        await ask(session, f'{{ setSecret(name: "s", plaintext: "{canary}") {{ id plaintext }} }}')
+        await ask(session, f'{{ secret(uri: "cmd://printf {canary}") {{ plaintext }} }}')
+    stored = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert stored
+    assert not [path for path in stored if canary.encode() in path.read_bytes()]
+
+
+async def test_a_deeply_nested_query_is_refused_or_answered(open_a_session: OpenSession) -> None:
+    deep = "{ directory " + "{ directory(path: \".\") " * 30_000
+    async with open_a_session() as session:
+        got = await answer(deep, session.call())
+        assert got.status == 422
+
+
+def test_an_exec_error_comes_back_as_an_exception() -> None:
+    told = ExecError(command=("sh",), code=7, stdout="o", stderr="e")
+    got = error_of({"errors": [{"message": str(told), "extensions": told.extensions()}]})
+    assert isinstance(got, ExecError)
+    assert (got.exit_code, got.stdout, got.command) == (7, "o", ("sh",))

@@ -1,0 +1,101 @@
+"""The session server answers its own client on this machine, and nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from layerline.engine.api.server import serving
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Session
+    from tests.unit.api.conftest import OpenSession
+
+pytestmark = pytest.mark.anyio
+
+QUERY = {"query": "{ version }"}
+
+
+@contextlib.asynccontextmanager
+async def served(open_a_session: OpenSession) -> AsyncIterator[tuple[Session, httpx.AsyncClient]]:
+    async with open_a_session() as session, serving(session) as port:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            yield session, client
+
+
+async def test_the_token_is_the_user_name(open_a_session: OpenSession) -> None:
+    async with served(open_a_session) as (session, client):
+        answer = await client.post("/query", json=QUERY, auth=(session.main.token, ""))
+        assert answer.json() == {"data": {"version": "v0.21.8"}}
+
+
+@pytest.mark.parametrize("user", ["", "wrong", None])
+async def test_no_answer_without_the_token(open_a_session: OpenSession, user: str | None) -> None:
+    async with served(open_a_session) as (_session, client):
+        auth = None if user is None else (user, "")
+        answer = await client.post("/query", json=QUERY, auth=auth)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic")
+        assert answer.json()["errors"]
+
+
+@pytest.mark.parametrize("place", ["password", "query", "cookie", "prefix"])
+async def test_the_token_counts_nowhere_else(open_a_session: OpenSession, place: str) -> None:
+    async with served(open_a_session) as (session, client):
+        token = session.main.token
+        request: dict[str, Any] = {
+            "password": {"auth": ("x", token)},
+            "query": {"params": {"token": token}},
+            "cookie": {"headers": {"cookie": f"token={token}"}},
+            "prefix": {"auth": (token[:-1], "")},
+        }[place]
+        answer = await client.post("/query", json=QUERY, **request)
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"headers": {"host": "evil.example"}}, 403),
+        ({"headers": {"origin": "http://evil.example"}}, 403),
+        ({"headers": {"content-type": "text/plain"}}, 415),
+        ({"method": "GET"}, 405),
+        ({"content": b"{"}, 400),
+        ({"content": b'{"q": 1}'}, 400),
+        ({"content": b'{"query": "{ version }", "variables": 3}'}, 400),
+    ],
+)
+async def test_what_a_web_page_could_send_is_refused(
+    open_a_session: OpenSession, change: dict[str, Any], status: int
+) -> None:
+    async with served(open_a_session) as (session, client):
+        headers = {"content-type": "application/json"} | change.pop("headers", {})
+        request = {"method": "POST", "content": b'{"query": "{ version }"}'} | change
+        answer = await client.request(
+            url="/query", headers=headers, auth=(session.main.token, ""), **request
+        )
+        assert answer.status_code == status
+        assert answer.json()["errors"][0]["message"]
+
+
+async def test_a_token_is_worth_nothing_once_dismissed(open_a_session: OpenSession) -> None:
+    async with served(open_a_session) as (session, client):
+        guest = session.admit(None)
+        assert (await client.post("/query", json=QUERY, auth=(guest.token, ""))).status_code == 200
+        session.dismiss(guest)
+        assert (await client.post("/query", json=QUERY, auth=(guest.token, ""))).status_code == 401
+
+
+async def test_an_invalid_document_is_422_with_a_code(open_a_session: OpenSession) -> None:
+    async with served(open_a_session) as (session, client):
+        for query, code in (("{ nope }", "GRAPHQL_VALIDATION_FAILED"), ("{", "GRAPHQL_PARSE_FAILED")):
+            answer = await client.post(
+                "/query", json={"query": query}, auth=(session.main.token, "")
+            )
+            assert answer.status_code == 422
+            assert answer.json()["errors"][0]["extensions"] == {"code": code}

@@ -1,0 +1,75 @@
+"""A store and a solver over it, in a task group of the test's own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.engine.solve.bench import Bench
+from layerline.engine.solve.solver import Solver
+from layerline.engine.store.store import Store
+from layerline.errors import RuntimeMissing, SecretError
+from layerline.log import Event, Journal
+from layerline.settings import Settings
+
+if TYPE_CHECKING:
+    from layerline.engine.runtime.container import Runtime
+    from layerline.engine.solve import ops
+
+
+@dataclass(kw_only=True)
+class Shop:
+    """A solver, its store, and the events of its steps."""
+
+    solver: Solver
+    store: Store
+    events: list[Event] = field(default_factory=list)
+
+    async def read(self, op: ops.Op, path: str) -> bytes:
+        """The bytes of a file that an op gives."""
+        return self.store.tree((await self.solver.result(op)).layers).read(path)
+
+    def made(self) -> list[str]:
+        """The names of the steps that ended well and were not cached."""
+        return [e.name for e in self.events if e.status is not None and e.status.value == "DONE"]
+
+
+OpenShop = Callable[[], AbstractAsyncContextManager[Shop]]
+
+
+def no_runtime() -> Runtime:
+    raise RuntimeMissing("these tests run no container")  # noqa: EM101
+
+
+def no_secret(identity: str) -> bytes:
+    raise SecretError(identity)
+
+
+@pytest.fixture
+def open_shop(tmp_path: Path) -> OpenShop:
+    """Open a solver; again and again, on the same store."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Shop]:
+        journal = Journal()
+        settings = Settings(store=tmp_path / "store", home=tmp_path, config=tmp_path / "none")
+        with Store.open(settings.store) as store:
+            bench = Bench(
+                store=store,
+                settings=settings,
+                journal=journal,
+                find_runtime=no_runtime,
+                secret=no_secret,
+            )
+            async with Solver.running(bench) as solver:
+                shop = Shop(solver=solver, store=store)
+                journal.listeners.append(shop.events.append)
+                yield shop
+
+    return opened
