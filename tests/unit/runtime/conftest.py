@@ -18,6 +18,8 @@ from layerline.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from layerline.errors import LayerlineError
+
 PASSWD = """\
 root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/bin/sh
@@ -65,13 +67,15 @@ class Box:
         *args: str,
         cancel: threading.Event | None = None,
         on_output: Callable[[bytes, int], None] | None = None,
+        watch: Callable[[], LayerlineError | None] = lambda: None,
         **words: Any,  # noqa: ANN401
     ) -> Ran:
         """Run a program to its end."""
         spec = self.spec(*args, **words)
         pieces: list[tuple[bytes, int]] = []
         listen = on_output or (lambda data, stream: pieces.append((data, stream)))
-        with self.runtime.run(spec, on_output=listen, cancel=cancel or threading.Event()) as done:
+        cancel = cancel or threading.Event()
+        with self.runtime.run(spec, on_output=listen, cancel=cancel, watch=watch) as done:
             assert spec.rootfs.upper is not None
             return Ran(
                 code=done.code,

@@ -24,7 +24,7 @@ from layerline.engine.runtime.cgroups import Cgroups
 from layerline.engine.runtime.root import INIT, Provided, Root, assembled
 from layerline.engine.runtime.runc import Container, find_init, find_runtime
 from layerline.engine.runtime.spec import Outcome, Output
-from layerline.errors import Cancelled, ExecError, NoSpace, UnknownUser
+from layerline.errors import Cancelled, ExecError, LayerlineError, NoSpace, UnknownUser
 
 if TYPE_CHECKING:
     import threading
@@ -59,11 +59,11 @@ class Runtime:
         self._provided = provided
         self._proxies = proxies
         self._scratch = scratch
-        self._state = scratch / "run"
+        self.state = scratch / "run"
         self._numbers = itertools.count(1)
-        self._state.mkdir(parents=True)
+        self.state.mkdir(parents=True)
         # In memory, since configurations hold the values of secrets.
-        kernel.mount("tmpfs", self._state, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0700")
+        kernel.mount("tmpfs", self.state, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0700")
         self._cgroups = Cgroups()
 
     @classmethod
@@ -92,8 +92,8 @@ class Runtime:
 
     def close(self) -> None:
         """Take away what the session had; no container may be running."""
-        kernel.unmount(self._state)
-        self._state.rmdir()
+        kernel.unmount(self.state)
+        self.state.rmdir()
         self._cgroups.close()
 
     def run(
@@ -102,12 +102,14 @@ class Runtime:
         *,
         on_output: Callable[[bytes, int], None],
         cancel: threading.Event,
+        on_start: Callable[[Container], None] = lambda _container: None,
+        watch: Callable[[], LayerlineError | None] = lambda: None,
     ) -> Outcome:
         """Run the program to its end; close the outcome when its outputs are stored.
 
         `on_output` gets each piece of output, scrubbed, with 1 for stdout and 2 for stderr. A
         set-up that fails raises ExecError with code -1; `cancel` ends the container and raises
-        Cancelled.
+        Cancelled. An error that `watch` gives does the same and is raised.
         """
         with ExitStack() as stack:
             outputs = {stream: self._output(stack) for stream in (STDOUT, STDERR)}
@@ -119,7 +121,7 @@ class Runtime:
                     redirects=ready.redirects,
                     listener=on_output,
                 )
-                code = self._follow(spec, ready, sinks, cancel)
+                code = self._follow(spec, ready, sinks, cancel, on_start, watch)
             stack.pop_all()
         return Outcome(code=code, stdout=outputs[STDOUT], stderr=outputs[STDERR], combined=combined)
 
@@ -127,7 +129,7 @@ class Runtime:
     def prepared(self, spec: ContainerSpec, *, terminal: bool = False) -> Iterator[Prepared]:
         """All that the runtime program needs to start it: mounted, opened, written down."""
         name = f"c{next(self._numbers)}"
-        bundle = self._state / name
+        bundle = self.state / name
         bundle.mkdir()
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, bundle)
@@ -169,7 +171,7 @@ class Runtime:
         (bundle / "config.json").write_text(document)
         container = Container(
             program=self.program,
-            state=self._state / "runc",
+            state=self.state / "runc",
             bundle=bundle,
             name=name,
             cgroups=self._cgroups,
@@ -185,24 +187,29 @@ class Runtime:
         return env
 
     def _follow(
-        self, spec: ContainerSpec, ready: Prepared, sinks: Sinks, cancel: threading.Event
+        self,
+        spec: ContainerSpec,
+        ready: Prepared,
+        sinks: Sinks,
+        cancel: threading.Event,
+        on_start: Callable[[Container], None],
+        watch: Callable[[], LayerlineError | None],
     ) -> int:
         if ready.complaint is not None:
             sinks.write(ready.complaint.encode(), STDERR)
             return 1
         process = ready.container.start(stdin=ready.stdin, stdout=command.PIPE, stderr=command.PIPE)
-        since: list[float] = []
+        on_start(ready.container)
+        end = _EarlyEnd(cancel=cancel, watch=watch)
 
         def look() -> None:
-            if cancel.is_set():
-                since.append(time.monotonic())
-                harder = since[-1] - since[0] > _PATIENCE
-                ready.container.kill(process, harder=harder)
+            patience = end.wanted()
+            if patience is not None:
+                ready.container.kill(process, harder=patience < 0)
 
         code = follow(process, sinks, spec.secrets, look=look)
-        if cancel.is_set():
-            message = "The call was cancelled; its container was killed."
-            raise Cancelled(message)
+        if end.reason is not None:
+            raise end.reason
         failure = ready.container.failure()
         if failure is not None:
             raise setup_failed(spec, failure)
@@ -212,6 +219,25 @@ class Runtime:
         output = Output(self._scratch)
         stack.callback(output.close)
         return output
+
+
+@dataclass(slots=True, kw_only=True)
+class _EarlyEnd:
+    """Whether a container has to end before its program does, and why."""
+
+    cancel: threading.Event
+    watch: Callable[[], LayerlineError | None]
+    reason: LayerlineError | None = None
+    since: float = 0.0
+
+    def wanted(self) -> float | None:
+        """The seconds of patience that are left with a container that has to end."""
+        if self.reason is None:
+            self.reason = self.watch()
+            if self.cancel.is_set():
+                self.reason = Cancelled("The call was cancelled; its container was killed.")
+            self.since = time.monotonic()
+        return None if self.reason is None else _PATIENCE - (time.monotonic() - self.since)
 
 
 def setup_failed(spec: ContainerSpec, message: str) -> ExecError:

@@ -7,6 +7,8 @@ container and cleans up.
 from __future__ import annotations
 
 import json
+import os
+import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,6 +82,17 @@ class Container:
             new_session=True,
         )
 
+    def signal(self, number: int) -> None:
+        """Send a signal to its process 1, if it has one."""
+        process = self.process()
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def execute(self, args: Sequence[str], *, timeout: float) -> command.Finished:
+        """Run another program in it, to its end."""
+        return command.run([*self.arguments("exec"), *args], timeout=timeout, expect=None)
+
     def process(self) -> int | None:
         """The number of the container's process 1, once it has one."""
         with suppress(FileNotFoundError, ValueError):
@@ -88,9 +101,7 @@ class Container:
 
     def kill(self, runtime: command.Process[bytes], *, harder: bool) -> None:
         """End everything in it at once; call it until the runtime has ended."""
-        number = self.process()
-        if number is not None:
-            kill_process(number)
+        self.signal(signal.SIGKILL)
         if harder:
             for each in self.cgroups.processes(self.name):
                 kill_process(each)

@@ -1,0 +1,96 @@
+"""Carries connections from a listening socket to wherever they belong.
+
+Invariant: when the context ends, no connection and no thread of it is left.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from layerline import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_PIECE = 1 << 16
+
+
+class _Connections:
+    """The sockets and threads that are under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+
+    def run(self, action: Callable[[], None]) -> None:
+        thread = threading.Thread(target=action, name="forward", daemon=True)
+        with self._lock:
+            self._threads = [each for each in self._threads if each.is_alive()]
+            self._threads.append(thread)
+        thread.start()
+
+    def carry(self, accepted: socket.socket, dial: Callable[[], socket.socket]) -> None:
+        """Copy both ways until both ends are closed."""
+        with accepted:
+            try:
+                other = dial()
+            except OSError as exc:
+                log.debug("a forwarded connection found nobody: %s", exc)
+                return
+            with other:
+                pair = {accepted, other}
+                with self._lock:
+                    self._sockets |= pair
+                back = threading.Thread(target=_copy, args=(other, accepted), daemon=True)
+                back.start()
+                _copy(accepted, other)
+                back.join()
+                with self._lock:
+                    self._sockets -= pair
+
+    def close(self) -> None:
+        with self._lock:
+            for each in self._sockets:
+                with suppress(OSError):  # the other side may have closed it
+                    each.shutdown(socket.SHUT_RDWR)
+            threads = self._threads
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def forward(listener: socket.socket, dial: Callable[[], socket.socket]) -> Iterator[None]:
+    """Carry what comes to `listener`, which is closed at the end, to what `dial` connects to."""
+    connections = _Connections()
+
+    def accept() -> None:
+        while True:
+            try:
+                accepted, _ = listener.accept()
+            except OSError:  # shut down below
+                return
+            connections.run(functools.partial(connections.carry, accepted, dial))
+
+    acceptor = threading.Thread(target=accept, name="accept", daemon=True)
+    acceptor.start()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        acceptor.join()
+        listener.close()
+        connections.close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):  # a reset on either side ends the connection
+        while data := source.recv(_PIECE):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

@@ -1,0 +1,232 @@
+"""The network of a session's services: a bridge in a namespace of its own, and a way out.
+
+Invariant: nothing of it exists in the host's network namespace. The way out is pasta, an ordinary
+process; namespaces are held by mounts of this process's mount namespace. Both end with it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from layerline import command, kernel
+from layerline.engine.runtime.spec import Network
+from layerline.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+_SUBNET = ipaddress.IPv4Network("10.87.0.0/16")
+_GATEWAY = str(_SUBNET[1])
+_RESOLVER = str(_SUBNET[2])  # stands for a resolver that listens on the host's loopback only
+_BRIDGE = "layerline0"
+_WAIT = 10.0  # seconds for pasta to be up
+_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """A place on the session's network: what a container needs to run there, and its address."""
+
+    network: Network
+    address: str
+
+
+class SessionNetwork:
+    """The bridge, and the namespaces that hang on it."""
+
+    def __init__(self, state: Path, router: Path, resolv_conf: bytes) -> None:
+        self._state = state
+        self._router = router
+        self._resolv_conf = resolv_conf
+        self._hosts = itertools.count(10)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, state: Path) -> Iterator[Self]:
+        """Make the network; `state` is an empty directory of this session in memory."""
+        pasta = command.require("pasta", package="passt")
+        for program, package in (("ip", "iproute2"), ("nft", "nftables")):
+            command.require(program, package=package)
+        resolv_conf, forwards = _resolvers(_RESOLV_CONF.read_text())
+        with ExitStack() as stack:
+            holder = stack.enter_context(_pasta(pasta, forwards))
+            router = state / "router"
+            stack.enter_context(_held(Path(f"/proc/{holder}/ns/net"), router))
+            in_namespace(router, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
+            _ip(
+                router,
+                f"link add {_BRIDGE} type bridge",
+                f"addr add {_GATEWAY}/{_SUBNET.prefixlen} dev {_BRIDGE}",
+                f"link set {_BRIDGE} up",
+            )
+            rules = (
+                "table ip layerline { chain out { type nat hook postrouting priority srcnat; "
+                f"ip saddr {_SUBNET} ip daddr != {_SUBNET} masquerade; }}; }}"
+            )
+            command.run(["nsenter", f"--net={router}", "nft", rules])
+            yield cls(state, router, resolv_conf)
+
+    @contextmanager
+    def attached(self) -> Iterator[Attached]:
+        """A new namespace on the bridge."""
+        number = next(self._hosts)
+        address = str(_SUBNET[number])
+        namespace = self._state / f"net{number}"
+        with _made(namespace):
+            link = f"v{number}"
+            _ip(
+                self._router,
+                f"link add {link} type veth peer name eth0 netns {namespace}",
+                f"link set {link} master {_BRIDGE} up",
+            )
+            _ip(
+                namespace,
+                "link set lo up",
+                f"addr add {address}/{_SUBNET.prefixlen} dev eth0",
+                "link set eth0 up",
+                f"route add default via {_GATEWAY}",
+            )
+            network = Network(namespace=namespace, resolv_conf=self._resolv_conf)
+            yield Attached(network=network, address=address)
+
+    def dial(self, address: str, port: int, *, timeout: float) -> socket.socket:
+        """A connection to a place on the network."""
+        connection = in_namespace(self._router, socket.socket)
+        try:
+            connection.settimeout(timeout)
+            connection.connect((address, port))
+            connection.settimeout(None)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
+def listen_in(namespace: Path, port: int) -> socket.socket:
+    """A socket that listens on all addresses of a namespace."""
+    return in_namespace(namespace, lambda: socket.create_server(("0.0.0.0", port)))
+
+
+def in_namespace(namespace: Path, action: Callable[[], T]) -> T:
+    """Do something in a network namespace: in a thread of its own, which ends with it.
+
+    A socket made there stays in the namespace, and can be used from everywhere.
+    """
+    results: list[T] = []
+    failures: list[OSError] = []
+
+    def work() -> None:
+        try:
+            descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                kernel.enter_namespace(descriptor)
+            finally:
+                os.close(descriptor)
+            results.append(action())
+        except OSError as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=work, name="namespace")
+    thread.start()
+    thread.join()
+    for failure in failures:
+        raise failure
+    return results[0]
+
+
+@contextmanager
+def _made(place: Path) -> Iterator[None]:
+    """A new network namespace, held at `place`."""
+
+    def make() -> None:
+        kernel.unshare(kernel.CLONE_NEWNET)
+        place.touch()
+        kernel.mount("/proc/thread-self/ns/net", place, None, kernel.MS_BIND)
+
+    in_namespace(Path("/proc/thread-self/ns/net"), make)
+    try:
+        yield
+    finally:
+        kernel.unmount(place)
+        place.unlink()
+
+
+@contextmanager
+def _held(namespace: Path, place: Path) -> Iterator[None]:
+    place.touch()
+    kernel.mount(str(namespace), place, None, kernel.MS_BIND)
+    try:
+        yield
+    finally:
+        kernel.unmount(place)
+        place.unlink()
+
+
+@contextmanager
+def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
+    """A namespace whose traffic pasta carries out as its own; gives a process that is in it.
+
+    pasta gives up root when it is started with it, so it gets a user namespace to be root in. No
+    port is forwarded, in neither direction, and no address stands for the host's loopback.
+    """
+    closed = ["-t", "none", "-u", "none", "-T", "none", "-U", "none", "--no-map-gw"]
+    quiet = ["--config-net", "--foreground", "--quiet"]
+    inside = ["unshare", "--user", "--map-root-user", str(program)]
+    process = command.start(
+        [*inside, *quiet, *closed, *forwards, "--", "sleep", "infinity"],
+        stdout=command.DEVNULL,
+        stderr=command.DEVNULL,
+        new_session=True,
+    )
+    try:
+        yield _wait_for_child(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_child(process: command.Process[bytes]) -> int:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + _WAIT
+    while process.poll() is None and time.monotonic() < deadline:
+        for child in children.read_text().split():
+            if _is_connected(Path("/proc", child)):
+                return int(child)
+        time.sleep(0.01)
+    message = "The network of services could not be made: pasta did not start here."
+    raise HostError(message)
+
+
+def _is_connected(process: Path) -> bool:
+    """Whether the process has left this network namespace for one that has a route."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        own = Path("/proc/self/ns/net").stat()
+        if (process / "ns/net").stat().st_ino != own.st_ino:
+            return len((process / "net/route").read_text().splitlines()) > 1
+    return False
+
+
+def _resolvers(text: str) -> tuple[bytes, list[str]]:
+    """The resolv.conf for containers, and the options of pasta that it needs."""
+    lines = text.splitlines()
+    servers = [line.split()[1] for line in lines if line.startswith("nameserver ")]
+    if not any(ipaddress.ip_address(server.partition("%")[0]).is_loopback for server in servers):
+        return text.encode(), []
+    kept = [line for line in lines if not line.startswith("nameserver ")]
+    return "\n".join([*kept, f"nameserver {_RESOLVER}", ""]).encode(), ["--dns-forward", _RESOLVER]
+
+
+def _ip(namespace: Path, *lines: str) -> None:
+    batch = "".join(f"{line}\n" for line in lines).encode()
+    command.run(["nsenter", f"--net={namespace}", "ip", "-batch", "-"], stdin=batch)

@@ -1,0 +1,350 @@
+"""Services: containers, or ports of the host, that other containers reach by name.
+
+Invariant: one service per key and session, however many ask; it is handed out only when it is
+healthy; what starts one also ends it, at the latest with the session.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Self
+
+from layerline.engine.runtime.forward import forward
+from layerline.engine.runtime.network import SessionNetwork, listen_in
+from layerline.errors import Cancelled, CommandFailed, ExecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from layerline.command import Finished
+    from layerline.engine.runtime.container import Runtime
+    from layerline.engine.runtime.network import Attached
+    from layerline.engine.runtime.runc import Container
+    from layerline.engine.runtime.spec import ContainerSpec, Outcome
+
+Hosts = tuple[tuple[str, str], ...]
+
+_LINGER = 10.0  # seconds a service outlives its last user
+_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+_DIAL = 1.0
+_TAIL = 100 << 10  # bytes of output in an error
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port that a service listens on."""
+
+    number: int
+    protocol: Literal["tcp", "udp"] = "tcp"
+    check: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """A command that succeeds when the service is ready; times in seconds."""
+
+    args: tuple[str, ...]
+    interval: float = 1.0
+    timeout: float = 30.0
+    start_period: float = 0.0
+    retries: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """A service to be started; `container` makes its container and drops it when it has ended."""
+
+    key: str
+    hostname: str
+    container: Callable[[], AbstractContextManager[ContainerSpec]]
+    ports: tuple[Port, ...] = ()
+    healthcheck: Healthcheck | None = None
+    on_output: Callable[[bytes, int], None] = lambda _data, _stream: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostService:
+    """Ports of this machine, to be reached from containers: those of the service to ours."""
+
+    key: str
+    hostname: str
+    ports: Mapping[int, int]
+    host: str = "localhost"
+
+
+class Service:
+    """One that runs; `ended` is set when its program has ended, and `failure` then says how."""
+
+    def __init__(self, spec: ServiceSpec | HostService) -> None:
+        self.spec = spec
+        self.address = ""
+        self.ended = threading.Event()
+        self.failure: ExecError | None = None
+        self.users = 0
+        self.idle_since = 0.0
+        self._killed = threading.Event()
+        self._container: Container | None = None
+        self._stack = ExitStack()
+
+    def start(self, runtime: Runtime, network: SessionNetwork, hosts: Hosts) -> None:
+        """Start and return when it is healthy; a service that is not is ended again."""
+        with ExitStack() as stack:
+            attached = stack.enter_context(network.attached())
+            self.address = attached.address
+            if isinstance(self.spec, HostService):
+                for port, backend in self.spec.ports.items():
+                    dial = partial(socket.create_connection, (self.spec.host, backend))
+                    listener = listen_in(attached.network.namespace, port)
+                    stack.enter_context(forward(listener, dial))
+            else:
+                work = partial(self._serve, runtime, attached, hosts, self.spec)
+                thread = threading.Thread(target=work, name=f"service {self.spec.hostname}")
+                thread.start()
+                stack.callback(thread.join)
+                stack.callback(self._killed.set)
+                self._wait_until_healthy(network, self.spec)
+            self._stack = stack.pop_all()
+
+    def stop(self, *, kill: bool) -> None:
+        """End it: with SIGTERM and, after a while, SIGKILL; or with SIGKILL at once."""
+        if self._container is not None and not kill:
+            self._container.signal(signal.SIGTERM)
+            self.ended.wait(_GRACE)
+        self._stack.close()
+
+    def _serve(self, runtime: Runtime, attached: Attached, hosts: Hosts, spec: ServiceSpec) -> None:
+        try:
+            with spec.container() as container:
+                placed = replace(
+                    container, network=attached.network, hosts=(*container.hosts, *hosts)
+                )
+                with runtime.run(
+                    placed,
+                    on_output=spec.on_output,
+                    cancel=self._killed,
+                    on_start=self._started,
+                ) as outcome:
+                    self.failure = _exited(spec, placed, outcome)
+        except Cancelled:
+            pass  # stopped on purpose
+        except ExecError as exc:
+            self.failure = exc
+        finally:
+            self.ended.set()
+
+    def _started(self, container: Container) -> None:
+        self._container = container
+
+    def _wait_until_healthy(self, network: SessionNetwork, spec: ServiceSpec) -> None:
+        if spec.healthcheck is not None:
+            self._until(_Checks(self, spec.healthcheck).succeed, spec.healthcheck.interval)
+            return
+        for port in spec.ports:
+            if port.check and port.protocol == "tcp":
+                self._until(partial(self._answers, network, port.number), _FIRST_PAUSE)
+        if self.ended.is_set():
+            self._raise_failure()
+
+    def _until(self, ready: Callable[[], bool], pause: float) -> None:
+        while not ready():
+            if self.ended.wait(pause):
+                self._raise_failure()
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        message = f"{self.spec.hostname} was stopped before it was ready."
+        raise Cancelled(message)
+
+    def _answers(self, network: SessionNetwork, port: int) -> bool:
+        try:
+            network.dial(self.address, port, timeout=_DIAL).close()
+        except OSError:
+            return False
+        return True
+
+    def execute(self, args: tuple[str, ...], *, timeout: float) -> Finished | None:
+        """Run a program in its container; None while there is none, or when it takes too long."""
+        if self._container is None or self._container.process() is None:
+            return None
+        with suppress(CommandFailed):
+            return self._container.execute(args, timeout=timeout)
+        return None
+
+
+class _Checks:
+    """The health checks of one start; failures count once the start period is over."""
+
+    def __init__(self, service: Service, check: Healthcheck) -> None:
+        self._service = service
+        self._check = check
+        self._began = time.monotonic()
+        self._failures = 0
+
+    def succeed(self) -> bool:
+        """Check once; raises when it has failed too often."""
+        check = self._check
+        done = self._service.execute(check.args, timeout=check.timeout)
+        if done is not None and done.status == 0:
+            return True
+        if done is not None and time.monotonic() - self._began >= check.start_period:
+            self._failures += 1
+        if done is not None and self._failures > check.retries:
+            raise ExecError(
+                command=check.args,
+                code=done.status,
+                stdout=done.stdout.decode(errors="replace"),
+                stderr=done.stderr.decode(errors="replace"),
+                message=f"start {self._service.spec.hostname}: health check failed: "
+                f"exit code: {done.status}",
+            )
+        return False
+
+
+class Services:
+    """The services of one session, and the network that they share with their users."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._stack = ExitStack()
+        self._network: SessionNetwork | None = None
+        self._lock = threading.Lock()
+        self._starting: dict[str, threading.Lock] = {}
+        self._running: dict[str, Service] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill all services and take the network away."""
+        for key in list(self._running):
+            self.stop(key, kill=True)
+        self._stack.close()
+        self._network = None
+
+    def start(self, spec: ServiceSpec | HostService) -> Service:
+        """The running service of this key, started if need be; it runs until it is stopped."""
+        return self._acquire(spec)
+
+    @contextmanager
+    def used(self, spec: ServiceSpec | HostService) -> Iterator[Service]:
+        """The running service; it may be stopped some time after its last user is done."""
+        service = self._acquire(spec)
+        try:
+            yield service
+        finally:
+            self._release(service)
+
+    def stop(self, key: str, *, kill: bool = False) -> None:
+        """End a service; one that does not run is fine."""
+        with self._lock:
+            service = self._running.pop(key, None)
+        if service is not None:
+            service.stop(kill=kill)
+
+    @contextmanager
+    def joined(
+        self, spec: ContainerSpec, bindings: Sequence[tuple[str, Service]]
+    ) -> Iterator[ContainerSpec]:
+        """The container as it has to run to reach services: bound ones by their alias as well.
+
+        Where no service runs it is left as it is.
+        """
+        hosts = self._hosts()
+        if not hosts:
+            yield spec
+            return
+        aliases = tuple((service.address, alias) for alias, service in bindings)
+        with self._opened_network().attached() as attached:
+            yield replace(spec, network=attached.network, hosts=(*spec.hosts, *hosts, *aliases))
+
+    @contextmanager
+    def tunnel(self, service: Service, *, port: int, listen: int = 0) -> Iterator[int]:
+        """A port of 127.0.0.1 that leads to a port of the service; gives its number."""
+        network = self._opened_network()
+        listener = socket.create_server(("127.0.0.1", listen))
+        number = int(listener.getsockname()[1])
+        with forward(listener, partial(network.dial, service.address, port, timeout=_DIAL)):
+            yield number
+
+    def _acquire(self, spec: ServiceSpec | HostService) -> Service:
+        with self._lock:
+            turn = self._starting.setdefault(spec.key, threading.Lock())
+        with turn:
+            with self._lock:
+                service = self._running.get(spec.key)
+                if service is not None and not service.ended.is_set():
+                    service.users += 1
+                    return service
+            self.stop(spec.key, kill=True)
+            service = Service(spec)
+            service.start(self._runtime, self._opened_network(), self._hosts())
+            with self._lock:
+                service.users = 1
+                self._running[spec.key] = service
+            return service
+
+    def _release(self, service: Service) -> None:
+        with self._lock:
+            service.users -= 1
+            service.idle_since = time.monotonic()
+        timer = threading.Timer(_LINGER, self._sweep)
+        timer.daemon = True
+        timer.start()
+
+    def _sweep(self) -> None:
+        """Stop what nobody has used for a while."""
+        now = time.monotonic()
+        with self._lock:
+            idle = [
+                service
+                for service in self._running.values()
+                if service.users == 0 and now - service.idle_since >= _LINGER
+            ]
+            for service in idle:
+                del self._running[service.spec.key]
+        for service in idle:
+            service.stop(kill=False)
+
+    def _hosts(self) -> Hosts:
+        with self._lock:
+            return tuple(
+                (service.address, service.spec.hostname) for service in self._running.values()
+            )
+
+    def _opened_network(self) -> SessionNetwork:
+        with self._lock:
+            if self._network is None:
+                state = self._runtime.state / "network"
+                state.mkdir()
+                self._network = self._stack.enter_context(SessionNetwork.opened(state))
+            return self._network
+
+
+def _exited(spec: ServiceSpec, container: ContainerSpec, outcome: Outcome) -> ExecError:
+    reason = "exited before healthcheck" if outcome.code == 0 else f"exit code: {outcome.code}"
+    return ExecError(
+        command=container.args,
+        code=outcome.code,
+        stdout=outcome.stdout.tail(_TAIL).decode(errors="replace"),
+        stderr=outcome.stderr.tail(_TAIL).decode(errors="replace"),
+        message=f"start {spec.hostname}: {reason}",
+    )

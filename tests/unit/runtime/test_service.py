@@ -1,0 +1,237 @@
+"""Services of real containers on the session's network."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from layerline import command
+from layerline.engine.runtime.network import in_namespace
+from layerline.engine.runtime.service import (
+    Healthcheck,
+    HostService,
+    Port,
+    Service,
+    Services,
+    ServiceSpec,
+)
+from layerline.errors import ExecError
+from tests.unit.runtime.conftest import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.runtime.conftest import Box, Ran
+
+HTTPD = "mkdir -p /srv; {before} exec httpd -f -p {port} -h /srv"
+
+
+@pytest.fixture
+def services(box: Box) -> Iterator[Services]:
+    """The services of a session; the host's network must look the same afterwards."""
+    for program in ("pasta", "ip", "nft"):
+        if command.find(program) is None:
+            pytest.skip(f"{program} is not installed")
+    before = links()
+    with Services(box.runtime) as services:
+        yield services
+    assert links() == before
+    assert [line for line in mounts() if "nsfs" in line] == []
+
+
+def links() -> list[str]:
+    return [name for _, name in socket.if_nameindex()]
+
+
+def web(box: Box, key: str = "web", before: str = "", **words: Any) -> ServiceSpec:  # noqa: ANN401
+    """A web server that shows /srv."""
+    script = HTTPD.format(before=before, port=8000)
+    defaults: dict[str, Any] = {
+        "key": key,
+        "hostname": key,
+        "container": lambda: nullcontext(box.spec("sh", "-c", script)),
+        "ports": (Port(number=8000),),
+    }
+    return ServiceSpec(**{**defaults, **words})
+
+
+def ask(box: Box, services: Services, script: str, *bindings: tuple[str, Service]) -> Ran:
+    """Run a shell script where the services can be reached."""
+    with services.joined(box.spec("sh", "-c", script), bindings) as spec:
+        return box.run(*spec.args, network=spec.network, hosts=spec.hosts)
+
+
+def test_a_service_is_reached_by_alias_and_hostname(box: Box, services: Services) -> None:
+    service = services.start(web(box, before="echo hello > /srv/x;"))
+    ran = ask(box, services, "wget -qO- http://alias:8000/x http://web:8000/x", ("alias", service))
+    assert ran.stdout == "hello\nhello\n"
+
+
+def test_without_services_a_container_is_left_alone(box: Box, services: Services) -> None:
+    spec = box.spec("true")
+    with services.joined(spec, ()) as joined:
+        assert joined is spec
+
+
+def test_one_instance_serves_all_who_ask_at_once(box: Box, services: Services) -> None:
+    spec = web(box, before="head -c 8 /dev/urandom | od -An -tx1 > /srv/id; sleep 0.2;")
+    found: list[Service] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(services.start(spec))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len({id(service) for service in found}) == 1
+
+
+def test_a_service_is_handed_out_only_when_it_answers(box: Box, services: Services) -> None:
+    service = services.start(web(box, before="sleep 0.7; echo up > /srv/x;"))
+    assert ask(box, services, "wget -qO- http://web:8000/x", ("w", service)).stdout == "up\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "message"),
+    [
+        ("echo out; echo err >&2; exit 3", 3, "start web: exit code: 3"),
+        ("true", 0, "start web: exited before healthcheck"),
+    ],
+)
+def test_a_service_that_ends_early_is_an_error(
+    box: Box, services: Services, script: str, code: int, message: str
+) -> None:
+    spec = web(box, container=lambda: nullcontext(box.spec("sh", "-c", script)))
+    with pytest.raises(ExecError, match=message) as caught:
+        services.start(spec)
+    assert caught.value.code == code
+    assert caught.value.stdout == ("out\n" if code else "")
+
+
+def test_a_service_without_ports_is_ready_at_once(box: Box, services: Services) -> None:
+    spec = web(box, container=lambda: nullcontext(box.spec("sleep", "60")), ports=())
+    unchecked = web(
+        box,
+        key="other",
+        container=lambda: nullcontext(box.spec("sleep", "60")),
+        ports=(Port(number=9, check=False),),
+    )
+    began = time.monotonic()
+    services.start(spec)
+    services.start(unchecked)
+    assert time.monotonic() - began < 2
+
+
+def test_a_health_check_decides(box: Box, services: Services) -> None:
+    check = Healthcheck(args=("test", "-e", "/srv/ready"), interval=0.05, retries=1000)
+    began = time.monotonic()
+    services.start(web(box, before="(sleep 0.6; touch /srv/ready) &", healthcheck=check))
+    assert time.monotonic() - began > 0.6
+    bad = Healthcheck(args=("sh", "-c", "echo no; exit 4"), interval=0.01, retries=1)
+    with pytest.raises(ExecError, match="health check failed: exit code: 4") as caught:
+        services.start(web(box, key="bad", healthcheck=bad))
+    assert (caught.value.code, caught.value.stdout) == (4, "no\n")
+
+
+def test_stopping_asks_first(box: Box, services: Services) -> None:
+    done: list[str] = []
+
+    @contextmanager
+    def container() -> Iterator[Any]:
+        spec = box.spec(
+            "sh", "-c", "trap 'echo bye > /bye; exit 0' TERM; touch /up; sleep 60 & wait"
+        )
+        yield spec
+        assert spec.rootfs.upper is not None
+        done.append((spec.rootfs.upper / "bye").read_text())
+
+    spec = web(
+        box, container=container, healthcheck=Healthcheck(args=("test", "-e", "/up"), retries=99)
+    )
+    services.start(spec)
+    services.stop(spec.key)
+    assert done == ["bye\n"]
+
+
+def test_killing_does_not_ask(box: Box, services: Services) -> None:
+    script = "trap '' TERM; touch /up; while :; do sleep 1; done"
+    spec = web(
+        box,
+        container=lambda: nullcontext(box.spec("sh", "-c", script)),
+        healthcheck=Healthcheck(args=("test", "-e", "/up"), retries=99, interval=0.05),
+    )
+    services.start(spec)
+    began = time.monotonic()
+    services.stop(spec.key, kill=True)
+    assert time.monotonic() - began < 2
+
+
+def test_a_stopped_service_starts_anew(box: Box, services: Services) -> None:
+    spec = web(box, before="echo $$ >> /srv/x;")
+    first = services.start(spec)
+    services.stop(spec.key, kill=True)
+    second = services.start(spec)
+    assert first is not second
+    assert ask(box, services, "wget -qO- http://web:8000/x | wc -l").stdout == "1\n"
+
+
+def test_a_tunnel_leads_from_the_host_to_the_service(box: Box, services: Services) -> None:
+    service = services.start(web(box, before="head -c 300000 /dev/zero > /srv/x;"))
+    with services.tunnel(service, port=8000) as port:
+        size = 0
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(b"GET /x HTTP/1.0\r\n\r\n")
+            while data := connection.recv(65536):
+                size += len(data)
+        assert size > 300000
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_a_port_of_the_host_becomes_a_service(box: Box, services: Services) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        backend = listener.getsockname()[1]
+
+        def answer() -> None:
+            taken, _ = listener.accept()
+            with taken:
+                taken.recv(1000)
+                taken.sendall(b"HTTP/1.0 200 OK\r\n\r\nfrom the host")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        service = services.start(HostService(key="h", hostname="h", ports={8080: backend}))
+        ran = ask(box, services, "wget -qO- http://web:8080/", ("web", service))
+        thread.join()
+    assert ran.stdout == "from the host"
+
+
+def test_the_hosts_loopback_is_out_of_reach(box: Box, services: Services) -> None:
+    services.start(web(box, container=lambda: nullcontext(box.spec("sleep", "60")), ports=()))
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        port = listener.getsockname()[1]
+        with services.joined(box.spec("true"), ()) as spec:
+            assert spec.network is not None
+            namespace = spec.network.namespace
+
+            def reach() -> None:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+            with pytest.raises(ConnectionRefusedError):
+                in_namespace(namespace, reach)
+
+
+def test_an_exec_ends_when_its_service_does(box: Box, services: Services) -> None:
+    service = services.start(
+        web(box, ports=(), container=lambda: nullcontext(box.spec("sleep", "0.5")))
+    )
+    began = time.monotonic()
+    with pytest.raises(ExecError, match="start web"):
+        box.run("sleep", "60", watch=lambda: service.failure)
+    assert time.monotonic() - began < 3
