@@ -6,6 +6,7 @@ Each has a cache volume of its own, and a program in `ci/checks` that must succe
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.modules.lock import project
 from ci.modules.target import Target
 
 CHECKS = Path(__file__).parents[1] / "checks"
@@ -25,10 +26,13 @@ class Group:
 
     def required(self, target: Target) -> tuple[str, ...]:
         """The requirements for a target: some have their CUDA libraries as an extra."""
-        if not (self.cuda_extra and target.cuda):
+        if not target.cuda:
             return self.requirements
-        extra = f"{self.cuda_extra}[cuda{target.cuda}]"
-        return tuple(extra if name == self.cuda_extra else name for name in self.requirements)
+        name, extra = self.cuda_extra, f"{self.cuda_extra}[cuda{target.cuda}]"
+        return tuple(
+            requirement.replace(name, extra, 1) if project(requirement) == name else requirement
+            for requirement in self.requirements
+        )
 
     def volume(self, target: Target) -> str:
         """The name of the cache volume."""

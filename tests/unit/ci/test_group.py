@@ -27,6 +27,8 @@ def test_the_cuda_libraries_are_required_for_cuda_alone() -> None:
     jax = next(group for group in GROUPS if group.name == "jax")
     assert jax.required(Target.CU13) == ("jax[cuda13]",)
     assert jax.required(Target.CPU) == ("jax",)
+    held = Group(name="jax", requirements=("jaxtyping", "jax<0.10"), cuda_extra="jax")
+    assert held.required(Target.CU13) == ("jaxtyping", "jax[cuda13]<0.10")
 
 
 def test_every_check_belongs_to_a_group() -> None:
