@@ -1,0 +1,57 @@
+"""Archives that ADD unpacks: tar, plain or compressed by gzip, bzip2, xz or zstd."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+from typing import TYPE_CHECKING, BinaryIO
+
+from layerline.engine.image.stream import CHUNK, decompress, sniff
+from layerline.engine.image.tarreader import Reader
+from layerline.engine.image.unpack import bounded, unpack
+from layerline.engine.store.tree import Tree
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator
+
+    from layerline.engine.store.store import Store
+    from layerline.engine.store.tree import Entry
+    from layerline.engine.store.writer import Writer
+
+_BZIP2 = b"BZh"
+_XZ = b"\xfd7zXZ\x00"
+
+
+def is_archive(entry: Entry) -> bool:
+    """Whether a file is a tar with something in it, whatever its name says."""
+    if not entry.is_file or entry.stat.st_size == 0:
+        return False
+    with entry.real.open("rb") as file:
+        try:
+            return next(Reader(_plain(file)).entries(), None) is not None
+        except (ArchiveInvalid, OSError, EOFError, lzma.LZMAError):
+            return False
+
+
+def unpack_into(entry: Entry, destination: str, writer: Writer, store: Store) -> None:
+    """Merge what an archive holds into a directory, with the owners and modes that it says."""
+    with store.snapshots.draft() as draft, entry.real.open("rb") as file:
+        unpack(bounded(_plain(file), entry.stat.st_size), draft.fs)
+        writer.copy(Tree((draft.fs,)), "/", destination)
+
+
+def _plain(file: BinaryIO) -> Iterator[bytes]:
+    head = file.read(8)
+    file.seek(0)
+    if head.startswith(_BZIP2):
+        return _chunks(bz2.open(file))
+    if head.startswith(_XZ):
+        return _chunks(lzma.open(file))
+    return decompress(file, sniff(head))
+
+
+def _chunks(stream: io.BufferedIOBase) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        yield chunk
