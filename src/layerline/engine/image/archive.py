@@ -153,14 +153,16 @@ def _is_same(target: Path, files: Sequence[_File]) -> bool:
         handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         return (
             stat.S_ISREG(status.st_mode)
             and stat.S_IMODE(status.st_mode) == 0o600
             and status.st_size == size
-            and file.read(len(head)) == head
+            and os.read(handle, len(head)) == head
         )
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
