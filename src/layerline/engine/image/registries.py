@@ -75,7 +75,7 @@ class Registries:
         with self._lock:
             if base not in self._endpoints:
                 if self._client is None:
-                    self._client = _client(self.settings)
+                    self._client = http_client(self.settings)
                 self._endpoints[base] = Endpoint(
                     client=self._client,
                     base=httpx.URL(base),
@@ -84,7 +84,8 @@ class Registries:
             return self._endpoints[base]
 
 
-def _client(settings: Settings) -> httpx.Client:
+def http_client(settings: Settings) -> httpx.Client:
+    """A client that goes through the proxies and trusts the certificates of the settings."""
     trust = ssl.create_default_context(cafile=settings.ca_bundle)
     return httpx.Client(
         verify=trust,
