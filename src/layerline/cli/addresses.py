@@ -1,4 +1,4 @@
-"""What the text of a flag names in a session: an image, a secret, a service, a git repository, a platform."""
+"""What the text of a flag names in a session: an image, a secret, a service, a platform."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from layerline.errors import LayerlineError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from layerline.engine.api.module.definitions import Json
     from layerline.engine.api.session import Session
 
-async def resolve(session: Session, typename: str, text: str) -> Any:
+
+async def resolve(session: Session, typename: str, text: str) -> Json:
     """The id (or, of a platform, the text) that an address stands for."""
     resolver = _RESOLVERS.get(typename)
     if resolver is None:
@@ -22,18 +24,18 @@ async def resolve(session: Session, typename: str, text: str) -> Any:
     return await resolver(session, text)
 
 
-async def _secret(session: Session, text: str) -> Any:
+async def _secret(session: Session, text: str) -> Json:
     scheme, colon, rest = text.partition(":")
     uri = f"{scheme}://{rest.removeprefix('//')}" if colon else f"env://{text}"
     return (await ask(session, f"{{ secret(uri: {literal(uri)}) {{ id }} }}"))["secret"]["id"]
 
 
-async def _container(session: Session, text: str) -> Any:
+async def _container(session: Session, text: str) -> Json:
     found = await ask(session, f"{{ container {{ from(address: {literal(text)}) {{ id }} }} }}")
     return found["container"]["from"]["id"]
 
 
-async def _service(session: Session, text: str) -> Any:
+async def _service(session: Session, text: str) -> Json:
     parts = urlsplit(text)
     try:
         port = parts.port
@@ -49,31 +51,35 @@ async def _service(session: Session, text: str) -> Any:
     return (await ask(session, query))["host"]["service"]["id"]
 
 
-async def _cache_volume(session: Session, text: str) -> Any:
+async def _cache_volume(session: Session, text: str) -> Json:
     found = await ask(session, f"{{ cacheVolume(key: {literal(text)}) {{ id }} }}")
     return found["cacheVolume"]["id"]
 
 
-async def _socket(session: Session, text: str) -> Any:
+async def _socket(session: Session, text: str) -> Json:
     path = text.removeprefix("unix://")
     found = await ask(session, f"{{ host {{ unixSocket(path: {literal(path)}) {{ id }} }} }}")
     return found["host"]["unixSocket"]["id"]
 
 
-async def _platform(session: Session, text: str) -> Any:
-    return (await ask(session, "{ defaultPlatform }"))["defaultPlatform"] if text == "current" else text
+async def _platform(session: Session, text: str) -> Json:
+    return (
+        (await ask(session, "{ defaultPlatform }"))["defaultPlatform"]
+        if text == "current"
+        else text
+    )
 
 
-async def _git_repository(session: Session, text: str) -> Any:
+async def _git_repository(session: Session, text: str) -> Json:
     found = await ask(session, f"{{ git(url: {literal(text)}) {{ id }} }}")
     return found["git"]["id"]
 
 
-async def _git_ref(session: Session, text: str) -> Any:
+async def _git_ref(session: Session, text: str) -> Json:
     return (await _git(session, text, "id"))["id"]
 
 
-async def _git_directory(session: Session, text: str) -> Any:
+async def _git_directory(session: Session, text: str) -> Json:
     subdirectory = text.partition("#")[2].partition(":")[2]
     if not subdirectory:
         return (await _git(session, text, "tree { id }"))["tree"]["id"]
@@ -81,7 +87,7 @@ async def _git_directory(session: Session, text: str) -> Any:
     return (await _git(session, text, chosen))["tree"]["directory"]["id"]
 
 
-async def _git_file(session: Session, text: str) -> Any:
+async def _git_file(session: Session, text: str) -> Json:
     path = text.partition("#")[2].partition(":")[2]
     if not path:
         message = "no file path specified within git repository"
@@ -90,7 +96,7 @@ async def _git_file(session: Session, text: str) -> Any:
     return (await _git(session, text, chosen))["tree"]["file"]["id"]
 
 
-async def _git(session: Session, text: str, chosen: str) -> Any:
+async def _git(session: Session, text: str, chosen: str) -> Json:
     url, _, fragment = text.partition("#")
     name = fragment.partition(":")[0]
     ref = f"ref(name: {literal(name)})" if name else "head"

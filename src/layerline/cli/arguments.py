@@ -1,7 +1,7 @@
 """Arguments as flags: which flag a type gives, and what its text stands for.
 
-Scalars are converted while the command line is read; what needs the engine (`env://TOKEN`, `./src`, `debian:12`) keeps
-its text until then and is turned into an object by `Addresses`.
+Scalars are converted while the command line is read; what needs the engine (`env://TOKEN`, `./src`,
+`debian:12`) keeps its text until then and is turned into an object by `Addresses`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ _ITEMS: dict[str, tuple[str, Callable[[str], Any]]] = {
 def is_required(arg: FunctionArg) -> bool:
     """Whether a call cannot be made without it."""
     return not (
-        arg.type_def.optional or arg.default_value is not None or arg.default_path or arg.default_address
+        arg.type_def.optional
+        or arg.default_value is not None
+        or arg.default_path
+        or arg.default_address
     )
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from layerline.cli.changes import apply_changes
 from layerline.cli.evaluate import Evaluation, Outcome, Remembering, now
+from layerline.cli.flags import FlagSet
 from layerline.cli.modules import Loaded, load
 from layerline.cli.options import global_flags, module_flags, output_flags
 from layerline.cli.output import rendered, save
 from layerline.cli.pipeline import Parser, Root, Selected, constructor_of
-from layerline.cli.flags import FlagSet
 from layerline.engine.api.module.arguments import Reader
 from layerline.engine.api.module.types import Types, element_of, reference
 from layerline.engine.store.store import Store
@@ -85,11 +84,9 @@ def _remembered(console: Console, selected: Sequence[Selected], module: Loaded) 
 
 def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome:
     """The outcome from the engine."""
-    from layerline import host  # noqa: PLC0415  before what is heavy
-
-    host.enter_namespaces()
-    from layerline.cli.engine_run import InSession, in_session  # noqa: PLC0415
-    from layerline.engine.api.module.calls import Caller  # noqa: PLC0415
+    console.enter()
+    from layerline.cli.engine_run import InSession, in_session
+    from layerline.engine.api.module.calls import Caller
 
     async def work(session: Session) -> Outcome:
         caller = Caller(session=session, module=module.loaded) if module.loaded else None
@@ -102,6 +99,8 @@ def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -
         )
         outcome = await evaluation.run(selected, console.options.output)
         if element_of(outcome.type_def).name == "Changeset" and outcome.saved is None:
+            from layerline.cli.changes import apply_changes
+
             await apply_changes(console, backend, outcome)
         return outcome
 

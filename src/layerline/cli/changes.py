@@ -1,4 +1,4 @@
-"""A changeset that a function returned: shown, and applied to the working directory when the user agrees."""
+"""A changeset that a function returned: shown, and applied when the user agrees."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ async def _apply(console: Console, backend: InSession, name: str) -> None:
             console.tell(f"  {word:8} {path}")
     if console.options.apply or _agreed():
         path = literal(str(console.workdir))
-        await ask(backend.session, f"{{ {node} {{ ... on Changeset {{ export(path: {path}) }} }} }}")
+        await ask(
+            backend.session, f"{{ {node} {{ ... on Changeset {{ export(path: {path}) }} }} }}"
+        )
 
 
 def _agreed() -> bool:

@@ -1,4 +1,4 @@
-"""What one invocation works with: settings, options, where output goes, and the progress and log of what it does."""
+"""What one invocation works with: settings, options, output, and the log of what it does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline import host
 from layerline.cli.progress import CallLog, PlainLines
 from layerline.log import Journal
 
@@ -48,12 +49,17 @@ class Console:
         if self.log is not None:
             self.log.write(text + "\n")
 
+    def enter(self) -> None:
+        """Begin the log, and go where the engine lives: once, before what is heavy is imported."""
+        if self.log is not None:
+            return
+        self.log = CallLog.begin(self.settings.store, " ".join((self.program, *self.words)))
+        self.journal.listeners.append(PlainLines(self.log.write))
+        host.enter_namespaces()
+
     @contextlib.contextmanager
     def working(self) -> Iterator[Journal]:
-        """Keep the log, and show the progress unless it is unwanted, while the block lasts."""
-        if self.log is None:
-            self.log = CallLog.begin(self.settings.store, " ".join((self.program, *self.words)))
-            self.journal.listeners.append(PlainLines(self.log.write))
+        """Show the progress, unless it is unwanted, while the block lasts."""
         with contextlib.ExitStack() as stack:
             if not self.options.silent:
                 self._show(stack)
@@ -62,7 +68,7 @@ class Console:
     def _show(self, stack: contextlib.ExitStack) -> None:
         progress = self.options.progress
         if progress == "tty" or (progress not in _PLAIN and sys.stderr.isatty()):
-            from layerline.cli.live import LiveView  # noqa: PLC0415  rich is for terminals alone
+            from layerline.cli.live import LiveView
 
             view = LiveView()
             stack.enter_context(view.showing())

@@ -1,20 +1,20 @@
 """The engine for one pipeline: a session, its server, and the backend that evaluates in them.
 
-Imported only when the store alone has no answer: it brings the GraphQL executor and the HTTP server with it.
+Imported only when the store alone has no answer: it brings the GraphQL executor and the HTTP server
+with it.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
 from layerline.cli.addresses import resolve
 from layerline.cli.queries import Literal, call_core
 from layerline.engine.api.module.arguments import Reader, complete
-from layerline.engine.api.module.calls import Caller
 from layerline.engine.api.module.types import element_of
 from layerline.engine.api.server import serving
 from layerline.engine.api.session import Session, open_session
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from layerline.engine.api.module.definitions import Function, FunctionArg
+    from layerline.engine.api.module.calls import Caller
+    from layerline.engine.api.module.definitions import Function, FunctionArg, Json
     from layerline.log import Journal
     from layerline.settings import Settings
 
@@ -40,22 +41,23 @@ def in_session(
 ) -> T:
     """Run `work` in a session that is served, and end the session with it."""
 
-    async def main() -> T:
+    failure: list[LayerlineError] = []
+
+    async def main() -> T | None:
         async with (
             open_session(settings, journal, workdir=workdir) as session,
             serving(session),
         ):
-            return await work(session)
+            try:
+                return await work(session)
+            except LayerlineError as exc:  # past the task groups, which would wrap it
+                failure.append(exc)
+                return None
 
-    try:
-        return anyio.run(main)
-    except* LayerlineError as errors:
-        raise _first(errors) from errors
-
-
-def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    result = anyio.run(main)
+    if failure:
+        raise failure[0]
+    return cast("T", result)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -66,7 +68,7 @@ class InSession:
     caller: Caller | None
     reader: Reader
 
-    async def address(self, typename: str, text: str) -> Any:
+    async def address(self, typename: str, text: str) -> Json:
         """Ask the session for what an address names."""
         return await resolve(self.session, typename, text)
 
@@ -96,15 +98,15 @@ class InSession:
         return arguments
 
     async def own(
-        self, owner: str, function: Function, parent: Any, arguments: dict[str, Any]
-    ) -> Any:
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
         """Call a function of the module."""
         assert self.caller is not None
         return await self.caller.call(owner, function, parent, arguments)
 
     async def core(
         self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
-    ) -> Any:
+    ) -> Json:
         """Call a function of the core."""
         kinds = {arg.name: arg for arg in function.args}
         written = {name: _written(kinds[name], value) for name, value in arguments.items()}
@@ -116,7 +118,7 @@ class InSession:
             self.session.identify(value)
 
 
-def _written(arg: FunctionArg, value: Any) -> Any:
+def _written(arg: FunctionArg, value: Json) -> Json:
     if element_of(arg.type_def).kind != "ENUM_KIND":
         return value
     if isinstance(value, list):

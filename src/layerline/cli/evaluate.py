@@ -1,6 +1,7 @@
-"""A pipeline evaluated step by step: each function on the value before it, of a list on every element.
+"""A pipeline evaluated: each function on the value before it, of a list on every element.
 
-Values are JSON as functions return it: scalars, ids of core objects, states of the module's own objects.
+Values are JSON as functions return it: scalars, ids of core objects, states of the module's own
+objects.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
     from layerline.cli.pipeline import Selected
-    from layerline.engine.api.module.definitions import Function, FunctionArg, TypeDef
+    from layerline.engine.api.module.definitions import Function, FunctionArg, Json, TypeDef
     from layerline.engine.api.module.loading import LoadedModule
 
 _GIT = re.compile(r"(https?|ssh|git)://|git@[\w.-]+:|(github\.com|gitlab\.com|bitbucket\.org)/")
@@ -31,7 +32,7 @@ _LOCAL = frozenset({"Directory", "File"})
 class Backend(Protocol):
     """What evaluates: the store alone, or a session."""
 
-    async def address(self, typename: str, text: str) -> Any:
+    async def address(self, typename: str, text: str) -> Json:
         """The id of what an address names, other than a file of the host."""
 
     async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
@@ -41,13 +42,13 @@ class Backend(Protocol):
         """The arguments of a module's function, defaults included."""
 
     async def own(
-        self, owner: str, function: Function, parent: Any, arguments: dict[str, Any]
-    ) -> Any:
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
         """What a function of the module returns."""
 
     async def core(
         self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
-    ) -> Any:
+    ) -> Json:
         """What a function of the core gives."""
 
 
@@ -55,14 +56,14 @@ class Backend(Protocol):
 class Outcome:
     """The value that a pipeline ends in, its type, and where it was saved if it was."""
 
-    value: Any
+    value: Json
     type_def: TypeDef
     saved: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The evaluation of one pipeline. `workdir` and `home` are what paths in flags are relative to."""
+    """The evaluation of one pipeline; paths in flags are relative to `workdir` and `home`."""
 
     backend: Backend
     types: Types
@@ -71,7 +72,7 @@ class Evaluation:
 
     async def run(self, selected: Sequence[Selected], output: str) -> Outcome:
         """Call each function, then the end: an object is evaluated, or saved to `output`."""
-        value: Any = None
+        value: Json = None
         typename = "Query"
         for one in selected:
             arguments = await self._arguments(one)
@@ -90,7 +91,7 @@ class Evaluation:
             return await self.backend.complete(one.member.function, given)
         return given
 
-    async def _value(self, arg: FunctionArg, value: Any) -> Any:
+    async def _value(self, arg: FunctionArg, value: Json) -> Json:
         if not is_addressed(arg.type_def):
             return value
         texts = value if isinstance(value, list) else [value]
@@ -101,7 +102,7 @@ class Evaluation:
             raise LayerlineError(message) from exc
         return found if isinstance(value, list) else found[0]
 
-    async def _address(self, arg: FunctionArg, text: str) -> Any:
+    async def _address(self, arg: FunctionArg, text: str) -> Json:
         typename = element_of(arg.type_def).name
         if typename not in _LOCAL or _GIT.match(text):
             return await self.backend.address(typename, text)
@@ -111,8 +112,8 @@ class Evaluation:
         return await self.backend.read(typename, Path(self.workdir, plain), arg.ignore)
 
     async def _each(
-        self, member: Member, value: Any, typename: str, arguments: dict[str, Any]
-    ) -> Any:
+        self, member: Member, value: Json, typename: str, arguments: dict[str, Any]
+    ) -> Json:
         if isinstance(value, list):
             return [await self._each(member, item, typename, arguments) for item in value]
         if member.is_field:
@@ -123,7 +124,7 @@ class Evaluation:
             return None
         return await self.backend.core(value, typename, member.function, arguments)
 
-    async def _end(self, value: Any, type_def: TypeDef, output: str) -> Outcome:
+    async def _end(self, value: Json, type_def: TypeDef, output: str) -> Outcome:
         element = element_of(type_def)
         plain = Outcome(value=value, type_def=type_def)
         if element.kind not in OBJECTS or self.types.own_object(element.name) or value is None:
@@ -151,9 +152,10 @@ class Remembering:
     module: LoadedModule
     reader: Reader
 
-    async def address(self, typename: str, text: str) -> Any:
+    async def address(self, typename: str, text: str) -> Json:
         """Only a session knows."""
-        raise NeedsEngine
+        message = f"{typename} {text}"
+        raise NeedsEngine(message)
 
     async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
         """Read it into the store, which costs little where nothing changed."""
@@ -166,8 +168,8 @@ class Remembering:
         return complete(function, given, self.module.config, self.reader)
 
     async def own(
-        self, owner: str, function: Function, parent: Any, arguments: dict[str, Any]
-    ) -> Any:
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
         """Recall the result."""
         seconds = results.lifetime(function, caching=self.module.config.caching)
         key = results.key_of(self.module.digest, owner, function.name, parent, arguments)
@@ -177,10 +179,11 @@ class Remembering:
         return known.value
 
     async def core(
-        self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
-    ) -> Any:
+        self, receiver: str | None, typename: str, *function_and_arguments: Json
+    ) -> Json:
         """Only a session evaluates."""
-        raise NeedsEngine
+        message = f"{typename} {receiver} {function_and_arguments}"
+        raise NeedsEngine(message)
 
 
 def now(work: Coroutine[Any, Any, Outcome]) -> Outcome | None:

@@ -1,4 +1,4 @@
-"""Flags as the Dagger CLI has them: names and short names, values parsed as Go parses them, and Go's error texts.
+"""Flags as the Dagger CLI has them: values parsed as Go parses them, with Go's error texts.
 
 Invariant: a flag set knows its flags in any order, and lists them by name.
 """
@@ -6,15 +6,19 @@ Invariant: a flag set knows its flags in any order, and lists them by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.module.naming import kebab
 from layerline.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*|0)\Z")
-_FLOAT = re.compile(r"[+-]?(\d[\d_]*\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.I)
+_FLOAT = re.compile(
+    r"[+-]?(\d[\d_]*\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.IGNORECASE
+)
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _INT_BITS = 63
@@ -22,12 +26,12 @@ _QUOTES = str.maketrans("", "", "\"'`")
 
 
 class BadValue(ValueError):
-    """A text is no value of the flag's type; the message is what the user reads after the flag's name."""
+    """A text is no value of the flag's type; the message stands behind the flag's name."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Flag:
-    """A flag. `parse` turns one text into a value, or into items when `repeated`; `default` is the text that help shows.
+    """A flag. `parse` turns a text into a value, or items when `repeated`; help shows `default`.
 
     `bare` is the text that stands for the flag without a value; None when it needs one.
     """
@@ -108,15 +112,19 @@ class FlagSet:
         return rest
 
     def take(self, word: str, rest: list[str]) -> None:
-        """Read one word of flags; its value may be the first of `rest`, which is then taken from there."""
+        """Read one word of flags; its value may be taken from the beginning of `rest`."""
         if word.startswith("--"):
             self._long(word, rest)
         else:
             self._short(word, rest)
 
-    def missing(self) -> list[str]:
-        """The names of required flags that were not given."""
-        return [flag.name for flag in self.sorted() if flag.required and not flag.changed]
+    def require(self) -> None:
+        """Refuse when required flags were not given."""
+        missing = [flag.name for flag in self.sorted() if flag.required and not flag.changed]
+        if missing:
+            names = '", "'.join(missing)
+            message = f'required flag(s) "{names}" not set'
+            raise UsageError(message)
 
     def _long(self, word: str, rest: list[str]) -> None:
         name, equals, text = word[2:].partition("=")
@@ -214,7 +222,9 @@ def split_csv(text: str) -> list[str]:
         else:
             value, comma, after = rest.partition(",")
             if '"' in value:
-                raise BadValue(f'parse error on line 1, column {value.index(chr(34)) + 1}: bare " in non-quoted-field')
+                where = f"parse error on line 1, column {value.index(chr(34)) + 1}"
+                message = f'{where}: bare " in non-quoted-field'
+                raise BadValue(message)
             rest = after if comma else None
         fields.append(value)
     return fields
@@ -235,7 +245,8 @@ def _quoted(text: str) -> tuple[str, str | None]:
                 break
             return "".join(out), after[1:] if after else None
         place += 1
-    raise BadValue(f'parse error on line 1, column {place + 1}: extraneous or missing " in quoted-field')
+    msg = f'parse error on line 1, column {place + 1}: extraneous or missing " in quoted-field'
+    raise BadValue(msg)
 
 
 def _integer(text: str, *, function: str) -> int:
@@ -243,9 +254,14 @@ def _integer(text: str, *, function: str) -> int:
         raise BadValue(_syntax(function, text))
     digits = text.replace("_", "")
     octal = re.fullmatch(r"([+-]?)0([0-7]+)", digits)
-    value = int(octal[1] + octal[2], 8) if octal and function == "ParseInt" else int(digits, 0 if not octal else 10)
+    value = (
+        int(octal[1] + octal[2], 8)
+        if octal and function == "ParseInt"
+        else int(digits, 0 if not octal else 10)
+    )
     if not -(2**_INT_BITS) <= value < 2**_INT_BITS:
-        raise BadValue(f'strconv.{function}: parsing "{text}": value out of range')
+        msg = f'strconv.{function}: parsing "{text}": value out of range'
+        raise BadValue(msg)
     return value
 
 

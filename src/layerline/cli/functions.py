@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layerline.cli.flags import FlagSet
 from layerline.cli.help import Page, columns
 from layerline.cli.modules import load
 from layerline.cli.options import global_flags, module_flags
-from layerline.cli.flags import FlagSet
 from layerline.cli.pipeline import constructor_of, short, supported
 from layerline.engine.api.module.types import OBJECTS, element_of, reference
 from layerline.errors import UsageError
@@ -42,17 +42,20 @@ def functions(console: Console, words: Sequence[str]) -> int:
     constructor = constructor_of(types)
     type_def = reference(constructor.owner)
     for word in chain:
-        found = next((m for m in supported(types, type_def)[0] if word in (m.command, m.api_name)), None)
+        found = next(
+            (m for m in supported(types, type_def)[0] if word in (m.command, m.api_name)), None
+        )
         if found is None:
             message = f'no function "{word}" in type "{types.shown_name(type_def)}"'
             raise UsageError(message, usage=path)
         type_def = found.function.return_type
         if element_of(type_def).kind not in OBJECTS:
-            message = f'function "{word}" returns type "{type_def.kind}" with no further functions available'
+            what = f'function "{word}" returns type "{type_def.kind}"'
+            message = f"{what} with no further functions available"
             raise UsageError(message, usage=path)
     usable, skipped = supported(types, type_def)
     if not chain and constructor.function.args:
-        # The main object's constructor can be called again on it, as `with`; no command line does that.
+        # The constructor can also be called on its object, as `with`; no command line does that.
         skipped = [*skipped, "with"]
     rows = sorted((m.command, short(m.function.description)) for m in usable)
     console.print(columns([("Name", "Description"), *rows]))

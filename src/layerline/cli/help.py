@@ -1,12 +1,13 @@
-"""What --help prints, laid out as the Dagger CLI does: sections in capitals, columns aligned, lines wrapped at 79."""
+"""What --help prints, laid out as the Dagger CLI does: aligned, and wrapped at 79 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from layerline.cli.flags import Flag, FlagSet
 
 WIDTH = 79
@@ -14,7 +15,13 @@ _NAME_PADDING = 11
 _SLOP = 5
 _LEAST_WRAP = 24
 _BLOCK_INDENT = 16
-_SHOWN_TYPES = {"bool": "", "float64": "float", "stringSlice": "strings", "intSlice": "ints", "boolSlice": "bools"}
+_SHOWN_TYPES = {
+    "bool": "",
+    "float64": "float",
+    "stringSlice": "strings",
+    "intSlice": "ints",
+    "boolSlice": "bools",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,10 +38,14 @@ class Page:
 
     def text(self) -> str:
         """The whole page."""
-        parts = [self.about.rstrip() or "-", "USAGE\n  " + " ".join(filter(None, (self.path, self.use)))]
+        parts = [
+            self.about.rstrip() or "-",
+            "USAGE\n  " + " ".join(filter(None, (self.path, self.use))),
+        ]
         if self.experimental:
             parts.append(
-                f"EXPERIMENTAL\n  {self.path} is currently under development and may change in the future."
+                f"EXPERIMENTAL\n  {self.path} is currently under development "
+                "and may change in the future."
             )
         listed = {title: rows for title, rows in self.commands.items() if rows}
         parts += [f"{title.upper()}\n{_commands(rows)}" for title, rows in listed.items()]
@@ -43,7 +54,9 @@ class Page:
         if self.inherited is not None and self.inherited.sorted():
             parts.append("INHERITED OPTIONS\n" + usages(self.inherited.sorted()).rstrip())
         if listed:
-            parts.append(f'Use "{self.path} [command] --help" for more information about a command.')
+            parts.append(
+                f'Use "{self.path} [command] --help" for more information about a command.'
+            )
         return "\n\n".join(parts) + "\n"
 
 
@@ -51,12 +64,14 @@ def usages(flags: Sequence[Flag]) -> str:
     """One entry a flag: its names and type, then what it does, aligned and wrapped."""
     rows = [(_names(flag), _explained(flag)) for flag in flags]
     widest = max((len(left) for left, _ in rows), default=0)
-    lines = [f"{left}{' ' * (widest - len(left))}   {wrap(widest + 3, right)}\n" for left, right in rows]
+    lines = [
+        f"{left}{' ' * (widest - len(left))}   {wrap(widest + 3, right)}\n" for left, right in rows
+    ]
     return "".join(lines)
 
 
 def wrap(indent: int, text: str) -> str:
-    """Break a text into lines that fit behind `indent` columns; the first line is already indented."""
+    """Break a text into lines that fit behind `indent` columns; the first is indented already."""
     room = WIDTH - indent
     head = ""
     if room < _LEAST_WRAP:

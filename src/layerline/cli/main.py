@@ -1,6 +1,7 @@
 """The `layerline` command: finds the command that is meant, and is the one place that shows errors.
 
-Invariant: no traceback reaches the user; the exit code is the error's own, a failed exec's that of its process.
+Invariant: no traceback reaches the user; the exit code is the error's own, a failed exec's that of
+its process.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from layerline.cli.console import Console
 
 PROGRAM = "layerline"
-_ABOUT = "Builds, validates, tests and ships machine-learning container images from Python functions"
+_ABOUT = (
+    "Builds, validates, tests and ships machine-learning container images from Python functions"
+)
 _COMMANDS = {
     "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
     "core": ("call", "core", "Call a core function"),
@@ -58,7 +61,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _console(words: Sequence[str]) -> Console:
-    from layerline.cli.console import Console  # noqa: PLC0415
+    from layerline.cli.console import Console
 
     environ = settings.process_environ()
     own = words[: words.index("--")] if "--" in words else words
@@ -89,7 +92,7 @@ def _dispatch(console: Console) -> int:
 
 
 def _help(console: Console) -> str:
-    from layerline.cli.help import Page  # noqa: PLC0415
+    from layerline.cli.help import Page
 
     page = Page(
         about=_ABOUT,
@@ -120,7 +123,7 @@ def _show(exc: LayerlineError, console: Console | None) -> int:
 
 def _unexpected(exc: Exception, console: Console | None) -> int:
     """A defect of Layerline: one sentence for the user, the traceback for the log."""
-    from layerline.cli.progress import CallLog  # noqa: PLC0415
+    from layerline.cli.progress import CallLog
 
     what = f"{type(exc).__name__}: {exc}"
     if console is None:

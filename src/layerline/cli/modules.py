@@ -1,4 +1,4 @@
-"""The module that a command is about: from the store when its definitions are remembered, asked of it otherwise."""
+"""The module that a command is about; what it defines is remembered in the store."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.api.module.loading import LoadedModule, load_module
 from layerline.engine.api.module.source import find_module
-from layerline.engine.api.module.types import Types
 from layerline.engine.store.store import Store
 
 if TYPE_CHECKING:
     from layerline.cli.console import Console
     from layerline.engine.api.module.definitions import Module
+    from layerline.engine.api.module.types import Types
     from layerline.engine.api.session import Session
 
 
@@ -37,11 +37,9 @@ def load(console: Console) -> Loaded:
 
 def _ask(console: Console, loaded: LoadedModule) -> Module:
     """Run the module's process for what it defines."""
-    from layerline import host  # noqa: PLC0415  before what is heavy
-
-    host.enter_namespaces()
-    from layerline.cli.engine_run import in_session  # noqa: PLC0415
-    from layerline.engine.api.module.calls import Caller  # noqa: PLC0415
+    console.enter()
+    from layerline.cli.engine_run import in_session
+    from layerline.engine.api.module.calls import Caller
 
     async def work(session: Session) -> Module:
         return await Caller(session=session, module=loaded).define()

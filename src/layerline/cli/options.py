@@ -124,9 +124,10 @@ class _Scan:
     def __init__(self, flags: FlagSet) -> None:
         self.flags = flags
 
-    def value(self, name: str) -> object:
+    def value(self, name: str) -> str | int | None:
         flag = self.flags.find(name)
-        return flag.value if flag is not None else None
+        value: str | int | None = flag.value if flag is not None else None
+        return value
 
     def take(self, words: Sequence[str]) -> None:
         rest = list(words)

@@ -1,11 +1,11 @@
-"""What a pipeline's end prints: scalars as they are, lists by line, objects as `Type@digest`, as the Dagger CLI does."""
+"""What a pipeline's end prints: scalars as they are, lists by line, objects as `Type@digest`."""
 
 from __future__ import annotations
 
 import json
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layerline.engine.api.module.types import OBJECTS, Types, element_of
 from layerline.engine.store.digest import digest_of
@@ -13,14 +13,14 @@ from layerline.engine.store.digest import digest_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from layerline.engine.api.module.definitions import TypeDef
+    from layerline.engine.api.module.definitions import Json, TypeDef
 
 _DIGEST_LETTERS = 16
 _LEAST_POWER = -4
 _SCIENTIFIC_FROM = 6
 
 
-def rendered(value: Any, type_def: TypeDef, types: Types, *, as_json: bool) -> str:
+def rendered(value: Json, type_def: TypeDef, types: Types, *, as_json: bool) -> str:
     """The text for stdout."""
     element = element_of(type_def)
     if type_def.kind == "VOID_KIND":
@@ -33,7 +33,7 @@ def rendered(value: Any, type_def: TypeDef, types: Types, *, as_json: bool) -> s
     return plain(value)
 
 
-def plain(value: Any) -> str:
+def plain(value: Json) -> str:
     """A scalar or a list of them as Go prints what it read from JSON."""
     match value:
         case list():
@@ -58,7 +58,7 @@ def save(text: str, output: str, workdir: Path) -> Path:
     return path
 
 
-def _objects(value: Any, name: str, *, listed: bool) -> list[str]:
+def _objects(value: Json, name: str, *, listed: bool) -> list[str]:
     if isinstance(value, list):
         return [f"- {line}" for item in value for line in _objects(item, name, listed=False)]
     if listed or value is None:
@@ -70,7 +70,7 @@ def _objects(value: Any, name: str, *, listed: bool) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """Go's `%v` of a float64: the shortest digits, with an exponent from 1e+06 on and below 1e-04."""
+    """Go's `%v` of a float64: the shortest digits, an exponent from 1e+06 and below 1e-04."""
     if not math.isfinite(value) or value == 0:
         return {math.inf: "+Inf", -math.inf: "-Inf", 0.0: "0"}.get(value, "NaN")
     number = Decimal(repr(value)).normalize()

@@ -1,7 +1,7 @@
-"""The words of `call` read as a pipeline: constructor flags, then functions with their flags, each on the result before.
+"""The words of `call` read as a pipeline: constructor flags, then functions with theirs.
 
-Invariant: a pipeline that was parsed can be called: every function exists, every value is of its type and nothing that
-is required is missing.
+Invariant: a pipeline that was parsed can be called: every function exists, every value is of its
+type and nothing that is required is missing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Selected:
 class Root:
     """Where a pipeline begins: what the command is called, its own flags, and what it calls first.
 
-    `member` is the main object's constructor; None begins at the API's root, whose functions are those of `type_def`.
+    `member` is the main object's constructor; None begins at the API's root, whose functions are
+    those of `type_def`.
     """
 
     path: str
@@ -57,7 +58,7 @@ class Root:
 
 
 def supported(types: Types, type_def: TypeDef) -> tuple[list[Member], list[str]]:
-    """The members of a type that can be called from a command line, and the names of those that cannot."""
+    """The members of a type that a command line can call, and the names of the others."""
     usable: list[Member] = []
     skipped: list[str] = []
     for member in types.members(type_def):
@@ -112,9 +113,7 @@ class Parser:
             self._describe(member, path, flags)
         return self.selected
 
-    def _level(
-        self, selected: Selected | None, flags: FlagSet, words: Sequence[str]
-    ) -> list[str]:
+    def _level(self, selected: Selected | None, flags: FlagSet, words: Sequence[str]) -> list[str]:
         """The flags of one function; gives the words behind them."""
         path = selected.path if selected else self.root.path
         for arg in selected.member.function.args if selected else ():
@@ -124,11 +123,8 @@ class Parser:
                 selected.args[arg.name] = arg
         try:
             rest = flags.parse(words)
-            missing = [] if self.wants_help else flags.missing()
-            if missing:
-                names = '", "'.join(missing)
-                message = f'required flag(s) "{names}" not set'
-                raise UsageError(message)
+            if not self.wants_help:
+                flags.require()
         except UsageError as exc:
             raise UsageError(str(exc), usage=path) from exc
         if selected:
@@ -144,7 +140,10 @@ class Parser:
 
     def _describe(self, member: Member, path: str, flags: FlagSet) -> None:
         commands = self._commands(member.function.return_type)
-        words = ("[arguments]" if flags.flags else "", "<function>" if any(commands.values()) else "")
+        words = (
+            "[arguments]" if flags.flags else "",
+            "<function>" if any(commands.values()) else "",
+        )
         self.page = Page(
             about=member.function.description or "-",
             path=path,

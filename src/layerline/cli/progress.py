@@ -1,4 +1,4 @@
-"""Progress and the log of a call: the journal's events as numbered lines, each with the time it happened."""
+"""Progress and the log of a call: the journal's events as numbered lines with their times."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def clock(seconds: float) -> str:
 
 @dataclass(slots=True)
 class PlainLines:
-    """Writes events as lines: `12:00:00.000 7   : [0.2s] | output`. A step that ends at once takes one line."""
+    """Writes events as lines; a step that ends at once takes only one."""
 
-    write: Callable[[str], None]
+    write: Callable[[str], object]
     began: dict[int, float] = field(default_factory=dict)
     pending: Event | None = None
     partial: dict[int, bytes] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from layerline.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from layerline.engine.api.module.definitions import Function
+    from layerline.engine.api.module.definitions import Function, Json
     from layerline.engine.api.session import Session
 
 
@@ -25,7 +25,7 @@ class Literal:
     text: str
 
 
-async def ask(session: Session, query: str) -> Any:
+async def ask(session: Session, query: str) -> Json:
     """The data of an answer; its first error is raised."""
     got = await answer(query, session.call())
     error = error_of(got.body)
@@ -40,7 +40,7 @@ async def call_core(
     typename: str,
     function: Function,
     arguments: Mapping[str, Any],
-) -> Any:
+) -> Json:
     """What a core function gives; objects are ids. Without a receiver it is one of the root's."""
     given = ", ".join(f"{name}: {literal(value)}" for name, value in arguments.items())
     chosen = f"{function.name}({given})" if given else function.name
@@ -55,7 +55,7 @@ async def call_core(
     return _ids(found)
 
 
-def literal(value: Any) -> str:
+def literal(value: Json) -> str:
     """A value as GraphQL writes it."""
     match value:
         case Literal():
@@ -73,7 +73,7 @@ def literal(value: Any) -> str:
             raise UsageError(message)
 
 
-def _ids(found: Any) -> Any:
+def _ids(found: Json) -> Json:
     match found:
         case {"id": name}:
             return name

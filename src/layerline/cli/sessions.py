@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,13 @@ from layerline.cli.options import global_flags
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
 
 _KILLED = 128
+_CHUNK = 1 << 16
 
 
 def session(console: Console, words: Sequence[str]) -> int:
@@ -31,8 +33,8 @@ def session(console: Console, words: Sequence[str]) -> int:
     path = f"{console.program} session"
     if _asked_for_help(console, flags, words, path, "Serve a session until standard input ends"):
         return 0
-    _enter()
-    import anyio  # noqa: PLC0415
+    console.enter()
+    import anyio
 
     async def work(served: Session) -> int:
         line = {"port": served.port, "session_token": served.main.token}
@@ -73,8 +75,8 @@ def run(console: Console, words: Sequence[str]) -> int:
     if not command:
         message = "run needs a command, e.g. -- python build.py"
         raise UsageError(message, usage=path)
-    _enter()
-    from layerline import command as programs  # noqa: PLC0415
+    console.enter()
+    from layerline import command as programs
 
     environ = console.settings.environ
     found = programs.find(command[0], path=environ.get("PATH") or programs.DEFAULT_PATH)
@@ -93,7 +95,7 @@ def run(console: Console, words: Sequence[str]) -> int:
             cwd=console.workdir,
             stdin=sys.stdin.fileno(),
         )
-        import anyio  # noqa: PLC0415
+        import anyio
 
         try:
             return int(await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True))
@@ -118,8 +120,8 @@ def query(console: Console, words: Sequence[str]) -> int:
         return 0
     text = (console.workdir / doc.value).read_text() if doc.value else sys.stdin.read()
     variables = _variables(pairs.value or [], whole.value, path)
-    _enter()
-    from layerline.engine.api.execute import answer, error_of  # noqa: PLC0415
+    console.enter()
+    from layerline.engine.api.execute import answer, error_of
 
     async def work(served: Session) -> dict[str, Any]:
         got = await answer(text, served.call(), variables=variables)
@@ -129,7 +131,7 @@ def query(console: Console, words: Sequence[str]) -> int:
         data: dict[str, Any] = got.body["data"]
         return data
 
-    from layerline.cli.engine_run import in_session  # noqa: PLC0415
+    from layerline.cli.engine_run import in_session
 
     with console.working() as journal:
         data = in_session(console.settings, journal, workdir=console.workdir, work=work)
@@ -154,21 +156,15 @@ def _variables(pairs: list[str], whole: str | None, path: str) -> dict[str, Any]
     return found
 
 
-def _serve(console: Console, work: Any) -> int:
-    from layerline.cli.engine_run import in_session  # noqa: PLC0415
+def _serve(console: Console, work: Callable[[Session], Awaitable[int]]) -> int:
+    from layerline.cli.engine_run import in_session
 
     with console.working() as journal:
         return int(in_session(console.settings, journal, workdir=console.workdir, work=work))
 
 
-def _enter() -> None:
-    from layerline import host  # noqa: PLC0415  before what is heavy
-
-    host.enter_namespaces()
-
-
 def _read_to_end() -> None:
-    while sys.stdin.buffer.read1(1 << 16):
+    while os.read(sys.stdin.fileno(), _CHUNK):
         pass
 
 
@@ -188,12 +184,14 @@ def _asked_for_help(
     """Read the flags of a command that takes nothing else; print its help if that is wanted."""
     try:
         rest = flags.parse(words)
-        if rest:
-            message = f'unknown command "{rest[0]}" for "{path}"'
-            raise UsageError(message)
     except UsageError as exc:
         raise UsageError(str(exc), usage=path) from exc
+    if rest:
+        message = f'unknown command "{rest[0]}" for "{path}"'
+        raise UsageError(message, usage=path)
     if console.options.help:
-        page = Page(about=about, path=path, use="[options]", local=flags, inherited=flags.parents[0])
+        page = Page(
+            about=about, path=path, use="[options]", local=flags, inherited=flags.parents[0]
+        )
         console.print(page.text())
     return console.options.help

@@ -1,4 +1,4 @@
-"""The arguments of a call: what was given, and what the module's own defaults put in the place of what was not.
+"""The arguments of a call: what was given, and the module's defaults for what was not.
 
 A contextual default (a path, an address) is read afresh for every call.
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from layerline.engine.api.module.definitions import Function, FunctionArg
+    from layerline.engine.api.module.definitions import Function, FunctionArg, Json
     from layerline.engine.api.module.source import ModuleConfig
     from layerline.engine.store.store import Store
 
 
-class NeedsEngine(Exception):  # noqa: N818  a turn of the way, not an error
+class NeedsEngine(Exception):
     """What is asked is not to be had from the store alone."""
 
 
@@ -41,7 +41,7 @@ class Reader:
         """The id of a file of the host."""
         return self._known(read_file(self.store, path))
 
-    def _known(self, value: Any) -> str:
+    def _known(self, value: Json) -> str:
         name = f"{value.typename}:{identity_of(value)}"
         self.objects[name] = value
         return name

@@ -1,6 +1,7 @@
-"""The client that a module's code sees: the SDK's own, without the types by which it would reach the host.
+"""The client that a module's code sees: the SDK's own, without what would reach the host.
 
-Dagger generates a module's client from a schema without them; here they are taken out of the SDK's client.
+Dagger generates a module's client from a schema without them; here they are taken out of the SDK's
+client.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _NAME = re.compile(r"\w+")
 
 
 def without_host(source: str) -> str:
-    """The text of `dagger/client/gen.py` without the hidden classes, what returns them, and their exports."""
+    """The text of `dagger/client/gen.py` without the hidden classes and what returns them."""
     gone: set[int] = set()
     for node in ast.parse(source).body:
         match node:

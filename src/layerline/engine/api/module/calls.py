@@ -1,12 +1,11 @@
-"""Calling a module's functions: what the process is told, what it answers, and when no process is needed.
+"""Calling a module's functions: what the process is told, and what it answers.
 
-Invariant: of two calls with the same key in one session one process runs; each process has a token of its own, which is
-worth nothing after the call.
+Invariant: of two calls with the same key in one session one process runs; each process has a token
+of its own, which is worth nothing after the call.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
 import threading
@@ -30,18 +29,17 @@ from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleEr
 from layerline.log import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from layerline.engine.api.module.definitions import Json
     from layerline.engine.api.module.loading import LoadedModule
     from layerline.engine.api.module.process import Ended, Program
     from layerline.engine.api.session import Client, Session
     from layerline.engine.api.values import Directory, File
-    from layerline.log import Journal, Step
+    from layerline.log import Step
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Running:
-    """One function's process, as the resolvers see it: what it was called with and what it has answered."""
+    """One function's process, as resolvers see it: what it was called with, what it answered."""
 
     module: LoadedModule
     call: FunctionCall
@@ -114,22 +112,22 @@ class Caller:
         known = self.module.definition(store)
         if known is not None:
             return known
-        with step(self.session.journal, "load type definitions") as begun:
+        with self.session.journal.step("load type definitions") as begun:
             text = await self._run(FunctionCall(), "", begun)
             defined: Module = self.session.load(json.loads(text), "Module")
             self.module.remember(store, defined)
         return defined
 
     async def call(
-        self, owner: str, function: Function, parent: Any, arguments: dict[str, Any]
-    ) -> Any:
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
         """The JSON value that a function returns; objects in it are ids."""
         key = results.key_of(self.module.digest, owner, function.name, parent, arguments)
         seconds = results.lifetime(function, caching=self.module.config.caching)
         if seconds is None:
             return await self._fresh(owner, function, parent, arguments)
 
-        async def make() -> Any:
+        async def make() -> Json:
             known = results.recall(self.session.store.index, key) if seconds > 0 else None
             if known is not None:
                 name = shown(self.module.name, owner, function)
@@ -147,8 +145,8 @@ class Caller:
         return await self.session.once(f"call {key}", make)
 
     async def _fresh(
-        self, owner: str, function: Function, parent: Any, arguments: dict[str, Any]
-    ) -> Any:
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
         call = FunctionCall(
             name=function.name,
             parent_name=owner,
@@ -158,7 +156,7 @@ class Caller:
                 for name, value in arguments.items()
             ),
         )
-        with step(self.session.journal, shown(self.module.name, owner, function)) as begun:
+        with self.session.journal.step(shown(self.module.name, owner, function)) as begun:
             return json.loads(await self._run(call, function.name, begun))
 
     async def _run(self, call: FunctionCall, name: str, begun: Step) -> str:
@@ -216,21 +214,6 @@ def shown(module: str, owner: str, function: Function) -> str:
     return f"{type_name(module, owner)}.{lower_camel(function.name)}"
 
 
-@contextlib.contextmanager
-def step(journal: Journal, name: str) -> Iterator[Step]:
-    """A step of the progress that ends as its block does."""
-    begun = journal.step(name)
-    try:
-        yield begun
-    except LayerlineError as exc:
-        begun.end(Status.ERROR, str(exc))
-        raise
-    except BaseException:
-        begun.end(Status.CANCELED)
-        raise
-    begun.end()
-
-
 def _outcome(running: Running, ended: Ended, name: str) -> str:
     if running.error is not None:
         raise _failure(running.error)
@@ -238,8 +221,8 @@ def _outcome(running: Running, ended: Ended, name: str) -> str:
         return running.value
     if not name:
         message = (
-            f"module {running.module.name!r} cannot be loaded (its process ended with status {ended.status}):\n"
-            f"{ended.output.strip()}"
+            f"module {running.module.name!r} cannot be loaded "
+            f"(its process ended with status {ended.status}):\n{ended.output.strip()}"
         )
         raise ModuleError(message)
     if ended.status == 0:
@@ -250,7 +233,7 @@ def _outcome(running: Running, ended: Ended, name: str) -> str:
 
 
 def _failure(error: Error) -> LayerlineError:
-    """The exception that a returned error stands for: an exec that failed inside keeps its code and outputs."""
+    """The exception for a returned error; an exec that failed inside keeps code and outputs."""
     values = {item.name: json.loads(item.value) for item in error.values}
     if values.get("_type") != ExecError.wire_type:
         return FunctionFailed(error.message, values=values)

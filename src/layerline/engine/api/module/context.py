@@ -1,4 +1,4 @@
-"""Files of the host as API values: directories that a call takes from outside, read once as they are now."""
+"""Files of the host as API values, read into the store as they are now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types of the core API, read from the schema, as the same values in which modules describe theirs."""
+"""The types of the core API, read from the schema, as the values that modules describe."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ from layerline.engine.api.module.definitions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BLOCK = re.compile(r"^(type|interface|enum|input) (\w+)[^{\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(type|interface|enum|input) (\w+)[^{\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL
+)
 _FIELD = re.compile(r"^  (?P<name>\w+)(?:\((?P<args>.*)\))?: (?P<type>[\w\[\]!]+)(?P<rest>.*)$")
-_ARG = re.compile(r"^(?P<name>\w+): (?P<type>[\w\[\]!]+)(?: = (?P<default>.*?))?(?P<rest>(?: @.*)?)$")
+_ARG = re.compile(
+    r"^(?P<name>\w+): (?P<type>[\w\[\]!]+)(?: = (?P<default>.*?))?(?P<rest>(?: @.*)?)$"
+)
 _EXPECTED = re.compile(r'@expectedType\(name: "(\w+)"\)')
 GIVES_ID = "id"  # the role of functions whose answer is an id already: sync, start, stop
 _KINDS = {
@@ -36,13 +40,17 @@ _KINDS = {
     "Boolean": "BOOLEAN_KIND",
     "Void": "VOID_KIND",
 }
-_BLOCKGIVES_ID = "id"  # the role of functions whose answer is an id already: sync, start, stop
-_KINDS = {"type": "OBJECT_KIND", "interface": "INTERFACE_KIND", "enum": "ENUM_KIND", "input": "INPUT_KIND"}
+_BLOCK_KINDS = {
+    "type": "OBJECT_KIND",
+    "interface": "INTERFACE_KIND",
+    "enum": "ENUM_KIND",
+    "input": "INPUT_KIND",
+}
 
 
 @functools.cache
 def core_types() -> dict[str, TypeDef]:
-    """Every object, interface, enum and input of the core API by name; types inside are references."""
+    """Every object, interface, enum and input of the core by name; they refer to each other."""
     text = files("layerline.resources").joinpath("schema.graphql").read_text()
     blocks = [(kind, name, body) for kind, name, body in _BLOCK.findall(text)]
     kinds = {name: _BLOCK_KINDS[kind] for kind, name, _ in blocks}
@@ -53,11 +61,17 @@ def _type(kinds: dict[str, str], kind: str, name: str, body: str) -> TypeDef:
     lines = body.splitlines()
     match kind:
         case "enum":
-            members = tuple(EnumValueTypeDef(name=line.split()[0], value=line.split()[0]) for line in lines)
-            return TypeDef(kind="ENUM_KIND", name=name, as_enum=EnumTypeDef(name=name, members=members))
+            members = tuple(
+                EnumValueTypeDef(name=line.split()[0], value=line.split()[0]) for line in lines
+            )
+            return TypeDef(
+                kind="ENUM_KIND", name=name, as_enum=EnumTypeDef(name=name, members=members)
+            )
         case "input":
             fields = tuple(_input_field(kinds, line.strip()) for line in lines)
-            return TypeDef(kind="INPUT_KIND", name=name, as_input=InputTypeDef(name=name, fields=fields))
+            return TypeDef(
+                kind="INPUT_KIND", name=name, as_input=InputTypeDef(name=name, fields=fields)
+            )
         case "interface":
             shape = InterfaceTypeDef(name=name, functions=tuple(_functions(kinds, lines)))
             return TypeDef(kind="INTERFACE_KIND", name=name, as_interface=shape)
@@ -103,7 +117,9 @@ def _reference(kinds: dict[str, str], spelled: str, rest: str) -> TypeDef:
     bare = spelled.removesuffix("!")
     if bare.startswith("["):
         element = _reference(kinds, bare[1:-1], rest)
-        return TypeDef(kind="LIST_KIND", optional=optional, as_list=ListTypeDef(element_type_def=element))
+        return TypeDef(
+            kind="LIST_KIND", optional=optional, as_list=ListTypeDef(element_type_def=element)
+        )
     expected = _EXPECTED.search(rest)
     name = expected[1] if expected else bare
     if name in _KINDS:

@@ -1,16 +1,18 @@
-"""What a module defines, as API values: types, functions, arguments, and the answers of a function call.
+"""What a module defines, as API values: types, functions, arguments; and function calls.
 
-The same values describe the core API to the command line. Names are those that were registered (Python's);
-`naming` spells them for the wire and the command line.
+The same values describe the core API to the command line. Names are those that were registered
+(Python's); `naming` spells them for the wire and the command line.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from layerline.engine.api.values import Value
 from layerline.engine.solve.codec import register
+
+Json = Any  # a JSON value as it is read; objects of the API stand in it by their ids
 
 
 @register
@@ -63,7 +65,7 @@ class InputTypeDef(Value):
 @register
 @dataclass(frozen=True, kw_only=True)
 class FunctionArg(Value):
-    """An argument; `default_value` is JSON text or None, the paths and the address are contextual defaults."""
+    """An argument; `default_value` is JSON text, path and address are contextual defaults."""
 
     typename: ClassVar[str] = "FunctionArg"
     name: str
@@ -202,7 +204,7 @@ class FunctionCallArgValue(Value):
 @register
 @dataclass(frozen=True, kw_only=True)
 class FunctionCall(Value):
-    """A call as the module's process sees it; no parent name asks it to register what it defines."""
+    """A call as the module's process sees it; without a parent's name it registers its types."""
 
     typename: ClassVar[str] = "FunctionCall"
     name: str = ""

@@ -1,7 +1,7 @@
-"""The Python environment of a module: made once for what the module needs, shared by all modules that need the same.
+"""The Python environment of a module: made once, shared by all modules that need the same.
 
-Invariant: an environment appears whole or not at all, and is never changed afterwards; its name is the digest of
-everything that went into it.
+Invariant: an environment appears whole or not at all, and is never changed afterwards; its name is
+the digest of everything that went into it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Environment:
 
 
 def environment_key(project: Project, source_digest: str) -> str:
-    """Same needs, same interpreter, same environment. A project that has to be built counts with all its files."""
+    """Same needs, same interpreter, same environment; a built project counts with its files."""
     lock = (project.directory / project.lock).read_text() if project.lock else ""
     return digest_of(
         [
@@ -98,7 +98,7 @@ def _make(
 
 
 def _requirements(project: Project, uv: _Uv, part: Path) -> Iterator[str]:
-    """What to install: the lock's versions if there is a lock, the declared needs otherwise, the SDK always."""
+    """What to install: the lock's versions, or the declared needs; the SDK always."""
     yield f"dagger-io=={SDK_VERSION}"
     if project.built:
         yield str(project.directory)
@@ -118,12 +118,12 @@ def _requirements(project: Project, uv: _Uv, part: Path) -> Iterator[str]:
 
 
 def _kept(line: str) -> bool:
-    """Whether a line of a lock is installed: the SDK comes in the engine's version, never from a local path."""
+    """Whether a line of a lock counts: the SDK comes in the engine's version, never by path."""
     return not line.startswith(("-e", "./")) and not _SDK.match(line)
 
 
 def _hide_host(part: Path) -> None:
-    """Put a client without the host in the SDK's place; the installer may have linked its cache, so never write into a file."""
+    """Replace the SDK's client by one without the host; the file may be a link into a cache."""
     (client,) = part.glob("lib/python*/site-packages/dagger/client/gen.py")
     text = without_host(client.read_text())
     client.unlink()
@@ -145,8 +145,9 @@ class _Uv:
             return command.run([program, *words], env=self.environ, timeout=_LONGEST_SECONDS)
         except CommandFailed as exc:
             message = (
-                f"the dependencies of module {self.name!r} cannot be installed: {exc.stderr.strip()}\n"
-                "Check its pyproject.toml, and the index settings (PIP_INDEX_URL, UV_INDEX_URL, pip.conf)."
+                f"the dependencies of module {self.name!r} cannot be installed: "
+                f"{exc.stderr.strip()}\nCheck its pyproject.toml, and the index settings "
+                "(PIP_INDEX_URL, UV_INDEX_URL, pip.conf)."
             )
             raise ModuleError(message) from exc
 

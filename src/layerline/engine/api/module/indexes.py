@@ -26,7 +26,7 @@ _PASSED_ON = ("UV_", "SSL_CERT_", "HOME", "XDG_CACHE_HOME", "NETRC", "LANG", "LC
 
 
 def installer_environ(settings: Settings) -> dict[str, str]:
-    """The environment for uv: the user's own UV_ variables first, then pip's settings, proxies and CA bundle."""
+    """The environment for uv: the user's UV_ variables, pip's settings, proxies, CA bundle."""
     environ = settings.environ
     chosen = {name: value for name, value in environ.items() if name.startswith(_PASSED_ON)}
     for option, value in _pip_settings(environ, settings.home).items():
@@ -34,7 +34,7 @@ def installer_environ(settings: Settings) -> dict[str, str]:
         joined = ",".join(value.split()) if name in _LISTS_WITH_COMMAS else " ".join(value.split())
         chosen.setdefault(name, joined)
     if "UV_INDEX" in chosen:
-        # pip takes the best version of all indexes; a user who set them up for pip expects the same here.
+        # pip takes the best version of all indexes; who set them up for pip expects the same here.
         chosen.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if settings.ca_bundle is not None:
         chosen.setdefault("SSL_CERT_FILE", str(settings.ca_bundle))

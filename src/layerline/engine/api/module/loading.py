@@ -1,4 +1,4 @@
-"""Loading a module: its source into the store, its identity, and what it defines, remembered by that identity."""
+"""Loading a module: its source into the store, its identity, and what it defines."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class LoadedModule:
             environment=made,
             project=self.project,
             source=store.snapshots.path(snapshot),
-            name=self.digest[:16],
+            name=f"xxh3:{self.digest[:16]}",
             subpath=self.config.code.relative_to(self.config.context).as_posix(),
         )
 

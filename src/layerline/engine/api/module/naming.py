@@ -1,4 +1,4 @@
-"""Names as Dagger spells them: `with_file` in Python, `withFile` on the wire, `with-file` on the command line."""
+"""Names as Dagger spells them: `with_file` in Python, `withFile` on the wire, `with-file`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SEPARATORS = "_ -."
 
 @functools.cache
 def kebab(name: str) -> str:
-    """`withNewFile` -> `with-new-file`; `sha256` -> `sha-256`; `allGPUs` -> `all-gp-us`, as the Dagger CLI has it."""
+    """`withNewFile` -> `with-new-file`; `sha256` -> `sha-256`; `allGPUs` -> `all-gp-us`."""
     out: list[str] = []
     text = name.strip()
     for place, char in enumerate(text):

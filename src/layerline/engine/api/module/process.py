@@ -1,7 +1,8 @@
-"""The process of one function call: the SDK's own entry point, in a file system and with variables of its own.
+"""The process of one function call: the SDK's entry point, with files and variables its own.
 
-Invariant: what the process can see is the system's programs and libraries read-only, its interpreter, its environment
-and its source read-only, and an empty directory of its own; none of the caller's files, variables or processes.
+Invariant: what the process can see is the system's programs and libraries read-only, its
+interpreter, its environment and its source read-only, and an empty directory of its own; none of
+the caller's files, variables or processes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.module.environment import Environment
     from layerline.engine.api.module.project import Project
 
+VENV = "/opt/venv"
 _SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SETTINGS = (
     *("passwd", "group", "hosts", "resolv.conf", "nsswitch.conf", "localtime", "ssl"),
@@ -32,8 +34,8 @@ _GRACE_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 _READ_BYTES = 64 * 1024
 
-# Runs in fresh mount and process namespaces, as /bin/sh -eu, with the new root directory as $1: it binds what the
-# lines of $1/.binds name (option, source, target), and becomes the command that follows.
+# Runs in fresh mount and process namespaces, as /bin/sh -eu, with the new root as $1: it binds what
+# the lines of $1/.binds name (option, source, target), and becomes the command that follows.
 _SETUP = """
 root=$1; shift
 mount --bind "$root" "$root"
@@ -47,6 +49,7 @@ mount -t proc proc proc
 pivot_root . .
 umount -l .
 cd /scratch
+unset PWD OLDPWD
 exec "$@"
 """
 
@@ -60,7 +63,7 @@ sys.exit(app(None, "--register" in sys.argv))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What is run: a module's code at `source` on disk, seen as `/src/<name>`, in its environment."""
+    """What is run: the code at `source` on disk, seen as `/src/<name>`, in its environment."""
 
     environment: Environment
     project: Project
@@ -83,7 +86,7 @@ class Ended:
 
 
 def variables(program: Program, *, module: str, port: int, token: str) -> dict[str, str]:
-    """All the variables of a function's process: those of the protocol, and nothing of the caller's."""
+    """The variables of a function's process: those of the protocol, none of the caller's."""
     return {
         "DAGGER_DEFAULT_PYTHON_PACKAGE": program.project.package,
         "DAGGER_ENGINE_NUM_CPU": str(os.cpu_count() or 1),
@@ -94,7 +97,14 @@ def variables(program: Program, *, module: str, port: int, token: str) -> dict[s
         "HOME": "/root",
         "LC_CTYPE": "C.UTF-8",
         "PATH": command.DEFAULT_PATH,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
         "PYTHONUNBUFFERED": "1",
+        "UV_COMPILE_BYTECODE": "1",
+        "UV_LINK_MODE": "copy",
+        "UV_NATIVE_TLS": "1",
+        "UV_PROJECT_ENVIRONMENT": VENV,
+        "UV_SYSTEM_PYTHON": "1",
     }
 
 
@@ -106,7 +116,7 @@ def run(
     on_output: Callable[[bytes], None],
     cancel: threading.Event,
 ) -> Ended:
-    """Run the entry point to its end; `root` is an empty directory that becomes its root, with `scratch` below it."""
+    """Run the entry point to its end; `root` is an empty directory that becomes its root."""
     _furnish(program, root)
     source, sink = os.pipe()
     with open(source, "rb", buffering=0) as stream:  # noqa: PTH123  a descriptor, not a path
@@ -115,7 +125,7 @@ def run(
                 [
                     *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
                     *("--propagation", "private", "/bin/sh", "-eu", "-c", _SETUP, "sh", root),
-                    *(program.environment.python, "/runtime"),
+                    *(f"{VENV}/bin/python", "/runtime"),
                 ],
                 env=environ,
                 stdout=both,
@@ -125,11 +135,13 @@ def run(
         with _ended_on(cancel, process):
             tail = _drain(stream, on_output)
             status = process.wait()
-    return Ended(status=status if status >= 0 else 128 - status, output=tail.decode(errors="replace"))
+    return Ended(
+        status=status if status >= 0 else 128 - status, output=tail.decode(errors="replace")
+    )
 
 
 def _furnish(program: Program, root: Path) -> None:
-    """Lay out the root directory: links, mount points, the entry point and the distribution's metadata."""
+    """Lay out the root directory: links, mount points, entry point and metadata."""
     binds: list[tuple[str, Path, str]] = []
     for name in _SYSTEM:
         _add_system(root, Path("/", name), binds)
@@ -137,7 +149,7 @@ def _furnish(program: Program, root: Path) -> None:
         _add_system(root, Path("/etc", name), binds)
     binds += [
         ("ro", program.environment.base, str(program.environment.base)),
-        ("ro", program.environment.root, str(program.environment.root)),
+        ("ro", program.environment.root, VENV),
         ("ro", program.source, f"/src/{program.name}"),
         ("rw", Path("/dev"), "/dev"),
     ]
@@ -183,9 +195,7 @@ def _write_metadata(project: Project, directory: Path) -> None:
     info.mkdir(parents=True)
     head = f"Metadata-Version: 2.1\nName: {project.name}\nVersion: {project.version}\n"
     (info / "METADATA").write_text(head)
-    (info / "entry_points.txt").write_text(
-        f"[dagger.mod]\nmain_object = {project.entry_point}\n"
-    )
+    (info / "entry_points.txt").write_text(f"[dagger.mod]\nmain_object = {project.entry_point}\n")
 
 
 @contextlib.contextmanager

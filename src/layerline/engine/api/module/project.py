@@ -1,4 +1,4 @@
-"""What a module's pyproject.toml says: what it needs, on which Python, and where its main object is."""
+"""What a module's pyproject.toml says: what it needs, and where its main object is."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ LOCKS = ("uv.lock", "requirements.lock")
 class Project:
     """The Python project of a module.
 
-    `paths` are the directories that go on the import path, relative to the project; where the code lies elsewhere, the
-    project has to be `built`. `lock` names a lock file beside the pyproject.toml, if there is one.
+    `paths` are the directories that go on the import path, relative to the project; where the code
+    lies elsewhere, the project has to be `built`. `lock` names a lock file beside the
+    pyproject.toml, if there is one.
     """
 
     directory: Path

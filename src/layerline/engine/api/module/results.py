@@ -1,7 +1,8 @@
 """The remembered results of function calls: when one may be used again, and for how long.
 
-Invariant: a result is remembered with everything that the ids in it name, so that a later session can read them; what a
-later session cannot have (a secret's plaintext) is not remembered. A failed call is not remembered.
+Invariant: a result is remembered with everything that the ids in it name, so that a later session
+can read them; what a later session cannot have (a secret's plaintext) is not remembered. A failed
+call is not remembered.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from layerline.engine.store.digest import digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from layerline.engine.api.module.definitions import Function
+    from layerline.engine.api.module.definitions import Function, Json
     from layerline.engine.store.index import Index
 
 _TABLE = "call"
@@ -33,17 +34,17 @@ _OF_ONE_SESSION = ('"$":"SecretRef"', '"$":"Secret"', '"$":"Service"')
 class Remembered:
     """A result: the value that the function returned, and the objects that the ids in it name."""
 
-    value: Any
+    value: Json
     objects: dict[str, Any]
 
 
-def key_of(module: str, owner: str, function: str, parent: Any, arguments: dict[str, Any]) -> str:
-    """Same code, same object, same function, same arguments: same key. Objects count by their ids."""
+def key_of(module: str, owner: str, function: str, parent: Json, arguments: dict[str, Any]) -> str:
+    """Same code, object, function and arguments: same key. Objects count by their ids."""
     return digest_of([_EPOCH, module, owner, function, parent, arguments])
 
 
 def lifetime(function: Function, *, caching: bool) -> float | None:
-    """For how many seconds a result holds across sessions; 0 is this session only, None not at all."""
+    """For how many seconds a result holds; 0 is in this session only, None not at all."""
     if function.cache_policy == "Never":
         return None
     if function.cache_policy == "PerSession" or (not caching and function.time_to_live is None):
@@ -68,7 +69,7 @@ def recall(index: Index, key: str) -> Remembered | None:
 
 
 def remember(
-    index: Index, key: str, value: Any, *, seconds: float, load: Callable[[str], Any]
+    index: Index, key: str, value: Json, *, seconds: float, load: Callable[[str], Any]
 ) -> None:
     """Keep a result for `seconds`; `load` gives the object of an id."""
     documents = {name: encode(load(name)) for name in set(ids_in(value))}
@@ -79,7 +80,7 @@ def remember(
     index.put(_TABLE, key, row, snapshots=sorted(set(_snapshots(documents))))
 
 
-def ids_in(value: Any) -> Iterator[str]:
+def ids_in(value: Json) -> Iterator[str]:
     """The ids of objects inside a JSON value."""
     match value:
         case str():
@@ -95,7 +96,7 @@ def ids_in(value: Any) -> Iterator[str]:
             pass
 
 
-def _snapshots(document: Any) -> Iterator[str]:
+def _snapshots(document: Json) -> Iterator[str]:
     """The snapshots that stored trees inside a document stand on."""
     match document:
         case {"$": "Stored", "snapshots": names}:

@@ -1,4 +1,4 @@
-"""Where a module is: its dagger.json, its root, the repository around it, and which files are its source."""
+"""Where a module is: its dagger.json, its root, and the repository around it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _FIRST_CACHING = (0, 19, 4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleConfig:
-    """A dagger.json; `root` is its directory, `context` the repository's, and `source` is relative to `root`.
+    """A dagger.json in `root`; `context` is the repository's root, `source` relative to `root`.
 
-    `caching` is False where results of functions live for one session only unless they say otherwise.
+    `caching` is False where results of functions live for one session only unless they say
+    otherwise.
     """
 
     name: str
@@ -39,14 +40,14 @@ class ModuleConfig:
         return self.root.relative_to(self.context).as_posix()
 
     def include_patterns(self) -> tuple[str, ...]:
-        """What is loaded, relative to the context: dagger.json, the source, and what it includes besides."""
+        """What is loaded, relative to the context: dagger.json, source, and includes."""
         prefix = "" if self.root == self.context else self.root_in_context + "/"
         source = (self.root / self.source).relative_to(self.context).as_posix()
         everything = "**" if source == "." else f"{source}/**"
         return (prefix + CONFIG, everything, *(_rebase(prefix, p) for p in self.include))
 
     def resolve(self, path: str) -> Path:
-        """A contextual path: relative to the root, or absolute from the context; it may not leave the context."""
+        """A contextual path: relative to the root, or from the context if absolute."""
         base = self.context if path.startswith("/") else self.root
         resolved = Path(_normal(base / path.lstrip("/")))
         if not resolved.is_relative_to(self.context):
@@ -62,8 +63,8 @@ def find_module(reference: str | None, *, workdir: Path) -> ModuleConfig:
         start = Path(_normal(workdir / reference))
         if not start.exists():
             message = (
-                f'query module objects: loading modules: loading extra module "{reference}": resolving module source '
-                f'"{reference}": local path "{reference}" does not exist'
+                f'query module objects: loading modules: loading extra module "{reference}": '
+                f'resolving module source "{reference}": local path "{reference}" does not exist'
             )
             raise ModuleError(message)
     root = _find_up(start, CONFIG)
@@ -105,7 +106,7 @@ def _document(path: Path) -> dict[str, Any]:
         message = f'{path} names no module: it needs a "name"'
         raise ModuleError(message)
     if document.get("dependencies") or document.get("toolchains") or document.get("blueprint"):
-        message = f"{path}: modules that depend on other modules are not supported by the embedded engine"
+        message = f"{path}: dependencies on other modules are not supported by the embedded engine"
         raise ModuleError(message)
     return document
 
@@ -119,7 +120,7 @@ def _check_version(text: object) -> None:
 def _check_sdk(sdk: object, root: Path) -> None:
     source = sdk.get("source") if isinstance(sdk, dict) else sdk
     if source != "python":
-        message = f'{root / CONFIG}: the embedded engine runs Python modules ("sdk": "python"), not {source!r}'
+        message = f'{root / CONFIG}: the embedded engine runs only "sdk": "python", not {source!r}'
         raise ModuleError(message)
 
 

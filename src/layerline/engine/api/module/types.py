@@ -1,4 +1,4 @@
-"""The types that a command or a call may meet: a module's own and the core's, found by their names in the API."""
+"""The types that a command may meet, a module's own and the core's, by their names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class Types:
         for item in self.definition.objects if self.definition else ():
             if item.as_object is not None and pascal(item.as_object.name) == pascal(self.name):
                 return item.as_object
-        message = f"module {self.name!r} defines no object {pascal(self.name)!r}; decorate the class of that name"
+        message = (
+            f"module {self.name!r} defines no object {pascal(self.name)!r}; "
+            "decorate the class of that name"
+        )
         raise ModuleError(message)
 
     def own_object(self, name: str) -> ObjectTypeDef | None:
@@ -105,10 +108,12 @@ class Types:
 
 
 def own_members(shape: ObjectTypeDef) -> Iterator[Member]:
-    """The members of a module's object: its public fields read without a call, then its functions."""
+    """The members of a module's object: its public fields, then its functions."""
     for item in shape.fields:
         read = Function(name=item.name, return_type=item.type_def, description=item.description)
-        yield Member(function=read, api_name=lower_camel(item.name), owner=shape.name, is_field=True)
+        yield Member(
+            function=read, api_name=lower_camel(item.name), owner=shape.name, is_field=True
+        )
     for function in shape.functions:
         yield Member(function=function, api_name=lower_camel(function.name), owner=shape.name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layerline.engine.api.module.definitions import (
     EnumTypeDef,
@@ -54,7 +54,13 @@ def with_list_of(self: TypeDef, _call: Call, *, element_type: TypeDef) -> TypeDe
 
 @field("TypeDef", "withObject")
 def with_object(
-    self: TypeDef, _call: Call, *, name: str, description: str = "", deprecated: str | None = None, **_: Any
+    self: TypeDef,
+    _call: Call,
+    *,
+    name: str,
+    description: str = "",
+    deprecated: str | None = None,
+    **_: object,
 ) -> TypeDef:
     shape = ObjectTypeDef(name=name, description=description, deprecated=deprecated)
     return replace(self, kind="OBJECT_KIND", name=name, as_object=shape)
@@ -62,7 +68,7 @@ def with_object(
 
 @field("TypeDef", "withInterface")
 def with_interface(
-    self: TypeDef, _call: Call, *, name: str, description: str = "", **_: Any
+    self: TypeDef, _call: Call, *, name: str, description: str = "", **_: object
 ) -> TypeDef:
     shape = InterfaceTypeDef(name=name, description=description)
     return replace(self, kind="INTERFACE_KIND", name=name, as_interface=shape)
@@ -70,7 +76,7 @@ def with_interface(
 
 @field("TypeDef", "withEnum")
 def with_enum(
-    self: TypeDef, _call: Call, *, name: str, description: str = "", **_: Any
+    self: TypeDef, _call: Call, *, name: str, description: str = "", **_: object
 ) -> TypeDef:
     shape = EnumTypeDef(name=name, description=description)
     return replace(self, kind="ENUM_KIND", name=name, as_enum=shape)
@@ -85,7 +91,7 @@ def with_enum_member(
     value: str = "",
     description: str = "",
     deprecated: str | None = None,
-    **_: Any,
+    **_: object,
 ) -> TypeDef:
     if self.as_enum is None:
         message = f"cannot add the member {name!r} to a type that is no enum"
@@ -93,17 +99,21 @@ def with_enum_member(
     member = EnumValueTypeDef(
         name=name, value=value, description=description, deprecated=deprecated
     )
-    return replace(
-        self, as_enum=replace(self.as_enum, members=(*self.as_enum.members, member))
-    )
+    return replace(self, as_enum=replace(self.as_enum, members=(*self.as_enum.members, member)))
 
 
 @field("TypeDef", "withEnumValue")
 def with_enum_value(
-    self: TypeDef, call: Call, *, value: str, description: str = "", **others: Any
+    self: TypeDef,
+    call: Call,
+    *,
+    value: str,
+    description: str = "",
+    deprecated: str | None = None,
+    **_: object,
 ) -> TypeDef:
     return with_enum_member(
-        self, call, name=value, value=value, description=description, **others
+        self, call, name=value, value=value, description=description, deprecated=deprecated
     )
 
 
@@ -116,7 +126,7 @@ def with_field(
     type_def: TypeDef,
     description: str = "",
     deprecated: str | None = None,
-    **_: Any,
+    **_: object,
 ) -> TypeDef:
     if self.as_object is None:
         message = f"cannot add the field {name!r} to a type that is no object"
@@ -124,9 +134,7 @@ def with_field(
     added = FieldTypeDef(
         name=name, type_def=type_def, description=description, deprecated=deprecated
     )
-    return replace(
-        self, as_object=replace(self.as_object, fields=(*self.as_object.fields, added))
-    )
+    return replace(self, as_object=replace(self.as_object, fields=(*self.as_object.fields, added)))
 
 
 @field("TypeDef", "withFunction")
@@ -192,7 +200,7 @@ def with_up(self: Function, _call: Call) -> Function:
 
 
 @field("Function", "withSourceMap")
-def with_source_map(self: Function, _call: Call, **_: Any) -> Function:
+def with_source_map(self: Function, _call: Call, **_: object) -> Function:
     return self
 
 
@@ -209,7 +217,7 @@ def with_arg(
     ignore: tuple[str, ...] | list[str] = (),
     deprecated: str | None = None,
     default_address: str = "",
-    **_: Any,
+    **_: object,
 ) -> Function:
     added = FunctionArg(
         name=name,
@@ -235,7 +243,7 @@ def with_module_description(self: Module, _call: Call, *, description: str) -> M
 
 
 @field("Module", "withObject")
-def with_module_object(self: Module, _call: Call, *, object: TypeDef) -> Module:  # noqa: A002
+def with_module_object(self: Module, _call: Call, *, object: TypeDef) -> Module:
     return replace(self, objects=(*self.objects, object))
 
 

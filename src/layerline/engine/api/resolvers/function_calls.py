@@ -83,9 +83,10 @@ def current_dependencies(_self: CurrentModule, _call: Call) -> list[Any]:
 
 
 @field("Query", "currentTypeDefs")
-def current_type_defs(_root: Query, call: Call, **_: Any) -> list[TypeDef]:
+def current_type_defs(_root: Query, call: Call, **_: object) -> list[TypeDef]:
     running = running_of(call.client)
-    return list(running.module.definition.objects) if running and running.module.definition else []
+    defined = running.module.definition(call.session.store) if running else None
+    return list(defined.objects) if defined else []
 
 
 def _running(call: Call) -> Running:
