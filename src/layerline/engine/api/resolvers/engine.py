@@ -1,0 +1,140 @@
+"""The engine and what its store holds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from layerline.engine.api.registry import field
+from layerline.engine.api.values import Query, Value
+from layerline.engine.solve.codec import register
+from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from layerline.engine.api.session import Call
+
+_KINDS = {"snapshots": "regular", "blobs": "regular", "volumes": "exec.cachemount"}
+_BLOCK = 512
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Engine(Value):
+    """The engine that answers."""
+
+    typename: ClassVar[str] = "Engine"
+    name: str = "layerline"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class EngineCache(Value):
+    """The store; it is not pruned by itself, so all its limits are 0."""
+
+    typename: ClassVar[str] = "EngineCache"
+    max_used_space: int = 0
+    min_free_space: int = 0
+    reserved_space: int = 0
+    target_space: int = 0
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class EngineCacheEntry(Value):
+    """One thing in the store. Times are in nanoseconds since the epoch."""
+
+    typename: ClassVar[str] = "EngineCacheEntry"
+    description: str
+    disk_space_bytes: int
+    created_time_unix_nano: int
+    most_recent_use_time_unix_nano: int
+    record_type: str
+    record_types: tuple[str, ...]
+    actively_used: bool = False
+    dagql_call: str = ""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class EngineCacheEntrySet(Value):
+    """What the store held at one moment."""
+
+    typename: ClassVar[str] = "EngineCacheEntrySet"
+    entries: tuple[EngineCacheEntry, ...]
+    entry_count: int
+    disk_space_bytes: int
+
+
+@field("Query", "engine")
+def engine(_self: Query, _call: Call) -> Engine:
+    """The engine that answers."""
+    return Engine()
+
+
+@field("Engine", "clients")
+def clients(_self: Engine, call: Call) -> list[str]:
+    """The main client and the function calls under way, by their namespaces."""
+    return [client.namespace for client in call.session.clients.values()]
+
+
+@field("Engine", "localCache")
+def local_cache(_self: Engine, call: Call) -> EngineCache:
+    """The store."""
+    if call.client.function is not None:
+        message = "only the main client can access the local cache of the engine"
+        raise QueryError(message)
+    return EngineCache()
+
+
+@field("EngineCache", "entrySet")
+async def entry_set(_self: EngineCache, call: Call, **_key: str) -> EngineCacheEntrySet:
+    """What the store holds now; bytes that entries share are counted in the first of them."""
+
+    def look() -> tuple[EngineCacheEntry, ...]:
+        counted: set[tuple[int, int]] = set()
+        return tuple(_entries(call.session.store.root, counted))
+
+    entries = await call.session.solver.in_thread(look)
+    return EngineCacheEntrySet(
+        entries=entries,
+        entry_count=len(entries),
+        disk_space_bytes=sum(entry.disk_space_bytes for entry in entries),
+    )
+
+
+def _entries(root: Path, counted: set[tuple[int, int]]) -> Iterator[EngineCacheEntry]:
+    for kind, record_type in _KINDS.items():
+        for place in sorted((root / kind).iterdir()):
+            info = place.lstat()
+            yield EngineCacheEntry(
+                description=f"{kind.removesuffix('s')} {place.name}",
+                disk_space_bytes=_size(place, counted),
+                created_time_unix_nano=info.st_ctime_ns,
+                most_recent_use_time_unix_nano=info.st_atime_ns,
+                record_type=record_type,
+                record_types=(record_type,),
+            )
+
+
+def _size(place: Path, counted: set[tuple[int, int]]) -> int:
+    """The bytes on the disk, without those of files that are counted already."""
+    total = 0
+    pending = [str(place)]
+    while pending:
+        path = pending.pop()
+        with contextlib.suppress(FileNotFoundError):  # another session takes it away meanwhile
+            info = os.lstat(path)
+            if (info.st_dev, info.st_ino) in counted:
+                continue
+            counted.add((info.st_dev, info.st_ino))
+            total += info.st_blocks * _BLOCK
+            if stat.S_ISDIR(info.st_mode):
+                with os.scandir(path) as listing:
+                    pending.extend(item.path for item in listing)
+    return total
