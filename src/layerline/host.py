@@ -36,7 +36,7 @@ _FROM_KERNEL = 0x80  # si_code of a signal that a terminal sent, to every proces
 _KILLED = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Capabilities:
     """What building images needs; `runtime` is the version line of the OCI runtime or None."""
 

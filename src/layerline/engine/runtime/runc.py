@@ -1,7 +1,7 @@
 """The OCI runtime program: found, started, and its own failures told from the program's.
 
-Invariant: it is started in a session of its own, so that Ctrl-C reaches the engine, which kills the
-container and cleans up.
+Invariant: unless it serves a terminal it is started in a session of its own, so that Ctrl-C reaches
+the engine, which kills the container and cleans up.
 """
 
 from __future__ import annotations
@@ -69,17 +69,17 @@ class Container:
         return [self.program, *words, self.name]
 
     def start(
-        self, *, stdin: int | None, stdout: int, stderr: int, options: Sequence[str | Path] = ()
+        self, *, stdin: int | None, stdout: int, stderr: int, foreground: bool = False
     ) -> command.Process[bytes]:
         """Run in the foreground of the runtime; its status becomes the program's."""
         pid_file = self.bundle / "pid"
-        words = self.arguments("run", "--bundle", self.bundle, "--pid-file", pid_file, *options)
+        words = self.arguments("run", "--bundle", self.bundle, "--pid-file", pid_file)
         return command.start(
             words,
             stdin=command.DEVNULL if stdin is None else stdin,
             stdout=stdout,
             stderr=stderr,
-            new_session=True,
+            new_session=not foreground,
         )
 
     def signal(self, number: int) -> None:
