@@ -19,7 +19,7 @@ DEVNULL = subprocess.DEVNULL
 Process = subprocess.Popen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Finished:
     """A program that has ended: its exit status and what it wrote."""
 

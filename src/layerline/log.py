@@ -32,7 +32,7 @@ class Status(Enum):
     CANCELED = "CANCELED"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Event:
     """One thing that happened to a step. `time` is in seconds since the epoch, `seconds` how long the step took."""
 
@@ -46,7 +46,7 @@ class Event:
     message: str = ""
 
 
-@dataclass(slots=True)
+@dataclass
 class Step:
     """A step under way. Use as a context manager, or call `end`."""
 
@@ -93,7 +93,7 @@ class Step:
         )
 
 
-@dataclass(slots=True)
+@dataclass
 class Journal:
     """Numbers the steps and hands every event to every listener, in order."""
 

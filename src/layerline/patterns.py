@@ -43,7 +43,7 @@ class Wanted(Protocol):
         """What becomes of a path, relative to the root of the walk."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pattern:
     """One cleaned pattern, without its exclamation mark; `regex` is None for a plain path."""
 
