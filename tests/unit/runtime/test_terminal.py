@@ -54,7 +54,7 @@ def test_a_shell_gets_keys_a_terminal_and_its_size(box: Box, terminal: tuple[int
     assert b"33 99" in type_and_read(user, b"stty size\n", b"33 99")
     assert b"is-a-tty" in type_and_read(user, b"test -t 0 && echo is-a-'tty'\n", b"is-a-tty\r")
     # Ctrl-C belongs to the program, not to the engine.
-    type_and_read(user, b"cat\n", b"cat\r\n")
+    type_and_read(user, b"echo rea'dy'; cat\n", b"ready\r\n")
     type_and_read(user, b"echoed\n", b"echoed\r\nechoed\r\n")
     type_and_read(user, b"\x03", b"# ")
     os.write(user, b"exit 7\n")
