@@ -10,7 +10,7 @@ FILES = ("a.txt", "b.md", "d/c.txt", "d/e/f.txt")
 
 
 def kept(files: tuple[str, ...], **patterns: list[str]) -> list[str]:
-    """What a walk with BuildKit's rules keeps: PASS directories only for the sake of what is in them."""
+    """What a walk keeps, with BuildKit's rules."""
     wanted = Filter(**patterns)
     everything = {
         "/".join(file.split("/")[:depth])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline.engine.store.store import Store
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import Writer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MakeLayer = Callable[[Tree, Callable[[Writer], None]], Tree]
 

@@ -87,8 +87,13 @@ def work(root: Path, acknowledge: int) -> None:
             draft.commit("two")
         store.index.put("result", "two", {"two": 2}, snapshots=["one", "two"])
         os.write(acknowledge, b"two\n")
-        (store.volumes.volume("v", seed=lambda data: (data / "s").write_text("s") and None) / "w").touch()
+        (store.volumes.volume("v", seed=seed) / "w").touch()
         os.write(acknowledge, b"volume\n")
+
+
+def seed(place: Path) -> None:
+    """What a new volume begins with."""
+    (place / "s").write_text("s")
 
 
 def look(root: Path, lines: list[str]) -> list[str]:
@@ -123,7 +128,8 @@ def there(store: Store, line: str) -> bool:
             expected = ["/copy", "/copy/d", "/copy/d/f", "/copy/d/l", "/d", "/d/f"]
             return store.index.get("result", "two") == {"two": 2} and names == expected
         case _:
-            return sorted(os.listdir(store.volumes.volume("v"))) == ["s", "w"]
+            names = [path.name for path in store.volumes.volume("v").iterdir()]
+            return sorted(names) == ["s", "w"]
 
 
 if __name__ == "__main__":

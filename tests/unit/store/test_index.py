@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from layerline import command
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks
 from layerline.settings import python
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROWS = {f"key-{number}": {"number": number, "text": "x" * 50} for number in range(60)}
 SOURCE = Path(__file__).parents[3] / "src"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline.engine.store.snapshots import Snapshots
-from layerline.engine.store.store import Store
 from layerline.errors import NoSpace
+
+if TYPE_CHECKING:
+    from layerline.engine.store.store import Store
 
 
 def commit(store: Store, name: str, content: str = "x") -> str:
@@ -40,9 +43,8 @@ def test_the_layer_of_a_draft_is_an_empty_root(store: Store) -> None:
 
 
 def test_a_draft_that_fails_leaves_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.snapshots.draft() as draft:
-        (draft.fs / "file").write_text("x")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), store.snapshots.draft() as draft:
+        (draft.fs / "missing" / "file").write_text("x")
     assert list(store.scratch.iterdir()) == []
 
 

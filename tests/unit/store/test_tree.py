@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline.engine.store.tree import Tree, clean
 from layerline.engine.store.writer import Writer
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathNotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MakeLayer = Callable[[Tree, Callable[[Writer], None]], Tree]
 
@@ -90,7 +93,7 @@ def test_a_loop_of_links_ends(empty: Tree, layer: MakeLayer) -> None:
 
 def test_errors_speak_as_posix_does(empty: Tree, layer: MakeLayer) -> None:
     tree = layer(empty, lambda writer: writer.write("d/f", b"x"))
-    with pytest.raises(PathNotFound, match="^nope: no such file or directory$"):
+    with pytest.raises(PathNotFound, match=r"^nope: no such file or directory$"):
         tree.lookup("nope")
     with pytest.raises(NotADirectory, match="not a directory"):
         tree.lookup("d/f/x")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline.engine.store.store import Store
 from layerline.errors import StoreBusy
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_volume_keeps_what_is_in_it(tmp_path: Path) -> None:
@@ -20,7 +23,8 @@ def test_a_volume_keeps_what_is_in_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "identity", ["../../x", "/etc", "", "x" * 4096, "a\nb", "a\0b", ".", "..", "é", "e\u0301", "PIP"]
+    "identity",
+    ["../../x", "/etc", "", "x" * 4096, "a\nb", "a\0b", ".", "..", "é", "e\u0301", "PIP"],
 )
 def test_an_identity_is_data_and_no_path(store: Store, identity: str) -> None:
     place = store.volumes.volume(identity)
@@ -53,9 +57,7 @@ def test_a_seed_is_used_once_and_whole(store: Store) -> None:
 def test_a_volume_is_made_once_by_many(store: Store) -> None:
     seeded: list[Path] = []
     with ThreadPoolExecutor(8) as pool:
-        places = list(
-            pool.map(lambda _: store.volumes.volume("v", seed=seeded.append), range(16))
-        )
+        places = list(pool.map(lambda _: store.volumes.volume("v", seed=seeded.append), range(16)))
     assert len(set(places)) == 1
     assert len(seeded) == 1
 

@@ -6,7 +6,7 @@ import os
 import random
 import stat
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +16,9 @@ from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import Writer
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathExists, PathNotFound
 from layerline.patterns import Filter
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MakeLayer = Callable[[Tree, Callable[[Writer], None]], Tree]
 

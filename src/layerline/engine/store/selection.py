@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.gitignore import NAME, GitIgnore
@@ -70,8 +71,13 @@ def _from_host(directory: Path) -> bytes | None:
         descriptor = os.open(directory / NAME, flags)
     except OSError:  # none, a link, or not ours to read: git goes without it, too
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _git_root(root: Path) -> Path:

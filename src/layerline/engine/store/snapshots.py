@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.durable import is_full, storage_error, sync_filesystem
+from layerline.engine.store.durable import is_full, storage_error, sync_filesystem, sync_path
 from layerline.engine.store.overlay import EPOCH
 from layerline.engine.store.removal import remove_tree
 
@@ -172,7 +172,8 @@ class Snapshots:
                 sync_filesystem(self._root)
                 for name in names:
                     (self._place(name) / "boot").unlink(missing_ok=True)
-                sync_filesystem(self._root)
+                for name in names:
+                    sync_path(self._place(name))
             except OSError as exc:
                 self._distrust(names, exc)
 

@@ -1,0 +1,72 @@
+"""One layer stands for many, alone and above others."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline import command
+from layerline.engine.store.writer import Writer
+from tests.unit.store.test_writer import random_change, read, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.store.store import Store
+
+
+def chain(store: Store, seed: int, length: int) -> list[str]:
+    """Snapshots of random changes, each on top of those before."""
+    chance = random.Random(seed)
+    names: list[str] = []
+    for number in range(length):
+        with store.snapshots.draft() as draft:
+            writer = Writer(store.tree(names), draft.fs)
+            random_change(chance)(writer)
+            names.append(draft.commit(f"layer-{number}"))
+    return names
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_flat_layer_shows_the_same_wherever_the_chain_is_cut(store: Store, seed: int) -> None:
+    names = chain(store, seed, 9)
+    expected = read(store.tree(names))
+    assert expected != {}
+    for begin in (0, 3, 6):
+        flat = [*names[:begin], store.flatten(names[begin:])]
+        assert read(store.tree(flat)) == expected
+    assert read(store.tree([store.flatten(names[:6]), *names[6:]])) == expected
+
+
+def test_files_are_shared_and_the_result_is_kept(store: Store) -> None:
+    names = chain(store, 1, 3)
+    with store.snapshots.draft() as draft:
+        Writer(store.tree(names), draft.fs).write("shared", b"x")
+        names.append(draft.commit("shared"))
+    flat = store.flatten(names)
+    assert store.flatten(names) == flat
+    own = (store.snapshots.path(flat) / "shared").stat()
+    assert own.st_ino == (store.snapshots.path("shared") / "shared").stat().st_ino
+
+
+def test_more_layers_than_the_kernel_mounts(
+    store: Store,
+    tmp_path: Path,
+    overlay: None,  # noqa: ARG001
+) -> None:
+    names: list[str] = []
+    for number in range(520):
+        with store.snapshots.draft() as draft:
+            (draft.fs / f"f{number}").write_text("x")
+            names.append(draft.commit(f"layer-{number}"))
+    place = tmp_path / "merged"
+    place.mkdir()
+    flat = store.snapshots.path(store.flatten(names))
+    options = f"lowerdir={flat}:{store.root / 'empty'}"
+    command.run(["mount", "-t", "overlay", "overlay", "-o", options, place])
+    try:
+        assert len(shown(place)) == 520
+    finally:
+        command.run(["umount", place])
