@@ -78,13 +78,13 @@ def _recorded(number: int, block: str, note: str) -> Recorded:
         number=number,
         line=head.removeprefix("$ dagger "),
         stdout=stdout,
-        errors=_error(errors),
+        errors=error_lines(errors),
         code=int(exit_code.split()[0]),
         note=note,
     )
 
 
-def _error(lines: tuple[str, ...]) -> tuple[str, ...]:
+def error_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
     """The lines from the last `Error:` on; only they are the same on both command lines."""
     starts = [place for place, line in enumerate(lines) if line.startswith("Error: ")]
     return tuple(line for line in lines[starts[-1] :] if line) if starts else ()

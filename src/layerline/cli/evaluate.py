@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 _GIT = re.compile(r"(https?|ssh|git)://|git@[\w.-]+:|(github\.com|gitlab\.com|bitbucket\.org)/")
 _LOCAL = frozenset({"Directory", "File"})
+# The words of the Dagger CLI to the letter: scripts look for them.
+_NOT_FOUND = (
+    "failed to get snapshot: failed to snapshot: failed to receive stat message: rpc error: "
+    "code = NotFound desc = get full root path: rpc error: code = NotFound desc = eval symlinks"
+)
 
 
 class Backend(Protocol):
@@ -106,10 +111,17 @@ class Evaluation:
         typename = element_of(arg.type_def).name
         if typename not in _LOCAL or _GIT.match(text):
             return await self.backend.address(typename, text)
+        return await self.backend.read(typename, self._host_path(text), arg.ignore)
+
+    def _host_path(self, text: str) -> Path:
         plain = text.removeprefix("file://")
         if plain == "~" or plain.startswith("~/"):
             plain = f"{self.home}{plain[1:]}"
-        return await self.backend.read(typename, Path(self.workdir, plain), arg.ignore)
+        path = Path(self.workdir, plain)
+        if not path.exists():
+            message = f"{_NOT_FOUND}: lstat {path}: no such file or directory"
+            raise LayerlineError(message)
+        return path
 
     async def _each(
         self, member: Member, value: Json, typename: str, arguments: dict[str, Any]

@@ -41,7 +41,7 @@ def plain(value: Json) -> str:
         case dict():
             return "".join(plain(item) for item in value.values())
         case None:
-            return "<nil>"
+            return ""
         case bool():
             return "true" if value else "false"
         case int() | float():

@@ -1,0 +1,139 @@
+"""Every call that was recorded of the Dagger CLI, made again with `layerline`.
+
+Stdout, the exit code and the error are the same. What differs, and why, is listed here and nowhere
+else: `DIFFERENT` holds the calls whose answer cannot be the same, `_settled` what both answers are
+rid of before they are compared.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline import command
+from layerline.settings import process_environ
+from tests.cli.transcript import Classes, Recorded, ends_without_newline, error_lines, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.slow, pytest.mark.privileged, pytest.mark.network]
+
+HERE = Path(__file__).parent
+TOKEN = "topsecret42"
+# The recording shows the words without the shell's quotes.
+WORDS = {
+    "call -s ctr with-exec --args=sh,-c,echo hi stdout": [
+        *("call", "-s", "ctr", "with-exec", "--args=sh,-c,echo hi", "stdout"),
+    ],
+    "call -s show-secret --token=cmd://echo abc": [
+        *("call", "-s", "show-secret", "--token=cmd://echo abc"),
+    ],
+}
+DIFFERENT = {
+    "call -s ctr file --path=/etc/hostname": "a bootstrapped Debian has no /etc/hostname",
+    "call -s web endpoint": "needs the image python:3.11-slim from a registry",
+    "call -s web ports": "needs the image python:3.11-slim from a registry",
+}
+# Variables of Dagger's telemetry and of its build images: there are none here.
+_NOT_SET = re.compile(
+    r"^(BAGGAGE|TRACEPARENT|OTEL_\w+|DAGGER_BASE_IMAGE|DAGGER_UV_\w+)=.*\n", re.MULTILINE
+)
+# Dagger adds its client library to the module's source, and keeps the repository's .git there.
+_ADDED = re.compile(r"'(\.git/|\.gitattributes|sdk/)',? ?")
+_REST_OF_GIT = re.compile(r"^(\.git/.+|… \(the rest of \.git\))\n", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class Replay:
+    """A module in a home of its own, and both sides' names for digests and stamps."""
+
+    home: Path
+    module: Path
+    environ: dict[str, str]
+    ours: Classes = field(default_factory=Classes)
+    theirs: Classes = field(default_factory=Classes)
+
+    def call(self, line: str) -> command.Finished:
+        words = WORDS.get(line) or shlex.split(line)
+        places = [word.replace("/home/user", str(self.home)) for word in words]
+        program = "from layerline.cli.main import main; main()"
+        return command.run(
+            [sys.executable, "-c", program, *places],
+            env=self.environ,
+            cwd=self.module,
+            expect=None,
+        )
+
+    def text(self, data: bytes) -> str:
+        text = data.decode().replace(str(self.home), "/home/user")
+        return text.replace("layerline", "dagger")
+
+
+@pytest.fixture(scope="module")
+def replays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Replay]:
+    """One replay for each of the two modules; they share a store, as calls of one user do."""
+    home = tmp_path_factory.mktemp("home")
+    source = str(HERE.parents[1] / "src")
+    own = {"TOK": TOKEN, "LAYERLINE_STORE": str(home / "store"), "PYTHONPATH": source}
+    environ = {**process_environ(), **own}
+    found: dict[str, Replay] = {}
+    for name in ("sample", "semantics"):
+        module = home / name
+        shutil.copytree(HERE / name, module)
+        command.run(["git", "init", "--quiet", module])
+        found[name] = Replay(home=home, module=module, environ=environ)
+    (home / "sample" / "ci" / "modules").mkdir()
+    (home / "semantics" / "gitignore.txt").rename(home / "semantics" / ".gitignore")
+    return found
+
+
+def recorded() -> Iterator[object]:
+    for name in ("sample", "semantics"):
+        for call in read(HERE / f"{name}.transcript.txt"):
+            reason = DIFFERENT.get(call.line)
+            marks = [pytest.mark.skip(reason=reason)] if reason else []
+            yield pytest.param(name, call, id=f"{name}-{call.number}-{call.line}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "call"), list(recorded()))
+def test_the_recorded_answer(replays: dict[str, Replay], name: str, call: Recorded) -> None:
+    replay = replays[name]
+    _change(replay.module, call.note)
+    done = replay.call(call.line)
+    errors = error_lines(tuple(replay.text(done.stderr).splitlines()))
+    stdout = replay.ours.apply(_settled(replay.text(done.stdout), name))
+    wanted = replay.theirs.apply(_settled(ends_without_newline(call.stdout), name))
+    assert (stdout, done.status) == (wanted, call.code), done.stderr.decode()
+    assert errors[:1] == call.errors[:1]
+    if "Stdout:" in call.errors or "Run '" in "".join(call.errors):
+        assert errors[: len(call.errors)] == call.errors
+
+
+def _change(module: Path, note: str) -> None:
+    """Do what a remark of the transcript says was done before the call."""
+    if "data/a.txt" in note:
+        with (module / "data" / "a.txt").open("a") as file:
+            file.write("changed\n")
+    if "ci/main.py" in note:
+        with (module / "ci" / "main.py").open("a") as file:
+            file.write("# a comment\n")
+
+
+def _settled(stdout: str, name: str) -> str:
+    """The text without what is known to differ.
+
+    The transcript of the semantics is not exact about its last newlines.
+    """
+    text = _NOT_SET.sub("", stdout)
+    text = _REST_OF_GIT.sub("", _ADDED.sub("", text))
+    text = re.sub(r"^exe=.*$", "exe=PYTHON", text, flags=re.MULTILINE)
+    text = re.sub(r", \]$", "]", text, flags=re.MULTILINE)
+    return text.rstrip("\n") if name == "semantics" else text
