@@ -34,7 +34,8 @@ class Cgroups:
         place = Path(_NAME) / self._session / container / "cgroup.procs"
         for hierarchy in self._hierarchies:
             with suppress(OSError):
-                return [int(line) for line in (hierarchy / place).read_text().split()]
+                lines = (hierarchy / place).read_text().split()
+                return [int(line) for line in lines if line != "0"]  # 0: of another namespace
         return []
 
     def close(self) -> None:

@@ -66,7 +66,9 @@ class Container:
         """The command line of the runtime for a verb on this container."""
         log = self.bundle / "log"
         words = ["--root", self.state, "--log", log, "--log-format", "json", verb, *options]
-        return [self.program, *words, self.name]
+        # Only so does runc go on where it may not make cgroups.
+        mode = ["--rootless", "true"] if self.cgroups.path(self.name) is None else []
+        return [self.program, *mode, *words, self.name]
 
     def start(
         self, *, stdin: int | None, stdout: int, stderr: int, foreground: bool = False
