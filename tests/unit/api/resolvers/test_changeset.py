@@ -106,7 +106,7 @@ async def test_a_conflict_ends_as_it_is_asked_to(
     ("preferred", "there"), [("PREFER_OURS", "true"), ("PREFER_THEIRS", "false")]
 )
 async def test_a_file_that_one_changed_and_one_removed(
-    open_a_session: OpenSession, preferred: str, there: str
+    open_a_session: OpenSession, preferred: str
 ) -> None:
     async with open_a_session() as session:
         ours = await changeset(session, with_line(0, "ours"))
@@ -114,7 +114,7 @@ async def test_a_file_that_one_changed_and_one_removed(
         arguments = f'changes: "{theirs}", onConflict: {preferred}'
         fields = f'withChangeset({arguments}) {{ after {{ exists(path: "f") }} }}'
         merged = await on(session, ours, fields)
-        assert merged["withChangeset"]["after"]["exists"] is (there == "true")
+        assert merged["withChangeset"]["after"]["exists"] is (preferred == "PREFER_OURS")
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,12 @@ async def test_a_search_sees_what_the_layers_show(
     open_a_session: OpenSession,
 ) -> None:
     query = """{ directory {
-      withNewFile(path: "d/a", contents: "x needle\\n") { 
-      withNewFile(path: "d/b", contents: "needle") { withNewFile(path: "d/.c", contents: "needle") { withoutFile(path: "d/b") {
-        search(pattern: "n[e]+dle") { filePath submatches { text start end } }
-        shown: search(pattern: "needle", skipHidden: true, filesOnly: true) { filePath }
-      } } } } } }"""
+      withNewFile(path: "d/a", contents: "x needle\\n") {
+        withNewFile(path: "d/b", contents: "needle") {
+          withNewFile(path: "d/.c", contents: "needle") { withoutFile(path: "d/b") {
+            search(pattern: "n[e]+dle") { filePath submatches { text start end } }
+            shown: search(pattern: "needle", skipHidden: true, filesOnly: true) { filePath }
+    } } } } } }"""
     async with open_a_session() as session:
         data = (await ask(session, query))["directory"]
     found = data["withNewFile"]["withNewFile"]["withNewFile"]["withoutFile"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from layerline.engine.api.dockerfile.expansion import expand_document
 from layerline.engine.api.resolvers.git import is_git_url
 from layerline.engine.solve import ops
-from layerline.engine.solve.downloads import fetch
+from layerline.engine.solve.downloads import Wanted, fetch, file_name
 from layerline.engine.solve.modes import change_of
 from layerline.engine.solve.placement import Placed
 from layerline.errors import NotSupported, QueryError
@@ -58,9 +58,10 @@ class Copier:
 
     async def _downloaded(self, rootfs: Op, state: State, copy: Copy, url: str) -> Op:
         session = self.call.session
+        wanted = Wanted(url=url, name=file_name(url, "__unnamed__"), checksum=copy.checksum)
         download = await session.once(
             f"download {url} {copy.checksum}",
-            partial(session.solver.in_thread, fetch, session.store, url, copy.checksum),
+            partial(session.solver.in_thread, fetch, session.store, session.settings, wanted),
         )
         files = ops.Stored(digest=download.digest, snapshots=(download.snapshot,))
         placed = _placed(rootfs, state, copy, files, [f"/{download.name}"])
