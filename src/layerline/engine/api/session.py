@@ -17,6 +17,7 @@ from layerline.engine.api.values import Query
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.bench import Bench
 from layerline.engine.solve.codec import identity_of
+from layerline.engine.solve.hosting import Hosting
 from layerline.engine.solve.solver import Solver
 from layerline.engine.store.store import Store
 from layerline.errors import QueryError
@@ -62,6 +63,11 @@ class Session:
     clients: dict[str, Client] = field(default_factory=dict)
     _values: dict[str, Any] = field(default_factory=dict)
     _once: dict[str, _Once] = field(default_factory=dict)
+
+    @property
+    def services(self) -> Hosting:
+        """The session's services."""
+        return self.solver.hosting
 
     def call(self, client: Client | None = None) -> Call:
         """The context of a query by a client, the main one by default."""

@@ -181,11 +181,16 @@ class Host(Value):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Service(Value):
-    """A service: something that listens, under a hostname. `tunnel` is the service that a host tunnel leads to."""
+    """A service: something that listens, under a hostname.
+
+    With a `tunnel` it is a way to the service from ports of this machine: those named, or else one for each exposed
+    port, of the same number with `native_ports`.
+    """
 
     typename: ClassVar[str] = "Service"
     spec: ServiceSpec
     tunnel: tuple[Forward, ...] | None = None
+    native_ports: bool = False
 
 
 @register

@@ -14,8 +14,8 @@ from layerline.engine.store.writer import Writer
 
 if TYPE_CHECKING:
     from layerline.engine.runtime.container import Runtime
-    from layerline.engine.runtime.spec import Network
-    from layerline.engine.solve.ops import Op, ServiceBinding
+    from layerline.engine.solve.hosting import Hosting
+    from layerline.engine.solve.ops import Op
     from layerline.engine.store.store import Store
     from layerline.engine.store.tree import Tree
     from layerline.log import Journal, Step
@@ -35,6 +35,7 @@ class Bench:
     find_runtime: Callable[[], Runtime]
     secret: Callable[[str], bytes]
     nested: dict[str, str] = field(default_factory=dict)
+    hosting: Hosting | None = None
     _runtime: Runtime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -44,13 +45,6 @@ class Bench:
             if self._runtime is None:
                 self._runtime = self.find_runtime()
             return self._runtime
-
-    def network(
-        self, bindings: tuple[ServiceBinding, ...]
-    ) -> tuple[Network | None, tuple[tuple[str, str], ...]]:
-        """The network that an exec joins, and the names that it knows besides its own."""
-        del bindings
-        return None, ()
 
     def add_layer(self, key: str, below: tuple[str, ...], change: Callable[[Writer], None]) -> Result:
         """A new snapshot on top of a tree, made by `change`; nothing is kept if that fails."""

@@ -308,10 +308,22 @@ class Forward:
 
 @register
 @dataclass(frozen=True, kw_only=True)
+class ServiceCheck:
+    """A command that succeeds inside a service when it is ready; times in nanoseconds, 0 for the default."""
+
+    args: tuple[str, ...]
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    retries: int = 0
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
 class ServiceSpec(Keyed):
     """What runs behind a hostname: a container's process (`exec`), or ports of the host (`host`, `forwards`).
 
-    `healthcheck` is the argv of a check that is run inside, empty for none: then the ports are dialled.
+    Without a `healthcheck` the ports are dialled.
     """
 
     exec: Exec | None = None
@@ -319,7 +331,7 @@ class ServiceSpec(Keyed):
     forwards: tuple[Forward, ...] = ()
     ports: tuple[PortSpec, ...] = ()
     hostname: str = ""
-    healthcheck: tuple[str, ...] = ()
+    healthcheck: ServiceCheck | None = None
 
 
 @register

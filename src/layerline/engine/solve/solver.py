@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from layerline.engine.solve.bench import Bench, Work
 from layerline.engine.solve.codec import children
+from layerline.engine.solve.hosting import Hosting
 from layerline.engine.solve.naming import describe
 from layerline.engine.solve.ops import Op
 from layerline.engine.solve.result import Result
@@ -56,10 +57,14 @@ class Solver:
     group: TaskGroup
     made: dict[str, Result] = field(default_factory=dict)
     listeners: list[Callable[[Op, Result], None]] = field(default_factory=list)
-    prepare: Callable[[Op], Awaitable[None]] | None = None
+    hosting: Hosting = field(init=False)
     _flights: dict[str, _Flight] = field(default_factory=dict)
     _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS))
     _slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(_AT_ONCE))
+
+    def __post_init__(self) -> None:
+        """Services are started with the files that this solver evaluates."""
+        self.hosting = self.bench.hosting = Hosting(solver=self)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -74,6 +79,7 @@ class Solver:
                     flight.cancel.set()
                 group.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
+                    await solver.in_thread(solver.hosting.close)
                     await solver.in_thread(bench.store.settle)
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -147,8 +153,7 @@ class Solver:
         if not isinstance(op, VIEWS) and (known := self._known(op.key)) is not None:
             self._tell_cached(op)
             return known
-        if self.prepare is not None:
-            await self.prepare(op)
+        await self.hosting.prepare(op)
         parents = _parents(op)
         inputs = dict(zip([p.key for p in parents], await self.results(parents), strict=True))
         if isinstance(op, VIEWS):

@@ -11,7 +11,7 @@ from layerline.engine.solve import ops
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import Writer
-from layerline.errors import Cancelled, ExecError
+from layerline.errors import ExecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,13 +30,24 @@ def run(op: ops.Exec, work: Work) -> Result:
     with contextlib.ExitStack() as stack:
         stage = _Stage(op=op, work=work, stack=stack)
         container = stage.container()
-        outcome = stack.enter_context(work.bench.runtime().run(container, on_output=work.step.write, cancel=work.cancel))
-        if work.cancel.is_set():
-            message = "the step was cancelled"
-            raise Cancelled(message)
+        hosting = work.bench.hosting
+        joined = stack.enter_context(hosting.joined(op, container)) if hosting is not None else None
+        outcome = stack.enter_context(
+            work.bench.runtime().run(
+                joined.container if joined is not None else container,
+                on_output=work.step.write,
+                cancel=work.cancel,
+                watch=joined.failure if joined is not None else lambda: None,
+            )
+        )
         if not expected(op.expect, outcome.code):
             raise failure(op.args, outcome)
         return stage.result(outcome)
+
+
+def staged(op: ops.Exec, work: Work, stack: contextlib.ExitStack) -> spec.ContainerSpec:
+    """The container of an op, for a process that leaves no result; the stack takes away what it needs."""
+    return _Stage(op=op, work=work, stack=stack).container()
 
 
 def expected(expect: str, code: int) -> bool:
@@ -85,7 +96,6 @@ class _Stage:
         env = (*op.env, *op.volatile, *((name, self._secret(ref).decode(errors="replace")) for name, ref in op.secret_env))
         if op.nesting:
             env = (*env, *bench.nested.items())
-        network, hosts = bench.network(op.bindings)
         return spec.ContainerSpec(
             rootfs=root,
             args=op.args,
@@ -100,8 +110,6 @@ class _Stage:
             privileged=op.privileged,
             init=op.init,
             secrets=tuple(self.secrets),
-            network=network,
-            hosts=hosts,
         )
 
     def result(self, outcome: Outcome) -> Result:

@@ -1,0 +1,222 @@
+"""Services: containers and host ports under a hostname, and the ways between them and this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import anyio
+
+from layerline.engine.api.places import expanded
+from layerline.engine.api.registry import field
+from layerline.engine.api.resolvers.container_config import port_value
+from layerline.engine.api.resolvers.container_exec import exec_of
+from layerline.engine.api.session import Call
+from layerline.engine.api.values import Container, Host, Port, Service
+from layerline.engine.image.config import Healthcheck
+from layerline.engine.solve import ops
+from layerline.engine.solve.hosting import hostname_of
+from layerline.errors import QueryError
+
+_SHELL = ("/bin/sh", "-c")
+
+
+@field("Container", "asService")
+def as_service(
+    self: Container,
+    _call: Call,
+    *,
+    args: list[str] | None = None,
+    use_entrypoint: bool = False,
+    experimental_privileged_nesting: bool = False,
+    insecure_root_capabilities: bool = False,
+    expand: bool = False,
+    no_init: bool = False,
+) -> Service:
+    """A service that runs the args, or else the default command."""
+    words = _command(self, [expanded(self, arg, expand) for arg in args or ()], use_entrypoint)
+    exec_op = exec_of(
+        self,
+        words,
+        privileged=insecure_root_capabilities,
+        nesting=experimental_privileged_nesting,
+        init=not no_init,
+    )
+    check = self.config.healthcheck
+    spec = ops.ServiceSpec(
+        exec=exec_op,
+        ports=self.ports,
+        healthcheck=None if check is None else _check(check, self.config.shell),
+    )
+    return Service(spec=spec)
+
+
+def _command(container: Container, args: list[str], use_entrypoint: bool) -> tuple[str, ...]:
+    entrypoint = container.config.entrypoint or ()
+    if args:
+        words = (*entrypoint, *args) if use_entrypoint else tuple(args)
+    elif use_entrypoint or not container.default_args_set:
+        words = (*entrypoint, *(container.config.cmd or ()))
+    else:
+        words = container.config.cmd or ()
+    if not words:
+        message = "no service command has been set: give args, or the container default args"
+        raise QueryError(message)
+    return words
+
+
+def _check(check: Healthcheck, shell: tuple[str, ...] | None) -> ops.ServiceCheck | None:
+    kind, *words = check.test
+    if kind == "NONE" or not words:
+        return None
+    return ops.ServiceCheck(
+        args=(*(shell or _SHELL), *words) if kind == "CMD-SHELL" else tuple(words),
+        interval=check.interval,
+        timeout=check.timeout,
+        start_period=check.start_period,
+        retries=check.retries,
+    )
+
+
+@field("Container", "withServiceBinding")
+def with_service_binding(
+    self: Container, _call: Call, *, alias: str, service: Service
+) -> Container:
+    """Let execs reach a service by an alias; it is started when one needs it."""
+    kept = tuple(binding for binding in self.bindings if binding.alias != alias)
+    binding = ops.ServiceBinding(alias=alias, service=service.spec)
+    return replace(self, bindings=(*kept, binding), image_ref="")
+
+
+@field("Service", "hostname")
+def hostname(self: Service, _call: Call) -> str:
+    """The name under which containers reach it."""
+    return hostname_of(self.spec)
+
+
+@field("Service", "withHostname")
+def with_hostname(self: Service, _call: Call, *, hostname: str) -> Service:
+    """The same service under another name."""
+    return replace(self, spec=replace(self.spec, hostname=hostname))
+
+
+@field("Service", "ports")
+def ports(self: Service, _call: Call) -> list[Port]:
+    """The ports that it listens on."""
+    return [port_value(port) for port in _ports(self)]
+
+
+def _ports(service: Service) -> tuple[ops.PortSpec, ...]:
+    if service.tunnel:
+        return tuple(ops.PortSpec(port=each.frontend or each.backend) for each in service.tunnel)
+    if service.spec.exec is None:
+        return tuple(
+            ops.PortSpec(port=each.frontend, protocol=each.protocol)
+            for each in service.spec.forwards
+        )
+    return service.spec.ports
+
+
+@field("Service", "endpoint")
+async def endpoint(self: Service, call: Call, *, port: int | None = None, scheme: str = "") -> str:
+    """`host:port`, or a URL with the scheme; the first exposed port unless another is named."""
+    if self.tunnel is not None:
+        tunnel = await call.session.services.tunnel(
+            self.spec, self.tunnel, native=self.native_ports
+        )
+        open_ports = [here for here, _ in tunnel.ports]
+        host = "127.0.0.1"
+    else:
+        open_ports = [each.port for each in _ports(self)]
+        host = hostname_of(self.spec)
+    if port is None and not open_ports:
+        message = "no ports exposed"
+        raise QueryError(message)
+    address = f"{host}:{port if port is not None else open_ports[0]}"
+    return f"{scheme}://{address}" if scheme else address
+
+
+@field("Service", "start")
+async def start(self: Service, call: Call) -> str:
+    """Start it and wait until it is healthy; its id."""
+    if self.tunnel is not None:
+        await call.session.services.tunnel(self.spec, self.tunnel, native=self.native_ports)
+    else:
+        await call.session.services.start(self.spec)
+    return call.session.identify(self)
+
+
+@field("Service", "stop")
+async def stop(self: Service, call: Call, *, kill: bool = False) -> str:
+    """Stop it: SIGTERM and later SIGKILL, or SIGKILL at once; its id."""
+    await call.session.services.stop(self.spec, kill=kill)
+    return call.session.identify(self)
+
+
+@field("Service", "sync")
+def sync(self: Service, call: Call) -> str:
+    """The id of the service."""
+    return call.session.identify(self)
+
+
+@field("Service", "up")
+async def up(
+    self: Service, call: Call, *, ports: list[dict[str, Any]] | None = None, random: bool = False
+) -> None:
+    """Carry ports of this machine to the service until the caller goes away: the same ones unless others are named."""
+    tunnel = await call.session.services.tunnel(
+        self.spec, _forwards(ports), native=not random
+    )
+    step = call.session.journal.step(f"up {hostname_of(self.spec)}")
+    for here, there in tunnel.ports:
+        step.write(f"http://localhost:{here} leads to port {there} of the service\n".encode())
+    await anyio.sleep_forever()
+
+
+@field("Container", "up")
+async def container_up(
+    self: Container,
+    call: Call,
+    *,
+    ports: list[dict[str, Any]] | None = None,
+    random: bool = False,
+    **settings: Any,
+) -> None:
+    """Run the container as a service and carry ports of this machine to it."""
+    await up(as_service(self, call, **settings), call, ports=ports, random=random)
+
+
+@field("Host", "service")
+def host_service(
+    _self: Host, _call: Call, *, ports: list[dict[str, Any]], host: str = "localhost"
+) -> Service:
+    """Ports of this machine, or of one that it reaches, as a service for containers."""
+    spec = ops.ServiceSpec(host=host, forwards=_forwards(ports))
+    if not spec.forwards:
+        message = "a host service needs a port"
+        raise QueryError(message)
+    return Service(spec=spec)
+
+
+@field("Host", "tunnel")
+def tunnel(
+    _self: Host,
+    _call: Call,
+    *,
+    service: Service,
+    native: bool = False,
+    ports: list[dict[str, Any]] | None = None,
+) -> Service:
+    """A way from ports of this machine to a service."""
+    return replace(service, tunnel=_forwards(ports), native_ports=native)
+
+
+def _forwards(ports: list[dict[str, Any]] | None) -> tuple[ops.Forward, ...]:
+    return tuple(
+        ops.Forward(
+            frontend=port.get("frontend") or port["backend"],
+            backend=port["backend"],
+            protocol=port.get("protocol") or "TCP",
+        )
+        for port in ports or ()
+    )

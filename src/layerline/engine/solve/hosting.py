@@ -1,0 +1,208 @@
+"""The session's services: ops turned into running containers, started once, reached by name.
+
+A service is known by the key of its definition. Its container's files are evaluated like any exec's; what it writes
+is dropped when it ends.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from layerline.engine.runtime import service as running
+from layerline.engine.runtime.spec import ContainerSpec
+from layerline.engine.solve import ops
+from layerline.engine.solve.bench import Work
+from layerline.engine.solve.codec import children
+from layerline.engine.solve.result import Result
+from layerline.engine.solve.steps.running import staged
+from layerline.errors import LayerlineError, QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.runtime.service import HostService, Service, ServiceSpec
+    from layerline.engine.solve.bench import Bench
+    from layerline.engine.solve.solver import Solver
+
+_NANOSECONDS = 1e9
+_HOSTNAME_BYTES = 8
+
+
+def hostname_of(spec: ops.ServiceSpec) -> str:
+    """The name that was given, or one that the definition gives."""
+    if spec.hostname:
+        return spec.hostname
+    digest = bytes.fromhex(spec.key)[:_HOSTNAME_BYTES]
+    return base64.b32hexencode(digest).decode().rstrip("=").lower()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Tunnel:
+    """A way from ports of 127.0.0.1 to a service: (the port here, the port there) of each."""
+
+    stack: contextlib.ExitStack
+    ports: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Hosting:
+    """Starts and stops services for a session; made when the first is needed, closed with the session."""
+
+    solver: Solver
+    _services: running.Services | None = None
+    _tunnels: dict[str, Tunnel] = field(default_factory=dict)
+    _ready: dict[str, ServiceSpec | HostService] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def bench(self) -> Bench:
+        """What the steps work with."""
+        return self.solver.bench
+
+    async def start(self, spec: ops.ServiceSpec) -> Service:
+        """The running service; returns when it is healthy."""
+        definition = await self.defined(spec)
+        return await self.solver.in_thread(self.services().start, definition)
+
+    async def stop(self, spec: ops.ServiceSpec, *, kill: bool = False) -> None:
+        """End a service; one that does not run is fine."""
+        await self.solver.in_thread(lambda: self.services().stop(spec.key, kill=kill))
+
+    async def tunnel(
+        self, spec: ops.ServiceSpec, forwards: Sequence[ops.Forward], *, native: bool = False
+    ) -> Tunnel:
+        """Open ports on 127.0.0.1 that lead to a service: those asked for, else one for each exposed port."""
+        key = repr((spec.key, tuple(forwards), native))
+        if key not in self._tunnels:
+            service = await self.start(spec)
+            wanted = list(forwards) or [
+                ops.Forward(frontend=port.port if native else 0, backend=port.port)
+                for port in spec.ports
+            ]
+            if not wanted:
+                message = "no ports exposed: expose one, or name the ports of the tunnel"
+                raise QueryError(message)
+            self._tunnels[key] = await self.solver.in_thread(self._open, service, wanted)
+        return self._tunnels[key]
+
+    def _open(self, service: Service, forwards: Sequence[ops.Forward]) -> Tunnel:
+        with contextlib.ExitStack() as stack:
+            ports = []
+            for forward in forwards:
+                try:
+                    number = stack.enter_context(
+                        self.services().tunnel(
+                            service, port=forward.backend, listen=forward.frontend
+                        )
+                    )
+                except OSError as exc:
+                    message = f"port {forward.frontend} of this machine cannot be used: {exc.strerror}"
+                    raise QueryError(message) from exc
+                ports.append((number, forward.backend))
+            return Tunnel(stack=stack.pop_all(), ports=tuple(ports))
+
+    async def defined(self, spec: ops.ServiceSpec) -> ServiceSpec | HostService:
+        """The definition that the runtime starts; the container's files are evaluated, its own services started."""
+        if spec.exec is None:
+            return running.HostService(
+                key=spec.key,
+                hostname=hostname_of(spec),
+                ports={forward.frontend: forward.backend for forward in spec.forwards},
+                host=spec.host,
+            )
+        parents = [child for child in children(spec.exec) if isinstance(child, ops.Op)]
+        results = await self.solver.results(parents)
+        inputs = dict(zip([parent.key for parent in parents], results, strict=True))
+        for binding in spec.exec.bindings:
+            await self.start(binding.service)
+        return self._definition(spec, spec.exec, inputs)
+
+    def _definition(
+        self, spec: ops.ServiceSpec, exec_op: ops.Exec, inputs: Mapping[str, Result]
+    ) -> ServiceSpec:
+        step = self.bench.journal.step(f"service {hostname_of(spec)}")
+
+        @contextlib.contextmanager
+        def container() -> Iterator[ContainerSpec]:
+            cancel = threading.Event()
+            work = Work(bench=self.bench, key=spec.key, inputs=inputs, step=step, cancel=cancel)
+            with contextlib.ExitStack() as stack:
+                yield staged(exec_op, work, stack)
+
+        check = spec.healthcheck
+        return running.ServiceSpec(
+            key=spec.key,
+            hostname=hostname_of(spec),
+            container=container,
+            ports=tuple(
+                running.Port(
+                    number=port.port,
+                    protocol="udp" if port.protocol == "UDP" else "tcp",
+                    check=not port.skip_healthcheck,
+                )
+                for port in spec.ports
+            ),
+            healthcheck=None if check is None else _healthcheck(check),
+            on_output=step.write,
+        )
+
+    def services(self) -> running.Services:
+        """The services of the runtime."""
+        with self._lock:
+            if self._services is None:
+                self._services = running.Services(self.bench.runtime())
+            return self._services
+
+    @contextlib.contextmanager
+    def joined(self, op: ops.Exec, container: ContainerSpec) -> Iterator[Joined]:
+        """The container as it runs beside the services that it is bound to, which stay up meanwhile."""
+        if not op.bindings and self._services is None:
+            yield Joined(container=container)
+            return
+        with contextlib.ExitStack() as stack:
+            used = [
+                (binding.alias, stack.enter_context(self.services().used(self._ready[binding.service.key])))
+                for binding in op.bindings
+            ]
+            placed = stack.enter_context(self.services().joined(container, used))
+            yield Joined(container=placed, services=tuple(service for _, service in used))
+
+    async def prepare(self, op: ops.Op) -> None:
+        """Define the services of an exec before it is run; they start when it does."""
+        if isinstance(op, ops.Exec):
+            for binding in op.bindings:
+                if binding.service.key not in self._ready:
+                    self._ready[binding.service.key] = await self.defined(binding.service)
+
+    def close(self) -> None:
+        """End all tunnels and services."""
+        for tunnel in self._tunnels.values():
+            tunnel.stack.close()
+        if self._services is not None:
+            self._services.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """A container on the network of its services."""
+
+    container: ContainerSpec
+    services: tuple[Service, ...] = ()
+
+    def failure(self) -> LayerlineError | None:
+        """Why the container cannot go on: a service that it needs has ended."""
+        return next((s.failure for s in self.services if s.ended.is_set() and s.failure), None)
+
+
+def _healthcheck(check: ops.ServiceCheck) -> running.Healthcheck:
+    chosen = running.Healthcheck(args=check.args)
+    if check.interval:
+        chosen = replace(chosen, interval=check.interval / _NANOSECONDS)
+    if check.timeout:
+        chosen = replace(chosen, timeout=check.timeout / _NANOSECONDS)
+    if check.retries:
+        chosen = replace(chosen, retries=check.retries)
+    return replace(chosen, start_period=check.start_period / _NANOSECONDS)
