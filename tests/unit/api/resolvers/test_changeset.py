@@ -102,9 +102,7 @@ async def test_a_conflict_ends_as_it_is_asked_to(
         assert contents.startswith(line)
 
 
-@pytest.mark.parametrize(
-    ("preferred", "there"), [("PREFER_OURS", "true"), ("PREFER_THEIRS", "false")]
-)
+@pytest.mark.parametrize("preferred", ["PREFER_OURS", "PREFER_THEIRS"])
 async def test_a_file_that_one_changed_and_one_removed(
     open_a_session: OpenSession, preferred: str
 ) -> None:
