@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
-from layerline.engine.store.digest import parse_digest
+from layerline.engine.store.digest import digest_bytes, parse_digest
 from layerline.engine.store.durable import sync_filesystem, write_file
 from layerline.engine.store.store import Store
 from layerline.errors import LayerlineError
@@ -156,6 +156,12 @@ def test_blobs_rows_and_volumes_are_acknowledged_for_good(disk: Disk) -> None:
                     store.blobs.read(parse_digest(str(row["digest"]))).decode() == f"bytes {number}"
                 )
                 assert (store.volumes.volume(f"v{number}") / "f").stat().st_size == 5000
+
+
+def test_a_blob_alone_stays(disk: Disk) -> None:
+    disk.session('store.blobs.put(b"bytes" * 1000)')
+    with Store.open(disk.root / "store", boot="after the cut") as store:
+        assert store.blobs.read(digest_bytes(b"bytes" * 1000)) == b"bytes" * 1000
 
 
 def test_results_that_were_settled_stay(disk: Disk) -> None:

@@ -12,6 +12,7 @@ from layerline.engine.store.writer import Writer
 from tests.unit.store.test_writer import random_change, read, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from layerline.engine.store.store import Store
@@ -38,6 +39,40 @@ def test_the_flat_layer_shows_the_same_wherever_the_chain_is_cut(store: Store, s
         flat = [*names[:begin], store.flatten(names[begin:])]
         assert read(store.tree(flat)) == expected
     assert read(store.tree([store.flatten(names[:6]), *names[6:]])) == expected
+
+
+@pytest.mark.parametrize("again", ["d/new", "d"])
+def test_what_the_flat_layer_hid_stays_hidden(store: Store, again: str) -> None:
+    changes: list[Callable[[Writer], None]] = [
+        lambda writer: writer.write("d/old", b""),
+        lambda writer: writer.remove("d"),
+        lambda writer: writer.write(again, b""),
+        lambda writer: (writer.remove if again == "d" else writer.mkdir)("d"),
+        lambda writer: writer.mkdir("d"),
+        lambda writer: writer.write("d/last", b""),
+    ]
+    names: list[str] = []
+    for number, change in enumerate(changes):
+        with store.snapshots.draft() as draft:
+            change(Writer(store.tree(names), draft.fs))
+            names.append(draft.commit(f"layer-{number}"))
+    expected = read(store.tree(names))
+    assert "/d/old" not in expected
+    for begin in range(len(names) - 1):
+        for end in range(begin + 2, len(names) + 1):
+            flat = [*names[:begin], store.flatten(names[begin:end]), *names[end:]]
+            assert read(store.tree(flat)) == expected
+
+
+def test_a_directory_without_a_mark_over_a_file_hides_too(store: Store) -> None:
+    names: list[str] = []
+    for number, path in enumerate(("d/old", "d", "d/new")):
+        with store.snapshots.draft() as draft:
+            (draft.fs / path).parent.mkdir(exist_ok=True)
+            (draft.fs / path).write_text("x")
+            names.append(draft.commit(f"layer-{number}"))
+    flat = [names[0], store.flatten(names[1:])]
+    assert list(read(store.tree(flat))) == list(read(store.tree(names))) == ["/d", "/d/new"]
 
 
 def test_files_are_shared_and_the_result_is_kept(store: Store) -> None:

@@ -112,6 +112,15 @@ def test_equal_content_is_one_snapshot(store: Store, host: Path, tmp_path: Path)
     assert ingest(store, other) == first
 
 
+def test_a_shared_file_has_the_time_of_the_host(store: Store, host: Path) -> None:
+    ingest(store, host)
+    os.utime(host / "d" / "f", (2000, 2000))
+    ingest(store, host)
+    (host / "run.sh").write_bytes(b"changed")
+    tree = store.tree([ingest(store, host).snapshot])
+    assert tree.lookup("d/f").stat.st_mtime == 2000
+
+
 def test_a_change_in_the_same_tick_of_the_clock_is_seen(store: Store, host: Path) -> None:
     (host / "run.sh").write_bytes(b"one")
     info = (host / "run.sh").stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
@@ -89,6 +90,25 @@ def test_a_program_started_meanwhile_does_not_keep_the_lock(locks: Locks) -> Non
     finally:
         sleeper.kill()
         sleeper.wait()
+
+
+def test_a_lock_file_replaced_while_it_is_being_locked_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    original = fcntl.flock
+
+    def replace_first(handle: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", original)
+        path.unlink()
+        path.touch()
+        original(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", replace_first)
+    held = try_lock(path)
+    assert held is not None
+    assert try_lock(path) is None
+    os.close(held)
 
 
 def test_a_lock_file_that_was_removed_lets_no_second_holder_keep_on(tmp_path: Path) -> None:

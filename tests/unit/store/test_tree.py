@@ -66,6 +66,7 @@ def test_links_are_followed_inside_the_tree(empty: Tree, layer: MakeLayer, tmp_p
         writer.write("secret", b"of the tree")
         writer.symlink("/a/b", "absolute")
         writer.symlink("../a/./b", "a/relative")
+        writer.symlink("/secret", "a/b/root")
         writer.symlink("../../../../../../secret", "a/b/up")
         writer.symlink(f"/../..{tmp_path}/secret", "out")
         writer.symlink("dangling", "dangling-link")
@@ -74,6 +75,7 @@ def test_links_are_followed_inside_the_tree(empty: Tree, layer: MakeLayer, tmp_p
     assert tree.read("absolute/f") == b"inside"
     assert tree.read("a/relative/f") == b"inside"
     assert tree.read("a/b/up") == b"of the tree"
+    assert tree.read("a/b/root") == b"of the tree"
     assert tree.lookup("absolute/f").path == "/a/b/f"
     assert tree.lookup("absolute", follow=False).target == "/a/b"
     for missing in ("out", "dangling-link", "dangling-link/x"):

@@ -376,9 +376,10 @@ def shown(top: Path) -> dict[str, tuple[int, int, bytes | str]]:
 
 
 def read(tree: Tree) -> dict[str, tuple[int, int, bytes | str]]:
-    """What the tree says of the same."""
+    """What the tree says of the same, walking and looking up."""
     found: dict[str, tuple[int, int, bytes | str]] = {}
     for entry in tree.walk():
+        assert tree.lookup(entry.path, follow=False).parts == entry.parts
         content: bytes | str = b""
         if entry.is_symlink:
             content = entry.target
@@ -386,6 +387,21 @@ def read(tree: Tree) -> dict[str, tuple[int, int, bytes | str]]:
             content = tree.read(entry.path)
         found[entry.path] = (entry.stat.st_mode, entry.stat.st_mtime_ns, content)
     return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_many_layers_hold_what_one_layer_would(empty: Tree, layer: MakeLayer, seed: int) -> None:
+    chance = random.Random(seed)
+    many_layers = empty
+    for _ in range(6):
+        many_layers = layer(many_layers, random_change(chance))
+    chance = random.Random(seed)
+
+    def all_at_once(writer: Writer) -> None:
+        for _ in range(6):
+            random_change(chance)(writer)
+
+    assert read(many_layers) == read(layer(empty, all_at_once)) != {}
 
 
 @pytest.mark.parametrize("seed", range(12))
