@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import anyio
+
 from layerline.engine.runtime import service as running
 from layerline.engine.runtime.spec import ContainerSpec
 from layerline.engine.solve import ops
@@ -56,6 +58,7 @@ class Hosting:
     _tunnels: dict[str, Tunnel] = field(default_factory=dict)
     _ready: dict[str, ServiceSpec | HostService] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _opening: anyio.Lock = field(default_factory=anyio.Lock)
 
     @property
     def bench(self) -> Bench:
@@ -76,17 +79,18 @@ class Hosting:
     ) -> Tunnel:
         """Open ports on 127.0.0.1 that lead to a service: those asked for, else one for each exposed port."""
         key = repr((spec.key, tuple(forwards), native))
-        if key not in self._tunnels:
-            service = await self.start(spec)
-            wanted = list(forwards) or [
-                ops.Forward(frontend=port.port if native else 0, backend=port.port)
-                for port in spec.ports
-            ]
-            if not wanted:
-                message = "no ports exposed: expose one, or name the ports of the tunnel"
-                raise QueryError(message)
-            self._tunnels[key] = await self.solver.in_thread(self._open, service, wanted)
-        return self._tunnels[key]
+        async with self._opening:
+            if key not in self._tunnels:
+                service = await self.start(spec)
+                wanted = list(forwards) or [
+                    ops.Forward(frontend=port.port if native else 0, backend=port.port)
+                    for port in spec.ports
+                ]
+                if not wanted:
+                    message = "no ports exposed: expose one, or name the ports of the tunnel"
+                    raise QueryError(message)
+                self._tunnels[key] = await self.solver.in_thread(self._open, service, wanted)
+            return self._tunnels[key]
 
     def _open(self, service: Service, forwards: Sequence[ops.Forward]) -> Tunnel:
         with contextlib.ExitStack() as stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 from layerline.engine.api.names import is_plain_name
 from layerline.engine.api.registry import field
@@ -11,10 +12,12 @@ from layerline.engine.api.values import File, Query, Secret, Service
 from layerline.engine.solve import ops
 from layerline.engine.solve.downloads import PRIVATE, Download, Wanted, fetch, file_name
 from layerline.engine.store.digest import digest_of
-from layerline.errors import NotSupported, QueryError
+from layerline.errors import QueryError
 
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call
+
+_PORTS = {"http": 80, "https": 443}
 
 
 @field("Query", "http")
@@ -34,23 +37,37 @@ async def http(
     if not is_plain_name(name):
         message = f"file name {name!r} must not contain a directory"
         raise QueryError(message)
-    if experimental_service_host is not None:
-        msg = "Query.http(experimentalServiceHost)"
-        raise NotSupported(msg)
     session = call.session
 
     async def make() -> Download:
         headers = await _headers(call, auth_header)
-        wanted = Wanted(url=url, name=name, mode=permissions, checksum=checksum, headers=headers)
+        place = url
+        if experimental_service_host is not None:
+            place, headers["Host"] = await _through(call, experimental_service_host, url)
+        wanted = Wanted(url=place, name=name, mode=permissions, checksum=checksum, headers=headers)
         return await session.solver.in_thread(
             partial(fetch, session.store, session.settings, wanted)
         )
 
     identity = auth_header.identity if auth_header else None
-    key = digest_of(["http", url, name, permissions, checksum, identity])
+    host = experimental_service_host.spec.key if experimental_service_host else None
+    key = digest_of(["http", url, name, permissions, checksum, identity, host])
     download: Download = await session.once(key, make)
     tree = ops.Stored(digest=download.digest, snapshots=(download.snapshot,))
     return File(tree=tree, path=f"/{name}")
+
+
+async def _through(call: Call, service: Service, url: str) -> tuple[str, str]:
+    """The URL by which this machine reaches a service, and the Host header of the one that was asked for."""
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme)
+    if port is None:
+        message = f"no port is known for {url!r}: name one"
+        raise QueryError(message)
+    forward = ops.Forward(frontend=0, backend=port)
+    tunnel = await call.session.services.tunnel(service.spec, [forward])
+    here = urlunsplit(parts._replace(netloc=f"127.0.0.1:{tunnel.ports[0][0]}"))
+    return here, parts.netloc
 
 
 async def _headers(call: Call, authorization: Secret | None) -> dict[str, str]:
