@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import pytest
 
@@ -13,6 +14,20 @@ from layerline.engine.image import tarwriter
 from layerline.engine.image.tarwriter import Member
 from layerline.engine.image.unpack import DEFAULT_LIMITS, Limits, Unpacked, unpack
 from layerline.engine.store.store import Store
+
+
+class Fields(TypedDict, total=False):
+    """What else a member may say."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    target: bytes
+    device: tuple[int, int]
+    xattrs: dict[bytes, bytes]
+
 
 SECRET = b"the host's secret"
 
@@ -24,26 +39,27 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def member(name: str | bytes, data: bytes = b"", **fields: object) -> bytes:
+def member(name: str | bytes, data: bytes = b"", **fields: Unpack[Fields]) -> bytes:
     """A member with its data; `name` may be anything."""
     raw = name if isinstance(name, bytes) else name.encode()
-    made = replace(Member(name=raw, size=len(data)), **fields)  # type: ignore[arg-type]
+    made = replace(Member(name=raw, size=len(data)), **fields)
     return tarwriter.header(made) + data + tarwriter.padding(len(data))
 
 
-def folder(name: str, **fields: object) -> bytes:
+def folder(name: str, **fields: Unpack[Fields]) -> bytes:
     """A directory."""
-    return member(name, kind=tarwriter.DIRECTORY, **{"mode": 0o755, **fields})
+    fields.setdefault("mode", 0o755)
+    return member(name, **{**fields, "kind": tarwriter.DIRECTORY})
 
 
-def symlink(name: str, target: str, **fields: object) -> bytes:
+def symlink(name: str, target: str, **fields: Unpack[Fields]) -> bytes:
     """A symbolic link."""
-    return member(name, kind=tarwriter.SYMLINK, target=target.encode(), **fields)
+    return member(name, **{**fields, "kind": tarwriter.SYMLINK, "target": target.encode()})
 
 
-def hardlink(name: str, target: str, **fields: object) -> bytes:
+def hardlink(name: str, target: str, **fields: Unpack[Fields]) -> bytes:
     """A hard link."""
-    return member(name, kind=tarwriter.HARDLINK, target=target.encode(), **fields)
+    return member(name, **{**fields, "kind": tarwriter.HARDLINK, "target": target.encode()})
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,7 @@ class Arena:
 
     def state(self) -> list[tuple[object, ...]]:
         """Everything that must stay as it is: names, contents, modes, owners, links, times."""
-        found = []
+        found: list[tuple[object, ...]] = []
         for path in sorted([self.below, *self.below.rglob("*")]):
             if path == self.target or self.target in path.parents:
                 continue

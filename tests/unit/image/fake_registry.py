@@ -26,7 +26,7 @@ class Asked:
 
 @dataclass
 class Fake:
-    """`trouble` may answer a request instead: a status with headers, or "cut" after half the body."""
+    """`trouble` may answer instead: a status with headers, or "cut" for half of the body."""
 
     address: str = ""
     asked: list[Asked] = field(default_factory=list)
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._take_manifest(found[3], headers["content-type"], body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815 - the names http.server asks for
+    do_GET = do_HEAD = do_POST = do_PUT = _serve
 
     def _take_manifest(self, which: str, media_type: str, body: bytes) -> None:
         fake = self.registry

@@ -118,7 +118,7 @@ def test_a_failed_export_leaves_the_old_file(
     with pytest.raises(StoreDamaged):
         write_archive(store, image, target)
     assert target.read_text() == "old"
-    assert os.listdir(target.parent) == ["image.tar"]
+    assert [path.name for path in target.parent.iterdir()] == ["image.tar"]
 
 
 def test_a_target_that_cannot_be_is_named(store: Store, image: Assembled, tmp_path: Path) -> None:
@@ -193,7 +193,9 @@ def test_layers_above_the_epoch_are_clamped_and_others_kept(
     image = assemble(store, [part], epoch=500)
     assert image.layers[0].digest == taken.blobs[0].digest
     with store.blobs.open(image.layers[1].digest) as file:
-        found = tarfile.open(fileobj=io.BytesIO(file.read()), mode="r:gz").getmembers()
+        packed = io.BytesIO(file.read())
+    with tarfile.open(fileobj=packed, mode="r:gz") as archive:
+        found = archive.getmembers()
     assert max(m.mtime for m in found) == 500
     config = json.loads(image.document(image.manifests[0].config.digest))
     assert config["created"] == "1970-01-01T00:08:20Z"

@@ -19,6 +19,7 @@ from layerline.errors import ArchiveInvalid
 from tests.images import snapshot_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from layerline.engine.store.store import Store
@@ -29,7 +30,8 @@ FILES = {"b/z": "1", "b/a": "2", "a": "3", "B": "4", "link": "-> a"}
 
 def members(root: Path, epoch: int | None = None) -> list[tarfile.TarInfo]:
     data = b"".join(pack(root, epoch=epoch))
-    return tarfile.open(fileobj=io.BytesIO(data)).getmembers()
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return archive.getmembers()
 
 
 def test_members_are_in_byte_order_parents_first(make_tree: MakeTree) -> None:
@@ -81,7 +83,8 @@ def test_sockets_are_left_out(make_tree: MakeTree, monkeypatch: pytest.MonkeyPat
 def test_the_root_is_named_when_it_is_special(make_tree: MakeTree) -> None:
     root = make_tree({"f": "x"})
     root.chmod(0o1777)
-    assert [(m.name, oct(m.mode)) for m in members(root)][0] == (".", "0o1777")
+    first = next(iter(members(root)))
+    assert (first.name, oct(first.mode)) == (".", "0o1777")
 
 
 @pytest.mark.parametrize("compression", list(Compression))
@@ -146,9 +149,10 @@ def test_several_members_are_one_stream(compression: Compression) -> None:
 
 
 def test_a_failure_of_the_maker_is_raised_at_the_reader() -> None:
-    def make() -> stream.Iterator[bytes]:
+    def make() -> Iterator[bytes]:
         yield b"one"
-        raise ArchiveInvalid("broken")
+        message = "broken"
+        raise ArchiveInvalid(message)
 
     with stream.ahead(make) as chunks:
         assert next(chunks) == b"one"

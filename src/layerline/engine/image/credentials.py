@@ -83,13 +83,10 @@ class Credentials:
 
 
 def registry_of(address: str) -> str:
-    """The registry that an address such as `https://example.com/v2/` or `example.com/me/app` is at."""
+    """The registry of an address such as `https://example.com/v2/` or `example.com/me/app`."""
     host = address.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    if host == f"index.{DEFAULT_REGISTRY}" or not (
-        "." in host or ":" in host or host == "localhost"
-    ):
-        return DEFAULT_REGISTRY
-    return host
+    names_host = "." in host or ":" in host or host == "localhost"
+    return host if names_host and host != f"index.{DEFAULT_REGISTRY}" else DEFAULT_REGISTRY
 
 
 def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

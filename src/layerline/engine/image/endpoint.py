@@ -197,7 +197,7 @@ class Endpoint:
 
 def same_owner(registry: httpx.URL, realm: httpx.URL) -> bool:
     """Whether a token service may have the registry's login: same host or a sibling's domain."""
-    if registry.host == realm.host and registry.port == realm.port:
+    if _origin(registry) == _origin(realm):
         return True
     if realm.scheme != "https" or is_address(registry.host) or is_address(realm.host):
         return False

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from layerline.engine.store.store import Store
 
 _ACCEPT = ", ".join(sorted(layout.INDEX_TYPES | layout.MANIFEST_TYPES))
-_FRUITLESS_TRIES = 5
+_FRUITLESS_TRIES = 3
 _PARALLEL_UPLOADS = 2
 _OK_OR_MISSING = frozenset({200, 404})
 
@@ -83,7 +83,7 @@ class Repository:
                     self._receive(writer, descriptor)
                 except (RegistryUnreachable, RegistryTimeout):
                     fruitless = fruitless + 1 if writer.size == before else 0
-                    if fruitless >= _FRUITLESS_TRIES or writer.size == before == 0:
+                    if fruitless == _FRUITLESS_TRIES:
                         raise
             writer.commit(descriptor.digest)
 
@@ -122,7 +122,7 @@ class Repository:
             expect=frozenset({200, 206}),
         ) as response:
             skip = start if response.status_code == 200 else 0
-            for chunk in response.iter_raw(stream.CHUNK):
+            for chunk in response.iter_raw():
                 fresh = chunk[skip:]
                 skip = max(0, skip - len(chunk))
                 if writer.size + len(fresh) > descriptor.size:

@@ -53,7 +53,7 @@ def ahead(make: Callable[[], Iterator[bytes]]) -> Iterator[Iterator[bytes]]:
             for chunk in make():
                 if not give(chunk):
                     return
-        except BaseException as exc:  # noqa: BLE001 - carried to the reader's thread and raised there
+        except BaseException as exc:  # noqa: BLE001 - raised again in the reader's thread
             failure.append(exc)
         give(None)
 

@@ -1,0 +1,107 @@
+"""Base images from packages: which, from which sources, and the same each time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline import command
+from layerline.engine.image.bootstrap import Recipe, sources_for
+from layerline.engine.image.platform import Platform
+from layerline.engine.image.reference import Reference
+from layerline.engine.image.registries import Registries
+from layerline.engine.image.resolve import Resolver, make_base
+from layerline.engine.store.store import Store
+from layerline.errors import BootstrapFailed, RegistryUnreachable
+from layerline.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOST = Platform.of_host()
+
+
+@pytest.fixture
+def mmdebstrap() -> None:
+    """The program is here."""
+    if command.find("mmdebstrap") is None:
+        pytest.skip("mmdebstrap is not installed")
+
+
+@pytest.mark.parametrize(
+    ("text", "recipe"),
+    [
+        ("debian:bookworm-slim", Recipe(distribution="debian", suite="bookworm", slim=True)),
+        ("debian:12", Recipe(distribution="debian", suite="bookworm")),
+        ("ubuntu:24.04", Recipe(distribution="ubuntu", suite="noble")),
+        ("debian:bookworm-20250520-slim", None),
+        ("ubuntu:24.04-slim", None),
+        ("me/debian:12", None),
+        ("registry.example/library/debian:12", None),
+        ("python:3.11-slim", None),
+        ("debian@sha256:" + "0" * 64, None),
+    ],
+)
+def test_only_plain_bases_are_made(text: str, recipe: Recipe | None) -> None:
+    assert Recipe.of(Reference.parse(text)) == recipe
+
+
+def test_sources_of_the_machine_are_used_where_they_fit(tmp_path: Path) -> None:
+    lists = tmp_path / "sources.list.d"
+    lists.mkdir()
+    (lists / "debian.sources").write_text(
+        "Types: deb deb-src\n# a comment\nURIs: http://mirror.example/debian\n"
+        "Suites: bookworm bookworm-updates\nComponents: main\n"
+        "Signed-By:\n -----BEGIN\n .\n abc\n\n"
+        "Enabled: no\nTypes: deb\nURIs: http://off.example\nSuites: bookworm\n\n"
+        "Types: deb\nURIs: http://node.example\nSuites: nodistro\n"
+    )
+    (tmp_path / "sources.list").write_text(
+        "# deb http://commented.example bookworm main\n"
+        "deb [arch=amd64 signed-by=/k.gpg] http://security.example bookworm-security main # why\n"
+        "deb-src http://source.example bookworm main\n"
+    )
+    text = sources_for("bookworm", tmp_path)
+    assert "http://mirror.example/debian" in text
+    assert "Signed-By: \n -----BEGIN\n .\n abc\n" in text
+    assert "URIs: http://security.example\nSuites: bookworm-security\nComponents: main\n" in text
+    assert "Signed-By: /k.gpg" in text
+    for name in ("off", "node", "commented", "source"):
+        assert f"//{name}.example" not in text
+    assert sources_for("trixie", tmp_path) == ""
+
+
+@pytest.mark.usefixtures("root", "mmdebstrap")
+def test_a_failure_says_why_and_what_next(store: Store) -> None:
+    said: list[bytes] = []
+    recipe = Recipe(distribution="debian", suite="no-such-suite")
+    with pytest.raises(BootstrapFailed, match=r"(?s)mmdebstrap ended with status.*apt-get update"):
+        make_base(store, recipe, said.append)
+    assert said
+    assert list((store.root / "snapshots").iterdir()) == []
+
+
+def test_without_registry_and_recipe_the_registry_is_to_blame(store: Store, tmp_path: Path) -> None:
+    settings = Settings(store=tmp_path, home=tmp_path, config=tmp_path / "config.toml")
+    with Registries.open(settings) as registries:
+        resolver = Resolver(store=store, registries=registries)
+        with pytest.raises(RegistryUnreachable, match="refused"):
+            resolver.resolve(Reference.parse("127.0.0.1:1/library/debian:12"), HOST)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("root", "mmdebstrap")
+def test_the_same_packages_are_the_same_image(tmp_path: Path) -> None:
+    digests = []
+    for number in range(2):
+        with Store.open(tmp_path / str(number)) as store:
+            image, root = make_base(
+                store, Recipe(distribution="debian", suite="bookworm", slim=True)
+            )
+            digests.append(root.descriptor.digest)
+            tree = store.tree(image.layers)
+            assert tree.find("/usr/bin/bash") is not None
+            assert tree.find("/etc/resolv.conf") is None
+            assert tree.scan("/var/lib/apt/lists") == []
+    assert digests[0] == digests[1]
