@@ -64,6 +64,25 @@ def test_what_the_flat_layer_hid_stays_hidden(store: Store, again: str) -> None:
             assert read(store.tree(flat)) == expected
 
 
+def test_a_directory_made_anew_within_one_layer_stays_opaque(store: Store) -> None:
+    def anew(writer: Writer) -> None:
+        writer.remove("d")
+        writer.write("d/new", b"")
+
+    names: list[str] = []
+    changes: list[Callable[[Writer], None]] = [
+        lambda writer: writer.write("d/old", b""),
+        anew,
+        lambda writer: writer.mkdir("e"),
+    ]
+    for number, change in enumerate(changes):
+        with store.snapshots.draft() as draft:
+            change(Writer(store.tree(names), draft.fs))
+            names.append(draft.commit(f"layer-{number}"))
+    flat = [names[0], store.flatten(names[1:])]
+    assert list(read(store.tree(flat))) == ["/d", "/d/new", "/e"]
+
+
 def test_a_directory_without_a_mark_over_a_file_hides_too(store: Store) -> None:
     names: list[str] = []
     for number, path in enumerate(("d/old", "d", "d/new")):

@@ -115,6 +115,7 @@ def test_equal_content_is_one_snapshot(store: Store, host: Path, tmp_path: Path)
 def test_a_shared_file_has_the_time_of_the_host(store: Store, host: Path) -> None:
     ingest(store, host)
     os.utime(host / "d" / "f", (2000, 2000))
+    settle()
     ingest(store, host)
     (host / "run.sh").write_bytes(b"changed")
     tree = store.tree([ingest(store, host).snapshot])
