@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FORMAT = "layerline store 1\n"
-_FOREIGN_BUT_FINE = {"lost+found", "logs"}  # a call keeps its log here, also one that fails before it opens the store
+# A call keeps its log here, also one that fails before it opens the store.
+_FOREIGN_BUT_FINE = {"lost+found", "logs"}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
