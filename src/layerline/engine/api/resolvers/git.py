@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.reading import tree_of
 from layerline.engine.api.registry import field
-from layerline.engine.api.values import Changeset, Directory, Query, Secret, Value
+from layerline.engine.api.resolvers.http import through
+from layerline.engine.api.values import Changeset, Directory, Query, Secret, Service, Value
 from layerline.engine.solve import ops, repositories
 from layerline.engine.solve.codec import digest_of, identity_of, register
 from layerline.engine.solve.comparison import Place
@@ -19,6 +20,7 @@ from layerline.engine.solve.repositories import HEADS, TAGS, Ref, Refs, Remote
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from layerline.engine.api.session import Call
@@ -42,6 +44,7 @@ class GitRepository(Value):
     token: Secret | None = None
     header: Secret | None = None
     keep_git_dir: bool = True
+    service: Service | None = None
 
 
 @register
@@ -73,16 +76,12 @@ def git(
     http_auth_username: str = "",
     http_auth_token: Secret | None = None,
     http_auth_header: Secret | None = None,
-    **unsupported: Value,
+    experimental_service_host: Service | None = None,
+    **unsupported: Value | str,
 ) -> GitRepository:
     """A repository by its URL; without a scheme it is https, a path is one of the host."""
-    for name, label in (
-        ("ssh_auth_socket", "sshAuthSocket"),
-        ("experimental_service_host", "experimentalServiceHost"),
-    ):
-        if name in unsupported:
-            msg = f"Query.git({label})"
-            raise NotSupported(msg)
+    if "ssh_auth_socket" in unsupported:
+        raise NotSupported("Query.git(sshAuthSocket)")
     if url.startswith(_LOCAL):
         path = str(host_path(call, url.partition("#")[0]))
         return GitRepository(url=url, address=path, keep_git_dir=keep_git_dir)
@@ -98,6 +97,7 @@ def git(
         token=http_auth_token,
         header=http_auth_header,
         keep_git_dir=keep_git_dir,
+        service=experimental_service_host,
     )
 
 
@@ -241,7 +241,11 @@ async def _remote(call: Call, repository: GitRepository) -> Remote:
     """Where git finds a repository; one that is in a directory is put onto the disk first."""
     if repository.source is not None:
         return Remote(address=str(await _extracted(call, repository.source)))
-    return await call.session.solver.in_thread(_reachable, call, repository)
+    settings = {}
+    if repository.service is not None:
+        here, _ = await through(call, repository.service, repository.address)
+        settings[f"url.{here}.insteadOf"] = repository.address
+    return await call.session.solver.in_thread(_reachable, call, repository, settings)
 
 
 async def _extracted(call: Call, source: Directory) -> Path:
@@ -257,7 +261,7 @@ async def _extracted(call: Call, source: Directory) -> Path:
     return path
 
 
-def _reachable(call: Call, repository: GitRepository) -> Remote:
+def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str]) -> Remote:
     """The variables that let git reach and enter a remote; no secret is in an argument."""
     settings = call.session.settings
     env = dict(settings.proxies)
@@ -267,11 +271,10 @@ def _reachable(call: Call, repository: GitRepository) -> Remote:
         env["SSH_AUTH_SOCK"] = settings.environ["SSH_AUTH_SOCK"]
     header = _authorization(call, repository)
     if header:
-        env |= {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "http.extraHeader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: {header}",
-        }
+        config = {**config, "http.extraHeader": f"Authorization: {header}"}
+    for number, (name, value) in enumerate(config.items()):
+        env |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    env["GIT_CONFIG_COUNT"] = str(len(config))
     return Remote(address=repository.address, env=env)
 
 

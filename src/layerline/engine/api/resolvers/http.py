@@ -17,7 +17,7 @@ from layerline.errors import QueryError
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call
 
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "git": 9418}
 
 
 @field("Query", "http")
@@ -43,7 +43,7 @@ async def http(
         headers = await _headers(call, auth_header)
         place = url
         if experimental_service_host is not None:
-            place, headers["Host"] = await _through(call, experimental_service_host, url)
+            place, headers["Host"] = await through(call, experimental_service_host, url)
         wanted = Wanted(url=place, name=name, mode=permissions, checksum=checksum, headers=headers)
         return await session.solver.in_thread(
             partial(fetch, session.store, session.settings, wanted)
@@ -57,8 +57,8 @@ async def http(
     return File(tree=tree, path=f"/{name}")
 
 
-async def _through(call: Call, service: Service, url: str) -> tuple[str, str]:
-    """The URL by which this machine reaches a service, and the Host header of the one that was asked for."""
+async def through(call: Call, service: Service, url: str) -> tuple[str, str]:
+    """The URL by which this machine reaches a service, and the host of the one asked for."""
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme)
     if port is None:
