@@ -198,7 +198,7 @@ class Patched(Op):
 @register
 @dataclass(frozen=True, kw_only=True)
 class ChangesPatch(Op):
-    """The file `changes.patch`: a unified diff from `before` to `after`."""
+    """The file `diff.patch`: a unified diff from `before` to `after`."""
 
     before: Op
     before_path: str
