@@ -80,8 +80,10 @@ def git(
     **unsupported: Value | str,
 ) -> GitRepository:
     """A repository by its URL; without a scheme it is https, a path is one of the host."""
-    if "ssh_auth_socket" in unsupported:
-        raise NotSupported("Query.git(sshAuthSocket)")
+    for name, given in unsupported.items():
+        if given:
+            what = f"Query.git({name})"
+            raise NotSupported(what)
     if url.startswith(_LOCAL):
         path = str(host_path(call, url.partition("#")[0]))
         return GitRepository(url=url, address=path, keep_git_dir=keep_git_dir)
