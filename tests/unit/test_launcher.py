@@ -12,7 +12,10 @@ from layerline import command
 
 LAUNCHER = Path(__file__).parents[2] / "layerline"
 NEEDED_BY_THE_SCRIPT = ("sh", "readlink", "cmp", "flock", "rm", "cp", "mv", "sed", "tail")
-TOOL_PROGRAMS = ("runc", "mmdebstrap", "tini-static", "ip", "newuidmap", "git", "rg")
+TOOL_PROGRAMS = (
+    *("runc", "mmdebstrap", "tini-static", "ip", "pasta", "nft", "nsenter", "unshare"),
+    *("newuidmap", "git", "rg"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
