@@ -16,6 +16,7 @@ from layerline.engine.solve.steps.placing import matching
 from layerline.engine.store.contents import tree_digest
 from layerline.engine.store.digest import digest_of
 from layerline.errors import PathError, QueryError
+from layerline.patterns import parse_ignore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,20 +109,6 @@ def ignore_patterns(tree: Tree, root: str, dockerfile: str) -> list[str]:
         if entry is not None and entry.is_file:
             return parse_ignore(tree.read(entry.path).decode(errors="replace"))
     return []
-
-
-def parse_ignore(text: str) -> list[str]:
-    """The patterns of a .dockerignore file; `#` begins a comment in the first column only."""
-    found: list[str] = []
-    for line in text.removeprefix("\ufeff").splitlines():
-        pattern = "" if line.startswith("#") else line.strip()
-        negated = pattern.startswith("!")
-        pattern = pattern.removeprefix("!").strip()
-        if not pattern:
-            continue
-        pattern = posixpath.normpath(pattern).lstrip("/") or "."
-        found.append("!" * negated + pattern)
-    return found
 
 
 def _inside(root: str, path: str) -> str:

@@ -233,18 +233,16 @@ def _volume(line: Line, _escape: str) -> i.Volume:
 
 
 def _healthcheck(line: Line, _escape: str) -> i.HealthcheckInstruction:
-    kind, _, rest = line.rest.partition(" ")
+    kind, *arguments = _some(line, line.rest.split(None, 1))
     match kind.upper():
-        case "":
-            _some(line, [])
-        case "NONE":
-            if rest.strip():
-                message = "HEALTHCHECK NONE takes no arguments"
-                raise QueryError(message)
-            return i.HealthcheckInstruction(check=Healthcheck(test=("NONE",)))
         case "CMD":
-            return i.HealthcheckInstruction(check=_check(line, rest.strip()))
-    message = f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)'
+            return i.HealthcheckInstruction(check=_check(line, "".join(arguments)))
+        case "NONE" if arguments:
+            message = "HEALTHCHECK NONE takes no arguments"
+        case "NONE":
+            return i.HealthcheckInstruction(check=Healthcheck(test=("NONE",)))
+        case _:
+            message = f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)'
     raise QueryError(message)
 
 

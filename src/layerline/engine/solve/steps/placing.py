@@ -130,9 +130,8 @@ class _Placing:
             self._put(name, entry)
 
     def _put(self, name: str, entry: Entry) -> None:
-        destination = self.op.destination
-        there = self.writer.view.find(destination)
-        if destination.endswith("/") or (there is not None and there.is_dir):
+        destination, there = self.writer.view.resolve(self.op.destination)
+        if self.op.destination.endswith("/") or (there is not None and there.is_dir):
             destination = posixpath.join(destination, name)
         self._make_directory(posixpath.dirname(destination))
         self.writer.put_file(destination, entry, mode=octal(self.op.mode), owner=self.owner)
