@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from layerline.engine.api.exporting import export_directory
@@ -163,7 +164,8 @@ async def export(self: Changeset, call: Call, *, path: str) -> str:
     removed = (await _changes(call, self)).removed
     tree = await tree_of(call, layer(self, call).tree)
     await call.session.solver.in_thread(_take_away, target, removed)
-    await call.session.solver.in_thread(export_directory, tree, "/", target, False)
+    write = partial(export_directory, tree, "/", target, wipe=False)
+    await call.session.solver.in_thread(write)
     return str(target)
 
 
