@@ -39,10 +39,12 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read the variables and the settings file `$XDG_CONFIG_HOME/layerline/config.toml`."""
         home = Path(environ.get("HOME") or "/root")
-        config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "layerline" / "config.toml"
+        config = (
+            Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "layerline" / "config.toml"
+        )
         document = _document(config)
         data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-        store = environ.get("LAYERLINE_STORE") or document.get("store") or str(data / "layerline")
+        store = environ.get("LAYERLINE_STORE") or str(document.get("store") or data / "layerline")
         epoch = environ.get("SOURCE_DATE_EPOCH")
         if epoch is not None and not epoch.isdigit():
             message = f"SOURCE_DATE_EPOCH must be a number of seconds, not {epoch!r}"
@@ -70,7 +72,7 @@ def process_environ() -> Mapping[str, str]:
     return os.environ
 
 
-def _document(path: Path) -> dict[str, str | dict[str, dict[str, list[str] | bool]]]:
+def _document(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -85,7 +87,9 @@ def _registries(document: Mapping[str, object]) -> Mapping[str, Mapping[str, obj
     return registries if isinstance(registries, dict) else {}
 
 
-def _mirrors(environ: Mapping[str, str], document: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+def _mirrors(
+    environ: Mapping[str, str], document: Mapping[str, object]
+) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for host, table in _registries(document).items():
         mirrors = table.get("mirrors")
@@ -102,7 +106,9 @@ def _mirrors(environ: Mapping[str, str], document: Mapping[str, object]) -> dict
 
 def _insecure(environ: Mapping[str, str], document: Mapping[str, object]) -> frozenset[str]:
     named = {host for host, table in _registries(document).items() if table.get("insecure") is True}
-    return frozenset(named | set(filter(None, environ.get("LAYERLINE_INSECURE_REGISTRIES", "").split(","))))
+    return frozenset(
+        named | set(filter(None, environ.get("LAYERLINE_INSECURE_REGISTRIES", "").split(",")))
+    )
 
 
 def _ca_bundle(environ: Mapping[str, str]) -> Path | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +13,9 @@ from layerline.engine.api.execute import answer
 from layerline.engine.api.session import Session, open_session
 from layerline.log import Journal
 from layerline.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OpenSession = Callable[[], AbstractAsyncContextManager[Session]]
 
@@ -24,7 +26,11 @@ def open_a_session(tmp_path: Path) -> OpenSession:
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Session]:
-        environ = {"HOME": str(tmp_path), "LAYERLINE_STORE": str(tmp_path / "store"), "TOKEN": "t0ken"}
+        environ = {
+            "HOME": str(tmp_path),
+            "LAYERLINE_STORE": str(tmp_path / "store"),
+            "TOKEN": "t0ken",
+        }
         settings = Settings.from_environ(environ)
         async with open_session(settings, Journal(), workdir=tmp_path) as session:
             yield session
@@ -32,7 +38,7 @@ def open_a_session(tmp_path: Path) -> OpenSession:
     return opened
 
 
-async def ask(session: Session, query: str, **variables: Any) -> Any:  # noqa: ANN401
+async def ask(session: Session, query: str, **variables: Any) -> Any:
     """The data of an answer without errors."""
     got = await answer(query, session.call(), variables=variables)
     assert "errors" not in got.body, got.body

@@ -10,7 +10,13 @@ from layerline.errors import QueryError
 
 @pytest.mark.parametrize(
     ("text", "length"),
-    [("30s", 30 * 10**9), ("1h30m", 5400 * 10**9), ("1.5s", 1_500_000_000), ("300ms", 3 * 10**8), ("0", 0)],
+    [
+        ("30s", 30 * 10**9),
+        ("1h30m", 5400 * 10**9),
+        ("1.5s", 1_500_000_000),
+        ("300ms", 3 * 10**8),
+        ("0", 0),
+    ],
 )
 def test_reads_what_go_reads(text: str, length: int) -> None:
     assert nanoseconds(text) == length

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,8 @@ from layerline.errors import ExecError
 from tests.unit.api.conftest import ask, fail
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.api.conftest import OpenSession
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +42,7 @@ async def test_an_id_names_the_same_value_again(open_a_session: OpenSession) -> 
         assert first == (await ask(session, query))["container"]["withEnvVariable"]["id"]
         got = await ask(
             session,
-            "query($id: ID!) { node(id: $id) { id ... on Container { envVariable(name: \"A\") } } }",
+            'query($id: ID!) { node(id: $id) { id ... on Container { envVariable(name: "A") } } }',
             id=first,
         )
         assert got == {"node": {"id": first, "envVariable": "1"}}
@@ -51,7 +52,8 @@ async def test_an_id_of_another_type_is_refused(open_a_session: OpenSession) -> 
     async with open_a_session() as session:
         file_id = (await ask(session, '{ file(name: "f", contents: "x") { id } }'))["file"]["id"]
         error = await fail(
-            session, f'{{ directory {{ withDirectory(path: "/", source: "{file_id}") {{ entries }} }} }}'
+            session,
+            f'{{ directory {{ withDirectory(path: "/", source: "{file_id}") {{ entries }} }} }}',
         )
         assert "expected Directory, got File" in error["message"]
 
@@ -63,7 +65,9 @@ async def test_numbers_and_enums_may_come_as_strings(open_a_session: OpenSession
             '{ container { withExposedPort(port: "80", protocol: "UDP") '
             "{ exposedPorts { port protocol } } } }",
         )
-        assert got["container"]["withExposedPort"]["exposedPorts"] == [{"port": 80, "protocol": "UDP"}]
+        assert got["container"]["withExposedPort"]["exposedPorts"] == [
+            {"port": 80, "protocol": "UDP"}
+        ]
 
 
 async def test_a_host_file_is_read_once_in_a_session(
@@ -107,7 +111,7 @@ async def test_no_plaintext_is_written_to_the_store(
 
 
 async def test_a_deeply_nested_query_is_refused_or_answered(open_a_session: OpenSession) -> None:
-    deep = "{ directory " + "{ directory(path: \".\") " * 30_000
+    deep = "{ directory " + '{ directory(path: ".") ' * 30_000
     async with open_a_session() as session:
         got = await answer(deep, session.call())
         assert got.status == 422

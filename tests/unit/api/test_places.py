@@ -13,13 +13,25 @@ from layerline.errors import PathError, QueryError
 FILES = ops.NewFile(base=ops.Scratch(), path="/sub/f", data=b"x")
 
 
-def a_container(*mounts: ops.Mount, workdir: str = "", env: tuple[tuple[str, str], ...] = ()) -> Container:
-    return Container(config=ImageConfig(workdir=workdir, env=env), rootfs=ops.Scratch(), mounts=mounts)
+def a_container(
+    *mounts: ops.Mount, workdir: str = "", env: tuple[tuple[str, str], ...] = ()
+) -> Container:
+    return Container(
+        config=ImageConfig(workdir=workdir, env=env), rootfs=ops.Scratch(), mounts=mounts
+    )
 
 
 @pytest.mark.parametrize(
     ("path", "where"),
-    [("a", "/w/a"), ("/a", "/a"), ("../x", "/x"), ("../../../x", "/x"), (".", "/w"), ("d/", "/w/d/"), ("//a", "/a")],
+    [
+        ("a", "/w/a"),
+        ("/a", "/a"),
+        ("../x", "/x"),
+        ("../../../x", "/x"),
+        (".", "/w"),
+        ("d/", "/w/d/"),
+        ("//a", "/a"),
+    ],
 )
 def test_relative_paths_are_under_the_workdir(path: str, where: str) -> None:
     assert places.absolute(a_container(workdir="/w"), path) == where
@@ -27,16 +39,14 @@ def test_relative_paths_are_under_the_workdir(path: str, where: str) -> None:
 
 def test_variables_are_expanded_only_when_asked() -> None:
     container = a_container(env=(("X", "v"),))
-    assert places.expanded(container, "$X:${X}:$NOPE:", True) == "v:v::"
-    assert places.expanded(container, "$X", False) == "$X"
+    assert places.expanded(container, "$X:${X}:$NOPE:", expand=True) == "v:v::"
+    assert places.expanded(container, "$X", expand=False) == "$X"
 
 
 def test_a_secret_variable_is_not_expanded() -> None:
-    container = Container(
-        config=ImageConfig(), secret_env=(("S", ops.SecretRef(identity="i")),)
-    )
+    container = Container(config=ImageConfig(), secret_env=(("S", ops.SecretRef(identity="i")),))
     with pytest.raises(QueryError, match='secret env variable "S"'):
-        places.expanded(container, "$S", True)
+        places.expanded(container, "$S", expand=True)
 
 
 def test_the_innermost_mount_is_read() -> None:
@@ -66,14 +76,17 @@ def test_a_change_in_a_mount_leaves_the_root_alone() -> None:
 
 def test_a_later_mount_replaces_those_at_and_below_its_path() -> None:
     container = a_container(
-        ops.TemporaryMount(target="/m"), ops.TemporaryMount(target="/m/x"), ops.TemporaryMount(target="/mm")
+        ops.TemporaryMount(target="/m"),
+        ops.TemporaryMount(target="/m/x"),
+        ops.TemporaryMount(target="/mm"),
     )
     after = places.mounted(container, ops.TemporaryMount(target="/m", size=1))
     assert [mount.target for mount in after.mounts] == ["/mm", "/m"]
 
 
 @pytest.mark.parametrize(
-    ("path", "where"), [("a", "/d/a"), ("/a", "/d/a"), ("../../a", "/d/a"), ("a/", "/d/a/"), ("", "/d"), (".", "/d")]
+    ("path", "where"),
+    [("a", "/d/a"), ("/a", "/d/a"), ("../../a", "/d/a"), ("a/", "/d/a/"), ("", "/d"), (".", "/d")],
 )
 def test_a_path_in_a_directory_cannot_leave_it(path: str, where: str) -> None:
     assert places.under("/d", path) == where

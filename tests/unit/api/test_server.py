@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +11,8 @@ import pytest
 from layerline.engine.api.server import serving
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from layerline.engine.api.session import Session
     from tests.unit.api.conftest import OpenSession
 
@@ -93,7 +94,10 @@ async def test_a_token_is_worth_nothing_once_dismissed(open_a_session: OpenSessi
 
 async def test_an_invalid_document_is_422_with_a_code(open_a_session: OpenSession) -> None:
     async with served(open_a_session) as (session, client):
-        for query, code in (("{ nope }", "GRAPHQL_VALIDATION_FAILED"), ("{", "GRAPHQL_PARSE_FAILED")):
+        for query, code in (
+            ("{ nope }", "GRAPHQL_VALIDATION_FAILED"),
+            ("{", "GRAPHQL_PARSE_FAILED"),
+        ):
             answer = await client.post(
                 "/query", json={"query": query}, auth=(session.main.token, "")
             )

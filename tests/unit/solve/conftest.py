@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +18,8 @@ from layerline.log import Event, Journal
 from layerline.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from layerline.engine.runtime.container import Runtime
     from layerline.engine.solve import ops
 
@@ -44,7 +45,8 @@ OpenShop = Callable[[], AbstractAsyncContextManager[Shop]]
 
 
 def no_runtime() -> Runtime:
-    raise RuntimeMissing("these tests run no container")  # noqa: EM101
+    message = "these tests run no container"
+    raise RuntimeMissing(message)
 
 
 def no_secret(identity: str) -> bytes:

@@ -75,5 +75,7 @@ def test_a_deep_chain_needs_no_deep_stack() -> None:
 
 def test_a_shared_parent_is_written_once() -> None:
     shared = a_file()
-    document = encode(Directory(tree=ops.Diff(base=shared, base_path="/", other=shared, other_path="/")))
+    document = encode(
+        Directory(tree=ops.Diff(base=shared, base_path="/", other=shared, other_path="/"))
+    )
     assert len(document["ops"]) == 3  # the diff, the file, scratch

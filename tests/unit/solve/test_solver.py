@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,6 +12,8 @@ from layerline.errors import IsADirectory, PathNotFound
 from layerline.log import Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.solve.conftest import OpenShop
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +21,10 @@ pytestmark = pytest.mark.anyio
 
 def a_file(name: str = "/a", data: bytes = b"x", base: ops.Op | None = None) -> ops.NewFile:
     return ops.NewFile(base=base or ops.Scratch(), path=name, data=data)
+
+
+def lose(place: Path) -> None:
+    place.rename(place.with_name("gone"))
 
 
 async def test_a_step_is_made_once_however_many_ask(open_shop: OpenShop) -> None:
@@ -61,7 +66,7 @@ async def test_a_snapshot_that_is_gone_is_made_again(open_shop: OpenShop) -> Non
     async with open_shop() as shop:
         (name,) = (await shop.solver.result(a_file())).layers
         place = shop.store.snapshots.path(name).parent
-    Path(place).rename(place.with_name("gone"))
+    lose(place)
     async with open_shop() as shop:
         assert await shop.read(a_file(), "/a") == b"x"
         assert shop.made() == ["withNewFile /a"]

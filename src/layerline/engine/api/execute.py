@@ -1,7 +1,7 @@
 """One request: parse, validate, execute, and the answer as the wire has it.
 
-On any error `data` is null. A known error says its own message and extensions; anything else is a defect of the
-engine, which is logged and told in one sentence.
+On any error `data` is null. A known error says its own message and extensions; anything else is a
+defect of the engine, which is logged and told in one sentence.
 """
 
 from __future__ import annotations
@@ -57,12 +57,19 @@ class _Document:
 
 
 async def answer(
-    query: str, call: Call, *, variables: Mapping[str, Any] | None = None, operation: str | None = None
+    query: str,
+    call: Call,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    operation: str | None = None,
 ) -> Answer:
     """Execute a query for a client and return the answer."""
     document = _document(query)
     if document.node is None:
-        return Answer(body={"data": None, "errors": [_invalid(e, document.code) for e in document.errors]}, status=422)
+        return Answer(
+            body={"data": None, "errors": [_invalid(e, document.code) for e in document.errors]},
+            status=422,
+        )
     outcome = execute(
         served_schema(),
         document.node,
@@ -84,7 +91,11 @@ def _document(query: str) -> _Document:
     except GraphQLSyntaxError as exc:
         return _Document(node=None, errors=(exc,), code="GRAPHQL_PARSE_FAILED")
     except RecursionError:
-        return _Document(node=None, errors=(GraphQLError("the query is nested too deeply"),), code="GRAPHQL_PARSE_FAILED")
+        return _Document(
+            node=None,
+            errors=(GraphQLError("the query is nested too deeply"),),
+            code="GRAPHQL_PARSE_FAILED",
+        )
     errors = [*_not_queries(node), *validate(served_schema(), node, _RULES)]
     if errors:
         return _Document(node=None, errors=tuple(errors), code="GRAPHQL_VALIDATION_FAILED")
@@ -95,7 +106,8 @@ def _not_queries(document: DocumentNode) -> list[GraphQLError]:
     return [
         GraphQLError(f"{definition.operation.value}s are not supported: every operation is a query")
         for definition in document.definitions
-        if isinstance(definition, OperationDefinitionNode) and definition.operation is not OperationType.QUERY
+        if isinstance(definition, OperationDefinitionNode)
+        and definition.operation is not OperationType.QUERY
     ]
 
 
@@ -108,9 +120,13 @@ def _failed(error: GraphQLError) -> dict[str, Any]:
     path = [str(part) for part in error.path or ()]
     if cause is not None and not isinstance(cause, LayerlineError | GraphQLError):
         log.debug("%s", "".join(traceback.format_exception(cause)))
-        message = f"the engine failed on {'.'.join(path)} ({type(cause).__name__}: {cause}); this is a defect of Layerline"
+        where, what = ".".join(path), f"{type(cause).__name__}: {cause}"
+        message = f"the engine failed on {where} ({what}); this is a defect of Layerline"
         return {"message": message, "path": path}
-    formatted: dict[str, Any] = {"message": str(cause) if isinstance(cause, LayerlineError) else error.message, "path": path}
+    formatted: dict[str, Any] = {
+        "message": str(cause) if isinstance(cause, LayerlineError) else error.message,
+        "path": path,
+    }
     extensions = cause.extensions() if isinstance(cause, LayerlineError) else {}
     if extensions:
         formatted["extensions"] = extensions

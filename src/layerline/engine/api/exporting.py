@@ -1,4 +1,7 @@
-"""Files and directories written to the caller's machine: each file appears whole, and links at the target are not followed."""
+"""Files and directories written to the caller's machine.
+
+Each file appears whole, and links at the target are not followed.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import os
 import secrets
 import shutil
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.errors import IsADirectory, NotADirectory
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from layerline.engine.store.tree import Entry, Tree
 
 _CHUNK = 1 << 20
@@ -19,32 +23,32 @@ _LONGEST_NAME = 255
 _PARENT_MODE = 0o700
 
 
-def export_directory(tree: Tree, path: str, target: Path, wipe: bool) -> None:
+def export_directory(tree: Tree, path: str, target: Path, *, wipe: bool) -> None:
     """Merge a directory into `target`; with `wipe`, what the tree lacks is removed there."""
     if target.exists() and not target.is_dir():
         message = f"{target}: not a directory"
         raise NotADirectory(message)
     target.mkdir(mode=_PARENT_MODE, parents=True, exist_ok=True)
-    _merge(tree, tree.lookup(path), target, wipe)
+    _merge(tree, tree.lookup(path), target, wipe=wipe)
 
 
-def _merge(tree: Tree, directory: Entry, target: Path, wipe: bool) -> None:
+def _merge(tree: Tree, directory: Entry, target: Path, *, wipe: bool) -> None:
     children = tree.children(directory)
     if wipe:
         wanted = {child.name for child in children}
-        for name in os.listdir(target):
-            if name not in wanted:
-                _remove(target / name)
+        for place in list(target.iterdir()):
+            if place.name not in wanted:
+                _remove(place)
     for child in children:
-        _put(tree, child, target / child.name, wipe)
+        _put(tree, child, target / child.name, wipe=wipe)
 
 
-def _put(tree: Tree, entry: Entry, place: Path, wipe: bool) -> None:
+def _put(tree: Tree, entry: Entry, place: Path, *, wipe: bool) -> None:
     if entry.is_dir:
         if place.is_symlink() or (place.exists() and not place.is_dir()):
             place.unlink()
         place.mkdir(exist_ok=True)
-        _merge(tree, entry, place, wipe)
+        _merge(tree, entry, place, wipe=wipe)
         place.chmod(stat.S_IMODE(entry.stat.st_mode))
         _set_time(place, entry)
         return
@@ -58,8 +62,11 @@ def _put(tree: Tree, entry: Entry, place: Path, wipe: bool) -> None:
         _write(entry, place)
 
 
-def export_file(entry: Entry, name: str, target: Path, allow_parent: bool) -> None:
-    """Write a file to `target`, or into it under its name if it is a directory and that is allowed."""
+def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) -> None:
+    """Write a file to `target`.
+
+    Or into it under its name if it is a directory and that is allowed.
+    """
     if target.is_dir():
         if not allow_parent:
             message = (

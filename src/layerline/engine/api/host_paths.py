@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def host_path(call: Call, path: str) -> Path:
-    """The absolute path: relative ones are under the session's working directory, `~` is the caller's home."""
+    """The absolute path.
+
+    Relative ones are under the session's working directory, `~` is the caller's home.
+    """
     if call.client.function is not None:
         message = f"a module cannot reach {path} on the host; let the caller pass it as an argument"
         raise QueryError(message)

@@ -1,9 +1,11 @@
-"""The session's images: where `from` finds them and `publish` sends them, with the logins that the session was given."""
+"""The session's images.
+
+Where `from` finds them and `publish` sends them, with the logins that the session was given.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from layerline.engine.image.registries import Registries
 from layerline.engine.image.resolve import Resolver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from layerline.engine.image.assemble import Assembled
     from layerline.engine.image.intake import Image
     from layerline.engine.image.platform import Platform
@@ -38,9 +42,7 @@ class Images:
         on_output: Callable[[bytes], None] | None = None,
     ) -> Image:
         """The image, its layers unpacked in the store."""
-        resolver = Resolver(
-            store=self.store, registries=self._connected(), on_output=on_output
-        )
+        resolver = Resolver(store=self.store, registries=self._connected(), on_output=on_output)
         return resolver.resolve(reference, platform)
 
     def publish(self, image: Assembled, reference: Reference) -> None:

@@ -14,13 +14,18 @@ from layerline.errors import PathError, QueryError
 if TYPE_CHECKING:
     from layerline.engine.api.values import Container
 
-_VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)|(?P<special>[*#$@!?\-0-9]))")
+_VARIABLE = re.compile(
+    r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)|(?P<special>[*#$@!?\-0-9]))"
+)
 
 Make = Callable[[ops.Op, str, "ops.Names | None"], ops.Op]
 
 
-def expanded(container: Container, text: str, expand: bool) -> str:
-    """The text with `$X` and `${X}` replaced by the container's variables, unknown ones by nothing."""
+def expanded(container: Container, text: str, *, expand: bool) -> str:
+    """The text with `$X` and `${X}` replaced by the container's variables.
+
+    Unknown ones by nothing.
+    """
     if not expand:
         return text
     variables = dict(container.config.env) | dict(container.volatile)
@@ -36,9 +41,12 @@ def expanded(container: Container, text: str, expand: bool) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def absolute(container: Container, path: str, expand: bool = False) -> str:
-    """The path from the root; a relative one is under the working directory. A final slash is kept."""
-    path = expanded(container, path, expand)
+def absolute(container: Container, path: str, *, expand: bool = False) -> str:
+    """The path from the root; a relative one is under the working directory.
+
+    A final slash is kept.
+    """
+    path = expanded(container, path, expand=expand)
     whole = posixpath.normpath(posixpath.join("/", container.config.workdir, path))
     clean = "/" + whole.lstrip("/")
     return clean + "/" if path.endswith("/") and clean != "/" else clean
@@ -74,7 +82,10 @@ def source(container: Container, path: str) -> tuple[ops.Op, str]:
 
 
 def changed(container: Container, path: str, make: Make) -> Container:
-    """The container with an op applied where the path leads; `make` gets the tree, the path in it, and whose names count."""
+    """The container with an op applied where the path leads.
+
+    `make` gets the tree, the path in it, and whose names count.
+    """
     root = container.rootfs or ops.Scratch()
     index = mount_at(container, path)
     mount = None if index is None else container.mounts[index]
@@ -88,7 +99,11 @@ def changed(container: Container, path: str, make: Make) -> Container:
         message = f"{path}: cannot change a path in a {kind} mount; an exec can"
         raise PathError(message)
     tree = make(mount.source, _inside(mount, path), ops.Names(tree=root))
-    mounts = (*container.mounts[:index], replace(mount, source=tree), *container.mounts[index + 1 :])
+    mounts = (
+        *container.mounts[:index],
+        replace(mount, source=tree),
+        *container.mounts[index + 1 :],
+    )
     return replace(container, mounts=mounts, image_ref="")
 
 
@@ -101,12 +116,17 @@ def _inside(mount: ops.DirectoryMount | ops.FileMount, path: str) -> str:
 def mounted(container: Container, mount: ops.Mount) -> Container:
     """The container with one more mount; older ones at the same path or below it are gone."""
     below = mount.target.rstrip("/") + "/"
-    kept = tuple(m for m in container.mounts if m.target != mount.target and not m.target.startswith(below))
+    kept = tuple(
+        m for m in container.mounts if m.target != mount.target and not m.target.startswith(below)
+    )
     return replace(container, mounts=(*kept, mount), image_ref="")
 
 
 def under(directory: str, path: str) -> str:
-    """A path given relative to a directory of a tree, cleaned so that it cannot leave it; a final slash is kept."""
+    """A path given relative to a directory of a tree, cleaned so that it cannot leave it.
+
+    A final slash is kept.
+    """
     clean = posixpath.normpath("/" + path).lstrip("/")
     whole = posixpath.join(directory, clean) if clean else directory
     return whole + "/" if path.endswith("/") and clean else whole

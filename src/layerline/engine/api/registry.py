@@ -28,12 +28,14 @@ FIELDS: dict[tuple[str, str], Field] = {}
 def field(type_name: str, name: str, *, differs: str | None = None) -> Callable[[F], F]:
     """Decorator: the function answers `type_name.name`.
 
-    It is called with the receiver, the `Call`, and the arguments by their snake_case names; an argument that is absent
-    or null is left out, and an id arrives as the value that it names.
+    It is called with the receiver, the `Call`, and the arguments by their snake_case names; an
+    argument that is absent or null is left out, and an id arrives as the value that it names.
     """
 
     def add(function: F) -> F:
-        FIELDS[type_name, name] = Field(type_name=type_name, name=name, resolve=function, differs=differs)
+        FIELDS[type_name, name] = Field(
+            type_name=type_name, name=name, resolve=function, differs=differs
+        )
         return function
 
     return add

@@ -1,7 +1,7 @@
 """The whole API schema of Dagger v0.21, with a resolver attached to every field.
 
-A field without a function in the registry answers by attribute where its value has one, and is refused by name
-otherwise: `Container.x is not supported by the embedded engine`.
+A field without a function in the registry answers by attribute where its value has one, and is
+refused by name otherwise: `Container.x is not supported by the embedded engine`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
 from graphql import (
-    ArgumentNode,
     GraphQLArgument,
     GraphQLEnumType,
     GraphQLField,
@@ -36,7 +34,11 @@ from layerline.engine.api.registry import FIELDS
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from layerline.engine.api.session import Call
+
+Info = GraphQLResolveInfo[Any]
 
 _LOADERS = ("load", "FromID")
 
@@ -82,7 +84,7 @@ def answered_by(type_name: str, name: str, value_class: type | None) -> str:
     return "refused"
 
 
-def _typename(value: Any, _info: GraphQLResolveInfo, _abstract: Any) -> str:
+def _typename(value: Any, _info: Info, _abstract: Any) -> str:
     return cast("str", value.typename)
 
 
@@ -97,13 +99,13 @@ def _resolver(type_name: str, name: str, field: GraphQLField) -> Callable[..., A
     return _attribute(type_name, name)
 
 
-def _identify(value: Any, info: GraphQLResolveInfo) -> str:
+def _identify(value: Any, info: Info) -> str:
     call: Call = info.context
     return call.session.identify(value)
 
 
 def _loading(typename: str) -> Callable[..., Any]:
-    def load(_root: Any, info: GraphQLResolveInfo, id: str) -> Any:  # noqa: A002
+    def load(_root: Any, info: Info, id: str) -> Any:
         call: Call = info.context
         return call.session.load(id, typename)
 
@@ -113,10 +115,11 @@ def _loading(typename: str) -> Callable[..., Any]:
 def _attribute(type_name: str, name: str) -> Callable[..., Any]:
     attribute = snake(name)
 
-    def read(value: Any, _info: GraphQLResolveInfo, /, **_arguments: Any) -> Any:
+    def read(value: Any, _info: Info, /, **_arguments: Any) -> Any:
         fields = getattr(value, "__dataclass_fields__", {})
         if attribute not in fields:
-            raise NotSupported(f"{type_name}.{name}")
+            what = f"{type_name}.{name}"
+            raise NotSupported(what)
         return getattr(value, attribute)
 
     return read
@@ -124,7 +127,10 @@ def _attribute(type_name: str, name: str) -> Callable[..., Any]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Parameter:
-    """An argument on its way to a resolver: its Python name, and the type of the object when it is an id."""
+    """An argument on its way to a resolver.
+
+    Its Python name, and the type of the object when it is an id.
+    """
 
     python: str
     expected: str | None
@@ -139,16 +145,15 @@ def _parameters(field: GraphQLField) -> dict[str, _Parameter]:
 
 def _expected_type(argument: GraphQLArgument) -> str | None:
     for directive in (argument.ast_node and argument.ast_node.directives) or ():
-        if directive.name.value == "expectedType":
-            first = cast("ArgumentNode", directive.arguments[0])
-            return cast("StringValueNode", first.value).value
+        if directive.name.value == "expectedType" and directive.arguments:
+            return cast("StringValueNode", directive.arguments[0].value).value
     return None
 
 
 def _calling(function: Callable[..., Any], field: GraphQLField) -> Callable[..., Any]:
     parameters = _parameters(field)
 
-    def resolve(value: Any, info: GraphQLResolveInfo, /, **arguments: Any) -> Any | Awaitable[Any]:
+    def resolve(value: Any, info: Info, /, **arguments: Any) -> Any | Awaitable[Any]:
         call: Call = info.context
         given: dict[str, Any] = {}
         for name, argument in arguments.items():
@@ -156,7 +161,9 @@ def _calling(function: Callable[..., Any], field: GraphQLField) -> Callable[...,
                 continue
             parameter = parameters[name]
             given[parameter.python] = (
-                argument if parameter.expected is None else _loaded(call, argument, parameter.expected)
+                argument
+                if parameter.expected is None
+                else _loaded(call, argument, parameter.expected)
             )
         return function(value, call, **given)
 
@@ -178,7 +185,7 @@ def _accept_quoted(enum: GraphQLEnumType) -> None:
             return enum.coerce_input_value(node.value)
         return plain(node, *more)
 
-    enum.coerce_input_literal = literal  # type: ignore[method-assign]
+    enum.coerce_input_literal = literal  # type: ignore[method-assign,assignment]
 
 
 def _widen_integers(scalar: GraphQLScalarType) -> None:
@@ -190,9 +197,9 @@ def _widen_integers(scalar: GraphQLScalarType) -> None:
         message = f"Int cannot represent non-integer value: {print_ast(node)}"
         raise QueryError(message)
 
-    scalar.coerce_output_value = int  # type: ignore[method-assign]
-    scalar.coerce_input_value = _integer  # type: ignore[method-assign]
-    scalar.coerce_input_literal = literal  # type: ignore[method-assign]
+    scalar.coerce_output_value = int
+    scalar.coerce_input_value = _integer
+    scalar.coerce_input_literal = literal
 
 
 def _integer(value: Any) -> int:

@@ -1,7 +1,10 @@
-"""The session's secrets: where each comes from and how it is read. Plaintext stays in this process's memory.
+"""The session's secrets: where each comes from and how it is read.
 
-A secret that was set is identified by its name; one that is read (`env://`, `file://`, `cmd://`) by a salted, slow hash
-of its plaintext, so that keys in the store neither reveal it nor can be searched for it without the salt.
+Plaintext stays in this process's memory.
+
+A secret that was set is identified by its name; one that is read (`env://`, `file://`, `cmd://`) by
+a salted, slow hash of its plaintext, so that keys in the store neither reveal it nor can be
+searched for it without the salt.
 """
 
 from __future__ import annotations
@@ -9,15 +12,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from layerline import command
 from layerline.engine.store.digest import digest_of
 from layerline.errors import CommandFailed, SecretError
-from layerline.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerline.settings import Settings
 
 MAX_BYTES = 128_000
 _SHOWN_OF_A_NAME = 3
@@ -40,7 +47,10 @@ class SecretBook:
         return identity
 
     def refer(self, uri: str, cache_key: str | None) -> str:
-        """The identity of a secret by its URI; the scheme is checked now, the value may still be unreadable."""
+        """The identity of a secret by its URI.
+
+        The scheme is checked now, the value may still be unreadable.
+        """
         reader = self._reader(uri)
         identity = digest_of(["uri", cache_key]) if cache_key else self._fingerprint(reader)
         self._readers[identity] = reader
@@ -75,7 +85,8 @@ class SecretBook:
             case "cmd":
                 return lambda: self._output(rest)
             case _:
-                message = f'unsupported secret provider: "{scheme}"; this engine reads env://, file:// and cmd://'
+                known = "this engine reads env://, file:// and cmd://"
+                message = f'unsupported secret provider: "{scheme}"; {known}'
                 raise SecretError(message)
 
     def _environment(self, name: str) -> bytes:
@@ -86,7 +97,9 @@ class SecretBook:
         return value.encode()
 
     def _file(self, path: str) -> bytes:
-        place = self.workdir / Path(path.replace("~", str(self.settings.home), 1) if path.startswith("~") else path)
+        place = self.workdir / Path(
+            path.replace("~", str(self.settings.home), 1) if path.startswith("~") else path
+        )
         try:
             return place.read_bytes()
         except OSError as exc:

@@ -1,4 +1,6 @@
-"""The session server: HTTP on a loopback port, a token for every request, and nothing served to browsers.
+"""The session server.
+
+HTTP on a loopback port, a token for every request, and nothing served to browsers.
 
 A client that goes away cancels its query; what others wait for goes on.
 """
@@ -12,25 +14,28 @@ import hmac
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from layerline.engine.api.execute import answer
-from layerline.engine.api.session import Client, Session
 from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from starlette.requests import Request
+
+    from layerline.engine.api.session import Client, Session
 
 MAX_BODY = 256 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _REALM = {"WWW-Authenticate": 'Basic realm="Access to the Layerline session"'}
 _DEEPEST_QUERY = 20_000
-_CHECK_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
@@ -56,8 +61,7 @@ async def serving(session: Session) -> AsyncIterator[int]:
         )
         async with anyio.create_task_group() as group:
             group.start_soon(_serve, server, listener)
-            while not server.started:
-                await anyio.sleep(0.001)
+            await server.ready.wait()
             try:
                 yield session.port
             finally:
@@ -70,7 +74,15 @@ async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to the command line."""
+    """A server that leaves the signals to the command line, and tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = anyio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -93,14 +105,16 @@ def _application(session: Session) -> Starlette:
     return Starlette(routes=[Route("/query", query, methods=["GET", "POST"])])
 
 
-async def _answered(session: Session, client: Client, request: Request, document: dict[str, Any]) -> Response:
+async def _answered(
+    session: Session, client: Client, request: Request, document: dict[str, Any]
+) -> Response:
     """The answer, or none if the client goes away first."""
     done: list[Response] = []
     async with anyio.create_task_group() as group:
 
         async def watch() -> None:
-            while not await request.is_disconnected():
-                await anyio.sleep(_CHECK_SECONDS)
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
             group.cancel_scope.cancel()
 
         async def work() -> None:

@@ -1,13 +1,14 @@
-"""A session: one client's objects, secrets and services over one store, from its first query to its end."""
+"""A session.
+
+One client's objects, secrets and services over one store, from its first query to its end.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -17,17 +18,26 @@ from layerline.engine.api.values import Query
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.bench import Bench
 from layerline.engine.solve.codec import identity_of
-from layerline.engine.solve.hosting import Hosting
 from layerline.engine.solve.solver import Solver
 from layerline.engine.store.store import Store
 from layerline.errors import QueryError
-from layerline.log import Journal
-from layerline.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from layerline.engine.solve.hosting import Hosting
+    from layerline.log import Journal
+    from layerline.settings import Settings
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Client:
-    """Who asks: the main client, or the process of one function call (`function` is then what it was called with)."""
+    """Who asks.
+
+    The main client, or the process of one function call (`function` is then what it was called
+    with).
+    """
 
     token: str
     function: Any = None
@@ -47,7 +57,8 @@ class Call:
 class Session:
     """The state of a session.
 
-    `workdir` is what relative host paths resolve against. Values are kept under their ids until the session ends.
+    `workdir` is what relative host paths resolve against. Values are kept under their ids until the
+    session ends.
     """
 
     settings: Settings
@@ -90,7 +101,10 @@ class Session:
         return identifier
 
     def load(self, identifier: str, expected: str | None = None) -> Any:
-        """The value of an id; an error if there is none, or if it is of another type than `expected`."""
+        """The value of an id.
+
+        An error if there is none, or if it is of another type than `expected`.
+        """
         value = self._values.get(identifier)
         if value is None:
             message = f"no object has the id {identifier!r} in this session"
@@ -101,7 +115,10 @@ class Session:
         return value
 
     async def once(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
-        """The result of `make`, made once in this session for a key; a failure is not remembered."""
+        """The result of `make`, made once in this session for a key.
+
+        A failure is not remembered.
+        """
         entry = self._once.setdefault(key, _Once())
         async with entry.lock:
             if not entry.done:
@@ -126,7 +143,10 @@ def new_token() -> str:
 async def open_session(
     settings: Settings, journal: Journal, *, workdir: Path, token: str | None = None
 ) -> AsyncIterator[Session]:
-    """Open the store and a session over it; at its end services stop, and what was recorded is durable."""
+    """Open the store and a session over it.
+
+    At its end services stop, and what was recorded is durable.
+    """
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
         book = SecretBook(settings=settings, workdir=workdir)

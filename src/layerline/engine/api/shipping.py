@@ -1,9 +1,11 @@
-"""A container on its way out: its layers are packed beside the steps that still run, and assembled into an image."""
+"""A container on its way out.
+
+Its layers are packed beside the steps that still run, and assembled into an image.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,6 +17,8 @@ from layerline.engine.solve import ops
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from layerline.engine.api.session import Call
     from layerline.engine.api.values import Container
     from layerline.engine.solve.result import Result
@@ -28,8 +32,15 @@ async def assembled(
     forced_compression: str | None = None,
     media_types: str = MediaTypes.OCI.value,
 ) -> Assembled:
-    """The image of a container and its variants; of two for one platform, the container itself counts."""
-    chosen = {str(each.config.platform): each for each in (*variants, container) if each.rootfs is not None}
+    """The image of a container and its variants.
+
+    Of two for one platform, the container itself counts.
+    """
+    chosen = {
+        str(each.config.platform): each
+        for each in (*variants, container)
+        if each.rootfs is not None
+    }
     if not chosen:
         message = "no containers to export: give one files, by from or a file operation"
         raise QueryError(message)
@@ -38,9 +49,7 @@ async def assembled(
     for each in chosen.values():
         assert each.rootfs is not None
         result = await _evaluated(call, each.rootfs, compression)
-        parts.append(
-            Part(config=each.config, layers=result.layers, annotations=each.annotations)
-        )
+        parts.append(Part(config=each.config, layers=result.layers, annotations=each.annotations))
     session = call.session
     return await session.solver.in_thread(
         functools.partial(
@@ -89,9 +98,10 @@ async def _evaluated(call: Call, target: ops.Op, compression: Compression | None
 
         session.solver.listeners.append(hear)
         try:
-            return await session.solver.result(target)
+            result = await session.solver.result(target)
         finally:
             session.solver.listeners.remove(hear)
+    return result
 
 
 def _lineage(target: ops.Op) -> set[str]:

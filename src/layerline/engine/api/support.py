@@ -1,4 +1,6 @@
-"""Which fields of the API are supported, which differ, and which are refused: the text of `docs/engine.md`.
+"""Which fields of the API are supported, which differ, and which are refused.
+
+The text of `docs/engine.md`.
 
     python -m layerline.engine.api.support > docs/engine.md
 
@@ -8,7 +10,7 @@ Made from the resolvers, and compared with the file by a test, so that the docum
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from graphql import GraphQLObjectType
 
@@ -16,18 +18,25 @@ from layerline.engine.api.registry import FIELDS
 from layerline.engine.api.schema import answered_by, served_schema
 from layerline.engine.api.values import Value
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _INTRODUCTION = """\
 # The embedded engine's API
 
-Layerline's embedded engine serves the whole session schema of Dagger v0.21. A field that it does not implement is
-refused by name (`Container.x is not supported by the embedded engine`), never ignored. This table is generated
-from the resolvers by `python -m layerline.engine.api.support` and checked by a test.
+Layerline's embedded engine serves the whole session schema of Dagger v0.21. A field that it does
+not implement is refused by name (`Container.x is not supported by the embedded engine`), never
+ignored. This table is generated from the resolvers by `python -m layerline.engine.api.support`
+and checked by a test.
 
 `id` and `load…FromID` work for every type. What is true of the engine as a whole:
 
-- **Function results and steps** are remembered in the store, across sessions, and survive `kill -9` and a power cut.
-- **Platforms**: programs of other processors run only where the kernel knows how (binfmt); otherwise the exec fails.
-- **Base images** that no registry gives are bootstrapped from the distribution's packages (`debian:*`, `ubuntu:*`).
+- **Function results and steps** are remembered in the store, across sessions, and survive
+  `kill -9` and a power cut.
+- **Platforms**: programs of other processors run only where the kernel knows how (binfmt);
+  otherwise the exec fails.
+- **Base images** that no registry gives are bootstrapped from the distribution's packages
+  (`debian:*`, `ubuntu:*`).
 - **Files that the engine makes** have the time 1980-01-01, so that equal steps give equal layers.
 """
 

@@ -1,6 +1,7 @@
 """The objects of the API as frozen values: configuration is data, files are lazy ops.
 
-A value's id is the digest of its document, so equal chains have equal ids and a value can be kept and read back.
+A value's id is the digest of its document, so equal chains have equal ids and a value can be kept
+and read back.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from layerline.engine.solve.ops import (
     ServiceBinding,
     ServiceSpec,
 )
-
 
 for _class in (ImageConfig, Healthcheck, History, Platform):
     register(_class)
@@ -68,7 +68,8 @@ class File(Value):
 class Container(Value):
     """An image's configuration over a lazy root file system, with what is mounted for execs.
 
-    `rootfs` is None for a container without files. `last` is the exec that stdout, stderr and exitCode speak of.
+    `rootfs` is None for a container without files. `last` is the exec that stdout, stderr and
+    exitCode speak of.
     """
 
     typename: ClassVar[str] = "Container"
@@ -183,8 +184,8 @@ class Host(Value):
 class Service(Value):
     """A service: something that listens, under a hostname.
 
-    With a `tunnel` it is a way to the service from ports of this machine: those named, or else one for each exposed
-    port, of the same number with `native_ports`.
+    With a `tunnel` it is a way to the service from ports of this machine: those named, or else one
+    for each exposed port, of the same number with `native_ports`.
     """
 
     typename: ClassVar[str] = "Service"

@@ -1,18 +1,21 @@
-"""What the steps work with: the store, the runtime, the session's secrets and services, and the trees made so far."""
+"""What the steps work with.
+
+The store, the runtime, the session's secrets and services, and the trees made so far.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from layerline.engine.runtime.terminal import UserTerminal
 from layerline.engine.solve.result import Result
-from layerline.engine.store.digest import digest_of
-from layerline.engine.store.flatten import flatten
 from layerline.engine.store.writer import Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from layerline.engine.runtime.container import Runtime
     from layerline.engine.solve.hosting import Hosting
     from layerline.engine.solve.ops import Op
@@ -36,8 +39,14 @@ class Bench:
     secret: Callable[[str], bytes]
     nested: dict[str, str] = field(default_factory=dict)
     hosting: Hosting | None = None
+    interactive: tuple[str, ...] = ()
+    terminal: UserTerminal = field(init=False)
     _runtime: Runtime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """The terminal is shared with what the journal shows."""
+        self.terminal = UserTerminal(journal=self.journal)
 
     def runtime(self) -> Runtime:
         """The OCI runtime, looked for when the first container is to run."""
@@ -46,7 +55,9 @@ class Bench:
                 self._runtime = self.find_runtime()
             return self._runtime
 
-    def add_layer(self, key: str, below: tuple[str, ...], change: Callable[[Writer], None]) -> Result:
+    def add_layer(
+        self, key: str, below: tuple[str, ...], change: Callable[[Writer], None]
+    ) -> Result:
         """A new snapshot on top of a tree, made by `change`; nothing is kept if that fails."""
         below = self.flat(below)
         with self.store.snapshots.draft() as draft:
@@ -54,21 +65,21 @@ class Bench:
             return Result(layers=(*below, draft.commit(key)))
 
     def flat(self, layers: tuple[str, ...]) -> tuple[str, ...]:
-        """The same tree in few enough snapshots for one overlay mount; the lowest ones stay as they are."""
+        """The same tree in few enough snapshots for one overlay mount.
+
+        The lowest ones stay as they are.
+        """
         if len(layers) < MOST_LAYERS:
             return layers
-        kept, many = layers[:KEPT_LAYERS], layers[KEPT_LAYERS:]
-        name = f"flat-{digest_of(many)}"
-        if not self.store.snapshots.has(name):
-            with self.store.snapshots.draft() as draft:
-                flatten([self.store.snapshots.path(layer) for layer in many], draft.fs)
-                draft.commit(name)
-        return (*kept, name)
+        return (*layers[:KEPT_LAYERS], self.store.flatten(layers[KEPT_LAYERS:]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One step under way: its key, its parents' results, where its output goes, and whether it is still wanted."""
+    """One step under way.
+
+    Its key, its parents' results, where its output goes, and whether it is still wanted.
+    """
 
     bench: Bench
     key: str

@@ -1,7 +1,8 @@
 """One JSON boundary for ops and API values: canonical documents, keys, and the way back.
 
-A frozen dataclass becomes an object with its class name under `$`; an op inside becomes a reference to its key, so
-that a shared parent is written once. Fields marked `metadata=UNKEYED` take no part in keys and are not written.
+A frozen dataclass becomes an object with its class name under `$`; an op inside becomes a reference
+to its key, so that a shared parent is written once. Fields marked `metadata=UNKEYED` take no part
+in keys and are not written.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import base64
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEY_EPOCH = 1
 UNKEYED = {"keyed": False}
@@ -29,16 +32,24 @@ def register(cls: C) -> C:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Keyed:
-    """A value whose `key` is the digest of its class, its fields and its parents' keys, made once."""
+    """A value whose `key` is the digest of its class, its fields and its parents' keys.
 
-    key: str = dataclasses.field(init=False, repr=False, compare=False, metadata=UNKEYED, default="")
+    Made once.
+    """
+
+    key: str = dataclasses.field(
+        init=False, repr=False, compare=False, metadata=UNKEYED, default=""
+    )
 
     def __post_init__(self) -> None:
         """Make the key: nothing of this machine or this moment takes part."""
         object.__setattr__(self, "key", digest_of([KEY_EPOCH, self.identity()]))
 
     def identity(self) -> Any:
-        """The JSON document that the key is the digest of; ops known by their content override it."""
+        """The JSON document that the key is the digest of.
+
+        Ops known by their content override it.
+        """
         return _shallow(self)
 
 

@@ -1,7 +1,7 @@
 """The session's services: ops turned into running containers, started once, reached by name.
 
-A service is known by the key of its definition. Its container's files are evaluated like any exec's; what it writes
-is dropped when it ends.
+A service is known by the key of its definition. Its container's files are evaluated like any
+exec's; what it writes is dropped when it ends.
 """
 
 from __future__ import annotations
@@ -9,24 +9,25 @@ from __future__ import annotations
 import base64
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from layerline.engine.runtime import service as running
-from layerline.engine.runtime.spec import ContainerSpec
 from layerline.engine.solve import ops
 from layerline.engine.solve.bench import Work
 from layerline.engine.solve.codec import children
-from layerline.engine.solve.result import Result
 from layerline.engine.solve.steps.running import staged
 from layerline.errors import LayerlineError, QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from layerline.engine.runtime.service import HostService, Service, ServiceSpec
+    from layerline.engine.runtime.spec import ContainerSpec
     from layerline.engine.solve.bench import Bench
+    from layerline.engine.solve.result import Result
     from layerline.engine.solve.solver import Solver
 
 _NANOSECONDS = 1e9
@@ -51,7 +52,10 @@ class Tunnel:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Hosting:
-    """Starts and stops services for a session; made when the first is needed, closed with the session."""
+    """Starts and stops services for a session.
+
+    Made when the first is needed, closed with the session.
+    """
 
     solver: Solver
     _services: running.Services | None = None
@@ -77,7 +81,10 @@ class Hosting:
     async def tunnel(
         self, spec: ops.ServiceSpec, forwards: Sequence[ops.Forward], *, native: bool = False
     ) -> Tunnel:
-        """Open ports on 127.0.0.1 that lead to a service: those asked for, else one for each exposed port."""
+        """Open ports on 127.0.0.1 that lead to a service.
+
+        Those asked for, else one for each exposed port.
+        """
         key = repr((spec.key, tuple(forwards), native))
         async with self._opening:
             if key not in self._tunnels:
@@ -103,13 +110,18 @@ class Hosting:
                         )
                     )
                 except OSError as exc:
-                    message = f"port {forward.frontend} of this machine cannot be used: {exc.strerror}"
+                    message = (
+                        f"port {forward.frontend} of this machine cannot be used: {exc.strerror}"
+                    )
                     raise QueryError(message) from exc
                 ports.append((number, forward.backend))
             return Tunnel(stack=stack.pop_all(), ports=tuple(ports))
 
     async def defined(self, spec: ops.ServiceSpec) -> ServiceSpec | HostService:
-        """The definition that the runtime starts; the container's files are evaluated, its own services started."""
+        """The definition that the runtime starts.
+
+        The container's files are evaluated, its own services started.
+        """
         if spec.exec is None:
             return running.HostService(
                 key=spec.key,
@@ -162,13 +174,19 @@ class Hosting:
 
     @contextlib.contextmanager
     def joined(self, op: ops.Exec, container: ContainerSpec) -> Iterator[Joined]:
-        """The container as it runs beside the services that it is bound to, which stay up meanwhile."""
+        """The container as it runs beside the services that it is bound to.
+
+        Which stay up meanwhile.
+        """
         if not op.bindings and self._services is None:
             yield Joined(container=container)
             return
         with contextlib.ExitStack() as stack:
             used = [
-                (binding.alias, stack.enter_context(self.services().used(self._ready[binding.service.key])))
+                (
+                    binding.alias,
+                    stack.enter_context(self.services().used(self._ready[binding.service.key])),
+                )
                 for binding in op.bindings
             ]
             placed = stack.enter_context(self.services().joined(container, used))

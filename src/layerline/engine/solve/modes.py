@@ -42,7 +42,7 @@ def change_of(text: str) -> Change:
     if None in clauses:
         _refuse(text)
 
-    def change(old: int, is_dir: bool) -> int:  # noqa: FBT001  the shape that walks ask for
+    def change(old: int, is_dir: bool) -> int:  # noqa: FBT001  as Mode says
         for who, sign, letters in actions:
             old = _applied(old, who, sign, letters, executable=is_dir or bool(old & 0o111))
         return old

@@ -14,8 +14,8 @@ _LONGEST = 200
 
 
 def describe(op: Keyed) -> str:
-    """A short line for people."""
-    text = _line(op)
+    """One short line for people."""
+    text = " ".join(_line(op).split())  # a script has several
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

@@ -1,8 +1,9 @@
 """The ops: every step that makes or changes files, as frozen values.
 
-An op's key is a pure function of its arguments and its parents' keys (`codec.Keyed`). Evaluating an op gives a tree:
-an ordered tuple of snapshots. Paths are absolute inside the tree unless said otherwise; owners are texts
-(`user[:group]`, names or numbers); names are looked up in the tree that is changed, unless `names` says another.
+An op's key is a pure function of its arguments and its parents' keys (`codec.Keyed`). Evaluating an
+op gives a tree: an ordered tuple of snapshots. Paths are absolute inside the tree unless said
+otherwise; owners are texts (`user[:group]`, names or numbers); names are looked up in the tree that
+is changed, unless `names` says another.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ class Scratch(Op):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Stored(Op):
-    """Files that are in the store already and are known by their content: a base image, a host directory.
+    """Files that are in the store already and are known by their content.
 
-    `digest` alone is the identity: where the files came from and how they are cut into snapshots is not.
+    A base image, a host directory.
+
+    `digest` alone is the identity: where the files came from and how they are cut into snapshots is
+    not.
     """
 
     digest: str
@@ -51,7 +55,10 @@ class Names:
 @register
 @dataclass(frozen=True, kw_only=True)
 class NewFile(Op):
-    """A file with these bytes; `keep_mode` keeps the mode of a file that was there (as Directory.withNewFile does)."""
+    """A file with these bytes.
+
+    `keep_mode` keeps the mode of a file that was there (as Directory.withNewFile does).
+    """
 
     base: Op
     path: str
@@ -95,7 +102,9 @@ class Remove(Op):
 @register
 @dataclass(frozen=True, kw_only=True)
 class CopyDirectory(Op):
-    """The content of a directory merged into another, filtered by moby patterns and .gitignore files.
+    """The content of a directory merged into another.
+
+    Filtered by moby patterns and .gitignore files.
 
     `mode` is for everything copied.
     """
@@ -242,7 +251,10 @@ class FileMount:
 @register
 @dataclass(frozen=True, kw_only=True)
 class CacheMount:
-    """A cache volume at `target`. `volume` is its identity; `sharing` is SHARED, PRIVATE or LOCKED."""
+    """A cache volume at `target`.
+
+    `volume` is its identity; `sharing` is SHARED, PRIVATE or LOCKED.
+    """
 
     target: str
     volume: str
@@ -309,7 +321,10 @@ class Forward:
 @register
 @dataclass(frozen=True, kw_only=True)
 class ServiceCheck:
-    """A command that succeeds inside a service when it is ready; times in nanoseconds, 0 for the default."""
+    """A command that succeeds inside a service when it is ready.
+
+    Times in nanoseconds, 0 for the default.
+    """
 
     args: tuple[str, ...]
     interval: int = 0
@@ -321,7 +336,9 @@ class ServiceCheck:
 @register
 @dataclass(frozen=True, kw_only=True)
 class ServiceSpec(Keyed):
-    """What runs behind a hostname: a container's process (`exec`), or ports of the host (`host`, `forwards`).
+    """What runs behind a hostname.
+
+    A container's process (`exec`), or ports of the host (`host`, `forwards`).
 
     Without a `healthcheck` the ports are dialled.
     """
@@ -346,9 +363,12 @@ class ServiceBinding:
 @register
 @dataclass(frozen=True, kw_only=True)
 class Exec(Op):
-    """A process run in a container over `rootfs`; gives a new rootfs, the mounts as they are after it, and outputs.
+    """A process run in a container over `rootfs`.
 
-    `expect` is SUCCESS, FAILURE or ANY. `volatile` variables and the nested session are seen by the process and in no key.
+    Gives a new rootfs, the mounts as they are after it, and outputs.
+
+    `expect` is SUCCESS, FAILURE or ANY. `volatile` variables and the nested session are seen by the
+    process and in no key.
     """
 
     rootfs: Op

@@ -1,4 +1,7 @@
-"""Owners as texts: `user[:group]`, by name or number, looked up in a tree's own etc/passwd and etc/group."""
+"""Owners as texts.
+
+`user[:group]`, by name or number, looked up in a tree's own etc/passwd and etc/group.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ _LARGEST_ID = 2**32 - 2
 
 
 def owner_ids(tree: Tree, root: str, owner: str) -> tuple[int, int] | None:
-    """The (uid, gid) of an owner, None for an empty text. Without a group, the gid is the user's, as Dagger has it."""
+    """The (uid, gid) of an owner, None for an empty text.
+
+    Without a group, the gid is the user's, as Dagger has it.
+    """
     if not owner:
         return None
     user, separator, group = owner.partition(":")

@@ -184,20 +184,20 @@ def extract(store: Store, place: Place, target: Path) -> None:
         raise QueryError(message)
     target.mkdir()
     copy = Writer(store.tree(()), target)
-    copy.copy(place.tree, source, "/", wanted=_trusted)
+    copy.copy(place.tree, source, "/", wanted=_trusted, share=False)
     for entry in [entry for entry in copy.view.walk() if entry.is_symlink]:
         entry.real.unlink()
     (target / "config").write_text(_BARE)
 
 
-def _trusted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  the writer's protocol
+def _trusted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk asks
     refused = path.split("/", 1)[0] in _UNTRUSTED or path in _ALTERNATES
     return Verdict.DROP if refused else Verdict.KEEP
 
 
 def copy_files(store: Store, place: Place, target: Path) -> None:
-    """Put the files of a directory onto the disk, shared with its layers."""
-    Writer(store.tree(()), target).copy(place.tree, place.path, "/")
+    """Put the files of a directory onto the disk, apart from its layers: git writes there."""
+    Writer(store.tree(()), target).copy(place.tree, place.path, "/", share=False)
 
 
 def restore(repository: Path, work: Path) -> None:

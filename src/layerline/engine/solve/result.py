@@ -18,7 +18,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A tree (`layers`, bottom first). For an exec: the trees of its mounts, exit code and outputs."""
+    """A tree (`layers`, bottom first).
+
+    For an exec: the trees of its mounts, exit code and outputs.
+    """
 
     layers: tuple[str, ...] = ()
     mounts: tuple[tuple[str, ...], ...] = ()

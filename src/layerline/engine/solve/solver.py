@@ -1,7 +1,10 @@
-"""Evaluates ops: each key once, whoever asks; independent ops in parallel; a failure is not remembered.
+"""Evaluates ops: each key once, whoever asks; independent ops in parallel.
 
-The only crossing between the async API and the blocking parts below it. A flight is the evaluation of one key; those
-who wait for it share it, and when the last of them gives up its process is killed before the wait ends.
+A failure is not remembered.
+
+The only crossing between the async API and the blocking parts below it. A flight is the evaluation
+of one key; those who wait for it share it, and when the last of them gives up its process is killed
+before the wait ends.
 """
 
 from __future__ import annotations
@@ -9,9 +12,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -27,6 +29,8 @@ from layerline.errors import Cancelled, LayerlineError
 from layerline.log import Status
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from anyio.abc import TaskGroup
 
     from layerline.engine.solve.codec import Keyed
@@ -69,7 +73,10 @@ class Solver:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(cls, bench: Bench) -> AsyncIterator[Self]:
-        """A solver whose evaluations end with the block; what they recorded is durable afterwards."""
+        """A solver whose evaluations end with the block.
+
+        What they recorded is durable afterwards.
+        """
         async with anyio.create_task_group() as group:
             solver = cls(bench=bench, group=group)
             try:
@@ -82,9 +89,14 @@ class Solver:
                     await solver.in_thread(solver.hosting.close)
                     await solver.in_thread(bench.store.settle)
 
-    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run blocking work beside the others; it is finished when this returns, cancelled or not."""
-        return await anyio.to_thread.run_sync(functools.partial(function, *arguments), limiter=self._threads)
+    async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run blocking work beside the others.
+
+        It is finished when this returns, cancelled or not.
+        """
+        return await anyio.to_thread.run_sync(
+            functools.partial(function, *arguments), limiter=self._threads
+        )
 
     async def result(self, op: Op) -> Result:
         """What an op gives, from memory, from the store, or by evaluating it."""
@@ -140,7 +152,7 @@ class Solver:
                 self.made[op.key] = flight.result
                 for listener in self.listeners:
                     listener(op, flight.result)
-        except Exception as exc:  # noqa: BLE001  handed to those who wait, who raise it
+        except Exception as exc:  # noqa: BLE001  those who wait raise it
             flight.error = exc
         finally:
             if flight.result is None and flight.error is None:
@@ -174,21 +186,31 @@ class Solver:
         self.bench.journal.step(describe(op)).end(Status.CACHED)
 
     def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
-        """Evaluate under the key's lock, so that other processes wait for this result instead of making it too."""
+        """Evaluate under the key's lock.
+
+        So that other processes wait for this result instead of making it too.
+        """
         with self.bench.store.locks.exclusive(f"key {op.key}", cancel=cancel):
             if (known := self._known(op.key)) is not None:
                 return known
             step = self.bench.journal.step(describe(op))
             try:
-                result = evaluate(op, Work(bench=self.bench, key=op.key, inputs=inputs, step=step, cancel=cancel))
+                result = evaluate(
+                    op, Work(bench=self.bench, key=op.key, inputs=inputs, step=step, cancel=cancel)
+                )
             except LayerlineError as exc:
                 step.end(Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR, str(exc))
                 raise
-            self.bench.store.index.put("result", op.key, result.document(), snapshots=sorted(result.snapshots()))
+            self.bench.store.index.put(
+                "result", op.key, result.document(), snapshots=sorted(result.snapshots())
+            )
             step.end()
             return result
 
 
 def _parents(op: Keyed) -> list[Op]:
-    """The ops that must be evaluated before this one; services are not among them, they are started."""
+    """The ops that must be evaluated before this one.
+
+    Services are not among them, they are started.
+    """
     return list({child.key: child for child in children(op) if isinstance(child, Op)}.values())

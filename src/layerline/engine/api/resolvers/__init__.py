@@ -1,1 +1,4 @@
-"""The resolvers, one module per noun: they turn arguments into values and ops, and do nothing else."""
+"""The resolvers, one module per noun.
+
+They turn arguments into values and ops, and do nothing else.
+"""

@@ -187,7 +187,7 @@ async def socket(self: Address, call: Call) -> Value:
     return found
 
 
-async def _ask(call: Call, value: Value, name: str, **arguments: Any) -> Any:  # noqa: ANN401  any field
+async def _ask(call: Call, value: Value, name: str, **arguments: Any) -> Any:
     """What a field of the API answers; modules may not reach the host through an address either."""
     known = FIELDS.get((value.typename, name))
     if known is None:

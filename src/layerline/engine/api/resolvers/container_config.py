@@ -1,18 +1,23 @@
-"""A container's configuration: data that is changed at once and read without running anything new."""
+"""A container's configuration.
+
+Data that is changed at once and read without running anything new.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.durations import go_duration, nanoseconds
 from layerline.engine.api.places import absolute, expanded
 from layerline.engine.api.registry import field
-from layerline.engine.api.session import Call
 from layerline.engine.api.values import Container, EnvVariable, HealthcheckConfig, Label, Port
 from layerline.engine.image.config import Healthcheck
 from layerline.engine.solve import ops
 from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -46,7 +51,7 @@ def with_env_variable(
     self: Container, _call: Call, *, name: str, value: str, expand: bool = False
 ) -> Container:
     """Set a variable."""
-    text = expanded(self, value, expand)
+    text = expanded(self, value, expand=expand)
     return with_config(self, env=with_pair(self.config.env, name, text))
 
 
@@ -65,7 +70,9 @@ async def env_variable(self: Container, call: Call, *, name: str) -> str | None:
 @field("Container", "envVariables")
 async def env_variables(self: Container, call: Call) -> list[EnvVariable]:
     """All variables, in the order of first setting."""
-    return [EnvVariable(name=name, value=value) for name, value in (await forced(self, call)).config.env]
+    return [
+        EnvVariable(name=name, value=value) for name, value in (await forced(self, call)).config.env
+    ]
 
 
 @field("Container", "withVolatileVariable")
@@ -101,7 +108,9 @@ async def label(self: Container, call: Call, *, name: str) -> str | None:
 @field("Container", "labels")
 async def labels(self: Container, call: Call) -> list[Label]:
     """All labels."""
-    return [Label(name=name, value=value) for name, value in (await forced(self, call)).config.labels]
+    return [
+        Label(name=name, value=value) for name, value in (await forced(self, call)).config.labels
+    ]
 
 
 @field("Container", "withAnnotation")
@@ -121,16 +130,18 @@ def with_entrypoint(
     self: Container, _call: Call, *, args: list[str], keep_default_args: bool = False
 ) -> Container:
     """Set the entrypoint; default args go unless they are kept."""
-    return _without_args(with_config(self, entrypoint=tuple(args)), keep_default_args)
+    return _without_args(with_config(self, entrypoint=tuple(args)), keep=keep_default_args)
 
 
 @field("Container", "withoutEntrypoint")
-def without_entrypoint(self: Container, _call: Call, *, keep_default_args: bool = False) -> Container:
+def without_entrypoint(
+    self: Container, _call: Call, *, keep_default_args: bool = False
+) -> Container:
     """Take the entrypoint away; default args go unless they are kept."""
-    return _without_args(with_config(self, entrypoint=None), keep_default_args)
+    return _without_args(with_config(self, entrypoint=None), keep=keep_default_args)
 
 
-def _without_args(container: Container, keep: bool) -> Container:
+def _without_args(container: Container, *, keep: bool) -> Container:
     return container if keep else replace(with_config(container, cmd=None), default_args_set=False)
 
 
@@ -179,7 +190,7 @@ async def user(self: Container, call: Call) -> str:
 @field("Container", "withWorkdir")
 def with_workdir(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
     """Set the working directory; a relative one is under the present one."""
-    return with_config(self, workdir=absolute(self, path, expand).rstrip("/") or "/")
+    return with_config(self, workdir=absolute(self, path, expand=expand).rstrip("/") or "/")
 
 
 @field("Container", "withoutWorkdir")
@@ -222,9 +233,13 @@ def with_exposed_port(
 
 
 @field("Container", "withoutExposedPort")
-def without_exposed_port(self: Container, _call: Call, *, port: int, protocol: str = "TCP") -> Container:
+def without_exposed_port(
+    self: Container, _call: Call, *, port: int, protocol: str = "TCP"
+) -> Container:
     """Expose a port no longer."""
-    return _with_ports(self, tuple(p for p in self.ports if (p.port, p.protocol) != (port, protocol)))
+    return _with_ports(
+        self, tuple(p for p in self.ports if (p.port, p.protocol) != (port, protocol))
+    )
 
 
 def _with_ports(container: Container, ports: tuple[ops.PortSpec, ...]) -> Container:

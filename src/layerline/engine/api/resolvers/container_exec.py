@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from layerline.engine.api.places import expanded
 from layerline.engine.api.registry import field
-from layerline.engine.api.session import Call
-from layerline.engine.api.values import Container
 from layerline.engine.solve import ops
-from layerline.engine.solve.result import Result, Text
+from layerline.engine.store.digest import Digest
 from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
+    from layerline.engine.api.values import Container
+    from layerline.engine.solve.result import Result, Text
 
 _NO_COMMAND = "no command has been set"
 
@@ -47,9 +51,9 @@ def with_exec(
     exec_op = replace(
         exec_op,
         stdin=stdin or None,
-        redirect_stdin=expanded(self, redirect_stdin, expand) or None,
-        redirect_stdout=expanded(self, redirect_stdout, expand) or None,
-        redirect_stderr=expanded(self, redirect_stderr, expand) or None,
+        redirect_stdin=expanded(self, redirect_stdin, expand=expand) or None,
+        redirect_stdout=expanded(self, redirect_stdout, expand=expand) or None,
+        redirect_stderr=expanded(self, redirect_stderr, expand=expand) or None,
         expect=expect,
     )
     return after(self, exec_op)
@@ -59,7 +63,9 @@ def command_of(
     container: Container, args: list[str], *, use_entrypoint: bool, expand: bool = False
 ) -> tuple[str, ...]:
     """The words to run: the args or else the default args, after the entrypoint if asked for."""
-    words = [expanded(container, arg, expand) for arg in args] or list(container.config.cmd or ())
+    words = [expanded(container, arg, expand=expand) for arg in args] or list(
+        container.config.cmd or ()
+    )
     if use_entrypoint:
         words = [*(container.config.entrypoint or ()), *words]
     if not words:
@@ -121,7 +127,7 @@ def text_of(call: Call, text: Text) -> str:
     """An output as text; bytes that are no UTF-8 are replaced."""
     if text.blob is None:
         return text.inline
-    with call.session.store.blobs.open(text.blob) as stream:
+    with call.session.store.blobs.open(Digest(text.blob)) as stream:
         return stream.read().decode(errors="replace")
 
 

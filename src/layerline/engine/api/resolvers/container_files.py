@@ -1,17 +1,22 @@
-"""The files of a container: changed by ops on its root file system or on a mount, read through its mounts."""
+"""The files of a container.
+
+Changed by ops on its root file system or on a mount, read through its mounts.
+"""
 
 from __future__ import annotations
 
 import posixpath
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.places import absolute, changed, source
 from layerline.engine.api.reading import exists_at, stat_at
 from layerline.engine.api.registry import field
-from layerline.engine.api.session import Call
 from layerline.engine.api.values import Container, Directory, File, Stat
 from layerline.engine.solve import ops
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
 
 
 @field("Container", "rootfs")
@@ -38,14 +43,14 @@ def rebased(directory: Directory) -> ops.Op:
 @field("Container", "directory")
 def directory(self: Container, _call: Call, *, path: str, expand: bool = False) -> Directory:
     """A directory, seen through mounts."""
-    tree, inside = source(self, absolute(self, path, expand).rstrip("/") or "/")
+    tree, inside = source(self, absolute(self, path, expand=expand).rstrip("/") or "/")
     return Directory(tree=tree, path=inside)
 
 
 @field("Container", "file")
 def file(self: Container, _call: Call, *, path: str, expand: bool = False) -> File:
     """A file, seen through mounts."""
-    tree, inside = source(self, absolute(self, path, expand).rstrip("/") or "/")
+    tree, inside = source(self, absolute(self, path, expand=expand).rstrip("/") or "/")
     return File(tree=tree, path=inside)
 
 
@@ -60,7 +65,7 @@ async def exists(
     expand: bool = False,
 ) -> bool:
     """Whether something is at a path."""
-    tree, inside = source(self, absolute(self, path, expand).rstrip("/") or "/")
+    tree, inside = source(self, absolute(self, path, expand=expand).rstrip("/") or "/")
     return await exists_at(call, tree, inside, expected_type, follow=not do_not_follow_symlinks)
 
 
@@ -88,10 +93,15 @@ def with_new_file(
 
     def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
         return ops.NewFile(
-            base=base, path=inside, data=contents.encode(), mode=permissions, owner=owner, names=names
+            base=base,
+            path=inside,
+            data=contents.encode(),
+            mode=permissions,
+            owner=owner,
+            names=names,
         )
 
-    return changed(self, absolute(self, path, expand), make)
+    return changed(self, absolute(self, path, expand=expand), make)
 
 
 @field("Container", "withFile")
@@ -110,7 +120,7 @@ def with_file(
     def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
         return copied_file(base, inside, source, permissions=permissions, owner=owner, names=names)
 
-    return changed(self, absolute(self, path, expand), make)
+    return changed(self, absolute(self, path, expand=expand), make)
 
 
 def copied_file(
@@ -147,11 +157,9 @@ def with_files(
     expand: bool = False,
 ) -> Container:
     """Copy several files under their own names."""
-    into = absolute(self, path, expand).rstrip("/") + "/"
-    for source in sources:
-        self = with_file(  # noqa: PLW0642  a chain of values
-            self, call, path=into, source=source, permissions=permissions, owner=owner
-        )
+    into = absolute(self, path, expand=expand).rstrip("/") + "/"
+    for each in sources:
+        self = with_file(self, call, path=into, source=each, permissions=permissions, owner=owner)
     return self
 
 
@@ -166,13 +174,16 @@ def with_directory(
     expand: bool = False,
     **selection: Any,
 ) -> Container:
-    """Merge a directory's content in; the mode bits given are ignored, as the Dagger engine ignores them."""
+    """Merge a directory's content in.
+
+    The mode bits given are ignored, as the Dagger engine ignores them.
+    """
     selection.pop("permissions", None)
 
     def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
         return copied_directory(base, inside, source, owner=owner, names=names, **selection)
 
-    return changed(self, absolute(self, path, expand), make)
+    return changed(self, absolute(self, path, expand=expand), make)
 
 
 def copied_directory(
@@ -211,7 +222,7 @@ def with_symlink(
     def make(base: ops.Op, inside: str, _names: ops.Names | None) -> ops.Op:
         return ops.Symlink(base=base, target=target, path=inside)
 
-    return changed(self, absolute(self, link_name, expand), make)
+    return changed(self, absolute(self, link_name, expand=expand), make)
 
 
 @field("Container", "withoutDirectory")
@@ -227,13 +238,9 @@ def without_files(
 ) -> Container:
     """Take several paths away."""
     for path in paths:
-        self = changed(  # noqa: PLW0642  a chain of values
-            self, absolute(self, path, expand).rstrip("/") or "/", _removal
-        )
+        self = changed(self, absolute(self, path, expand=expand).rstrip("/") or "/", _removal)
     return self
 
 
 def _removal(base: ops.Op, inside: str, _names: ops.Names | None) -> ops.Op:
     return ops.Remove(base=base, paths=(inside,))
-
-

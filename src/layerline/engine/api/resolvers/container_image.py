@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.places import expanded
 from layerline.engine.api.reading import file_in, tree_of
 from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_config import with_pair
-from layerline.engine.api.session import Call
 from layerline.engine.api.shipping import assembled
 from layerline.engine.api.values import Container, File, Secret, Service
 from layerline.engine.image.archive import write_archive
-from layerline.engine.image.assemble import Assembled
-from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.importer import import_image
-from layerline.engine.image.intake import Image
 from layerline.engine.image.reference import Reference
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
 from layerline.errors import QueryError
 from layerline.log import Status
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
+    from layerline.engine.image.assemble import Assembled
+    from layerline.engine.image.config import ImageConfig
+    from layerline.engine.image.intake import Image
 
 ARCHIVE = "container.tar"
 
@@ -81,7 +84,9 @@ def merged(old: ImageConfig, new: ImageConfig) -> ImageConfig:
     for name, value in new.labels:
         labels = with_pair(labels, name, value)
     ports = tuple(dict.fromkeys((*old.exposed_ports, *new.exposed_ports)))
-    return replace(new, env=env, labels=labels, exposed_ports=ports, onbuild=(*old.onbuild, *new.onbuild))
+    return replace(
+        new, env=env, labels=labels, exposed_ports=ports, onbuild=(*old.onbuild, *new.onbuild)
+    )
 
 
 def _port(text: str) -> ops.PortSpec:
@@ -128,8 +133,11 @@ async def export(
     media_types: str = "OCIMediaTypes",
     expand: bool = False,
 ) -> str:
-    """Write the image as an OCI archive; its absolute path. A file that is the image already stays untouched."""
-    target = host_path(call, expanded(self, path, expand))
+    """Write the image as an OCI archive; its absolute path.
+
+    A file that is the image already stays untouched.
+    """
+    target = host_path(call, expanded(self, path, expand=expand))
     image = await assembled(
         call,
         self,
@@ -212,9 +220,7 @@ async def with_registry_auth(
     self: Container, call: Call, *, address: str, username: str, secret: Secret
 ) -> Container:
     """Credentials for a registry, for the rest of the session."""
-    password = await call.session.solver.in_thread(
-        call.session.secrets.plaintext, secret.identity
-    )
+    password = await call.session.solver.in_thread(call.session.secrets.plaintext, secret.identity)
     call.session.images.authorize(_registry(address), username, password.decode())
     return self
 

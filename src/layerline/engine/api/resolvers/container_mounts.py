@@ -1,20 +1,26 @@
-"""What is mounted into a container for its execs: directories, files, caches, secrets, temporary file systems."""
+"""What is mounted into a container for its execs.
+
+Directories, files, caches, secrets, temporary file systems.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from layerline.engine.api.places import absolute, mounted
 from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
-from layerline.engine.api.session import Call
 from layerline.engine.api.values import CacheVolume, Container, Directory, File, Secret
 from layerline.engine.solve import ops
 from layerline.engine.solve.codec import identity_of
 
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
 
-def _target(container: Container, path: str, expand: bool) -> str:
-    return absolute(container, path, expand).rstrip("/") or "/"
+
+def _target(container: Container, path: str, *, expand: bool) -> str:
+    return absolute(container, path, expand=expand).rstrip("/") or "/"
 
 
 def _names(container: Container) -> ops.Names:
@@ -44,7 +50,10 @@ def with_mounted_directory(
         tree = copied_directory(ops.Scratch(), "/", source, owner=owner, names=names)
         source = Directory(tree=ops.Chown(base=tree, path="/", owner=owner, names=names))
     mount = ops.DirectoryMount(
-        target=_target(self, path, expand), source=source.tree, path=source.path, readonly=read_only
+        target=_target(self, path, expand=expand),
+        source=source.tree,
+        path=source.path,
+        readonly=read_only,
     )
     return mounted(self, mount)
 
@@ -58,7 +67,7 @@ def with_mounted_file(
         tree = copied_file(ops.Scratch(), "/file", source, owner=owner, names=_names(self))
         source = File(tree=tree, path="/file")
     mount = ops.FileMount(
-        target=_target(self, path, expand), source=source.tree, path=source.path
+        target=_target(self, path, expand=expand), source=source.tree, path=source.path
     )
     return mounted(self, mount)
 
@@ -75,7 +84,10 @@ def with_mounted_cache(
     owner: str = "",
     expand: bool = False,
 ) -> Container:
-    """Mount a cache volume; what is said here beats what the volume says, and makes another volume."""
+    """Mount a cache volume.
+
+    What is said here beats what the volume says, and makes another volume.
+    """
     volume = replace(
         cache,
         source=source.tree if source else cache.source,
@@ -84,7 +96,7 @@ def with_mounted_cache(
         owner=owner or cache.owner,
     )
     mount = ops.CacheMount(
-        target=_target(self, path, expand),
+        target=_target(self, path, expand=expand),
         volume=f"{volume.key}-{identity_of(volume)}",
         sharing=volume.sharing,
         owner=volume.owner,
@@ -99,7 +111,7 @@ def with_mounted_temp(
     self: Container, _call: Call, *, path: str, size: int | None = None, expand: bool = False
 ) -> Container:
     """Mount a temporary file system, empty in each exec; `size` in bytes."""
-    return mounted(self, ops.TemporaryMount(target=_target(self, path, expand), size=size))
+    return mounted(self, ops.TemporaryMount(target=_target(self, path, expand=expand), size=size))
 
 
 @field("Container", "withMountedSecret")
@@ -116,7 +128,7 @@ def with_mounted_secret(
     """Mount a secret as a file that exists in memory only."""
     secret = ops.SecretRef(identity=source.identity, name=source.name)
     mount = ops.SecretMount(
-        target=_target(self, path, expand), secret=secret, owner=owner, mode=mode
+        target=_target(self, path, expand=expand), secret=secret, owner=owner, mode=mode
     )
     return mounted(self, mount)
 
@@ -125,7 +137,7 @@ def with_mounted_secret(
 @field("Container", "withoutUnixSocket")
 def without_mount(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
     """Take a mount away; an unknown path is no error."""
-    target = _target(self, path, expand)
+    target = _target(self, path, expand=expand)
     kept = tuple(mount for mount in self.mounts if mount.target != target)
     return replace(self, mounts=kept, image_ref="")
 

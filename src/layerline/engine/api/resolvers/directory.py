@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.exporting import export_directory
 from layerline.engine.api.host_paths import host_path
@@ -12,13 +13,15 @@ from layerline.engine.api.places import under
 from layerline.engine.api.reading import directory_in, exists_at, file_in, stat_at, tree_of
 from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
-from layerline.engine.api.session import Call
 from layerline.engine.api.values import Directory, File, Stat
 from layerline.engine.solve import ops
 from layerline.engine.store.contents import tree_digest
-from layerline.engine.store.tree import Entry
 from layerline.errors import QueryError
 from layerline.patterns import Matcher, PatternError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
+    from layerline.engine.store.tree import Entry
 
 
 @field("Directory", "sync")
@@ -192,9 +195,7 @@ def with_files(
     """Copy several files under their own names."""
     into = path.rstrip("/") + "/"
     for source in sources:
-        self = with_file(  # noqa: PLW0642  a chain of values
-            self, call, path=into, source=source, permissions=permissions
-        )
+        self = with_file(self, call, path=into, source=source, permissions=permissions)
     return self
 
 
@@ -256,5 +257,7 @@ async def export(self: Directory, call: Call, *, path: str, wipe: bool = False) 
     tree = await tree_of(call, self.tree)
     directory_in(tree, self.path)
     target = host_path(call, path)
-    await call.session.solver.in_thread(export_directory, tree, self.path, target, wipe)
+    await call.session.solver.in_thread(
+        partial(export_directory, tree, self.path, target, wipe=wipe)
+    )
     return str(target)

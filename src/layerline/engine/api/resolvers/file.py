@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from layerline.engine.api.exporting import export_file
 from layerline.engine.api.host_paths import host_path
@@ -12,11 +14,13 @@ from layerline.engine.api.names import is_plain_name
 from layerline.engine.api.reading import file_in, stat_at, tree_of
 from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_files import copied_file
-from layerline.engine.api.session import Call
 from layerline.engine.api.values import File, Stat
 from layerline.engine.solve import ops
 from layerline.engine.store.contents import file_digest, tree_digest
 from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
 
 MAX_CONTENTS = 128 * 1024 * 1024
 
@@ -68,7 +72,10 @@ async def contents(
 
 @field("File", "digest")
 async def digest(self: File, call: Call, *, exclude_metadata: bool = False) -> str:
-    """The digest of bytes, mode and owner; or that of the bytes' digest, as the Dagger engine does it."""
+    """The digest of bytes, mode and owner.
+
+    Or that of the bytes' digest, as the Dagger engine does it.
+    """
     tree = await tree_of(call, self.tree)
     entry = file_in(tree, self.path)
     if not exclude_metadata:
@@ -106,7 +113,7 @@ async def with_replaced(
     *,
     search: str,
     replacement: str,
-    all: bool = False,  # noqa: A002
+    all: bool = False,
     first_from: int | None = None,
 ) -> File:
     """A text replaced by another."""
@@ -123,13 +130,17 @@ async def with_replaced(
 
 
 @field("File", "export")
-async def export(
-    self: File, call: Call, *, path: str, allow_parent_dir_path: bool = False
-) -> str:
+async def export(self: File, call: Call, *, path: str, allow_parent_dir_path: bool = False) -> str:
     """Write the file to the host; the absolute path."""
     entry = file_in(await tree_of(call, self.tree), self.path)
     target = host_path(call, path)
     await call.session.solver.in_thread(
-        export_file, entry, posixpath.basename(self.path), target, allow_parent_dir_path
+        partial(
+            export_file,
+            entry,
+            posixpath.basename(self.path),
+            target,
+            allow_parent=allow_parent_dir_path,
+        )
     )
     return str(target)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import posixpath
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.registry import field
-from layerline.engine.api.session import Call
 from layerline.engine.api.values import Directory, File, Host
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
-from layerline.engine.store.ingest import ingest
+from layerline.engine.store.ingest import Ingested, ingest
 from layerline.engine.store.selection import Selection
 from layerline.errors import IsADirectory, NotADirectory, PathNotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.api.session import Call
+    from layerline.engine.store.store import Store
 
 
 @field("Host", "directory")
@@ -50,18 +54,20 @@ async def imported(
     gitignore: bool = False,
 ) -> Directory:
     """A directory of the host in the store, known by its content."""
-    if not source.is_dir():
-        if source.exists():
-            message = f"{source}: not a directory"
-            raise NotADirectory(message)
-        raise PathNotFound(str(source))
     wanted = Selection.of_host(
         source, include=include or (), exclude=exclude or (), gitignore=gitignore
     )
-    done = await call.session.solver.in_thread(
-        functools.partial(ingest, call.session.store, source, wanted=wanted)
-    )
+    done = await call.session.solver.in_thread(_ingested, call.session.store, source, wanted)
     return Directory(tree=ops.Stored(digest=done.digest, snapshots=(done.snapshot,)))
+
+
+def _ingested(store: Store, source: Path, wanted: Selection) -> Ingested:
+    if source.is_dir():
+        return ingest(store, source, wanted=wanted)
+    if source.exists():
+        message = f"{source}: not a directory"
+        raise NotADirectory(message)
+    raise PathNotFound(str(source))
 
 
 @field("Host", "file")
@@ -91,7 +97,10 @@ def _literal(name: str) -> str:
 
 @field("Host", "findUp")
 def find_up(_self: Host, call: Call, *, name: str, no_cache: bool = False) -> str | None:
-    """The path of the nearest thing of that name, from the working directory upwards, relative to it."""
+    """The path of the nearest thing of that name, from the working directory upwards.
+
+    Relative to it.
+    """
     del no_cache  # a look at the file system is as cheap as a remembered one
     workdir = call.session.workdir
     for directory in (workdir, *workdir.parents):

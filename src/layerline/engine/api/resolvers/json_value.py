@@ -170,7 +170,7 @@ def _checked(text: str) -> JSONValue:
     return JSONValue(text=text)
 
 
-def _parsed(text: str) -> Any:  # noqa: ANN401  JSON
+def _parsed(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except ValueError as exc:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.names import is_plain_name
 from layerline.engine.api.registry import field
-from layerline.engine.api.session import Call
 from layerline.engine.api.values import CacheVolume, Container, Directory, File, Host, Query
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.platform import Platform
 from layerline.engine.solve import ops
 from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
 
 VERSION = "v0.21.8"
 
@@ -29,7 +31,7 @@ def default_platform(_self: Query, _call: Call) -> str:
 
 
 @field("Query", "node")
-def node(_self: Query, call: Call, *, id: str) -> Any:  # noqa: A002
+def node(_self: Query, call: Call, *, id: str) -> Any:
     """The object of an id."""
     return call.session.load(id)
 

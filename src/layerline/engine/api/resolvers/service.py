@@ -1,9 +1,12 @@
-"""Services: containers and host ports under a hostname, and the ways between them and this machine."""
+"""Services.
+
+Containers and host ports under a hostname, and the ways between them and this machine.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -11,12 +14,14 @@ from layerline.engine.api.places import expanded
 from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_config import port_value
 from layerline.engine.api.resolvers.container_exec import exec_of
-from layerline.engine.api.session import Call
 from layerline.engine.api.values import Container, Host, Port, Service
-from layerline.engine.image.config import Healthcheck
 from layerline.engine.solve import ops
 from layerline.engine.solve.hosting import hostname_of
 from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
+    from layerline.engine.image.config import Healthcheck
 
 _SHELL = ("/bin/sh", "-c")
 
@@ -34,7 +39,11 @@ def as_service(
     no_init: bool = False,
 ) -> Service:
     """A service that runs the args, or else the default command."""
-    words = _command(self, [expanded(self, arg, expand) for arg in args or ()], use_entrypoint)
+    words = _command(
+        self,
+        [expanded(self, arg, expand=expand) for arg in args or ()],
+        use_entrypoint=use_entrypoint,
+    )
     exec_op = exec_of(
         self,
         words,
@@ -51,7 +60,7 @@ def as_service(
     return Service(spec=spec)
 
 
-def _command(container: Container, args: list[str], use_entrypoint: bool) -> tuple[str, ...]:
+def _command(container: Container, args: list[str], *, use_entrypoint: bool) -> tuple[str, ...]:
     entrypoint = container.config.entrypoint or ()
     if args:
         words = (*entrypoint, *args) if use_entrypoint else tuple(args)
@@ -163,10 +172,11 @@ def sync(self: Service, call: Call) -> str:
 async def up(
     self: Service, call: Call, *, ports: list[dict[str, Any]] | None = None, random: bool = False
 ) -> None:
-    """Carry ports of this machine to the service until the caller goes away: the same ones unless others are named."""
-    tunnel = await call.session.services.tunnel(
-        self.spec, _forwards(ports), native=not random
-    )
+    """Carry ports of this machine to the service until the caller goes away.
+
+    The same ones unless others are named.
+    """
+    tunnel = await call.session.services.tunnel(self.spec, _forwards(ports), native=not random)
     step = call.session.journal.step(f"up {hostname_of(self.spec)}")
     for here, there in tunnel.ports:
         step.write(f"http://localhost:{here} leads to port {there} of the service\n".encode())

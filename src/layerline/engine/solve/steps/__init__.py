@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.solve import ops
@@ -11,6 +10,8 @@ from layerline.engine.solve.result import Result
 from layerline.engine.solve.steps import changing, copying, making, placing, running
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from layerline.engine.solve.bench import Work
 
 EVALUATORS: dict[type[ops.Op], Callable[[Any, Work], Result]] = {

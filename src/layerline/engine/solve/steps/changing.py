@@ -31,7 +31,7 @@ def diff(op: ops.Diff, work: Work) -> Result:
     if op.base_path == op.other_path == "/" and (tops := _own_layers(op, work, shown)):
         return Result(layers=tops)
 
-    def wanted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  the writer's protocol
+    def wanted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk asks
         return Verdict.KEEP if path in shown else Verdict.DROP
 
     return work.bench.add_layer(
@@ -72,7 +72,7 @@ def changed(op: ops.Changed, work: Work) -> Result:
     came = {each.path for each in found if each.after is not None}
     passed = parents(came)
 
-    def wanted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  the writer's protocol
+    def wanted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk asks
         if path in came:
             return Verdict.KEEP
         return Verdict.PASS if path in passed else Verdict.DROP

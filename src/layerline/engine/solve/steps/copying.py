@@ -1,4 +1,7 @@
-"""Copies between trees: by hard links where nothing about a file changes, so that a placed layer costs no bytes."""
+"""Copies between trees.
+
+By hard links where nothing about a file changes, so that a placed layer costs no bytes.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ def copy_directory(op: ops.CopyDirectory, work: Work) -> Result:
     if not entry.is_dir:
         message = f"path {op.source_path} is a file, not a directory"
         raise NotADirectory(message)
-    selection = Selection(source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore)
+    selection = Selection(
+        source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore
+    )
 
     def change(writer: Writer) -> None:
         writer.copy(source, op.source_path, op.path, wanted=selection, owner=owner, mode=op.mode)

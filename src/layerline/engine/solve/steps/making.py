@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.solve.owners import owner_ids
 from layerline.engine.solve.result import Result
-from layerline.engine.store.tree import Tree
-from layerline.engine.store.writer import Writer
 from layerline.errors import IsADirectory, PathExists, QueryError
 from layerline.patterns import Matcher
 
 if TYPE_CHECKING:
     from layerline.engine.solve import ops
     from layerline.engine.solve.bench import Work
+    from layerline.engine.store.tree import Tree
+    from layerline.engine.store.writer import Writer
 
 _WILDCARDS = frozenset("*?[")
 
 
-def owner_of(op: ops.NewFile | ops.CopyFile | ops.CopyDirectory | ops.Chown, work: Work) -> tuple[int, int] | None:
+def owner_of(
+    op: ops.NewFile | ops.CopyFile | ops.CopyDirectory | ops.Chown, work: Work
+) -> tuple[int, int] | None:
     """The ids that an op's owner stands for."""
     if op.names is None:
         return owner_ids(work.tree(op.base), "/", op.owner)
@@ -59,7 +61,9 @@ def symlink(op: ops.Symlink, work: Work) -> Result:
     if work.tree(op.base).find(op.path, follow=False) is not None:
         message = f"symlink {op.target} {op.path}: file exists"
         raise PathExists(message)
-    return work.bench.add_layer(work.key, work.layers(op.base), lambda writer: writer.symlink(op.target, op.path))
+    return work.bench.add_layer(
+        work.key, work.layers(op.base), lambda writer: writer.symlink(op.target, op.path)
+    )
 
 
 def remove(op: ops.Remove, work: Work) -> Result:
@@ -134,7 +138,8 @@ def _with_replacement(data: bytes, op: ops.Replaced) -> bytes:
         message = f"search string not found in {op.path}"
         raise QueryError(message)
     if count > 1 and op.first_from is None:
-        message = f"search string found {count} times in {op.path}: give more of it, or set all or firstFrom"
+        advice = "give more of it, or set all or firstFrom"
+        message = f"search string found {count} times in {op.path}: {advice}"
         raise QueryError(message)
     return data[:start] + data[start:].replace(search, replacement, 1)
 
