@@ -48,18 +48,21 @@ def member(name: str | bytes, data: bytes = b"", **fields: Unpack[Fields]) -> by
 
 def folder(name: str, **fields: Unpack[Fields]) -> bytes:
     """A directory."""
+    fields["kind"] = tarwriter.DIRECTORY
     fields.setdefault("mode", 0o755)
-    return member(name, **{**fields, "kind": tarwriter.DIRECTORY})
+    return member(name, **fields)
 
 
-def symlink(name: str, target: str, **fields: Unpack[Fields]) -> bytes:
+def symlink(name: str, to: str, **fields: Unpack[Fields]) -> bytes:
     """A symbolic link."""
-    return member(name, **{**fields, "kind": tarwriter.SYMLINK, "target": target.encode()})
+    fields["kind"], fields["target"] = tarwriter.SYMLINK, to.encode()
+    return member(name, **fields)
 
 
-def hardlink(name: str, target: str, **fields: Unpack[Fields]) -> bytes:
+def hardlink(name: str, to: str, **fields: Unpack[Fields]) -> bytes:
     """A hard link."""
-    return member(name, **{**fields, "kind": tarwriter.HARDLINK, "target": target.encode()})
+    fields["kind"], fields["target"] = tarwriter.HARDLINK, to.encode()
+    return member(name, **fields)
 
 
 @dataclass(frozen=True)
