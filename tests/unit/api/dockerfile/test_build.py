@@ -1,0 +1,241 @@
+"""Builds without a RUN need no container: files, configuration and keys are checked in process."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from layerline.engine.api.execute import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from layerline.engine.api.session import Session
+
+pytestmark = pytest.mark.anyio
+
+BUILD = """query($path: String!, $target: String, $args: [BuildArg!]) {
+  host { directory(path: $path) { dockerBuild(target: $target, buildArgs: $args) { %s } } }
+}"""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A build context with a few files."""
+    place = tmp_path / "context"
+    (place / "d" / "sub").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "c.md", "d/x", "d/sub/y"):
+        (place / name).write_text(name)
+    return place
+
+
+class Builds:
+    """Builds Dockerfiles in one context and reads the result."""
+
+    def __init__(self, session: Session, place: Path) -> None:
+        self.session = session
+        self.place = place
+
+    async def ask(self, dockerfile: str, fields: str, **variables: Any) -> dict[str, Any]:
+        (self.place / "Dockerfile").write_text(dockerfile)
+        given = {"path": str(self.place), **variables}
+        got = await answer(BUILD % fields, self.session.call(), variables=given)
+        return got.body
+
+    async def read(self, dockerfile: str, fields: str, **variables: Any) -> dict[str, Any]:
+        body = await self.ask(dockerfile, fields, **variables)
+        assert "errors" not in body, body
+        found: dict[str, Any] = body["data"]["host"]["directory"]["dockerBuild"]
+        return found
+
+    async def files(self, dockerfile: str, **variables: Any) -> list[str]:
+        found = await self.read(dockerfile, 'rootfs { glob(pattern: "**") }', **variables)
+        names: list[str] = found["rootfs"]["glob"]
+        return names
+
+    async def error(self, dockerfile: str, **variables: Any) -> str:
+        body = await self.ask(dockerfile, "workdir", **variables)
+        message: str = body["errors"][0]["message"]
+        return message
+
+
+@pytest.mark.parametrize(
+    ("copy", "expected"),
+    [
+        ("COPY a.txt /new", ["new"]),
+        ("COPY a.txt /new/", ["new/", "new/a.txt"]),
+        ("COPY d /e", ["e/", "e/sub/", "e/sub/y", "e/x"]),
+        ("COPY *.txt /t/", ["t/", "t/a.txt", "t/b.txt"]),
+        ("COPY d/s* /t", ["t/", "t/y"]),
+        ("COPY nothing* /t/", []),
+        ("COPY --exclude=*.md --exclude=d . /t", ["t/", "t/Dockerfile", "t/a.txt", "t/b.txt"]),
+        ("COPY --parents d/sub/y /t/", ["t/", "t/d/", "t/d/sub/", "t/d/sub/y"]),
+        ("COPY --parents d/./sub/* /t/", ["t/", "t/sub/", "t/sub/y"]),
+        ("COPY <<E /t/\ntext\nE", ["t/", "t/E"]),
+        ("WORKDIR /w/x\nCOPY a.txt .", ["w/", "w/x/", "w/x/a.txt"]),
+        ("COPY a.txt /t/\nCOPY b.txt /t", ["t/", "t/a.txt", "t/b.txt"]),
+    ],
+)
+async def test_where_copies_go(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]],
+    context: Path,
+    copy: str,
+    expected: list[str],
+) -> None:
+    async with open_a_session() as session:
+        files = await Builds(session, context).files(f"FROM scratch\n{copy}\n")
+    assert sorted(files) == sorted(expected)
+
+
+async def test_configuration(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    dockerfile = (
+        'FROM scratch\nARG V=1\nENV A=$V B="x y"\nLABEL b=$A a=2\nEXPOSE 80 53/udp\n'
+        'WORKDIR /w\nWORKDIR x\nUSER u\nCMD ["c"]\nENTRYPOINT ["e"]\n'
+    )
+    fields = (
+        "envVariables { name value } labels { name value } exposedPorts { port protocol } "
+        "user workdir entrypoint defaultArgs"
+    )
+    async with open_a_session() as session:
+        found = await Builds(session, context).read(dockerfile, fields)
+    variables = {each["name"]: each["value"] for each in found["envVariables"]}
+    assert (variables["A"], variables["B"]) == ("1", "x y")
+    assert "PATH" in variables
+    assert found["labels"] == [{"name": "a", "value": "2"}, {"name": "b", "value": "1"}]
+    assert [port["port"] for port in found["exposedPorts"]] == [53, 80]
+    assert (found["user"], found["workdir"]) == ("u", "/w/x")
+    assert (found["entrypoint"], found["defaultArgs"]) == (["e"], ["c"])
+
+
+async def test_an_entrypoint_drops_the_command_of_its_base(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    async with open_a_session() as session:
+        found = await Builds(session, context).read(
+            'FROM scratch AS a\nCMD ["c"]\nFROM a\nENTRYPOINT ["e"]\n', "entrypoint defaultArgs"
+        )
+    assert found == {"entrypoint": ["e"], "defaultArgs": []}
+
+
+async def test_stages_targets_and_arguments(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    dockerfile = (
+        "ARG BASE=scratch\nFROM ${BASE} AS one\nARG F=a.txt\nCOPY $F /one\nFROM scratch\n"
+        "COPY --from=one /one /two\n"
+    )
+    async with open_a_session() as session:
+        builds = Builds(session, context)
+        assert await builds.files(dockerfile) == ["two"]
+        assert await builds.files(dockerfile, target="one") == ["one"]
+        given = [{"name": "F", "value": "b.txt"}]
+        found = await builds.read(dockerfile, 'file(path: "/two") { contents }', args=given)
+    assert found["file"]["contents"] == "b.txt"
+
+
+async def test_triggers_run_in_the_next_stage_only(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    dockerfile = "FROM scratch AS a\nONBUILD COPY a.txt /x\nFROM a AS b\nFROM b\nCOPY b.txt /y\n"
+    async with open_a_session() as session:
+        builds = Builds(session, context)
+        assert await builds.files(dockerfile, target="a") == []
+        assert await builds.files(dockerfile, target="b") == ["x"]
+        assert await builds.files(dockerfile) == ["x", "y"]
+
+
+async def test_what_is_ignored_is_not_in_the_context(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    (context / ".dockerignore").write_text("# comment\n*\n!d\nd/sub\n!d/sub/y\n")
+    async with open_a_session() as session:
+        files = await Builds(session, context).files("FROM scratch\nCOPY . /\n")
+    assert files == ["d/", "d/sub/", "d/sub/y", "d/x"]
+
+
+async def test_an_ignore_file_of_the_dockerfile_counts_instead(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    (context / ".dockerignore").write_text("*\n")
+    (context / "Dockerfile.dockerignore").write_text("**\n!a.txt\n")
+    async with open_a_session() as session:
+        files = await Builds(session, context).files("FROM scratch\nCOPY . /\n")
+    assert files == ["a.txt"]
+
+
+async def test_add_unpacks_archives_and_copy_does_not(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    for name, kind in (("x.tar", "w"), ("x.tgz", "w:gz"), ("x.txz", "w:xz")):
+        with tarfile.open(context / name, kind) as archive:  # type: ignore[call-overload]
+            member = tarfile.TarInfo(f"in-{name}")
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"x"))
+    async with open_a_session() as session:
+        files = await Builds(session, context).files(
+            "FROM scratch\nADD x.tar x.tgz x.txz /d/\nADD a.txt /f\nCOPY x.tar /\n"
+        )
+    assert files == ["d/", "d/in-x.tar", "d/in-x.tgz", "d/in-x.txz", "f", "x.tar"]
+
+
+async def test_a_copy_is_made_again_only_when_its_own_files_change(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    async def identity() -> str:
+        async with open_a_session() as session:
+            found = await Builds(session, context).read("FROM scratch\nCOPY a.txt d /x/\n", "id")
+        made: str = found["id"]
+        return made
+
+    first = await identity()
+    (context / "c.md").write_text("changed")
+    assert await identity() == first
+    (context / "d" / "x").write_text("changed")
+    assert await identity() != first
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "message"),
+    [
+        ("FROM scratch\nCOPY nope /f\n", '"/nope": not found'),
+        ("FROM scratch\nCOPY http://x/y /f\n", "source can't be a URL for COPY"),
+        ("FROM scratch\nADD https://x/y.git /f\n", "ADD of a git repository is not supported"),
+        ("FROM scratch\nCOPY --chmod=999 a.txt /f\n", "invalid chmod parameter: '999'"),
+        ("FROM scratch\nCOPY --chown=nobody a.txt /f\n", "unable to find user nobody"),
+        ("FROM scratch\nEXPOSE abc\n", "invalid containerPort: abc"),
+        ("FROM scratch\nSTOPSIGNAL SIGNOPE\n", "invalid signal: SIGNOPE"),
+        ("FROM scratch\nRUN --network=none x\n", "RUN --network=none is not supported"),
+        ("FROM scratch\nRUN --mount=target=/,source=d x\n", 'invalid mount target "/"'),
+        (
+            "FROM scratch\nRUN --mount=type=secret,id=t,required x\n",
+            'secret "t" is required but was not provided',
+        ),
+        ("# syntax=other/language\nFROM scratch\n", "frontend other/language is not supported"),
+    ],
+)
+async def test_mistakes_are_told(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]],
+    context: Path,
+    dockerfile: str,
+    message: str,
+) -> None:
+    async with open_a_session() as session:
+        assert message in await Builds(session, context).error(dockerfile)
+
+
+async def test_a_missing_dockerfile_is_told(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], tmp_path: Path
+) -> None:
+    async with open_a_session() as session:
+        body = await answer(
+            BUILD % "id", session.call(), variables={"path": str(tmp_path), "target": ""}
+        )
+    message = body.body["errors"][0]["message"]
+    assert message == "failed to read dockerfile: open Dockerfile: no such file or directory"
