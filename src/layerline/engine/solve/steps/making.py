@@ -50,8 +50,10 @@ def new_file(op: ops.NewFile, work: Work) -> Result:
 def new_directory(op: ops.NewDirectory, work: Work) -> Result:
     """Make a directory; one that exists keeps its content."""
 
+    mode = op.mode or 0o755
+
     def change(writer: Writer) -> None:
-        writer.mkdir(op.path, mode=op.mode or 0o755)
+        writer.mkdir(op.path, mode=mode, parent_mode=mode)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)
 
