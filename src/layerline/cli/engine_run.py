@@ -7,8 +7,9 @@ with it.
 from __future__ import annotations
 
 import functools
+import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -18,7 +19,7 @@ from layerline.engine.api.module.arguments import Reader, complete
 from layerline.engine.api.module.types import element_of
 from layerline.engine.api.server import serving
 from layerline.engine.api.session import Session, open_session
-from layerline.errors import LayerlineError
+from layerline.errors import Cancelled, LayerlineError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -39,25 +40,36 @@ def in_session(
     workdir: Path,
     work: Callable[[Session], Awaitable[T]],
 ) -> T:
-    """Run `work` in a session that is served, and end the session with it."""
+    """Run `work` in a session that is served, and end the session with it, or with a signal."""
+    results: list[T] = []
+    failures: list[LayerlineError] = []
 
-    failure: list[LayerlineError] = []
-
-    async def main() -> T | None:
-        async with (
-            open_session(settings, journal, workdir=workdir) as session,
-            serving(session),
-        ):
+    async def served() -> None:
+        async with open_session(settings, journal, workdir=workdir) as session, serving(session):
             try:
-                return await work(session)
+                results.append(await work(session))
             except LayerlineError as exc:  # past the task groups, which would wrap it
-                failure.append(exc)
-                return None
+                failures.append(exc)
 
-    result = anyio.run(main)
-    if failure:
-        raise failure[0]
-    return cast("T", result)
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_on_signal, group.cancel_scope)
+            await served()
+            group.cancel_scope.cancel()
+
+    anyio.run(main)
+    for failure in failures:
+        raise failure
+    if not results:
+        message = "Canceled."
+        raise Cancelled(message)
+    return results[0]
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -96,10 +96,8 @@ class CallLog:
         _make_room(directory)
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-        logger = logging.getLogger("layerline")
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
-        logger.propagate = False
+        logging.getLogger().addHandler(handler)  # what libraries say belongs there, not on stderr
+        logging.getLogger("layerline").setLevel(logging.DEBUG)
         return log
 
     def write(self, text: str) -> None:

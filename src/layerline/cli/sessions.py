@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from layerline.cli.flags import Flag, FlagSet, parse_bool
 from layerline.cli.help import Page
 from layerline.cli.options import global_flags
-from layerline.errors import UsageError
+from layerline.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -34,27 +34,17 @@ def session(console: Console, words: Sequence[str]) -> int:
     if _asked_for_help(console, flags, words, path, "Serve a session until standard input ends"):
         return 0
     console.enter()
-    import anyio
 
     async def work(served: Session) -> int:
         line = {"port": served.port, "session_token": served.main.token}
         console.print(json.dumps(line) + "\n")
-        async with anyio.create_task_group() as group:
-
-            async def until_end() -> None:
-                await anyio.to_thread.run_sync(_read_to_end, abandon_on_cancel=True)
-                group.cancel_scope.cancel()
-
-            async def until_signal() -> None:
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                    async for _ in signals:
-                        group.cancel_scope.cancel()
-
-            group.start_soon(until_end)
-            group.start_soon(until_signal)
+        await _end_of_input()
         return 0
 
-    return _serve(console, work)
+    try:
+        return _serve(console, work)
+    except Cancelled:
+        return 0
 
 
 def run(console: Console, words: Sequence[str]) -> int:
@@ -163,9 +153,16 @@ def _serve(console: Console, work: Callable[[Session], Awaitable[int]]) -> int:
         return int(in_session(console.settings, journal, workdir=console.workdir, work=work))
 
 
-def _read_to_end() -> None:
-    while os.read(sys.stdin.fileno(), _CHUNK):
-        pass
+async def _end_of_input() -> None:
+    import anyio.lowlevel
+
+    stdin = sys.stdin.fileno()
+    while True:
+        with suppress(PermissionError):  # a file is always readable, and cannot be waited for
+            await anyio.wait_readable(stdin)
+        await anyio.lowlevel.checkpoint()
+        if not os.read(stdin, _CHUNK):
+            return
 
 
 def _flags(console: Console) -> FlagSet:

@@ -115,7 +115,7 @@ def test_what_is_no_integer_is_refused(text: str) -> None:
 
 def test_floats() -> None:
     assert parse_float("1.5e3") == 1500.0
-    with pytest.raises(BadValue, match="strconv.ParseFloat"):
+    with pytest.raises(BadValue, match=r"strconv\.ParseFloat"):
         parse_float("one")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from layerline.engine.api.module import process, results
 from layerline.engine.api.module.context import read_directory, read_file
@@ -197,6 +198,7 @@ class Caller:
                 group.cancel_scope.cancel()
         except* LayerlineError as errors:
             raise errors.exceptions[0] from None
+        await anyio.lowlevel.checkpoint()  # the end of a cancelled call is no answer
         return ended[0]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 from dataclasses import dataclass
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 VENV = "/opt/venv"
 _SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_SETTINGS = (
-    *("passwd", "group", "hosts", "resolv.conf", "nsswitch.conf", "localtime", "ssl"),
-    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "mime.types", "ca-certificates"),
+_SETTINGS = ("ssl", "ld.so.conf.d", "alternatives", "ca-certificates", "pki")
+_COPIED = (
+    *("passwd", "group", "hosts", "resolv.conf", "nsswitch.conf", "localtime", "mime.types"),
+    *("ld.so.cache", "ld.so.conf"),
 )
 _TAIL_BYTES = 100 * 1024
 _GRACE_SECONDS = 2.0
@@ -41,8 +43,7 @@ root=$1; shift
 mount --bind "$root" "$root"
 cd "$root"
 while IFS='\t' read -r option source target; do
-  mount --rbind "$source" ".$target"
-  if [ "$option" = ro ]; then mount -o remount,bind,ro ".$target"; fi
+  mount -o "rbind,$option" "$source" ".$target"
 done < .binds
 rm .binds
 mount -t proc proc proc
@@ -155,8 +156,11 @@ def _furnish(program: Program, root: Path) -> None:
     ]
     for _, source, target in binds:
         _mount_point(source, root / target[1:])
-    for name in ("scratch", "tmp", "root", "proc", "var/tmp"):
+    for name in ("scratch", "tmp", "root", "proc", "etc", "var/tmp"):
         (root / name).mkdir(parents=True, exist_ok=True)
+    for name in _COPIED:
+        with contextlib.suppress(FileNotFoundError):  # no system has them all
+            shutil.copy(Path("/etc", name), root / "etc" / name)
     paths = [str(program.place / path) for path in program.project.paths]
     if program.project.entry_point and not program.project.built:
         paths.append("/runtime.d")
