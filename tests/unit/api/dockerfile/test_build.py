@@ -41,24 +41,24 @@ class Builds:
         self.session = session
         self.place = place
 
-    async def ask(self, dockerfile: str, fields: str, **variables: Any) -> dict[str, Any]:
+    async def ask(self, dockerfile: str, fields: str, **variables: object) -> dict[str, Any]:
         (self.place / "Dockerfile").write_text(dockerfile)
         given = {"path": str(self.place), **variables}
         got = await answer(BUILD % fields, self.session.call(), variables=given)
         return got.body
 
-    async def read(self, dockerfile: str, fields: str, **variables: Any) -> dict[str, Any]:
+    async def read(self, dockerfile: str, fields: str, **variables: object) -> dict[str, Any]:
         body = await self.ask(dockerfile, fields, **variables)
         assert "errors" not in body, body
         found: dict[str, Any] = body["data"]["host"]["directory"]["dockerBuild"]
         return found
 
-    async def files(self, dockerfile: str, **variables: Any) -> list[str]:
+    async def files(self, dockerfile: str, **variables: object) -> list[str]:
         found = await self.read(dockerfile, 'rootfs { glob(pattern: "**") }', **variables)
         names: list[str] = found["rootfs"]["glob"]
         return names
 
-    async def error(self, dockerfile: str, **variables: Any) -> str:
+    async def error(self, dockerfile: str, **variables: object) -> str:
         body = await self.ask(dockerfile, "workdir", **variables)
         message: str = body["errors"][0]["message"]
         return message
@@ -228,6 +228,15 @@ async def test_mistakes_are_told(
 ) -> None:
     async with open_a_session() as session:
         assert message in await Builds(session, context).error(dockerfile)
+
+
+async def test_a_later_stage_is_no_source(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    dockerfile = "FROM scratch AS a\nCOPY --from=b / /\nFROM scratch AS b\n"
+    async with open_a_session() as session:
+        message = await Builds(session, context).error(dockerfile, target="a")
+    assert message.startswith('cannot copy from stage "b", it needs to be defined before')
 
 
 async def test_a_missing_dockerfile_is_told(

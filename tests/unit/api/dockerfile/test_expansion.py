@@ -54,6 +54,7 @@ def test_a_word(text: str, expected: str) -> None:
         ("'x", "matching single-quote"),
         ('"x', "matching double-quote"),
         ("${X:-d", "missing '}'"),
+        ("${X", "missing '}'"),
         ("${X^}", r"unsupported modifier \(\^\)"),
         ("${NOPE?}", "NOPE: is not allowed to be unset"),
         ("${E:?give one}", "E: give one"),

@@ -92,6 +92,7 @@ class _Building:
 
     async def fetch_images(self, target: int) -> None:
         """Resolve the images that are needed, all at once; the first that fails is the error."""
+        wanted = sorted(self.stages.images(target))
         failures: list[LayerlineError] = []
 
         async def one(name: str, platform: str) -> None:
@@ -102,7 +103,7 @@ class _Building:
                 group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for name, platform in sorted(self.stages.images(target)):
+            for name, platform in wanted:
                 group.start_soon(one, name, platform)
         if failures:
             raise failures[0]

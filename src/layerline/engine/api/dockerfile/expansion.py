@@ -142,7 +142,10 @@ class _Reader:
         null_counts = modifier == ":"
         if null_counts:
             modifier = self._next()
-        if not modifier or modifier not in "+-?#%":
+        if not modifier:
+            message = f"syntax error: missing '}}' in {self.text!r}"
+            raise QueryError(message)
+        if modifier not in "+-?#%":
             message = f"unsupported modifier ({':' * null_counts}{modifier}) in substitution"
             raise QueryError(message)
         word = "".join(piece for piece, _ in self._until("}", raw=modifier in "#%"))

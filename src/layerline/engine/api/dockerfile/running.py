@@ -110,6 +110,7 @@ class Runner:
             cache=CacheVolume(key=f"/{flag.cache_key}", namespace=self.call.client.namespace),
             source=source,
             sharing=flag.sharing.upper(),
+            owner="" if flag.uid is None and flag.gid is None else flag.owner,
         )
 
     def _secret(self, container: Container, state: State, flag: MountFlag) -> Container:
