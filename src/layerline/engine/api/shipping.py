@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 async def assembled(
     call: Call,
     container: Container,
-    variants: Sequence[Container],
     *,
+    platform_variants: Sequence[Container] = (),
     forced_compression: str | None = None,
     media_types: str = MediaTypes.OCI.value,
 ) -> Assembled:
@@ -38,7 +38,7 @@ async def assembled(
     """
     chosen = {
         str(each.config.platform): each
-        for each in (*variants, container)
+        for each in (*platform_variants, container)
         if each.rootfs is not None
     }
     if not chosen:

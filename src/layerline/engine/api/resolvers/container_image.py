@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.places import expanded
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from layerline.engine.image.intake import Image
 
 ARCHIVE = "container.tar"
+_REGISTRY_PORT = 80
 
 
 @field("Container", "from")
@@ -35,32 +36,36 @@ async def from_(
     self: Container, call: Call, *, address: str, registry_service: Service | None = None
 ) -> Container:
     """The files and configuration of an image; a tag is looked up once in a session."""
-    if registry_service is not None:
-        await call.session.services.start(registry_service.spec)
     reference = Reference.parse(address).tagged()
     platform = self.config.platform
 
     async def resolve() -> Image:
-        step = call.session.journal.step(f"from {address}")
-        try:
-            image = await call.session.solver.in_thread(
-                functools.partial(
-                    call.session.images.resolve, reference, platform, on_output=step.write
-                )
-            )
-        except Exception as exc:
-            step.end(Status.ERROR, str(exc))
-            raise
-        step.end(Status.CACHED if image.origin == "store" else Status.DONE)
+        place = await _reached(call, reference, registry_service)
+        with call.session.journal.step(f"from {address}") as step:
+            find = functools.partial(call.session.images.resolve, on_output=step.write)
+            image = await call.session.solver.in_thread(find, place, platform)
+            if image.origin == "store":
+                step.end(Status.CACHED)
         return image
 
     image: Image = await call.session.once(f"from {reference} {platform}", resolve)
-    named = str(image.reference) if image.reference is not None else ""
+    pinned = replace(reference, digest=image.reference.digest) if image.reference else None
     return replace(
         with_image(self, image, merged(self.config, image.config)),
         annotations=self.annotations,
-        image_ref=named,
+        image_ref=str(pinned or ""),
     )
+
+
+async def _reached(call: Call, reference: Reference, service: Service | None) -> Reference:
+    """Where this machine reaches the registry: a service's port leads there from a port of ours."""
+    if service is None:
+        return reference
+    port = reference.registry.rpartition(":")[2]
+    backend = int(port) if port.isdigit() else _REGISTRY_PORT
+    forward = ops.Forward(frontend=0, backend=backend)
+    tunnel = await call.session.services.tunnel(service.spec, [forward])
+    return replace(reference, registry=f"127.0.0.1:{tunnel.ports[0][0]}")
 
 
 def with_image(container: Container, image: Image, config: ImageConfig) -> Container:
@@ -124,50 +129,26 @@ async def import_(self: Container, call: Call, *, source: File, tag: str = "") -
 
 @field("Container", "export")
 async def export(
-    self: Container,
-    call: Call,
-    *,
-    path: str,
-    platform_variants: list[Container] | None = None,
-    forced_compression: str | None = None,
-    media_types: str = "OCIMediaTypes",
-    expand: bool = False,
+    self: Container, call: Call, *, path: str, expand: bool = False, **form: Any
 ) -> str:
     """Write the image as an OCI archive; its absolute path.
 
     A file that is the image already stays untouched.
     """
     target = host_path(call, expanded(self, path, expand=expand))
-    image = await assembled(
-        call,
-        self,
-        platform_variants or (),
-        forced_compression=forced_compression,
-        media_types=media_types,
-    )
-    step = call.session.journal.step(f"export {target}")
-    written = await call.session.solver.in_thread(write_archive, call.session.store, image, target)
-    step.end(Status.DONE if written else Status.CACHED)
+    image = await assembled(call, self, **form)
+    with call.session.journal.step(f"export {target}") as step:
+        if not await call.session.solver.in_thread(
+            write_archive, call.session.store, image, target
+        ):
+            step.end(Status.CACHED)
     return str(target)
 
 
 @field("Container", "asTarball")
-async def as_tarball(
-    self: Container,
-    call: Call,
-    *,
-    platform_variants: list[Container] | None = None,
-    forced_compression: str | None = None,
-    media_types: str = "OCIMediaTypes",
-) -> File:
+async def as_tarball(self: Container, call: Call, **form: Any) -> File:
     """The image as an OCI archive, a file of the API."""
-    image = await assembled(
-        call,
-        self,
-        platform_variants or (),
-        forced_compression=forced_compression,
-        media_types=media_types,
-    )
+    image = await assembled(call, self, **form)
     name = await call.session.solver.in_thread(_archived, call, image)
     tree = ops.Stored(digest=digest_of(["archive", image.root.digest]), snapshots=(name,))
     return File(tree=tree, path=f"/{ARCHIVE}")
@@ -189,29 +170,15 @@ async def publish(
     call: Call,
     *,
     address: str,
-    platform_variants: list[Container] | None = None,
-    forced_compression: str | None = None,
-    media_types: str = "OCIMediaTypes",
     registry_service: Service | None = None,
+    **form: Any,
 ) -> str:
     """Push the image; the reference with its digest."""
-    if registry_service is not None:
-        await call.session.services.start(registry_service.spec)
     reference = Reference.parse(address)
-    image = await assembled(
-        call,
-        self,
-        platform_variants or (),
-        forced_compression=forced_compression,
-        media_types=media_types,
-    )
-    step = call.session.journal.step(f"publish {address}")
-    try:
-        await call.session.solver.in_thread(call.session.images.publish, image, reference)
-    except Exception as exc:
-        step.end(Status.ERROR, str(exc))
-        raise
-    step.end()
+    image = await assembled(call, self, **form)
+    place = await _reached(call, reference, registry_service)
+    with call.session.journal.step(f"publish {address}"):
+        await call.session.solver.in_thread(call.session.images.publish, image, place)
     return str(reference.with_digest(image.root.digest))
 
 
