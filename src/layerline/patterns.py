@@ -142,6 +142,20 @@ class Filter:
         return verdict if is_dir or verdict is Verdict.KEEP else Verdict.DROP
 
 
+def parse_ignore(text: str) -> list[str]:
+    """The patterns of a .dockerignore file; `#` begins a comment in the first column only."""
+    found: list[str] = []
+    for line in text.removeprefix("\ufeff").split("\n"):
+        pattern = "" if line.startswith("#") else line.strip()
+        negated = pattern.startswith("!")
+        pattern = pattern.removeprefix("!").strip()
+        if not pattern:
+            continue
+        pattern = posixpath.normpath(pattern).lstrip("/") or "."
+        found.append("!" * negated + pattern)
+    return found
+
+
 def is_local(pattern: str) -> bool:
     """Whether a pattern stays inside the directory it is for."""
     cleaned = posixpath.normpath(pattern.strip().removeprefix("!"))
