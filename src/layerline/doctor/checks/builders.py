@@ -1,0 +1,209 @@
+"""docker, podman and BuildKit: present, reachable, without known faults, the builder in order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerline.doctor.subject import Subject
+
+_GOOD_DRIVERS = frozenset({"docker", "docker-container", "kubernetes", "remote", "cloud"})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of versions from `since` up to, and without, `fixed`."""
+
+    program: str
+    since: tuple[int, ...]
+    fixed: tuple[int, ...]
+    what: str
+    severity: Severity
+
+
+FAULTS = (
+    Fault("docker", (0,), (23,), "does not use BuildKit unless told to", Severity.MEDIUM),
+    Fault(
+        "docker",
+        (0,),
+        (24, 0, 9),
+        "lets a build leave its container (CVE-2024-21626)",
+        Severity.HIGH,
+    ),
+    Fault(
+        "docker",
+        (25,),
+        (25, 0, 2),
+        "lets a build leave its container (CVE-2024-21626)",
+        Severity.HIGH,
+    ),
+    Fault(
+        "buildkit",
+        (0,),
+        (0, 12, 5),
+        "lets a build read and remove files of the host (CVE-2024-23651, CVE-2024-23652)",
+        Severity.HIGH,
+    ),
+    Fault("podman", (0,), (4,), "knows no cache mounts in RUN", Severity.MEDIUM),
+    Fault(
+        "podman",
+        (4,),
+        (4, 9, 4),
+        "lets a build reach the host's files (CVE-2024-1753)",
+        Severity.HIGH,
+    ),
+    Fault(
+        "podman",
+        (5,),
+        (5, 0, 1),
+        "lets a build reach the host's files (CVE-2024-1753)",
+        Severity.HIGH,
+    ),
+)
+
+
+def check_docker(subject: Subject) -> Iterator[Seen]:
+    """Present and reachable; Layerline itself needs neither."""
+    docker = subject.docker
+    if not docker.installed:
+        message = "docker is not installed; Layerline does not need it"
+        raise NotApplicable(message)
+    if docker.error:
+        denied = "permission denied" in docker.error.lower()
+        commands = ("sudo usermod --append --groups docker $USER", "newgrp docker")
+        start = ("sudo systemctl start docker", "docker info")
+        yield Seen(f"docker's daemon cannot be used: {docker.error}", commands if denied else start)
+
+
+def check_podman(subject: Subject) -> Iterator[Seen]:
+    """Present and able to say where its storage is."""
+    if subject.find("podman") is None:
+        message = "podman is not installed"
+        raise NotApplicable(message)
+    try:
+        subject.run("podman", "info", "--format", "{{.Store.GraphRoot}}")
+    except CommandFailed as exc:
+        yield Seen(f"podman does not work: {exc}", ("podman info", "podman system migrate"))
+
+
+def check_versions(subject: Subject) -> Iterator[Seen]:
+    """Known faults; a distribution may have mended them under an old number."""
+    for program, text in versions(subject).items():
+        number = tuple(map(int, re.findall(r"\d+", text.split("+", 1)[0].split("-", 1)[0])[:3]))
+        patched = "+" in text or "~" in text
+        for fault in FAULTS:
+            if fault.program == program and fault.since <= number < fault.fixed:
+                hedge = "; the distribution may have mended it" if patched else ""
+                yield Seen(
+                    f"{program} {text} {fault.what}{hedge}",
+                    ("docker version",) if program != "podman" else ("podman version",),
+                    severity=Severity.MEDIUM if patched else fault.severity,
+                    facts={
+                        "program": program,
+                        "version": text,
+                        "fixed": ".".join(map(str, fault.fixed)),
+                    },
+                )
+
+
+def versions(subject: Subject) -> dict[str, str]:
+    """What is installed and answers, by name."""
+    found = {}
+    if subject.docker.server:
+        found["docker"] = subject.docker.server
+        for row in _builders(subject):
+            for node in row.get("Nodes") or []:
+                if row.get("Driver") != "docker" and node.get("Version"):
+                    found["buildkit"] = str(node["Version"]).lstrip("v")
+    if subject.find("podman") is not None:
+        try:
+            text = subject.run("podman", "--version").stdout.decode(errors="replace")
+        except CommandFailed:
+            return found  # check_podman tells
+        found["podman"] = text.split()[-1] if text.split() else ""
+    return found
+
+
+def check_builder(subject: Subject) -> Iterator[Seen]:
+    """Buildx is there, and its current builder is of a driver that works, and running."""
+    subject.docker.require()
+    plugins = [
+        each.get("Name")
+        for each in (subject.docker.info.get("ClientInfo") or {}).get("Plugins") or []
+    ]
+    if "buildx" not in plugins:
+        yield Seen(
+            "docker has no buildx: it builds with the classic builder",
+            ("sudo apt-get install --yes docker-buildx-plugin",),
+            impact="No cache mounts, no parallel stages: Dockerfiles with --mount fail.",
+            fix="Install the buildx plugin.",
+        )
+        return
+    for row in _builders(subject):
+        if not row.get("Current"):
+            continue
+        name, driver = str(row.get("Name")), str(row.get("Driver"))
+        troubles = [
+            str(node.get("Err") or row.get("Err") or "") for node in row.get("Nodes") or [{}]
+        ]
+        stale = [text for text in troubles if text]
+        if stale or driver not in _GOOD_DRIVERS:
+            what = stale[0] if stale else f"its driver {driver or 'is unknown'}"
+            commands = (
+                f"docker buildx rm {name}",
+                f"docker buildx create --name {name} --use --bootstrap",
+            )
+            facts = {"name": name, "driver": driver}
+            yield Seen(
+                f"the builder {name} is stale: {what}", commands, repair="builder", facts=facts
+            )
+
+
+def _builders(subject: Subject) -> list[dict[str, Any]]:
+    try:
+        return subject.run_json("docker", "buildx", "ls", "--format", "{{json .}}")
+    except (CommandFailed, ValueError):
+        return []  # no buildx, or one that cannot write JSON yet
+
+
+CHECKS = (
+    Check(
+        name="docker",
+        title="docker's daemon answers",
+        severity=Severity.MEDIUM,
+        impact="Builds with docker fail at once; those with Layerline do not need it.",
+        fix="Start the daemon, or let this user speak to it.",
+        run=check_docker,
+    ),
+    Check(
+        name="podman",
+        title="podman works",
+        severity=Severity.MEDIUM,
+        impact="Builds with podman fail at once; those with Layerline do not need it.",
+        fix="Look at what podman says of itself.",
+        run=check_podman,
+    ),
+    Check(
+        name="builder-version",
+        title="no builder has known faults",
+        severity=Severity.HIGH,
+        impact="Builds are slower, or less isolated, than they look.",
+        fix="Update it.",
+        run=check_versions,
+    ),
+    Check(
+        name="builder",
+        title="the builder is in order",
+        severity=Severity.MEDIUM,
+        impact="Builds hang or start without their cache.",
+        fix="Recreate the builder.",
+        run=check_builder,
+    ),
+)

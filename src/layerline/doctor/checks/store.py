@@ -1,0 +1,51 @@
+"""Layerline's own store, by its own command."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from layerline import command
+from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerline.doctor.subject import Subject
+
+_PATIENCE = 30.0
+
+
+def check_store(subject: Subject) -> Iterator[Seen]:
+    """Everything but the blobs' bytes, which `--deep` reads."""
+    if not (subject.store / "version").exists():
+        message = f"there is no store at {subject.store}"
+        raise NotApplicable(message)
+    if not subject.tool:
+        message = "Layerline is not set up yet"
+        raise NotApplicable(message)
+    argv = [*subject.tool, "store", "check", "--json"]
+    env = {"HOME": subject.environ.get("HOME", "/root"), "LAYERLINE_STORE": str(subject.store)}
+    done = command.run(argv, env=env, timeout=_PATIENCE, expect=None)
+    try:
+        problems = json.loads(done.stdout)["problems"]
+    except (ValueError, KeyError):
+        text = done.stderr.decode(errors="replace").strip()
+        yield Seen(f"the store at {subject.store} cannot be opened: {text}", severity=Severity.HIGH)
+        return
+    for problem in problems:
+        commands = ("layerline store check --deep --repair",)
+        text = f"{problem['kind']} {problem['name']}: {problem['what']}"
+        yield Seen(text, commands, facts=problem)
+
+
+CHECKS = (
+    Check(
+        name="store",
+        title="the store is whole",
+        severity=Severity.MEDIUM,
+        impact="What is damaged is made again when it is needed; until then it takes space.",
+        fix="Look at all of it, and remove what is damaged.",
+        run=check_store,
+    ),
+)

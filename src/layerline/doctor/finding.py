@@ -1,0 +1,87 @@
+"""What the doctor works with: a check, what it sees, and the finding that is reported.
+
+Invariant: all are values; a check never prints, and `report` alone turns results into text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from layerline.doctor.subject import Subject
+
+
+class Severity(Enum):
+    """How urgent a finding is, gravest first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """0 for the gravest."""
+        return list(Severity).index(self)
+
+    def reaches(self, other: Severity) -> bool:
+        """Whether this is as grave as the other, or graver."""
+        return self.rank <= other.rank
+
+
+class NotApplicable(Exception):
+    """There is nothing to check; the text says why."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One thing that a check saw; what is None is as the check says of all it sees."""
+
+    seen: str
+    commands: tuple[str, ...] = ()
+    severity: Severity | None = None
+    impact: str | None = None
+    fix: str | None = None
+    repair: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: `run` yields what is wrong, nothing when all is well."""
+
+    name: str
+    title: str
+    severity: Severity
+    impact: str
+    fix: str
+    run: Callable[[Subject], Iterable[Seen]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is reported. `repair` names what `--fix` can do about it; `facts` are for programs."""
+
+    check: str
+    severity: Severity
+    seen: str
+    impact: str
+    fix: str
+    commands: tuple[str, ...]
+    repair: str | None
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one check went: `status` is ok, found, skipped or failed; `reason` is of the last two."""
+
+    check: Check
+    status: str
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+    seconds: float = 0.0

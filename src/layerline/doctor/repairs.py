@@ -1,0 +1,102 @@
+"""What `--fix` can do: edits of ignore files, and commands of docker that are asked about first.
+
+Invariant: an edit stays inside its marked block; a command is one that a finding has named.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layerline.doctor.edits import Edit, EditRefused, with_block, without_block, write
+from layerline.doctor.ignore import ignore_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from layerline.doctor.finding import Finding
+    from layerline.doctor.subject import Subject
+
+_MINUTES = 600.0
+IGNORE_FILES = (".dockerignore", ".containerignore")
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Something that can be done about findings. Safe ones change only marked blocks."""
+
+    name: str
+    title: str
+    safe: bool
+
+
+IGNORE_FILE = Repair("ignore-file", "write the essential patterns into the ignore file", safe=True)
+REPAIRS = {
+    repair.name: repair
+    for repair in (
+        IGNORE_FILE,
+        Repair("build-cache", "prune docker's build cache", safe=False),
+        Repair("builder", "recreate docker's current builder", safe=False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done: edits, then commands."""
+
+    edits: tuple[Edit, ...] = ()
+    commands: tuple[tuple[str, ...], ...] = ()
+
+    def shown(self) -> str:
+        """The plan for people: a diff, and the commands."""
+        diffs = [edit.diff() for edit in self.edits if edit.changes]
+        return "\n".join([*diffs, *(f"$ {shlex.join(argv)}" for argv in self.commands)])
+
+
+def plan_fixes(subject: Subject, findings: Sequence[Finding], names: Sequence[str]) -> Plan:
+    """The repairs of these names; without names, the safe ones that a finding asks for."""
+    asked = {finding.repair for finding in findings if finding.repair}
+    wanted = names or [name for name in sorted(asked) if REPAIRS[name].safe]
+    edits = (ignore_edit(subject),) if IGNORE_FILE.name in wanted else ()
+    ours = [name for name in wanted if not REPAIRS[name].safe]
+    commands = dict.fromkeys(
+        tuple(shlex.split(command))
+        for finding in findings
+        if finding.repair in ours
+        for command in finding.commands
+    )
+    return Plan(edits, tuple(commands))
+
+
+def apply_fixes(subject: Subject, plan: Plan, *, agreed: Callable[[str], bool]) -> list[str]:
+    """Carry a plan out; what was done, a line each. Each command is asked about."""
+    done = []
+    for edit in plan.edits:
+        if edit.changes:
+            write(edit, subject.project)
+            done.append(f"changed {edit.path}")
+    for argv in plan.commands:
+        text = shlex.join(argv)
+        if agreed(f"Run `{text}`?"):
+            subject.run(*argv, timeout=_MINUTES)
+            done.append(f"ran {text}")
+    return done
+
+
+def undo_fixes(subject: Subject) -> Plan:
+    """The plan that takes the doctor's blocks out of all ignore files of the project."""
+    named = [subject.project / f"{each.path}.dockerignore" for each in subject.dockerfiles]
+    paths = [subject.project / name for name in IGNORE_FILES]
+    edits = (without_block(path) for path in (*named, *paths))
+    return Plan(tuple(edit for edit in edits if edit.changes))
+
+
+def ignore_edit(subject: Subject) -> Edit:
+    """The ignore file with the generated patterns in front of the user's own."""
+    path = subject.ignore.path
+    if path.is_symlink() and not path.exists():
+        message = f"{path} is a link to {path.readlink()}, which is not there. Remove it first."
+        raise EditRefused(message)
+    return with_block(path, ignore_lines(subject.dockerfiles, subject.project))

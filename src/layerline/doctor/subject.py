@@ -1,0 +1,215 @@
+"""What is looked at: the project, the host's files and programs; each read once, when asked for.
+
+Invariant: every place is a field, so that a recorded host can be looked at as well as this one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerline import command, host
+from layerline.doctor.context import Context, Excluded, IgnoreFile, survey
+from layerline.doctor.dockerfile import Dockerfile, find_dockerfiles
+from layerline.doctor.finding import NotApplicable
+from layerline.doctor.ignore import SECRET
+from layerline.doctor.mounts import Mount, read_mounts
+from layerline.errors import CommandFailed, ProgramMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+GB = 10**9
+MB = 10**6
+_PASSED_ON = re.compile(r"DOCKER_\w+|CONTAINERS?_\w+|XDG_\w+|HOME|USER|SSH_AUTH_SOCK|TMPDIR")
+_PATIENCE = 8.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a figure becomes a finding; sizes in bytes, times in seconds."""
+
+    free: int = 20 * GB
+    free_critical: int = 2 * GB
+    inodes_share: float = 0.05
+    context: int = 100 * MB
+    build_cache: int = 20 * GB
+    skew: float = 60.0
+    network: float = 1.5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One host and one project on it. `tool` begins a command line of Layerline itself."""
+
+    project: Path
+    environ: Mapping[str, str]
+    store: Path
+    dockerfile: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    tool: tuple[str, ...] = ()
+    uid: int = field(default_factory=os.geteuid)
+    proc: Path = Path("/proc")
+    etc: Path = Path("/etc")
+    tell: Callable[[str], None] = lambda _: None
+
+    @classmethod
+    def of(
+        cls,
+        project: Path,
+        environ: Mapping[str, str],
+        *,
+        dockerfile: str | None = None,
+        limits: Limits = Limits(),
+        tool: tuple[str, ...] = (),
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Subject:
+        """A project on this host, with the store where Layerline's settings have it."""
+        home = Path(environ.get("HOME") or "/root")
+        data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+        store = environ.get("LAYERLINE_STORE") or _configured(environ, home, "store")
+        place = Path(store).expanduser() if store else data / "layerline"
+        return cls(
+            project=project.resolve(),
+            environ=environ,
+            store=place.absolute(),
+            dockerfile=dockerfile,
+            limits=limits,
+            tool=tool,
+            tell=tell,
+        )
+
+    @cached_property
+    def mounts(self) -> tuple[Mount, ...]:
+        """The table of mounts."""
+        return read_mounts((self.proc / "mounts").read_text(errors="surrogateescape"))
+
+    @cached_property
+    def kernel(self) -> str:
+        """The kernel's release."""
+        return (self.proc / "sys/kernel/osrelease").read_text().strip()
+
+    @cached_property
+    def dockerfiles(self) -> tuple[Dockerfile, ...]:
+        """The Dockerfiles of the project, the one that was named or the main one first."""
+        return find_dockerfiles(self.project, self.dockerfile)
+
+    @cached_property
+    def ignore(self) -> IgnoreFile:
+        """The ignore file for the first Dockerfile."""
+        name = self.dockerfiles[0].path if self.dockerfiles else "Dockerfile"
+        return IgnoreFile.of(self.project, name)
+
+    @cached_property
+    def context(self) -> Context:
+        """The build context as it would be sent now."""
+        self.require_build()
+        excluded = Excluded(self.ignore.patterns)
+        return survey(self.project, excluded, secret=SECRET, tell=self.tell)
+
+    def require_build(self) -> None:
+        """Leave the check when nothing here is built from a Dockerfile."""
+        if not self.dockerfiles and self.ignore.data is None:
+            message = "there is neither a Dockerfile nor an ignore file"
+            raise NotApplicable(message)
+
+    def find(self, program: str) -> Path | None:
+        """A program on the user's own search path."""
+        return command.find(program, path=self.environ.get("PATH") or command.DEFAULT_PATH)
+
+    def text(self, path: Path) -> str:
+        """What a small file says; nothing where it cannot be read."""
+        try:
+            return path.read_text(errors="replace").strip()
+        except OSError:
+            return ""
+
+    @cached_property
+    def measured(self) -> host.Capabilities:
+        """What the kernel lets this process do, found by trying."""
+        return host.measure(self.environ.get("LAYERLINE_RUNTIME") or "runc")
+
+    def run(self, *words: str, timeout: float = _PATIENCE) -> command.Finished:
+        """Run a program as the user would; CommandFailed says why it did not work."""
+        program = self.find(words[0])
+        if program is None:
+            message = f"{words[0]} is not installed"
+            raise ProgramMissing(message)
+        passed = {k: v for k, v in self.environ.items() if _PASSED_ON.fullmatch(k) or k == "PATH"}
+        return command.run([program, *words[1:]], env=passed, timeout=timeout)
+
+    def run_json(self, *words: str) -> list[dict[str, Any]]:
+        """The JSON documents that a program prints, one a line or one in all."""
+        text = self.run(*words).stdout.decode(errors="replace").strip()
+        try:
+            whole = json.loads(text or "[]")
+            return whole if isinstance(whole, list) else [whole]
+        except ValueError:
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+    @cached_property
+    def docker(self) -> Docker:
+        """What the docker program says of itself and of its daemon."""
+        if self.find("docker") is None:
+            return Docker()
+        try:
+            info = self.run_json("docker", "info", "--format", "{{json .}}")[0]
+            version = self.run_json("docker", "version", "--format", "{{json .}}")[0]
+        except (CommandFailed, ValueError, IndexError) as exc:
+            text = exc.stderr if isinstance(exc, CommandFailed) else str(exc)
+            return Docker(installed=True, error=_last_line(text))
+        if not info.get("ServerVersion"):
+            errors = info.get("ServerErrors") or ["the daemon does not answer"]
+            return Docker(installed=True, error=_last_line(str(errors[0])))
+        return Docker(installed=True, info=info, version=version)
+
+
+@dataclass(frozen=True)
+class Docker:
+    """The daemon's own words, or why there are none."""
+
+    installed: bool = False
+    error: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    version: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def server(self) -> str:
+        """The daemon's version; empty when it does not answer."""
+        return str(self.info.get("ServerVersion", ""))
+
+    @property
+    def root(self) -> Path | None:
+        """The daemon's data directory, if it is on this machine."""
+        path = Path(str(self.info.get("DockerRootDir") or "/nonexistent"))
+        return path if path.is_dir() else None
+
+    def require(self) -> None:
+        """Leave the check when there is no daemon to ask."""
+        if not self.installed:
+            message = "docker is not installed"
+            raise NotApplicable(message)
+        if self.error:
+            message = "docker's daemon does not answer"
+            raise NotApplicable(message)
+
+
+def _configured(environ: Mapping[str, str], home: Path, key: str) -> str | None:
+    """One text of Layerline's settings file; Python before 3.11 cannot read TOML itself."""
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "layerline/config.toml"
+    try:
+        text = config.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None  # the tool itself refuses such a file, and says so
+    found = re.search(rf"""^{key}\s*=\s*["'](.*)["']\s*(?:#.*)?$""", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no answer"
