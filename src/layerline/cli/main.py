@@ -6,6 +6,7 @@ its process.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 import traceback
@@ -29,14 +30,16 @@ _ABOUT = (
 _COMMANDS = {
     "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
     "core": ("call", "core", "Call a core function"),
+    "doctor": ("doctor", "doctor", "Say what is wrong with this machine, and repair it"),
     "functions": ("functions", "functions", "List available functions"),
     "query": ("sessions", "query", "Send API queries to the engine"),
     "run": ("sessions", "run", "Run a program in a session"),
     "session": ("sessions", "session", "Serve a session until standard input ends"),
+    "store": ("store", "store", "Look at, check and prune what is kept"),
     "version": ("version", "version", "Print the versions of Layerline and of its API"),
 }
 _UNEXPECTED = 1
-_INTERRUPTED = 2
+_LONGEST_STEP = 200
 
 
 def main() -> NoReturn:
@@ -109,6 +112,7 @@ def _show(exc: LayerlineError, console: Console | None) -> int:
     if isinstance(exc, ExecError):
         for title, text in (("Stdout:", exc.stdout), ("Stderr:", exc.stderr)):
             lines += [title, text] if text else []
+        lines.append(f"The step that failed: {_step(exc)}")
     if isinstance(exc, UsageError):
         if exc.usage is not None:
             lines.append(f"Run '{exc.usage} --help' for usage.")
@@ -119,6 +123,11 @@ def _show(exc: LayerlineError, console: Console | None) -> int:
     else:
         sys.stderr.write("\n".join(lines) + "\n")
     return exc.exit_code
+
+
+def _step(exc: ExecError) -> str:
+    text = " ".join(shlex.join(exc.command).split())
+    return text if len(text) <= _LONGEST_STEP else f"{text[:_LONGEST_STEP]}…"
 
 
 def _unexpected(exc: Exception, console: Console | None) -> int:

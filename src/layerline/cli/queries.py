@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.api.execute import answer, error_of
+from layerline.engine.api.execute import answer
 from layerline.engine.api.module.core import GIVES_ID
 from layerline.engine.api.module.types import OBJECTS, element_of
 from layerline.errors import UsageError
@@ -28,9 +28,8 @@ class Literal:
 async def ask(session: Session, query: str) -> Json:
     """The data of an answer; its first error is raised."""
     got = await answer(query, session.call())
-    error = error_of(got.body)
-    if error is not None:
-        raise error
+    if got.failure is not None:
+        raise got.failure
     return got.body["data"]
 
 

@@ -111,13 +111,12 @@ def query(console: Console, words: Sequence[str]) -> int:
     text = (console.workdir / doc.value).read_text() if doc.value else sys.stdin.read()
     variables = _variables(pairs.value or [], whole.value, path)
     console.enter()
-    from layerline.engine.api.execute import answer, error_of
+    from layerline.engine.api.execute import answer
 
     async def work(served: Session) -> dict[str, Any]:
         got = await answer(text, served.call(), variables=variables)
-        error = error_of(got.body)
-        if error is not None:
-            raise error
+        if got.failure is not None:
+            raise got.failure
         data: dict[str, Any] = got.body["data"]
         return data
 
@@ -150,7 +149,15 @@ def _serve(console: Console, work: Callable[[Session], Awaitable[int]]) -> int:
     from layerline.cli.engine_run import in_session
 
     with console.working() as journal:
-        return int(in_session(console.settings, journal, workdir=console.workdir, work=work))
+        return int(
+            in_session(
+                console.settings,
+                journal,
+                workdir=console.workdir,
+                work=work,
+                interactive=console.interactive,
+            )
+        )
 
 
 async def _end_of_input() -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.api.execute import answer, error_of
-from layerline.errors import ExecError
+from layerline.engine.api.execute import answer
+from layerline.errors import QueryError, SecretError
 from tests.unit.api.conftest import ask, fail
 
 if TYPE_CHECKING:
@@ -117,8 +117,11 @@ async def test_a_deeply_nested_query_is_refused_or_answered(open_a_session: Open
         assert got.status == 422
 
 
-def test_an_exec_error_comes_back_as_an_exception() -> None:
-    told = ExecError(command=("sh",), code=7, stdout="o", stderr="e")
-    got = error_of({"errors": [{"message": str(told), "extensions": told.extensions()}]})
-    assert isinstance(got, ExecError)
-    assert (got.exit_code, got.stdout, got.command) == (7, "o", ("sh",))
+async def test_callers_inside_get_the_failure_itself(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        missing = await answer('{ secret(uri: "env://NOWHERE") { plaintext } }', session.call())
+        assert isinstance(missing.failure, SecretError)
+        unknown = await answer("{ nothing }", session.call())
+        assert isinstance(unknown.failure, QueryError)
+        fine = await answer("{ version }", session.call())
+        assert fine.failure is None

@@ -27,7 +27,7 @@ from graphql.validation import ValuesOfCorrectTypeRule
 
 from layerline import log
 from layerline.engine.api.schema import served_schema
-from layerline.errors import ExecError, LayerlineError
+from layerline.errors import LayerlineError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +41,14 @@ _REMEMBERED_DOCUMENTS = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What goes back: the body, and 422 for a document that is not valid, 200 otherwise."""
+    """What goes back: the body, and 422 for a document that is not valid, 200 otherwise.
+
+    `failure` is the first error as an exception, for callers inside the process.
+    """
 
     body: dict[str, Any]
     status: int = 200
+    failure: LayerlineError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ async def answer(
         return Answer(
             body={"data": None, "errors": [_invalid(e, document.code) for e in document.errors]},
             status=422,
+            failure=QueryError(document.errors[0].message),
         )
     outcome = execute(
         served_schema(),
@@ -80,7 +85,11 @@ async def answer(
     )
     result = await outcome if inspect.isawaitable(outcome) else outcome
     if result.errors:
-        return Answer(body={"data": None, "errors": [_failed(error) for error in result.errors]})
+        errors = [_failed(error) for error in result.errors]
+        first = result.errors[0].original_error
+        known = first if isinstance(first, LayerlineError) else None
+        failure = known or LayerlineError(errors[0]["message"])
+        return Answer(body={"data": None, "errors": errors}, failure=failure)
     return Answer(body={"data": result.data})
 
 
@@ -131,21 +140,3 @@ def _failed(error: GraphQLError) -> dict[str, Any]:
     if extensions:
         formatted["extensions"] = extensions
     return formatted
-
-
-def error_of(body: Mapping[str, Any]) -> LayerlineError | None:
-    """The first error of an answer as an exception: for callers inside the process."""
-    errors = body.get("errors")
-    if not errors:
-        return None
-    first = errors[0]
-    extensions = first.get("extensions") or {}
-    if extensions.get("_type") == ExecError.wire_type:
-        return ExecError(
-            command=tuple(extensions["cmd"]),
-            code=extensions["exitCode"],
-            stdout=extensions["stdout"],
-            stderr=extensions["stderr"],
-            message=first["message"],
-        )
-    return LayerlineError(first["message"])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.solve.hosting import Hosting
+    from layerline.errors import LayerlineError
     from layerline.log import Journal
     from layerline.settings import Settings
 
@@ -36,13 +37,14 @@ class Client:
     """Who asks.
 
     The main client, or the process of one function call (`function` is then what it was called
-    with).
+    with). `failure` is why its last query failed, if it did.
     """
 
     token: str
     function: Any = None
     namespace: str = "mainClient"
     memo: dict[str, Any] = field(default_factory=dict)
+    failure: LayerlineError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +143,17 @@ def new_token() -> str:
 
 @contextlib.asynccontextmanager
 async def open_session(
-    settings: Settings, journal: Journal, *, workdir: Path, token: str | None = None
+    settings: Settings,
+    journal: Journal,
+    *,
+    workdir: Path,
+    token: str | None = None,
+    interactive: Sequence[str] = (),
 ) -> AsyncIterator[Session]:
     """Open the store and a session over it.
 
-    At its end services stop, and what was recorded is durable.
+    At its end services stop, and what was recorded is durable. `interactive` is the program that a
+    user at a terminal gets where an exec failed.
     """
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
@@ -158,6 +166,7 @@ async def open_session(
             journal=journal,
             find_runtime=lambda: stack.enter_context(Runtime.find(settings, store.scratch)),
             secret=book.plaintext,
+            interactive=tuple(interactive),
         )
         async with Solver.running(bench) as solver:
             main = Client(token=token or new_token())

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from layerline.log import Step
 
 
+_REMARKED = "InvalidResultError: unknown error ("
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Running:
     """One function's process, as resolvers see it: what it was called with, what it answered."""
@@ -178,7 +181,7 @@ class Caller:
                 ended = await self._process(Path(root), client, begun)
             finally:
                 session.dismiss(client)
-        return _outcome(running, ended, name)
+        return _outcome(running, ended, name, client.failure)
 
     async def _process(self, root: Path, client: Client, begun: Step) -> Ended:
         program, session = self._program[0], self.session
@@ -216,9 +219,9 @@ def shown(module: str, owner: str, function: Function) -> str:
     return f"{type_name(module, owner)}.{lower_camel(function.name)}"
 
 
-def _outcome(running: Running, ended: Ended, name: str) -> str:
+def _outcome(running: Running, ended: Ended, name: str, known: LayerlineError | None) -> str:
     if running.error is not None:
-        raise _failure(running.error)
+        raise _failure(running.error, known)
     if running.value is not None:
         return running.value
     if not name:
@@ -234,8 +237,14 @@ def _outcome(running: Running, ended: Ended, name: str) -> str:
     raise FunctionFailed(message, exit_code=ended.status)
 
 
-def _failure(error: Error) -> LayerlineError:
-    """The exception for a returned error; an exec that failed inside keeps code and outputs."""
+def _failure(error: Error, known: LayerlineError | None) -> LayerlineError:
+    """The exception for a returned error; an exec that failed inside keeps code and outputs.
+
+    `known` is the engine's own failure. The SDK passes it on as it is, or, when it shows only in
+    what the function returned, with a misleading remark on the type of that.
+    """
+    if known is not None and error.message.startswith((str(known), _REMARKED + str(known))):
+        return known
     values = {item.name: json.loads(item.value) for item in error.values}
     if values.get("_type") != ExecError.wire_type:
         return FunctionFailed(error.message, values=values)
