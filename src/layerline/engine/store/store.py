@@ -23,7 +23,7 @@ from layerline.engine.store.removal import remove_tree
 from layerline.engine.store.snapshots import Snapshots
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.volumes import Volumes
-from layerline.errors import StoreVersion
+from layerline.errors import NoSpace, StoreVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT = "layerline store 1\n"
 # A call keeps its log here, also one that fails before it opens the store.
 _FOREIGN_BUT_FINE = {"lost+found", "logs"}
+_FULL_BYTES = 1 << 20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -77,6 +78,16 @@ class Store:
                 flatten([self.snapshots.path(each) for each in names], draft.fs)
                 draft.commit(name)
         return name
+
+    def require_space(self, what: str) -> None:
+        """Fail where nothing more can be written, which is then why `what` failed."""
+        disk = os.statvfs(self.root)
+        if disk.f_bfree * disk.f_frsize < _FULL_BYTES or (disk.f_files and not disk.f_ffree):
+            message = (
+                f"{what} failed: no space left on the device of the store {self.root}. "
+                "Free some, or set LAYERLINE_STORE to a place with more."
+            )
+            raise NoSpace(message)
 
     def settle(self) -> None:
         """Wait until everything recorded so far would survive a power cut."""

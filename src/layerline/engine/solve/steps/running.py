@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.runtime import spec
 from layerline.engine.solve import ops
+from layerline.engine.solve.naming import describe
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import Writer
@@ -40,6 +41,8 @@ def run(op: ops.Exec, work: Work) -> Result:
                 watch=joined.failure if joined is not None else lambda: None,
             )
         )
+        if outcome.code:
+            work.bench.store.require_space(describe(op))
         if not expected(op.expect, outcome.code):
             raise failure(op.args, outcome)
         return stage.result(outcome)
