@@ -95,6 +95,14 @@ class Index:
             if document is not None:
                 yield key.decode(), document
 
+    def damaged(self, *, drop: bool = False) -> int:
+        """How many rows do not match their checksum; `drop` removes them."""
+        rows = self._run("SELECT place, key, document, snapshots, checksum FROM rows", ())
+        bad = [row for row in rows if not _intact(row)]
+        for place, key, *_ in bad if drop else ():
+            self._run("DELETE FROM rows WHERE place = ? AND key = ?", (place, key))
+        return len(bad)
+
     def close(self) -> None:
         """End the connection; what was put is durable already."""
         with self._mutex:
@@ -112,7 +120,7 @@ class Index:
         value: Document = json.loads(document)
         return value
 
-    def _run(self, statement: str, values: Sequence[bytes]) -> list[tuple[object, ...]]:
+    def _run(self, statement: str, values: Sequence[object]) -> list[tuple[object, ...]]:
         """Run one statement as a transaction; a damaged file gives way to an empty one, once."""
         with self._mutex:
             try:
@@ -174,6 +182,12 @@ class Index:
     @staticmethod
     def _sound(database: sqlite3.Connection) -> bool:
         return database.execute("PRAGMA integrity_check(1)").fetchall() == [(b"ok",)]
+
+
+def _intact(row: Sequence[object]) -> bool:
+    *parts, checksum = row
+    fields = [part for part in parts if isinstance(part, bytes)]
+    return len(fields) == len(parts) and checksum == _checksum(*fields)
 
 
 def _checksum(*parts: bytes) -> bytes:

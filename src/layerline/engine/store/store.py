@@ -17,7 +17,7 @@ from layerline.engine.store.digest import digest_of
 from layerline.engine.store.durable import write_file
 from layerline.engine.store.flatten import flatten
 from layerline.engine.store.index import Index
-from layerline.engine.store.locks import Locks, try_lock
+from layerline.engine.store.locks import Locks, shared, try_lock
 from layerline.engine.store.overlay import EPOCH
 from layerline.engine.store.removal import remove_tree
 from layerline.engine.store.snapshots import Snapshots
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FORMAT = "layerline store 1\n"
+SESSIONS = "locks/sessions"  # held by every session together, by what removes things alone
 # A call keeps its log here, also one that fails before it opens the store.
 _FOREIGN_BUT_FINE = {"lost+found", "logs"}
 _FULL_BYTES = 1 << 20
@@ -58,7 +59,7 @@ class Store:
         `boot` stands for the running kernel's boot id.
         """
         _prepare(root)
-        with _session(root / "scratch") as scratch:
+        with shared(root / SESSIONS), _session(root / "scratch") as scratch:
             store = cls(root, scratch, boot or _BOOT_ID.read_text().strip())
             try:
                 yield store

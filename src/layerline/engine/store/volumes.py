@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from layerline.engine.store.locks import Locks
 
 
+USES = "uses"  # its size in bytes is how often the volume was used, its time when last
+
+
 @dataclass(frozen=True, slots=True)
 class Volumes:
     """The volumes below `root`; unfinished ones are in `scratch`, on the same file system."""
@@ -47,6 +50,7 @@ class Volumes:
             with self.locks.exclusive(f"new volume {identity}"):
                 if not place.is_dir():
                     self._make(place, identity, seed, owner, mode)
+        _count_use(place)
         return place / "data"
 
     def locked(
@@ -77,3 +81,8 @@ class Volumes:
             sync_path(self.root)
         finally:
             remove_tree(part)
+
+
+def _count_use(place: Path) -> None:
+    with (place / USES).open("ab", buffering=0) as file:
+        file.write(b".")

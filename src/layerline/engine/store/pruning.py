@@ -1,0 +1,96 @@
+"""Removing what is not needed any more, oldest first.
+
+Invariant: nothing that a session uses is removed: sessions and pruning exclude each other. A thing
+is renamed out of the store before it is deleted, so that a death half-way leaves no half of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from layerline.engine.store.locks import try_lock
+from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.store import SESSIONS, Store
+from layerline.engine.store.usage import Item, items
+from layerline.errors import StoreBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+_PATIENCE = 0.05
+
+
+def choose(
+    found: list[Item], *, keep_bytes: int | None, keep_seconds: float | None, now: float
+) -> list[Item]:
+    """What to remove of layers and blobs: older than the one, and only until the other is reached.
+
+    Volumes are users' caches and go only by name.
+    """
+    mine = [item for item in found if item.kind != "volume"]
+    total = sum(item.size for item in mine)
+    chosen = []
+    for item in sorted(mine, key=lambda item: item.used):
+        if keep_seconds is not None and now - item.used < keep_seconds:
+            break
+        if keep_bytes is not None and total <= keep_bytes:
+            break
+        chosen.append(item)
+        total -= item.size
+    return chosen
+
+
+def prune(
+    root: Path,
+    *,
+    keep_bytes: int | None = None,
+    keep_seconds: float | None = None,
+    volumes: Collection[str] = (),
+    dry_run: bool = False,
+    patience: float = 5.0,
+) -> list[Item]:
+    """Remove by size and age, or the named volumes (names of their directories); what went.
+
+    `patience` is for how many seconds other sessions are waited for.
+    """
+    with Store.open(root):
+        pass  # it is a store, and nothing in it is left over
+    with contextlib.nullcontext() if dry_run else _alone(root, patience):
+        found = items(root)
+        if volumes:
+            chosen = [item for item in found if item.kind == "volume" and item.name in volumes]
+        else:
+            now = time.time()
+            chosen = choose(found, keep_bytes=keep_bytes, keep_seconds=keep_seconds, now=now)
+        if not dry_run:
+            _remove(root, chosen)
+    return chosen
+
+
+def _remove(root: Path, chosen: list[Item]) -> None:
+    aside = root / "scratch" / f"pruned-{secrets.token_hex(8)}"
+    aside.mkdir(mode=0o700)
+    for item in chosen:
+        gone = aside / f"{item.kind}-{item.name}"
+        item.place.rename(gone)
+        remove_tree(gone)
+    remove_tree(aside)
+
+
+@contextlib.contextmanager
+def _alone(root: Path, patience: float) -> Iterator[None]:
+    deadline = time.monotonic() + patience
+    while (descriptor := try_lock(root / SESSIONS)) is None:
+        if time.monotonic() >= deadline:
+            message = f"the store {root} is in use. Prune it when no build and no session runs."
+            raise StoreBusy(message)
+        time.sleep(_PATIENCE)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,132 @@
+"""What the store holds and how much of the disk it takes.
+
+Invariant: a file that several layers share is counted once, for the newest of them, so that the sum
+over things is the size on the disk. Nothing is followed out of the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layerline.engine.store.volumes import USES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KINDS = ("blob", "snapshot", "volume")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing in the store. `used` is when it was made or last used: seconds since the epoch."""
+
+    kind: str
+    name: str
+    place: Path
+    size: int
+    used: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeUse:
+    """A cache volume: `key` is the user's name of it, `identity` the whole one."""
+
+    key: str
+    identity: str
+    item: Item
+    hits: int
+
+
+class Sizes:
+    """Measures trees; a file that was seen before counts nothing."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+
+    def of(self, path: Path) -> int:
+        """The bytes of a file, or of a directory with all below it on its file system."""
+        total = 0
+        with contextlib.suppress(FileNotFoundError):  # others may remove it meanwhile
+            info = path.lstat()
+            total += self._count(info)
+            if stat.S_ISDIR(info.st_mode):
+                total += sum(self._below(str(path), info.st_dev))
+        return total
+
+    def _below(self, root: str, device: int) -> Iterator[int]:
+        waiting = [root]
+        while waiting:
+            with contextlib.suppress(OSError):  # gone meanwhile, or too deep to be named
+                for entry in os.scandir(waiting.pop()):
+                    info = entry.stat(follow_symlinks=False)
+                    yield self._count(info)
+                    if stat.S_ISDIR(info.st_mode) and info.st_dev == device:
+                        waiting.append(entry.path)
+
+    def _count(self, info: os.stat_result) -> int:
+        mark = (info.st_dev, info.st_ino)
+        if mark in self._seen:
+            return 0
+        if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
+            self._seen.add(mark)
+        return info.st_size
+
+
+def items(root: Path) -> list[Item]:
+    """Everything in the store, newest first."""
+    places = [
+        (place.lstat().st_mtime if kind != "volume" else _last_use(place), kind, place)
+        for kind in KINDS
+        for place in (root / f"{kind}s").iterdir()
+    ]
+    sizes = Sizes()
+    return [
+        Item(kind=kind, name=place.name, place=place, size=sizes.of(place), used=used)
+        for used, kind, place in sorted(places, reverse=True)
+    ]
+
+
+def volumes(root: Path) -> list[VolumeUse]:
+    """The cache volumes, by name."""
+    sizes = Sizes()
+    found = []
+    for place in (root / "volumes").iterdir():
+        identity = _identity(place)
+        item = Item(
+            kind="volume",
+            name=place.name,
+            place=place,
+            size=sizes.of(place / "data"),
+            used=_last_use(place),
+        )
+        key = identity.rpartition("-")[0] or identity
+        found.append(VolumeUse(key=key, identity=identity, item=item, hits=_hits(place)))
+    return sorted(found, key=lambda volume: volume.identity)
+
+
+def named(root: Path, name: str) -> list[VolumeUse]:
+    """The volumes that a user means: by their key, their identity, or their directory."""
+    return [each for each in volumes(root) if name in (each.key, each.identity, each.item.name)]
+
+
+def _identity(place: Path) -> str:
+    try:
+        return str(json.loads((place / "identity.json").read_bytes()))
+    except (FileNotFoundError, ValueError):
+        return place.name
+
+
+def _last_use(place: Path) -> float:
+    uses = place / USES
+    return (uses if uses.exists() else place).lstat().st_mtime
+
+
+def _hits(place: Path) -> int:
+    uses = place / USES
+    return uses.stat().st_size if uses.exists() else 0

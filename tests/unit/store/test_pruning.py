@@ -1,0 +1,116 @@
+"""Pruning: the oldest go, limits are kept, what is in use stays, links lead nowhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from layerline.engine.store.pruning import choose, prune
+from layerline.engine.store.store import Store
+from layerline.engine.store.usage import Item, items, volumes
+from layerline.errors import StoreBusy, StoreVersion
+
+HOUR = 3600.0
+
+
+def item(name: str, size: int, age: float, kind: str = "blob") -> Item:
+    return Item(kind=kind, name=name, place=Path(name), size=size, used=1e6 - age)
+
+
+@pytest.mark.parametrize(
+    ("keep_bytes", "keep_seconds", "gone"),
+    [
+        (None, None, ["old", "middle", "new"]),
+        (60, None, []),
+        (59, None, ["old"]),
+        (30, None, ["old"]),
+        (29, None, ["old", "middle"]),
+        (0, None, ["old", "middle", "new"]),
+        (None, 25.0, ["old"]),
+        (None, 15.0, ["old", "middle"]),
+        (0, 25.0, ["old"]),
+        (45, 0.0, ["old"]),
+    ],
+)
+def test_what_goes(keep_bytes: int | None, keep_seconds: float | None, gone: list[str]) -> None:
+    found = [item("new", 10, 10), item("middle", 20, 20), item("old", 30, 30)]
+    found.append(item("cache", 1000, 99, kind="volume"))
+    chosen = choose(found, keep_bytes=keep_bytes, keep_seconds=keep_seconds, now=1e6)
+    assert [each.name for each in chosen] == gone
+
+
+def filled(root: Path) -> None:
+    with Store.open(root) as store:
+        for number in range(6):
+            store.blobs.put(bytes([number]) * 10_000)
+            with store.snapshots.draft() as draft:
+                (draft.fs / "file").write_bytes(bytes([number]) * 10_000)
+                draft.commit(f"layer-{number}")
+            store.index.put("result", str(number), {}, snapshots=[f"layer-{number}"])
+        store.volumes.volume("uv-1")
+
+
+def test_a_dry_run_says_what_the_real_one_does(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    planned = prune(tmp_path / "store", keep_bytes=50_000, dry_run=True)
+    before = items(tmp_path / "store")
+    gone = prune(tmp_path / "store", keep_bytes=50_000)
+    after = items(tmp_path / "store")
+    assert {each.name for each in planned} == {each.name for each in gone}
+    assert len(before) - len(after) == len(gone) > 0
+    assert sum(each.size for each in after if each.kind != "volume") <= 50_000
+
+
+def test_a_result_whose_layer_went_is_a_miss(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    prune(tmp_path / "store", keep_bytes=0)
+    with Store.open(tmp_path / "store") as store:
+        assert store.index.get("result", "0") is None
+        assert [path.name for path in (store.root / "volumes").iterdir()] != []
+        assert list((store.root / "snapshots").iterdir()) == []
+
+
+def test_only_the_named_volume_goes(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    with Store.open(tmp_path / "store") as store:
+        store.volumes.volume("uv-2")
+        wanted = [each.item.name for each in volumes(store.root) if each.identity == "uv-2"]
+    gone = prune(tmp_path / "store", volumes=wanted)
+    assert [each.name for each in gone] == wanted
+    assert [each.identity for each in volumes(tmp_path / "store")] == ["uv-1"]
+
+
+def test_a_store_in_use_is_left_alone(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    with Store.open(tmp_path / "store"), pytest.raises(StoreBusy, match="in use"):
+        prune(tmp_path / "store", keep_bytes=0, patience=0.1)
+    assert prune(tmp_path / "store", keep_bytes=0, patience=0.1)
+
+
+def test_recent_things_stay(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    old = tmp_path / "store/snapshots/layer-3"
+    os.utime(old, (time.time() - 3 * HOUR,) * 2)
+    gone = prune(tmp_path / "store", keep_seconds=HOUR)
+    assert [each.name for each in gone] == ["layer-3"]
+
+
+def test_a_directory_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo").write_text("mine")
+    with pytest.raises(StoreVersion):
+        prune(tmp_path, keep_bytes=0)
+    assert (tmp_path / "photo").exists()
+
+
+def test_links_in_the_store_lead_nowhere(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("mine")
+    for where in ("blobs", "snapshots", "volumes", "snapshots/layer-1/fs"):
+        (tmp_path / "store" / where / "link").symlink_to(victim)
+    prune(tmp_path / "store", keep_bytes=0)
+    assert (victim / "file").read_text() == "mine"
