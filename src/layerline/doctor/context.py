@@ -66,7 +66,7 @@ class Excluded:
         self._look_everywhere = anywhere and not classic
 
     def match(self, path: str, name: str, inherited: int) -> tuple[bool, int]:
-        """Whether the path is excluded, and a bit for each pattern that counts for what is below."""
+        """Whether the path is excluded, and a bit for each pattern that counts below it."""
         numbers = set(self._others)
         numbers.update(self._by_name.get(name, ()))
         dot = name.rfind(".")

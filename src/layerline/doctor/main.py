@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.doctor.buildscript import generate_build_script
-from layerline.doctor.checks import CHECKS
+from layerline.doctor.catalogue import CHECKS
 from layerline.doctor.examination import examine, recommend_fixes
 from layerline.doctor.finding import Check, Severity
 from layerline.doctor.repairs import REPAIRS, Plan, apply_fixes, plan_fixes, undo_fixes
