@@ -143,17 +143,11 @@ def new_token() -> str:
 
 @contextlib.asynccontextmanager
 async def open_session(
-    settings: Settings,
-    journal: Journal,
-    *,
-    workdir: Path,
-    token: str | None = None,
-    interactive: Sequence[str] = (),
+    settings: Settings, journal: Journal, *, workdir: Path, token: str | None = None
 ) -> AsyncIterator[Session]:
     """Open the store and a session over it.
 
-    At its end services stop, and what was recorded is durable. `interactive` is the program that a
-    user at a terminal gets where an exec failed.
+    At its end services stop, and what was recorded is durable.
     """
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
@@ -166,7 +160,6 @@ async def open_session(
             journal=journal,
             find_runtime=lambda: stack.enter_context(Runtime.find(settings, store.scratch)),
             secret=book.plaintext,
-            interactive=tuple(interactive),
         )
         async with Solver.running(bench) as solver:
             main = Client(token=token or new_token())
