@@ -31,12 +31,10 @@ _COMMANDS = {
     "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
     "core": ("call", "core", "Call a core function"),
     "doctor": ("doctor", "doctor", "Say what is wrong with this machine, and repair it"),
-    "doctor": ("doctor", "doctor", "Say what is wrong with this machine, and repair it"),
     "functions": ("functions", "functions", "List available functions"),
     "query": ("sessions", "query", "Send API queries to the engine"),
     "run": ("sessions", "run", "Run a program in a session"),
     "session": ("sessions", "session", "Serve a session until standard input ends"),
-    "store": ("store", "store", "Look at, check and prune what is kept"),
     "store": ("store", "store", "Look at, check and prune what is kept"),
     "version": ("version", "version", "Print the versions of Layerline and of its API"),
 }
