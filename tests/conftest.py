@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,13 @@ import pytest
 from layerline import command
 from layerline.errors import LayerlineError
 from layerline.settings import process_environ
+from tests.images import cache_directory, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 START_SECONDS = 10.0
+SOURCE = Path(__file__).parents[1] / "src"
 REGISTRY_SETTINGS = """\
 version: 0.1
 log: {{level: error}}
@@ -145,6 +148,59 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def bases(registry: str) -> str:
+    """The registry, with the base images `debian:bookworm-slim` and `python:3.11-slim` in it."""
+    skip_because(no_root, no_runc, no_overlay)
+    serve(registry, cache_directory(process_environ()))
+    return registry
+
+
+@pytest.fixture
+def command_line(bases: str, tmp_path: Path) -> CommandLine:
+    """The command line over a store of the test's own, which finds the base images."""
+    own = {
+        "HOME": str(tmp_path),
+        "LAYERLINE_STORE": str(tmp_path / "store"),
+        "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
+        "PYTHONPATH": str(SOURCE),
+    }
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    return CommandLine(environ={**process_environ(), **own}, workdir=workdir)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """`layerline` as a user runs it, from this checkout."""
+
+    environ: Mapping[str, str]
+    workdir: Path
+
+    @property
+    def words(self) -> list[str]:
+        return [sys.executable, "-m", "layerline"]
+
+    def run(
+        self, *words: str, stdin: bytes | None = None, expect: Sequence[int] | None = (0,)
+    ) -> command.Finished:
+        """Run a command to its end."""
+        return command.run(
+            [*self.words, *words], env=self.environ, cwd=self.workdir, stdin=stdin, expect=expect
+        )
+
+    def start(self, *words: str) -> command.Process[bytes]:
+        """Start a command; its outputs are pipes."""
+        return command.start(
+            [*self.words, *words],
+            env=self.environ,
+            cwd=self.workdir,
+            stdin=command.PIPE,
+            stdout=command.PIPE,
+            stderr=command.PIPE,
+        )
 
 
 def wait_for(url: str, log: Path) -> None:

@@ -1,19 +1,25 @@
 """What happens, told as events: steps begin, write and end; whoever shows or keeps them listens.
 
-The engine only emits; the command line renders the events and keeps the whole log of a call on disk.
+The engine only emits; the command line renders the events and keeps the whole log of a call on
+disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from layerline.errors import Cancelled, LayerlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 _logger = logging.getLogger("layerline")
 
@@ -34,7 +40,10 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened to a step. `time` is in seconds since the epoch, `seconds` how long the step took."""
+    """One thing that happened to a step.
+
+    `time` is in seconds since the epoch, `seconds` how long the step took.
+    """
 
     step: int
     name: str
@@ -98,6 +107,8 @@ class Journal:
     """Numbers the steps and hands every event to every listener, in order."""
 
     listeners: list[Callable[[Event], None]] = field(default_factory=list)
+    displays: list[Callable[[], AbstractContextManager[None]]] = field(default_factory=list)
+    _held: list[Event] | None = None
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -108,7 +119,27 @@ class Journal:
         return step
 
     def emit(self, event: Event) -> None:
-        """Hand an event to the listeners."""
+        """Hand an event to the listeners, or keep it for later while they are paused."""
         with self._lock:
+            if self._held is not None:
+                self._held.append(event)
+                return
             for listener in self.listeners:
                 listener(event)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to somebody else for a while; what happens meanwhile is told then."""
+        with contextlib.ExitStack() as stack:
+            with self._lock:
+                self._held = []
+            stack.callback(self._resume)
+            for display in self.displays:
+                stack.enter_context(display())
+            yield
+
+    def _resume(self) -> None:
+        with self._lock:
+            held, self._held = self._held or [], None
+        for event in held:
+            self.emit(event)

@@ -14,6 +14,7 @@ from layerline.cli.pipeline import Parser, Root, Selected, constructor_of
 from layerline.engine.api.module.arguments import Reader
 from layerline.engine.api.module.types import Types, element_of, reference
 from layerline.engine.store.store import Store
+from layerline.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,9 +63,20 @@ def _run(console: Console, words: Sequence[str], root: Root, module: Loaded) -> 
     if options.help or not selected:
         console.print(parser.page.text())
         return 0
-    outcome = _remembered(console, selected, module) or _evaluated(console, selected, module)
+    try:
+        outcome = _remembered(console, selected, module) or _evaluated(console, selected, module)
+    except Cancelled:
+        if _serves(selected):
+            return 0
+        raise
     _show(console, outcome, module.types)
     return 0
+
+
+def _serves(selected: Sequence[Selected]) -> bool:
+    """Whether the pipeline ends in what runs until it is interrupted."""
+    last = selected[-1].member
+    return not last.owner and last.api_name == "up"
 
 
 def _remembered(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome | None:
@@ -105,7 +117,13 @@ def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -
         return outcome
 
     with console.working() as journal:
-        return in_session(console.settings, journal, workdir=console.workdir, work=work)
+        return in_session(
+            console.settings,
+            journal,
+            workdir=console.workdir,
+            work=work,
+            interactive=console.interactive,
+        )
 
 
 def _show(console: Console, outcome: Outcome, types: Types) -> None:

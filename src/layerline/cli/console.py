@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,11 @@ class Console:
     settings: Settings
     journal: Journal = field(default_factory=Journal)
     log: CallLog | None = None
+
+    @property
+    def interactive(self) -> list[str]:
+        """The program for a terminal where an exec failed; empty where none is wanted."""
+        return shlex.split(self.options.interactive_command) if self.options.interactive else []
 
     @property
     def workdir(self) -> Path:
@@ -73,6 +79,8 @@ class Console:
             view = LiveView()
             stack.enter_context(view.showing())
             self.journal.listeners.append(view)
+            self.journal.displays.append(view.hidden)
+            stack.callback(self.journal.displays.clear)
         else:
             self.journal.listeners.append(PlainLines(sys.stderr.write))
         stack.callback(self.journal.listeners.pop)

@@ -22,7 +22,7 @@ from layerline.engine.api.session import Session, open_session
 from layerline.errors import Cancelled, LayerlineError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from layerline.engine.api.module.calls import Caller
@@ -39,13 +39,18 @@ def in_session(
     *,
     workdir: Path,
     work: Callable[[Session], Awaitable[T]],
+    interactive: Sequence[str] = (),
 ) -> T:
-    """Run `work` in a session that is served, and end the session with it, or with a signal."""
+    """Run `work` in a session that is served, and end the session with it, or with a signal.
+
+    `interactive` is what a user at a terminal gets where an exec failed.
+    """
     results: list[T] = []
     failures: list[LayerlineError] = []
 
     async def served() -> None:
-        async with open_session(settings, journal, workdir=workdir) as session, serving(session):
+        opened = open_session(settings, journal, workdir=workdir, interactive=interactive)
+        async with opened as session, serving(session):
             try:
                 results.append(await work(session))
             except LayerlineError as exc:  # past the task groups, which would wrap it

@@ -52,6 +52,16 @@ class LiveView:
             self.live = live
             yield
 
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Leave the terminal to somebody else."""
+        assert self.live is not None
+        self.live.stop()
+        try:
+            yield
+        finally:
+            self.live.start(refresh=True)
+
     def __call__(self, event: Event) -> None:
         """Take an event of the journal."""
         if event.status is not None:

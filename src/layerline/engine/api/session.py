@@ -23,7 +23,7 @@ from layerline.engine.store.store import Store
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from layerline.engine.solve.hosting import Hosting
@@ -143,11 +143,17 @@ def new_token() -> str:
 
 @contextlib.asynccontextmanager
 async def open_session(
-    settings: Settings, journal: Journal, *, workdir: Path, token: str | None = None
+    settings: Settings,
+    journal: Journal,
+    *,
+    workdir: Path,
+    token: str | None = None,
+    interactive: Sequence[str] = (),
 ) -> AsyncIterator[Session]:
     """Open the store and a session over it.
 
-    At its end services stop, and what was recorded is durable.
+    At its end services stop, and what was recorded is durable. `interactive` is the program that a
+    user at a terminal gets where an exec failed.
     """
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
@@ -160,6 +166,7 @@ async def open_session(
             journal=journal,
             find_runtime=lambda: stack.enter_context(Runtime.find(settings, store.scratch)),
             secret=book.plaintext,
+            interactive=tuple(interactive),
         )
         async with Solver.running(bench) as solver:
             main = Client(token=token or new_token())

@@ -10,6 +10,7 @@ Made from the resolvers, and compared with the file by a test, so that the docum
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from graphql import GraphQLObjectType
@@ -21,23 +22,38 @@ from layerline.engine.api.values import Value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_WIDTH = 100
 _INTRODUCTION = """\
 # The embedded engine's API
 
 Layerline's embedded engine serves the whole session schema of Dagger v0.21. A field that it does
 not implement is refused by name (`Container.x is not supported by the embedded engine`), never
-ignored. This table is generated from the resolvers by `python -m layerline.engine.api.support`
-and checked by a test.
+ignored. This file is made by `python -m layerline.engine.api.support` from the functions that
+answer the fields, and a test compares the two.
 
-`id` and `load…FromID` work for every type. What is true of the engine as a whole:
+A field is *supported* when what it does was compared with the Dagger engine's recorded answers or
+with its documentation; *differs* says how; *refused* fields fail. `id` and `load…FromID` work for
+every type that has a supported field, and are not listed.
 
-- **Function results and steps** are remembered in the store, across sessions, and survive
-  `kill -9` and a power cut.
+What differs everywhere, on purpose:
+
+- **Cache**: function results and steps are remembered in a store on this machine, across sessions;
+  they survive `kill -9` and a power cut. Nothing is dropped while the disk fills: prune it with
+  `layerline store`.
+- **Layers** are byte for byte the same wherever and whenever they are made: what the engine itself
+  makes has the time 1980-01-01, an image's config has no build time, and times above
+  `SOURCE_DATE_EPOCH` are lowered to it.
+- **Network**: an exec that uses no service runs on this machine's network, as root's other
+  programs do; it sees loopback ports of this machine. Beside services it gets a network of its
+  own, where names resolve and from where the outside is reached; nothing reaches it from outside
+  but through `up` and tunnels.
+- **Confinement**: execs have BuildKit's default capabilities and a seccomp filter, and may gain
+  privileges by setuid programs, as there. No user namespace is used: root in a container is root.
 - **Platforms**: programs of other processors run only where the kernel knows how (binfmt);
   otherwise the exec fails.
 - **Base images** that no registry gives are bootstrapped from the distribution's packages
-  (`debian:*`, `ubuntu:*`).
-- **Files that the engine makes** have the time 1980-01-01, so that equal steps give equal layers.
+  (`debian:*`, `ubuntu:*`), and said to be so.
+- **Module code** runs in a process of this machine with its own environment, not in a container.
 """
 
 
@@ -79,7 +95,9 @@ def _tables() -> Iterator[str]:
     refused = []
     for graphql_type in _types():
         rows = list(_rows(graphql_type))
-        if all(status == "refused" for _, status in rows):
+        if not rows and graphql_type.name in _value_classes():
+            rows = [("id", "supported")]  # a type that is only handed on
+        elif all(status == "refused" for _, status in rows):
             refused.append(graphql_type.name)
             continue
         yield f"## {graphql_type.name}\n"
@@ -88,7 +106,7 @@ def _tables() -> Iterator[str]:
             yield f"| `{name}` | {status} |"
         yield ""
     yield "## Types that are refused as a whole\n"
-    yield ", ".join(f"`{name}`" for name in refused)
+    yield textwrap.fill(", ".join(f"`{name}`" for name in refused), _WIDTH)
 
 
 def _value_classes() -> dict[str, type]:

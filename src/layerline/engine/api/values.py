@@ -65,6 +65,25 @@ class File(Value):
 
 @register
 @dataclass(frozen=True, kw_only=True)
+class TerminalCommand:
+    """What a container's terminal runs unless another program is named."""
+
+    args: tuple[str, ...]
+    privileged: bool = False
+    nesting: bool = False
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Socket(Value):
+    """A unix socket of the caller's machine."""
+
+    typename: ClassVar[str] = "Socket"
+    path: str
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
 class Container(Value):
     """An image's configuration over a lazy root file system, with what is mounted for execs.
 
@@ -82,7 +101,7 @@ class Container(Value):
     ports: tuple[PortSpec, ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     default_args_set: bool = False
-    terminal: tuple[str, ...] = ()
+    terminal_command: TerminalCommand | None = None
     last: Exec | None = None
     image_ref: str = ""
 

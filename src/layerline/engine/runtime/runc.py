@@ -95,6 +95,11 @@ class Container:
         """Run another program in it, to its end."""
         return command.run([*self.arguments("exec"), *args], timeout=timeout, expect=None)
 
+    def join(self, args: Sequence[str], terminal: int) -> command.Process[bytes]:
+        """Start another program in it, on a terminal that is open here."""
+        words = [*self.arguments("exec", "--tty"), *args]
+        return command.start(words, stdin=terminal, stdout=terminal, stderr=terminal)
+
     def process(self) -> int | None:
         """The number of the container's process 1, once it has one."""
         with suppress(FileNotFoundError, ValueError):

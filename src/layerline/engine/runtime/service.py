@@ -173,6 +173,11 @@ class Service:
             return False
         return True
 
+    @property
+    def container(self) -> Container | None:
+        """Its container, while it runs."""
+        return None if self.ended.is_set() else self._container
+
     def execute(self, args: tuple[str, ...], *, timeout: float) -> Finished | None:
         """Run a program in its container; None while there is none, or when it takes too long."""
         if self._container is None or self._container.process() is None:

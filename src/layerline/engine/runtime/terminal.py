@@ -1,22 +1,70 @@
-"""An interactive program in a container, on the terminal of the user.
+"""Interactive programs in containers, on the terminal of the user.
 
-Invariant: the user's terminal gets its settings back however the program ends.
+Invariant: one program has the terminal at a time, nothing else is shown there meanwhile, and it
+gets its settings back however the program ends.
 """
 
 from __future__ import annotations
 
+import os
 import termios
+import threading
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.runtime.capture import wait
 from layerline.engine.runtime.container import setup_failed
+from layerline.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from layerline.engine.runtime.container import Runtime
+    from layerline.engine.runtime.runc import Container
     from layerline.engine.runtime.spec import ContainerSpec
+    from layerline.log import Journal
+
+_CONTROLLING = Path("/dev/tty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserTerminal:
+    """The terminal that the session was started from, if it was; what it shows gives way."""
+
+    journal: Journal
+    path: Path = _CONTROLLING
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def exists(self) -> bool:
+        """Whether there is one."""
+        try:
+            os.close(self._open())
+        except OSError:
+            return False
+        return True
+
+    @contextmanager
+    def lent(self) -> Iterator[int]:
+        """An open descriptor of the terminal, for one program at a time."""
+        with self._turn:
+            try:
+                descriptor = self._open()
+            except OSError as exc:
+                message = (
+                    f"a terminal was asked for and there is none ({exc.strerror}): "
+                    "run this from a terminal"
+                )
+                raise QueryError(message) from exc
+            try:
+                with self.journal.paused():
+                    yield descriptor
+            finally:
+                os.close(descriptor)
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
 
 
 def run_on_terminal(runtime: Runtime, spec: ContainerSpec, terminal: int) -> int:
@@ -37,6 +85,12 @@ def run_on_terminal(runtime: Runtime, spec: ContainerSpec, terminal: int) -> int
         if failure is not None:
             raise setup_failed(spec, failure)
         return code
+
+
+def execute_on_terminal(container: Container, args: Sequence[str], terminal: int) -> int:
+    """Run another program in a container that runs, on `terminal`; returns its exit code."""
+    with _restored(terminal):
+        return wait(container.join(args, terminal), look=lambda: None)
 
 
 @contextmanager

@@ -166,7 +166,7 @@ class Solver:
             self._tell_cached(op)
             return known
         await self.hosting.prepare(op)
-        parents = _parents(op)
+        parents = parents_of(op)
         inputs = dict(zip([p.key for p in parents], await self.results(parents), strict=True))
         if isinstance(op, VIEWS):
             return view(op, inputs)
@@ -208,7 +208,7 @@ class Solver:
             return result
 
 
-def _parents(op: Keyed) -> list[Op]:
+def parents_of(op: Keyed) -> list[Op]:
     """The ops that must be evaluated before this one.
 
     Services are not among them, they are started.

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 _NO_COMMAND = "no command has been set"
 
 
-@field("Container", "withExec")
+@field(
+    "Container",
+    "withExec",
+    differs="without a service bound it has this machine's network, also its loopback",
+)
 def with_exec(
     self: Container,
     _call: Call,

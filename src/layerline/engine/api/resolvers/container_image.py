@@ -15,6 +15,7 @@ from layerline.engine.api.shipping import assembled
 from layerline.engine.api.values import Container, File, Secret, Service
 from layerline.engine.image.archive import write_archive
 from layerline.engine.image.importer import import_image
+from layerline.engine.image.loading import find_loader, load
 from layerline.engine.image.reference import Reference
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
@@ -31,7 +32,7 @@ ARCHIVE = "container.tar"
 _REGISTRY_PORT = 80
 
 
-@field("Container", "from")
+@field("Container", "from", differs="debian and ubuntu are bootstrapped where no registry answers")
 async def from_(
     self: Container, call: Call, *, address: str, registry_service: Service | None = None
 ) -> Container:
@@ -127,7 +128,7 @@ async def import_(self: Container, call: Call, *, source: File, tag: str = "") -
     return replace(with_image(self, image, image.config), annotations=image.annotations)
 
 
-@field("Container", "export")
+@field("Container", "export", differs="no build time in it; an equal file is left untouched")
 async def export(
     self: Container, call: Call, *, path: str, expand: bool = False, **form: Any
 ) -> str:
@@ -164,7 +165,32 @@ def _archived(call: Call, image: Assembled) -> str:
     return name
 
 
-@field("Container", "publish")
+@field(
+    "Container",
+    "exportImage",
+    differs="into docker, podman, nerdctl or containerd: the first that answers on this machine",
+)
+async def export_image(self: Container, call: Call, *, name: str, **form: Any) -> None:
+    """Load the image under a name into the container program of this machine."""
+    host_path(call, "")  # a module may not reach what is on the host
+    reference = Reference.parse(name).tagged()
+    session = call.session
+    environ = session.settings.environ
+    found = await session.solver.in_thread(find_loader, environ)
+    image = await assembled(call, self, **form)
+
+    def hand_over() -> None:
+        with session.store.snapshots.draft() as draft:
+            archive = draft.fs / ARCHIVE
+            write_archive(session.store, image, archive, reference=reference)
+            load(found, archive, environ)
+
+    with session.journal.step(f"exportImage {name}") as step:
+        await session.solver.in_thread(hand_over)
+        step.write(f"loaded into {found[0].program} as {reference}\n".encode())
+
+
+@field("Container", "publish", differs="no build time in it; EStarGZ is refused")
 async def publish(
     self: Container,
     call: Call,

@@ -5,13 +5,14 @@ Directories, files, caches, secrets, temporary file systems.
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.places import absolute, mounted
+from layerline.engine.api.places import HIDDEN, absolute, mounted
 from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
-from layerline.engine.api.values import CacheVolume, Container, Directory, File, Secret
+from layerline.engine.api.values import CacheVolume, Container, Directory, File, Secret, Socket
 from layerline.engine.solve import ops
 from layerline.engine.solve.codec import identity_of
 
@@ -29,8 +30,8 @@ def _names(container: Container) -> ops.Names:
 
 @field("Container", "mounts")
 def mounts(self: Container, _call: Call) -> list[str]:
-    """The paths of all mounts."""
-    return [mount.target for mount in self.mounts]
+    """The paths of all mounts but those of secrets and sockets."""
+    return [mount.target for mount in self.mounts if not isinstance(mount, HIDDEN)]
 
 
 @field("Container", "withMountedDirectory")
@@ -64,8 +65,9 @@ def with_mounted_file(
 ) -> Container:
     """Mount a file; with an owner it is a copy that belongs to that owner."""
     if owner:
-        tree = copied_file(ops.Scratch(), "/file", source, owner=owner, names=_names(self))
-        source = File(tree=tree, path="/file")
+        copy = f"/{posixpath.basename(source.path)}"
+        tree = copied_file(ops.Scratch(), copy, source, owner=owner, names=_names(self))
+        source = File(tree=tree, path=copy)
     mount = ops.FileMount(
         target=_target(self, path, expand=expand), source=source.tree, path=source.path
     )
@@ -131,6 +133,25 @@ def with_mounted_secret(
         target=_target(self, path, expand=expand), secret=secret, owner=owner, mode=mode
     )
     return mounted(self, mount)
+
+
+@field(
+    "Container",
+    "withUnixSocket",
+    differs="the owner is ignored: the socket keeps the owner and mode that it has on the host",
+)
+def with_unix_socket(
+    self: Container,
+    _call: Call,
+    *,
+    path: str,
+    source: Socket,
+    owner: str = "",
+    expand: bool = False,
+) -> Container:
+    """Let execs connect to a unix socket of the host."""
+    target = _target(self, path, expand=expand)
+    return mounted(self, ops.SocketMount(target=target, host_path=source.path, owner=owner))
 
 
 @field("Container", "withoutMount")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.registry import field
-from layerline.engine.api.values import Directory, File, Host
+from layerline.engine.api.values import Directory, File, Host, Socket
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.ingest import Ingested, ingest
 from layerline.engine.store.selection import Selection
-from layerline.errors import IsADirectory, NotADirectory, PathNotFound
+from layerline.errors import IsADirectory, NotADirectory, PathNotFound, QueryError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +93,16 @@ async def file(_self: Host, call: Call, *, path: str, no_cache: bool = False) ->
 
 def _literal(name: str) -> str:
     return "".join(f"\\{letter}" if letter in "*?[]\\!" else letter for letter in name)
+
+
+@field("Host", "unixSocket")
+def unix_socket(_self: Host, call: Call, *, path: str) -> Socket:
+    """A unix socket of the host, for containers to connect to."""
+    place = host_path(call, path)
+    if not place.is_socket():
+        message = f"{place} is not a unix socket" if place.exists() else None
+        raise PathNotFound(str(place)) if message is None else QueryError(message)
+    return Socket(path=str(place))
 
 
 @field("Host", "findUp")

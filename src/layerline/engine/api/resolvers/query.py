@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.names import is_plain_name
 from layerline.engine.api.registry import field
-from layerline.engine.api.values import CacheVolume, Container, Directory, File, Host, Query
+from layerline.engine.api.values import (
+    CacheVolume,
+    Changeset,
+    Container,
+    Directory,
+    File,
+    Host,
+    Query,
+)
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.platform import Platform
 from layerline.engine.solve import ops
@@ -47,6 +55,12 @@ def container(_self: Query, _call: Call, *, platform: str | None = None) -> Cont
 def directory(_self: Query, _call: Call) -> Directory:
     """An empty directory."""
     return Directory()
+
+
+@field("Query", "changeset")
+def changeset(_self: Query, _call: Call) -> Changeset:
+    """No changes."""
+    return Changeset(before=Directory(), after=Directory())
 
 
 @field("Query", "file")

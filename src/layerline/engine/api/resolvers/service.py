@@ -168,7 +168,7 @@ def sync(self: Service, call: Call) -> str:
     return call.session.identify(self)
 
 
-@field("Service", "up")
+@field("Service", "up", differs="ends with the query that asked; TCP only")
 async def up(
     self: Service, call: Call, *, ports: list[dict[str, Any]] | None = None, random: bool = False
 ) -> None:
@@ -183,7 +183,7 @@ async def up(
     await anyio.sleep_forever()
 
 
-@field("Container", "up")
+@field("Container", "up", differs="ends with the query that asked; TCP only")
 async def container_up(
     self: Container,
     call: Call,

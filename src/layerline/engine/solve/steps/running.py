@@ -1,29 +1,38 @@
-"""An exec: overlays for the root file system and for each mount, a container, and what it left as new snapshots."""
+"""An exec.
+
+Overlays for the root file system and for each mount, a container, and what it left as new
+snapshots.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+import os
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.runtime import spec
+from layerline.engine.runtime.terminal import run_on_terminal
 from layerline.engine.solve import ops
 from layerline.engine.solve.naming import describe
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
+from layerline.engine.store.removal import remove_tree
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import Writer
 from layerline.errors import ExecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from layerline.engine.runtime.spec import Outcome, Output
-    from layerline.engine.solve.bench import Work
+    from layerline.engine.solve.bench import Bench, Work
     from layerline.engine.store.snapshots import Draft
 
 _ERROR_BYTES = 100 * 1024
 _SIGNALS = range(128, 192)
+_INVITATION = b"\r\n%s failed. This is the container as it was left; exit to go on.\r\n"
 
 
 def run(op: ops.Exec, work: Work) -> Result:
@@ -33,9 +42,10 @@ def run(op: ops.Exec, work: Work) -> Result:
         container = stage.container()
         hosting = work.bench.hosting
         joined = stack.enter_context(hosting.joined(op, container)) if hosting is not None else None
+        placed = joined.container if joined is not None else container
         outcome = stack.enter_context(
             work.bench.runtime().run(
-                joined.container if joined is not None else container,
+                placed,
                 on_output=work.step.write,
                 cancel=work.cancel,
                 watch=joined.failure if joined is not None else lambda: None,
@@ -44,12 +54,38 @@ def run(op: ops.Exec, work: Work) -> Result:
         if outcome.code:
             work.bench.store.require_space(describe(op))
         if not expected(op.expect, outcome.code):
+            _look_around(work.bench, placed)
             raise failure(op.args, outcome)
         return stage.result(outcome)
 
 
+def _look_around(bench: Bench, container: spec.ContainerSpec) -> None:
+    """Let the user into the container of a process that failed, with all that it left."""
+    if not bench.interactive or not bench.terminal.exists():
+        return
+    layered = [mount.overlay for mount in container.mounts if isinstance(mount, spec.LayerMount)]
+    for overlay in (container.rootfs, *layered):
+        if overlay.work is not None:  # a volatile overlay's own refuses a second mount
+            remove_tree(overlay.work)
+            overlay.work.mkdir()
+    shell = replace(
+        container,
+        args=bench.interactive,
+        stdin=None,
+        redirect_stdin=None,
+        redirect_stdout=None,
+        redirect_stderr=None,
+    )
+    with bench.terminal.lent() as terminal:
+        os.write(terminal, _INVITATION % shlex.join(container.args).encode())
+        run_on_terminal(bench.runtime(), shell, terminal)
+
+
 def staged(op: ops.Exec, work: Work, stack: contextlib.ExitStack) -> spec.ContainerSpec:
-    """The container of an op, for a process that leaves no result; the stack takes away what it needs."""
+    """The container of an op, for a process that leaves no result.
+
+    The stack takes away what it needs.
+    """
     return _Stage(op=op, work=work, stack=stack).container()
 
 
@@ -69,7 +105,10 @@ def expected(expect: str, code: int) -> bool:
 def failure(args: tuple[str, ...], outcome: Outcome) -> ExecError:
     """The error of an exec, with the end of its outputs."""
     return ExecError(
-        command=args, code=outcome.code, stdout=_ending(outcome.stdout), stderr=_ending(outcome.stderr)
+        command=args,
+        code=outcome.code,
+        stdout=_ending(outcome.stdout),
+        stderr=_ending(outcome.stderr),
     )
 
 
@@ -96,7 +135,11 @@ class _Stage:
         op, bench = self.op, self.work.bench
         root, self.root = self._overlay(self.work.layers(op.rootfs))
         mounts = tuple(self._mount(index, mount) for index, mount in enumerate(op.mounts))
-        env = (*op.env, *op.volatile, *((name, self._secret(ref).decode(errors="replace")) for name, ref in op.secret_env))
+        env = (
+            *op.env,
+            *op.volatile,
+            *((name, self._secret(ref).decode(errors="replace")) for name, ref in op.secret_env),
+        )
         if op.nesting:
             env = (*env, *bench.nested.items())
         return spec.ContainerSpec(
@@ -119,7 +162,10 @@ class _Stage:
         """Keep what the process left."""
         mounts = tuple(self._kept(index, mount) for index, mount in enumerate(self.op.mounts))
         assert self.root is not None
-        layers = (*self.work.bench.flat(self.work.layers(self.op.rootfs)), self.root.commit(self.work.key))
+        layers = (
+            *self.work.bench.flat(self.work.layers(self.op.rootfs)),
+            self.root.commit(self.work.key),
+        )
         return Result(
             layers=layers,
             mounts=mounts,
@@ -141,7 +187,10 @@ class _Stage:
             case ops.DirectoryMount() | ops.FileMount():
                 overlay, self.drafts[index] = self._overlay(self.work.layers(mount.source))
                 return spec.LayerMount(
-                    target=mount.target, overlay=overlay, subpath=mount.path, readonly=mount.readonly
+                    target=mount.target,
+                    overlay=overlay,
+                    subpath=mount.path,
+                    readonly=mount.readonly,
                 )
             case ops.CacheMount():
                 return self._volume(mount)
@@ -149,9 +198,11 @@ class _Stage:
                 return spec.Tmpfs(target=mount.target, size=mount.size)
             case ops.SecretMount():
                 data = self._secret(mount.secret)
-                return spec.SecretFile(target=mount.target, data=data, owner=mount.owner, mode=mount.mode)
+                return spec.SecretFile(
+                    target=mount.target, data=data, owner=mount.owner, mode=mount.mode
+                )
             case ops.SocketMount():
-                return spec.Bind(target=mount.target, source=self.work.bench.settings.store / mount.host_path)
+                return spec.Bind(target=mount.target, source=Path(mount.host_path))
 
     def _volume(self, mount: ops.CacheMount) -> spec.Volume:
         volumes = self.work.bench.store.volumes

@@ -1,0 +1,133 @@
+"""Terminals: interactive programs in containers, on the terminal of whoever started the session."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from layerline.engine.api.registry import field
+from layerline.engine.api.resolvers.container_exec import exec_of
+from layerline.engine.api.resolvers.container_image import from_
+from layerline.engine.api.values import Container, Directory, Service, TerminalCommand
+from layerline.engine.image.config import ImageConfig
+from layerline.engine.runtime.terminal import execute_on_terminal, run_on_terminal
+from layerline.engine.solve import ops
+from layerline.engine.solve.bench import Work
+from layerline.engine.solve.solver import parents_of
+from layerline.engine.solve.steps.running import staged
+from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.session import Call
+    from layerline.engine.runtime.service import Service as RunningService
+
+_DEFAULT = TerminalCommand(args=("sh",))
+_IMAGE = "debian:bookworm-slim"
+_PLACE = "/src"
+
+
+@field("Container", "withDefaultTerminalCmd")
+def with_default_terminal_cmd(
+    self: Container,
+    _call: Call,
+    *,
+    args: list[str],
+    experimental_privileged_nesting: bool = False,
+    insecure_root_capabilities: bool = False,
+) -> Container:
+    """Say what a terminal runs."""
+    command = TerminalCommand(
+        args=tuple(args),
+        privileged=insecure_root_capabilities,
+        nesting=experimental_privileged_nesting,
+    )
+    return replace(self, terminal_command=command)
+
+
+@field("Container", "terminal")
+async def container_terminal(
+    self: Container,
+    call: Call,
+    *,
+    cmd: list[str] | None = None,
+    experimental_privileged_nesting: bool = False,
+    insecure_root_capabilities: bool = False,
+) -> Container:
+    """Run a program on the user's terminal; what it changes is dropped."""
+    default = self.terminal_command or _DEFAULT
+    op = exec_of(
+        self,
+        tuple(cmd or default.args),
+        privileged=insecure_root_capabilities or default.privileged,
+        nesting=experimental_privileged_nesting or default.nesting,
+    )
+    await _interact(call, op)
+    return self
+
+
+@field(
+    "Directory",
+    "terminal",
+    differs=f"without a container it opens in {_IMAGE}, not in Alpine",
+)
+async def directory_terminal(
+    self: Directory,
+    call: Call,
+    *,
+    container: Container | None = None,
+    cmd: list[str] | None = None,
+    experimental_privileged_nesting: bool = False,
+    insecure_root_capabilities: bool = False,
+) -> Directory:
+    """A terminal in a container that has the directory at /src; what it changes is dropped."""
+    base = container or await from_(Container(config=ImageConfig()), call, address=_IMAGE)
+    mount = ops.DirectoryMount(target=_PLACE, source=self.tree, path=self.path)
+    kept = tuple(each for each in base.mounts if each.target != _PLACE)
+    await container_terminal(
+        replace(base, mounts=(*kept, mount), config=replace(base.config, workdir=_PLACE)),
+        call,
+        cmd=cmd,
+        experimental_privileged_nesting=experimental_privileged_nesting,
+        insecure_root_capabilities=insecure_root_capabilities,
+    )
+    return self
+
+
+@field("Service", "terminal")
+async def service_terminal(self: Service, call: Call, *, cmd: list[str] | None = None) -> Service:
+    """A terminal in the container of a service, which is started if need be."""
+    session = call.session
+    service = await session.services.start(self.spec)
+    await session.solver.in_thread(_join, call, service, cmd or list(_DEFAULT.args))
+    return self
+
+
+def _join(call: Call, service: RunningService, args: list[str]) -> None:
+    container = service.container
+    if container is None:
+        message = f"{service.spec.hostname} is no container: it has no terminal"
+        raise QueryError(message)
+    with call.session.solver.bench.terminal.lent() as terminal:
+        execute_on_terminal(container, args, terminal)
+
+
+async def _interact(call: Call, op: ops.Exec) -> None:
+    solver = call.session.solver
+    parents = parents_of(op)
+    inputs = dict(zip([p.key for p in parents], await solver.results(parents), strict=True))
+    await solver.hosting.prepare(op)
+    bench = solver.bench
+    step = call.session.journal.step(f"terminal {' '.join(op.args)}")
+
+    def run() -> None:
+        work = Work(bench=bench, key=op.key, inputs=inputs, step=step, cancel=threading.Event())
+        with contextlib.ExitStack() as stack:
+            container = staged(op, work, stack)
+            joined = stack.enter_context(solver.hosting.joined(op, container))
+            terminal = stack.enter_context(bench.terminal.lent())
+            run_on_terminal(bench.runtime(), joined.container, terminal)
+
+    with step:
+        await solver.in_thread(run)
