@@ -103,3 +103,13 @@ async def test_an_invalid_document_is_422_with_a_code(open_a_session: OpenSessio
             )
             assert answer.status_code == 422
             assert answer.json()["errors"][0]["extensions"] == {"code": code}
+
+
+async def test_the_schema_is_told_the_same_again(open_a_session: OpenSession) -> None:
+    query = {"query": "{ __schema { types { name } } }"}
+    answers = []
+    for _ in range(2):
+        async with served(open_a_session) as (session, client):
+            answers.append(await client.post("/query", json=query, auth=(session.main.token, "")))
+    assert answers[0].content == answers[1].content
+    assert answers[0].json()["data"]["__schema"]["types"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphql import (
     DocumentNode,
+    FieldNode,
     GraphQLError,
     GraphQLSyntaxError,
     OperationDefinitionNode,
@@ -91,6 +92,21 @@ async def answer(
         failure = known or LayerlineError(errors[0]["message"])
         return Answer(body={"data": None, "errors": errors}, failure=failure)
     return Answer(body={"data": result.data})
+
+
+def asks_for_schema(query: str) -> bool:
+    """Whether a query is about the schema and nothing else."""
+    node = _document(query).node
+    chosen = [
+        selection
+        for definition in (node.definitions if node else ())
+        if isinstance(definition, OperationDefinitionNode)
+        for selection in definition.selection_set.selections
+    ]
+    return bool(chosen) and all(
+        isinstance(selection, FieldNode) and selection.name.value == "__schema"
+        for selection in chosen
+    )
 
 
 @functools.lru_cache(maxsize=_REMEMBERED_DOCUMENTS)

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
+import threading
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 Info = GraphQLResolveInfo[Any]
 
 _LOADERS = ("load", "FromID")
+_MAKING = threading.Lock()
 
 
 @functools.cache
@@ -50,9 +52,14 @@ def load_resolvers() -> None:
         importlib.import_module(module.name)
 
 
-@functools.cache
 def served_schema() -> GraphQLSchema:
-    """The schema that sessions serve."""
+    """The schema that sessions serve; whoever asks while it is being made waits for it."""
+    with _MAKING:
+        return _made_schema()
+
+
+@functools.cache
+def _made_schema() -> GraphQLSchema:
     load_resolvers()
     text = files("layerline.resources").joinpath("schema.graphql").read_text()
     schema = build_schema(text, assume_valid=True, assume_valid_sdl=True)

@@ -1,13 +1,14 @@
 """The client that a module's code sees: the SDK's own, without what would reach the host.
 
 Dagger generates a module's client from a schema without them; here they are taken out of the SDK's
-client.
+client. The type checks of its arguments are the same, but made only for the classes that are used.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from importlib.resources import files
 
 HIDDEN = frozenset({"Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"})
 _HIDDEN_IDS = frozenset(f"{name}ID" for name in HIDDEN)
@@ -33,6 +34,12 @@ def without_host(source: str) -> str:
                 pass
     lines = source.splitlines(keepends=True)
     return "".join(line for number, line in enumerate(lines, start=1) if number not in gone)
+
+
+def with_late_checks(source: str) -> str:
+    """The text of `dagger/client/_guards.py`, its type checks put off until a class is used."""
+    late = files("layerline.resources").joinpath("late_checks.py").read_text()
+    return f"{source}\n\n{late}\n\ntypecheck = checked_late(typecheck)\n"
 
 
 def _returns_hidden(function: ast.FunctionDef) -> bool:

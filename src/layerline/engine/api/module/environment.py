@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import command
-from layerline.engine.api.module.bindings import without_host
+from layerline.engine.api.module.bindings import with_late_checks, without_host
 from layerline.engine.api.module.indexes import installer_environ
 from layerline.engine.store.digest import digest_of
 from layerline.errors import CommandFailed, ModuleError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from layerline.settings import Settings
 
 SDK_VERSION = "0.21.11"
-_EPOCH = 1
+_EPOCH = 2
 _SDK = re.compile(r"dagger[-_.]io\s*(\[|[=<>!~;@ ]|$)", re.IGNORECASE)
 _LONGEST_SECONDS = 1800.0
 
@@ -93,7 +93,7 @@ def _make(
             str(part / "bin" / "python"),
             *_requirements(project, uv, part),
         )
-        _hide_host(part)
+        _adapt_sdk(part)
         part.rename(place)
 
 
@@ -122,13 +122,15 @@ def _kept(line: str) -> bool:
     return not line.startswith(("-e", "./")) and not _SDK.match(line)
 
 
-def _hide_host(part: Path) -> None:
-    """Replace the SDK's client by one without the host; the file may be a link into a cache."""
-    (client,) = part.glob("lib/python*/site-packages/dagger/client/gen.py")
-    text = without_host(client.read_text())
-    client.unlink()
-    client.write_text(text)
-    command.run([part / "bin" / "python", "-m", "compileall", "-q", str(client)])
+def _adapt_sdk(part: Path) -> None:
+    """Replace the SDK's client by the one for modules; its files may be links into a cache."""
+    (client,) = part.glob("lib/python*/site-packages/dagger/client")
+    for name, adapted in (("gen.py", without_host), ("_guards.py", with_late_checks)):
+        path = client / name
+        text = adapted(path.read_text())
+        path.unlink()
+        path.write_text(text)
+        command.run([part / "bin" / "python", "-m", "compileall", "-q", str(path)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

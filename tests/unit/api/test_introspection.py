@@ -1,0 +1,62 @@
+"""The schema is told once; whatever else is asked is answered anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from layerline.engine.api import introspection
+from layerline.engine.api.execute import Answer, asks_for_schema
+from layerline.engine.store.store import Store
+from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ABOUT_SCHEMA = "query I { __schema { queryType { name } } }"
+GOT = Answer(body={"data": {}})
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (ABOUT_SCHEMA, True),
+        ("{ __schema { types { ...F } } } fragment F on __Type { name }", True),
+        ("{ __schema { queryType { name } } version }", False),
+        ("{ ...F } fragment F on Query { __schema { queryType { name } } }", False),
+        ("{ version }", False),
+        ("{ __schema", False),
+    ],
+)
+def test_what_is_about_the_schema_alone(query: str, *, expected: bool) -> None:
+    assert asks_for_schema(query) == expected
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    with Store.open(tmp_path / "store") as opened:
+        yield opened
+
+
+def test_the_same_request_gets_the_same_bytes(store: Store) -> None:
+    introspection.remember(store.index, {"query": ABOUT_SCHEMA}, GOT, b'{"data": "\xc3\xa9"}')
+    assert introspection.recall(store.index, {"query": ABOUT_SCHEMA}) == b'{"data": "\xc3\xa9"}'
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"query": ABOUT_SCHEMA + " "}, {"query": ABOUT_SCHEMA, "variables": {"a": 1}}],
+)
+def test_another_request_does_not(store: Store, other: dict[str, Any]) -> None:
+    introspection.remember(store.index, {"query": ABOUT_SCHEMA}, GOT, b"{}")
+    assert introspection.recall(store.index, other) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "got"),
+    [("{ version }", GOT), (ABOUT_SCHEMA, Answer(body={}, failure=QueryError("no")))],
+)
+def test_failures_and_other_answers_are_not_kept(store: Store, query: str, got: Answer) -> None:
+    introspection.remember(store.index, {"query": query}, got, b"{}")
+    assert introspection.recall(store.index, {"query": query}) is None
