@@ -14,6 +14,7 @@ from layerline.engine.image.assemble import Assembled, Part, assemble
 from layerline.engine.image.layout import Compression, MediaTypes
 from layerline.engine.image.pack import layer_blob
 from layerline.engine.solve import ops
+from layerline.engine.solve.tasks import task_group
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ async def _evaluated(call: Call, target: ops.Op, compression: Compression | None
                 )
             )
 
-    async with anyio.create_task_group() as group:
+    async with task_group() as group:
 
         def hear(op: ops.Op, result: Result) -> None:
             if op.key in lineage and result.layers:

@@ -26,6 +26,7 @@ from layerline.engine.api.module.definitions import (
     Module,
 )
 from layerline.engine.api.module.naming import lower_camel, type_name
+from layerline.engine.solve.tasks import task_group
 from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleError, QueryError
 from layerline.log import Status
 
@@ -194,13 +195,10 @@ class Caller:
             return process.run(program, root, environ, on_output=begun.write, cancel=cancel)
 
         ended: list[Ended] = []
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(_set_when_cancelled, cancel)
-                ended.append(await session.solver.in_thread(work))
-                group.cancel_scope.cancel()
-        except* LayerlineError as errors:
-            raise errors.exceptions[0] from None
+        async with task_group() as group:
+            group.start_soon(_set_when_cancelled, cancel)
+            ended.append(await session.solver.in_thread(work))
+            group.cancel_scope.cancel()
         await anyio.lowlevel.checkpoint()  # the end of a cancelled call is no answer
         return ended[0]
 
