@@ -19,7 +19,8 @@ from layerline.engine.api.module.arguments import Reader, complete
 from layerline.engine.api.module.types import element_of
 from layerline.engine.api.server import serving
 from layerline.engine.api.session import Session, open_session
-from layerline.errors import Cancelled, LayerlineError
+from layerline.engine.solve.tasks import task_group
+from layerline.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -46,25 +47,16 @@ def in_session(
     `interactive` is what a user at a terminal gets where an exec failed.
     """
     results: list[T] = []
-    failures: list[LayerlineError] = []
-
-    async def served() -> None:
-        opened = open_session(settings, journal, workdir=workdir, interactive=interactive)
-        async with opened as session, serving(session):
-            try:
-                results.append(await work(session))
-            except LayerlineError as exc:  # past the task groups, which would wrap it
-                failures.append(exc)
 
     async def main() -> None:
-        async with anyio.create_task_group() as group:
+        async with task_group() as group:
             group.start_soon(_cancel_on_signal, group.cancel_scope)
-            await served()
+            opened = open_session(settings, journal, workdir=workdir, interactive=interactive)
+            async with opened as session, serving(session):
+                results.append(await work(session))
             group.cancel_scope.cancel()
 
     anyio.run(main)
-    for failure in failures:
-        raise failure
     if not results:
         message = "Canceled."
         raise Cancelled(message)

@@ -134,7 +134,10 @@ def _unexpected(exc: Exception, console: Console | None) -> int:
     """A defect of Layerline: one sentence for the user, the traceback for the log."""
     from layerline.cli.progress import CallLog
 
-    what = f"{type(exc).__name__}: {exc}"
+    innermost: BaseException = exc
+    while isinstance(innermost, BaseExceptionGroup):
+        innermost = innermost.exceptions[0]
+    what = f"{type(innermost).__name__}: {innermost}"
     if console is None:
         sys.stderr.write(f"Error: Layerline failed unexpectedly ({what}).\n")
         return _UNEXPECTED

@@ -17,22 +17,31 @@ async def fail(error: Exception) -> None:
 
 
 async def test_a_failure_of_the_block_is_not_wrapped_and_ends_the_others() -> None:
-    with pytest.raises(LayerlineError) as caught:
+    async def block() -> None:
         async with task_group() as group:
             group.start_soon(anyio.sleep_forever)
             await fail(FAILURE)
+
+    with pytest.raises(LayerlineError) as caught:
+        await block()
     assert caught.value is FAILURE
 
 
 async def test_a_failure_of_a_task_is_not_wrapped_either() -> None:
-    with pytest.raises(LayerlineError) as caught:
+    async def block() -> None:
         async with task_group() as outer, task_group() as inner:
             outer.start_soon(anyio.sleep_forever)
             inner.start_soon(fail, FAILURE)
+
+    with pytest.raises(LayerlineError) as caught:
+        await block()
     assert caught.value is FAILURE
 
 
 async def test_a_defect_stays_visible_as_one() -> None:
-    with pytest.raises(ExceptionGroup):
+    async def block() -> None:
         async with task_group() as group:
             group.start_soon(fail, KeyError("x"))
+
+    with pytest.raises(ExceptionGroup):
+        await block()
