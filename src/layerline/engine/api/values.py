@@ -7,22 +7,21 @@ and read back.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from layerline.engine.image.config import Healthcheck, History, ImageConfig
 from layerline.engine.image.platform import Platform
 from layerline.engine.solve.codec import register
 from layerline.engine.solve.ops import (
     Exec,
-    Forward,
     Mount,
     Op,
-    PortSpec,
     Scratch,
     SecretRef,
-    ServiceBinding,
-    ServiceSpec,
 )
+
+if TYPE_CHECKING:
+    from layerline.engine.solve.served import Forward, PortSpec, ServiceBinding, ServiceSpec
 
 for _class in (ImageConfig, Healthcheck, History, Platform):
     register(_class)

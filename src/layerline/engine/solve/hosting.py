@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from layerline.engine.runtime import service as running
-from layerline.engine.solve import ops
+from layerline.engine.solve import ops, served
 from layerline.engine.solve.bench import Work
 from layerline.engine.solve.codec import children
 from layerline.engine.solve.steps.running import staged
@@ -34,7 +34,7 @@ _NANOSECONDS = 1e9
 _HOSTNAME_BYTES = 8
 
 
-def hostname_of(spec: ops.ServiceSpec) -> str:
+def hostname_of(spec: served.ServiceSpec) -> str:
     """The name that was given, or one that the definition gives."""
     if spec.hostname:
         return spec.hostname
@@ -69,17 +69,17 @@ class Hosting:
         """What the steps work with."""
         return self.solver.bench
 
-    async def start(self, spec: ops.ServiceSpec) -> Service:
+    async def start(self, spec: served.ServiceSpec) -> Service:
         """The running service; returns when it is healthy."""
         definition = await self.defined(spec)
         return await self.solver.in_thread(self.services().start, definition)
 
-    async def stop(self, spec: ops.ServiceSpec, *, kill: bool = False) -> None:
+    async def stop(self, spec: served.ServiceSpec, *, kill: bool = False) -> None:
         """End a service; one that does not run is fine."""
         await self.solver.in_thread(lambda: self.services().stop(spec.key, kill=kill))
 
     async def tunnel(
-        self, spec: ops.ServiceSpec, forwards: Sequence[ops.Forward], *, native: bool = False
+        self, spec: served.ServiceSpec, forwards: Sequence[served.Forward], *, native: bool = False
     ) -> Tunnel:
         """Open ports on 127.0.0.1 that lead to a service.
 
@@ -90,7 +90,7 @@ class Hosting:
             if key not in self._tunnels:
                 service = await self.start(spec)
                 wanted = list(forwards) or [
-                    ops.Forward(frontend=port.port if native else 0, backend=port.port)
+                    served.Forward(frontend=port.port if native else 0, backend=port.port)
                     for port in spec.ports
                 ]
                 if not wanted:
@@ -99,7 +99,7 @@ class Hosting:
                 self._tunnels[key] = await self.solver.in_thread(self._open, service, wanted)
             return self._tunnels[key]
 
-    def _open(self, service: Service, forwards: Sequence[ops.Forward]) -> Tunnel:
+    def _open(self, service: Service, forwards: Sequence[served.Forward]) -> Tunnel:
         with contextlib.ExitStack() as stack:
             ports = []
             for forward in forwards:
@@ -117,7 +117,7 @@ class Hosting:
                 ports.append((number, forward.backend))
             return Tunnel(stack=stack.pop_all(), ports=tuple(ports))
 
-    async def defined(self, spec: ops.ServiceSpec) -> ServiceSpec | HostService:
+    async def defined(self, spec: served.ServiceSpec) -> ServiceSpec | HostService:
         """The definition that the runtime starts.
 
         The container's files are evaluated, its own services started.
@@ -137,7 +137,7 @@ class Hosting:
         return self._definition(spec, spec.exec, inputs)
 
     def _definition(
-        self, spec: ops.ServiceSpec, exec_op: ops.Exec, inputs: Mapping[str, Result]
+        self, spec: served.ServiceSpec, exec_op: ops.Exec, inputs: Mapping[str, Result]
     ) -> ServiceSpec:
         step = self.bench.journal.step(f"service {hostname_of(spec)}")
 
@@ -219,7 +219,7 @@ class Joined:
         return next((s.failure for s in self.services if s.ended.is_set() and s.failure), None)
 
 
-def _healthcheck(check: ops.ServiceCheck) -> running.Healthcheck:
+def _healthcheck(check: served.ServiceCheck) -> running.Healthcheck:
     chosen = running.Healthcheck(args=check.args)
     if check.interval:
         chosen = replace(chosen, interval=check.interval / _NANOSECONDS)

@@ -9,9 +9,12 @@ is changed, unless `names` says another.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerline.engine.solve.codec import UNKEYED, Keyed, register
+
+if TYPE_CHECKING:
+    from layerline.engine.solve.served import ServiceBinding
 
 
 class Op(Keyed):
@@ -295,69 +298,6 @@ class SocketMount:
 
 
 Mount = DirectoryMount | FileMount | CacheMount | TemporaryMount | SecretMount | SocketMount
-
-
-@register
-@dataclass(frozen=True, kw_only=True)
-class PortSpec:
-    """A port that a service listens on."""
-
-    port: int
-    protocol: str = "TCP"
-    description: str | None = None
-    skip_healthcheck: bool = False
-
-
-@register
-@dataclass(frozen=True, kw_only=True)
-class Forward:
-    """A port of the host behind a port of a service, or the reverse."""
-
-    frontend: int
-    backend: int
-    protocol: str = "TCP"
-
-
-@register
-@dataclass(frozen=True, kw_only=True)
-class ServiceCheck:
-    """A command that succeeds inside a service when it is ready.
-
-    Times in nanoseconds, 0 for the default.
-    """
-
-    args: tuple[str, ...]
-    interval: int = 0
-    timeout: int = 0
-    start_period: int = 0
-    retries: int = 0
-
-
-@register
-@dataclass(frozen=True, kw_only=True)
-class ServiceSpec(Keyed):
-    """What runs behind a hostname.
-
-    A container's process (`exec`), or ports of the host (`host`, `forwards`).
-
-    Without a `healthcheck` the ports are dialled.
-    """
-
-    exec: Exec | None = None
-    host: str = ""
-    forwards: tuple[Forward, ...] = ()
-    ports: tuple[PortSpec, ...] = ()
-    hostname: str = ""
-    healthcheck: ServiceCheck | None = None
-
-
-@register
-@dataclass(frozen=True, kw_only=True)
-class ServiceBinding:
-    """A service under an alias."""
-
-    alias: str
-    service: ServiceSpec
 
 
 @register

@@ -13,7 +13,7 @@ from layerline.engine.api.places import absolute, expanded
 from layerline.engine.api.registry import field
 from layerline.engine.api.values import Container, EnvVariable, HealthcheckConfig, Label, Port
 from layerline.engine.image.config import Healthcheck
-from layerline.engine.solve import ops
+from layerline.engine.solve import served
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -189,8 +189,10 @@ async def user(self: Container, call: Call) -> str:
 
 @field("Container", "withWorkdir")
 def with_workdir(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
-    """Set the working directory; a relative one is under the present one."""
-    return with_config(self, workdir=absolute(self, path, expand=expand).rstrip("/") or "/")
+    """Set the working directory: an absolute one as written, a relative one under the present."""
+    text = expanded(self, path, expand=expand)
+    workdir = text if text.startswith("/") else absolute(self, text).rstrip("/") or "/"
+    return with_config(self, workdir=workdir)
 
 
 @field("Container", "withoutWorkdir")
@@ -222,7 +224,7 @@ def with_exposed_port(
     experimental_skip_healthcheck: bool = False,
 ) -> Container:
     """Expose a port; the same port again replaces the earlier one."""
-    spec = ops.PortSpec(
+    spec = served.PortSpec(
         port=port,
         protocol=protocol,
         description=description,
@@ -242,7 +244,7 @@ def without_exposed_port(
     )
 
 
-def _with_ports(container: Container, ports: tuple[ops.PortSpec, ...]) -> Container:
+def _with_ports(container: Container, ports: tuple[served.PortSpec, ...]) -> Container:
     named = tuple(f"{port.port}/{port.protocol.lower()}" for port in ports)
     return replace(with_config(container, exposed_ports=named), ports=ports)
 
@@ -253,7 +255,7 @@ async def exposed_ports(self: Container, call: Call) -> list[Port]:
     return [port_value(spec) for spec in (await forced(self, call)).ports]
 
 
-def port_value(spec: ops.PortSpec) -> Port:
+def port_value(spec: served.PortSpec) -> Port:
     """A port as an object of the API."""
     return Port(
         port=spec.port,
@@ -277,6 +279,12 @@ def with_docker_healthcheck(
     retries: int = 0,
 ) -> Container:
     """Set the docker health check."""
+    if not args:
+        message = "WithHealthcheck args is missing"
+        raise QueryError(message)
+    if shell and len(args) != 1:
+        message = "WithHealthcheck args must be a single element when shell mode is set"
+        raise QueryError(message)
     check = Healthcheck(
         test=("CMD-SHELL" if shell else "CMD", *args),
         interval=nanoseconds(interval),
@@ -298,7 +306,7 @@ def without_docker_healthcheck(self: Container, _call: Call) -> Container:
 async def docker_healthcheck(self: Container, call: Call) -> HealthcheckConfig | None:
     """The health check, or null."""
     check = (await forced(self, call)).config.healthcheck
-    if check is None:
+    if check is None or check.test[:1] in ((), ("NONE",)):
         return None
     return HealthcheckConfig(
         args=check.test[1:],

@@ -17,7 +17,7 @@ from layerline.engine.image.archive import write_archive
 from layerline.engine.image.importer import import_image
 from layerline.engine.image.loading import find_loader, load
 from layerline.engine.image.reference import Reference
-from layerline.engine.solve import ops
+from layerline.engine.solve import ops, served
 from layerline.engine.store.digest import digest_of
 from layerline.errors import QueryError
 from layerline.log import Status
@@ -64,7 +64,7 @@ async def _reached(call: Call, reference: Reference, service: Service | None) ->
         return reference
     port = reference.registry.rpartition(":")[2]
     backend = int(port) if port.isdigit() else _REGISTRY_PORT
-    forward = ops.Forward(frontend=0, backend=backend)
+    forward = served.Forward(frontend=0, backend=backend)
     tunnel = await call.session.services.tunnel(service.spec, [forward])
     return replace(reference, registry=f"127.0.0.1:{tunnel.ports[0][0]}")
 
@@ -95,9 +95,9 @@ def merged(old: ImageConfig, new: ImageConfig) -> ImageConfig:
     )
 
 
-def _port(text: str) -> ops.PortSpec:
+def _port(text: str) -> served.PortSpec:
     number, _, protocol = text.partition("/")
-    return ops.PortSpec(port=int(number.partition("-")[0]), protocol=protocol.upper() or "TCP")
+    return served.PortSpec(port=int(number.partition("-")[0]), protocol=protocol.upper() or "TCP")
 
 
 @field("Container", "imageRef")

@@ -15,7 +15,7 @@ from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_config import port_value
 from layerline.engine.api.resolvers.container_exec import exec_of
 from layerline.engine.api.values import Container, Host, Port, Service
-from layerline.engine.solve import ops
+from layerline.engine.solve import served
 from layerline.engine.solve.hosting import hostname_of
 from layerline.errors import QueryError
 
@@ -52,7 +52,7 @@ def as_service(
         init=not no_init,
     )
     check = self.config.healthcheck
-    spec = ops.ServiceSpec(
+    spec = served.ServiceSpec(
         exec=exec_op,
         ports=self.ports,
         healthcheck=None if check is None else _check(check, self.config.shell),
@@ -74,11 +74,11 @@ def _command(container: Container, args: list[str], *, use_entrypoint: bool) -> 
     return words
 
 
-def _check(check: Healthcheck, shell: tuple[str, ...] | None) -> ops.ServiceCheck | None:
+def _check(check: Healthcheck, shell: tuple[str, ...] | None) -> served.ServiceCheck | None:
     kind, *words = check.test
     if kind == "NONE" or not words:
         return None
-    return ops.ServiceCheck(
+    return served.ServiceCheck(
         args=(*(shell or _SHELL), *words) if kind == "CMD-SHELL" else tuple(words),
         interval=check.interval,
         timeout=check.timeout,
@@ -93,7 +93,7 @@ def with_service_binding(
 ) -> Container:
     """Let execs reach a service by an alias; it is started when one needs it."""
     kept = tuple(binding for binding in self.bindings if binding.alias != alias)
-    binding = ops.ServiceBinding(alias=alias, service=service.spec)
+    binding = served.ServiceBinding(alias=alias, service=service.spec)
     return replace(self, bindings=(*kept, binding), image_ref="")
 
 
@@ -115,12 +115,12 @@ def ports(self: Service, _call: Call) -> list[Port]:
     return [port_value(port) for port in _ports(self)]
 
 
-def _ports(service: Service) -> tuple[ops.PortSpec, ...]:
+def _ports(service: Service) -> tuple[served.PortSpec, ...]:
     if service.tunnel:
-        return tuple(ops.PortSpec(port=each.frontend or each.backend) for each in service.tunnel)
+        return tuple(served.PortSpec(port=each.frontend or each.backend) for each in service.tunnel)
     if service.spec.exec is None:
         return tuple(
-            ops.PortSpec(port=each.frontend, protocol=each.protocol)
+            served.PortSpec(port=each.frontend, protocol=each.protocol)
             for each in service.spec.forwards
         )
     return service.spec.ports
@@ -201,7 +201,7 @@ def host_service(
     _self: Host, _call: Call, *, ports: list[dict[str, Any]], host: str = "localhost"
 ) -> Service:
     """Ports of this machine, or of one that it reaches, as a service for containers."""
-    spec = ops.ServiceSpec(host=host, forwards=_forwards(ports))
+    spec = served.ServiceSpec(host=host, forwards=_forwards(ports))
     if not spec.forwards:
         message = "a host service needs a port"
         raise QueryError(message)
@@ -221,9 +221,9 @@ def tunnel(
     return replace(service, tunnel=_forwards(ports), native_ports=native)
 
 
-def _forwards(ports: list[dict[str, Any]] | None) -> tuple[ops.Forward, ...]:
+def _forwards(ports: list[dict[str, Any]] | None) -> tuple[served.Forward, ...]:
     return tuple(
-        ops.Forward(
+        served.Forward(
             frontend=port.get("frontend") or port["backend"],
             backend=port["backend"],
             protocol=port.get("protocol") or "TCP",
