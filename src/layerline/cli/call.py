@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from layerline.cli.evaluate import Evaluation, Outcome, Remembering, now
 from layerline.cli.flags import FlagSet
 from layerline.cli.modules import Loaded, load
-from layerline.cli.options import global_flags, module_flags, output_flags
+from layerline.cli.options import module_flags, output_flags
 from layerline.cli.output import rendered, save
 from layerline.cli.pipeline import Parser, Root, Selected, constructor_of
 from layerline.engine.api.module.arguments import Reader
@@ -27,8 +28,10 @@ _CORE = "Call a core function"
 
 
 def call(console: Console, words: Sequence[str]) -> int:
-    """Call functions of a module."""
+    """Call functions of a module, or with --no-mod those of the core API."""
     module = load(console)
+    if module.loaded is None:
+        return _run(console, words, _core_root(console, "call", module_flags()), module)
     constructor = constructor_of(module.types)
     root = Root(
         path=f"{console.program} call",
@@ -36,7 +39,7 @@ def call(console: Console, words: Sequence[str]) -> int:
         use="[options] <function>",
         type_def=reference(module.types.main_object().name),
         own=module_flags(),
-        inherited=global_flags(console.options),
+        inherited=console.flags,
         member=constructor,
     )
     return _run(console, words, root, module)
@@ -44,23 +47,27 @@ def call(console: Console, words: Sequence[str]) -> int:
 
 def core(console: Console, words: Sequence[str]) -> int:
     """Call functions of the core API."""
-    root = Root(
-        path=f"{console.program} core",
-        about=_CORE,
-        use="[options] <function>",
-        type_def=reference("Query"),
-        own=output_flags(FlagSet()),
-        inherited=global_flags(console.options),
-        experimental=True,
-    )
+    own = output_flags(FlagSet())
+    root = replace(_core_root(console, "core", own), about=_CORE, experimental=True)
     return _run(console, words, root, Loaded(types=Types()))
 
 
+def _core_root(console: Console, command: str, own: FlagSet) -> Root:
+    return Root(
+        path=f"{console.program} {command}",
+        about=_CALL,
+        use="[options] <function>",
+        type_def=reference("Query"),
+        own=own,
+        inherited=console.flags,
+    )
+
+
 def _run(console: Console, words: Sequence[str], root: Root, module: Loaded) -> int:
-    options = console.options
-    parser = Parser(module.types, root, wants_help=options.help)
+    parser = Parser(module.types, root, wants_help=console.options.help)
     selected = parser.parse(words)
-    if options.help or not selected:
+    console.settle(root.own)
+    if console.options.help or not selected:
         console.print(parser.page.text())
         return 0
     try:
@@ -81,7 +88,7 @@ def _serves(selected: Sequence[Selected]) -> bool:
 
 def _remembered(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome | None:
     """The outcome from the store alone, when every call on the way is remembered."""
-    if module.loaded is None:
+    if module.loaded is None or console.options.stay:
         return None
     with Store.open(console.settings.store) as store:
         backend = Remembering(module=module.loaded, reader=Reader(store=store))
@@ -116,7 +123,7 @@ def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -
             await apply_changes(console, backend, outcome)
         return outcome
 
-    with console.working() as journal:
+    with console.working(stay=True) as journal:
         return in_session(
             console.settings,
             journal,

@@ -10,26 +10,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import host
-from layerline.cli.progress import CallLog, PlainLines
+from layerline.cli.flags import FlagSet
+from layerline.cli.options import Options
+from layerline.cli.progress import CallLog, PlainLines, debug_lines, without_terminal
+from layerline.errors import UsageError
 from layerline.log import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from layerline.cli.options import Options
     from layerline.settings import Settings
 
-_PLAIN = frozenset({"plain", "dots", "logs", "report"})
+_DEBUG_VERBOSITY = 2
+_NOTHING = -2
 
 
 @dataclass(slots=True, kw_only=True)
 class Console:
-    """One invocation. `log` is there once something has begun that is worth a log."""
+    """One invocation. `flags` are those that every command has.
+
+    `log` is there once something has begun that is worth a log.
+    """
 
     program: str
     words: Sequence[str]
     options: Options
     settings: Settings
+    flags: FlagSet = field(default_factory=FlagSet)
     journal: Journal = field(default_factory=Journal)
     log: CallLog | None = None
 
@@ -42,6 +49,10 @@ class Console:
     def workdir(self) -> Path:
         """What relative paths of the user are relative to."""
         return Path.cwd() / self.options.workdir
+
+    def settle(self, *own: FlagSet) -> None:
+        """Go by what the flags hold, now that all words were read."""
+        self.options = Options.read(FlagSet((self.flags, *own)))
 
     def print(self, text: str) -> None:
         """Write a result."""
@@ -64,23 +75,42 @@ class Console:
         host.enter_namespaces()
 
     @contextlib.contextmanager
-    def working(self) -> Iterator[Journal]:
-        """Show the progress, unless it is unwanted, while the block lasts."""
+    def working(self, *, stay: bool = False) -> Iterator[Journal]:
+        """Show the progress, unless it is unwanted, while the block lasts.
+
+        With `stay` it is there until the user has seen it, if the options say so.
+        """
+        options = self.options
+        live = options.progress == "tty" or (options.progress == "auto" and sys.stderr.isatty())
+        shown = not options.silent and options.verbosity > _NOTHING
+        if stay and options.stay and not (live and shown and sys.stdin.isatty()):
+            message = "--no-exit (-E) keeps the progress on a terminal, and none is shown: leave it"
+            raise UsageError(message)
         with contextlib.ExitStack() as stack:
-            if not self.options.silent:
-                self._show(stack)
+            if shown:
+                self._show(stack, live=live)
+            if stay and options.stay:
+                stack.callback(_wait_for_user)
             yield self.journal
 
-    def _show(self, stack: contextlib.ExitStack) -> None:
-        progress = self.options.progress
-        if progress == "tty" or (progress not in _PLAIN and sys.stderr.isatty()):
+    def _show(self, stack: contextlib.ExitStack, *, live: bool) -> None:
+        progress, verbosity = self.options.progress, self.options.verbosity
+        if live:
             from layerline.cli.live import LiveView
 
-            view = LiveView()
+            view = LiveView(keeps=verbosity >= 0, outputs=verbosity > 0)
             stack.enter_context(view.showing())
             self.journal.listeners.append(view)
             self.journal.displays.append(view.hidden)
             stack.callback(self.journal.displays.clear)
         else:
-            self.journal.listeners.append(PlainLines(sys.stderr.write))
+            listener = without_terminal(progress, sys.stderr.write, verbosity)
+            self.journal.listeners.append(listener)
         stack.callback(self.journal.listeners.pop)
+        if verbosity >= _DEBUG_VERBOSITY:
+            stack.enter_context(debug_lines())
+
+
+def _wait_for_user() -> None:
+    sys.stderr.write("Press Enter to leave.\n")
+    sys.stdin.readline()

@@ -33,7 +33,8 @@ class BadValue(ValueError):
 class Flag:
     """A flag. `parse` turns a text into a value, or items when `repeated`; help shows `default`.
 
-    `bare` is the text that stands for the flag without a value; None when it needs one.
+    `bare` is the text that stands for the flag without a value; None when it needs one. `refusal`
+    is why a flag that the Dagger CLI has cannot be had here.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Flag:
     required: bool = False
     group: str = "Options"
     hidden: bool = False
+    refusal: str = ""
     value: Any = None
     changed: bool = False
 
@@ -58,6 +60,9 @@ class Flag:
             shown = f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
             message = f'invalid argument "{text}" for "{shown}" flag: {exc}'
             raise UsageError(message) from exc
+        if self.refusal and value:
+            message = f"--{self.name} is not supported: {self.refusal}"
+            raise UsageError(message)
         if self.repeated:
             self.value = [*(self.value if self.changed else ()), *value]
         elif self.kind == "count":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from layerline.cli.flags import FlagSet
 from layerline.cli.help import Page, columns
 from layerline.cli.modules import load
-from layerline.cli.options import global_flags, module_flags
+from layerline.cli.options import module_flags
 from layerline.cli.pipeline import constructor_of, short, supported
 from layerline.engine.api.module.types import OBJECTS, element_of, reference
 from layerline.errors import UsageError
@@ -25,9 +25,10 @@ available functions."""
 
 def functions(console: Console, words: Sequence[str]) -> int:
     """Print the table of functions."""
-    flags = FlagSet((global_flags(console.options), module_flags()))
+    flags = FlagSet((console.flags, module_flags()))
     path = f"{console.program} functions"
     chain = _operands(flags, words, path)
+    console.settle(flags.parents[1])
     if console.options.help:
         page = Page(
             about=_ABOUT.format(program=console.program),
@@ -38,9 +39,10 @@ def functions(console: Console, words: Sequence[str]) -> int:
         )
         console.print(page.text())
         return 0
-    types = load(console).types
-    constructor = constructor_of(types)
-    type_def = reference(constructor.owner)
+    module = load(console)
+    types = module.types
+    constructor = constructor_of(types) if module.loaded is not None else None
+    type_def = reference(constructor.owner if constructor is not None else "Query")
     for word in chain:
         found = next(
             (m for m in supported(types, type_def)[0] if word in (m.command, m.api_name)), None
@@ -54,7 +56,7 @@ def functions(console: Console, words: Sequence[str]) -> int:
             message = f"{what} with no further functions available"
             raise UsageError(message, usage=path)
     usable, skipped = supported(types, type_def)
-    if not chain and constructor.function.args:
+    if not chain and constructor is not None and constructor.function.args:
         # The constructor can also be called on its object, as `with`; no command line does that.
         skipped = [*skipped, "with"]
     rows = sorted((m.command, short(m.function.description)) for m in usable)

@@ -34,8 +34,14 @@ class _Row:
 
 @dataclass(slots=True)
 class LiveView:
-    """A listener of the journal that draws on a terminal while its block lasts."""
+    """A listener of the journal that draws on a terminal while its block lasts.
 
+    `keeps` leaves a line for each step that ended; failed ones have one always. `outputs` also
+    leaves all that steps wrote.
+    """
+
+    keeps: bool = True
+    outputs: bool = False
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
     rows: dict[int, _Row] = field(default_factory=dict)
     live: Live | None = None
@@ -69,11 +75,15 @@ class LiveView:
             word, colour = _MARKS[event.status]
             clock = time.strftime("%H:%M:%S", time.localtime(event.time))
             line = f"{clock} {word:>8} {event.seconds:6.1f}s  {event.name}"
-            self.console.print(Text(line, style=colour), soft_wrap=True)
+            if self.keeps or event.status is Status.ERROR:
+                self.console.print(Text(line, style=colour), soft_wrap=True)
         elif event.output is None:
             self.rows[event.step] = _Row(name=event.name, began=event.time)
         elif event.step in self.rows:
             lines = event.output.decode(errors="replace").split("\n")
+            if self.outputs:
+                written = Text("\n".join(line for line in lines if line.strip()), style="dim")
+                self.console.print(written, soft_wrap=True)
             self.rows[event.step].last = next((x for x in reversed(lines) if x.strip()), "")
 
     def _frame(self) -> Group:

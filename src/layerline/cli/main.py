@@ -77,8 +77,8 @@ def _console(words: Sequence[str]) -> Console:
 
 
 def _dispatch(console: Console) -> int:
-    flags = global_flags(console.options)
-    rest = FlagSet((flags,)).parse(console.words)
+    console.flags = global_flags(console.options)
+    rest = FlagSet((console.flags,)).parse(console.words)
     if not rest:
         console.print(_help(console))
         return 0

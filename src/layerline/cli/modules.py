@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.api.module.loading import LoadedModule, load_module
 from layerline.engine.api.module.source import find_module
+from layerline.engine.api.module.types import Types
 from layerline.engine.store.store import Store
+from layerline.errors import UsageError
 
 if TYPE_CHECKING:
     from layerline.cli.console import Console
     from layerline.engine.api.module.definitions import Module
-    from layerline.engine.api.module.types import Types
     from layerline.engine.api.session import Session
 
 
@@ -25,13 +26,22 @@ class Loaded:
 
 
 def load(console: Console) -> Loaded:
-    """The module of --mod, or the one around the working directory."""
-    config = find_module(console.options.module, workdir=console.workdir)
+    """The module of --mod, or the one around the working directory; none with --no-mod."""
+    options = console.options
+    if options.no_module:
+        if options.module is not None:
+            message = "--mod and --no-mod exclude each other: leave one of them out"
+            raise UsageError(message)
+        return Loaded(types=Types())
+    config = find_module(options.module, workdir=console.workdir)
     with Store.open(console.settings.store) as store:
         loaded = load_module(config, store)
         definition = loaded.definition(store)
     if definition is None:
         definition = _ask(console, loaded)
+    if options.eager:
+        with Store.open(console.settings.store) as store, console.working() as journal:
+            loaded.program(store, console.settings, journal)
     return Loaded(types=loaded.types(definition), loaded=loaded)
 
 

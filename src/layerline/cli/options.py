@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.cli.flags import Flag, FlagSet, parse_bool, parse_int, parse_list
+from layerline.cli.flags import BadValue, Flag, FlagSet, parse_bool, parse_int, parse_list
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_NO_TRACES = (
+    "no traces leave this machine; the whole log of a call is in the store's logs directory"
+)
+_NO_RELEASES = "the engine is part of this program; install the release of Layerline that you want"
+_NO_LLM = "the embedded engine has no language models"
 _PROGRESS = ("auto", "plain", "tty", "dots", "logs", "report")
+_FULL_VERBOSITY = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +26,7 @@ class Options:
     """What the command line as a whole asks for."""
 
     silent: bool
-    quiet: int
-    verbose: int
-    debug: bool
+    verbosity: int
     progress: str
     interactive: bool
     interactive_command: str
@@ -30,34 +35,62 @@ class Options:
     workdir: str
     help: bool
     module: str | None
+    no_module: bool
+    eager: bool
     output: str
     json: bool
 
     @classmethod
     def of(cls, words: Sequence[str]) -> Options:
-        """Read the flags wherever they stand; unknown ones are somebody else's."""
-        seen = _Scan(FlagSet((global_flags(), module_flags())))
-        seen.take(words)
-        progress = str(seen.value("progress") or "auto")
-        if progress not in _PROGRESS:
-            message = f"unknown progress type {progress!r}: choose one of {', '.join(_PROGRESS)}"
+        """A first look at the words, wherever flags stand; unknown ones are somebody else's.
+
+        What looks like a flag may turn out to be another flag's value: `read` tells in the end.
+        """
+        flags = FlagSet((global_flags(), module_flags()))
+        rest = list(words)
+        while rest and rest[0] != "--":
+            word = rest.pop(0)
+            if word.startswith("-") and word != "-" and _knows(flags, word):
+                with suppress(UsageError):  # the command tells what is wrong with it
+                    flags.take(word, rest)
+        return cls.read(flags)
+
+    @classmethod
+    def read(cls, flags: FlagSet) -> Options:
+        """What flags hold once the command line was parsed with them."""
+
+        def value(name: str) -> str | int | None:
+            flag = flags.find(name)
+            found: str | int | None = flag.value if flag is not None else None
+            return found
+
+        interactive = bool(value("interactive"))
+        if value("interactive-command") and not interactive:
+            message = "--interactive-command is for --interactive (-i): give both"
             raise UsageError(message)
+        level = int(value("verbose") or 0) - int(value("quiet") or 0)
         return cls(
-            silent=bool(seen.value("silent")),
-            quiet=int(seen.value("quiet") or 0),
-            verbose=int(seen.value("verbose") or 0),
-            debug=bool(seen.value("debug")),
-            progress=progress,
-            interactive=bool(seen.value("interactive")),
-            interactive_command=str(seen.value("interactive-command") or "/bin/sh"),
-            apply=bool(seen.value("auto-apply")),
-            stay=bool(seen.value("no-exit")),
-            workdir=str(seen.value("workdir") or ""),
-            help=bool(seen.value("help")),
-            module=str(seen.value("mod")) if seen.value("mod") else None,
-            output=str(seen.value("output") or ""),
-            json=bool(seen.value("json")),
+            silent=bool(value("silent")),
+            verbosity=_FULL_VERBOSITY if value("debug") else level,
+            progress=str(value("progress") or "auto"),
+            interactive=interactive,
+            interactive_command=str(value("interactive-command") or "/bin/sh"),
+            apply=bool(value("auto-apply")),
+            stay=bool(value("no-exit")),
+            workdir=str(value("workdir") or ""),
+            help=bool(value("help")),
+            module=str(value("mod")) if value("mod") else None,
+            no_module=bool(value("no-mod")),
+            eager=bool(value("eager-runtime")),
+            output=str(value("output") or ""),
+            json=bool(value("json")),
         )
+
+
+def _knows(flags: FlagSet, word: str) -> bool:
+    if word.startswith("--"):
+        return flags.find(word[2:].partition("=")[0]) is not None
+    return flags.by_letter(word[1]) is not None
 
 
 def global_flags(options: Options | None = None) -> FlagSet:
@@ -72,18 +105,21 @@ def global_flags(options: Options | None = None) -> FlagSet:
         flags,
         "lock",
         "Lock lookup mode (disabled, live, pinned, frozen). Defaults to disabled.",
-    )
+    ).parse = _lock_mode
     _switch(flags, "no-exit", "E", "Leave the TUI running after completion")
     progress = options.progress if options else "auto"
-    _text(flags, "progress", "Progress output format (auto, plain, tty, dots, logs)", progress)
+    formats = "Progress output format (auto, plain, tty, dots, logs)"
+    _text(flags, "progress", formats, progress).parse = _progress
     reduce = "Reduce verbosity (show progress, but clean up at the end)"
-    _count(flags, "quiet", "q", reduce, options.quiet if options else 0)
+    verbosity = options.verbosity if options else 0
+    _count(flags, "quiet", "q", reduce, max(0, -verbosity))
     silent = _switch(flags, "silent", "s", "Do not show progress at all")
     silent.default = "true" if options and options.silent else "false"
     increase = "Increase verbosity (use -vv or -vvv for more)"
-    _count(flags, "verbose", "v", increase, options.verbose if options else 0)
-    _switch(flags, "web", "w", "Open trace URL in a web browser")
-    _text(flags, "x-release", "Run an experimental release from a Dagger git ref")
+    _count(flags, "verbose", "v", increase, max(0, verbosity))
+    _switch(flags, "web", "w", "Open trace URL in a web browser").refusal = _NO_TRACES
+    release = "Run an experimental release from a Dagger git ref"
+    _text(flags, "x-release", release).refusal = _NO_RELEASES
     _text(flags, "workdir", "Change the working directory").hidden = True
     _switch(flags, "help", "h", "Show help").hidden = True
     return flags
@@ -98,7 +134,7 @@ def module_flags() -> FlagSet:
     )
     flags.add(
         Flag(name="allow-llm", kind="stringSlice", parse=parse_list(str), usage=llm, repeated=True)
-    )
+    ).refusal = _NO_LLM
     _switch(flags, "eager-runtime", "", "load module runtime eagerly")
     output_flags(flags)
     where = (
@@ -118,28 +154,18 @@ def output_flags(flags: FlagSet) -> FlagSet:
     return flags
 
 
-class _Scan:
-    """A first look at the words: known flags are read, everything else is passed over."""
+def _lock_mode(text: str) -> str:
+    if text not in ("", "disabled"):
+        message = "the embedded engine keeps no lock file: only disabled is supported"
+        raise BadValue(message)
+    return text
 
-    def __init__(self, flags: FlagSet) -> None:
-        self.flags = flags
 
-    def value(self, name: str) -> str | int | None:
-        flag = self.flags.find(name)
-        value: str | int | None = flag.value if flag is not None else None
-        return value
-
-    def take(self, words: Sequence[str]) -> None:
-        rest = list(words)
-        while rest and rest[0] != "--":
-            word = rest.pop(0)
-            if word.startswith("-") and word != "-" and self._knows(word):
-                self.flags.take(word, rest)
-
-    def _knows(self, word: str) -> bool:
-        if word.startswith("--"):
-            return self.flags.find(word[2:].partition("=")[0]) is not None
-        return self.flags.by_letter(word[1]) is not None
+def _progress(text: str) -> str:
+    if text not in _PROGRESS:
+        message = f"choose one of {', '.join(_PROGRESS)}"
+        raise BadValue(message)
+    return text
 
 
 def _switch(flags: FlagSet, name: str, short: str, usage: str) -> Flag:

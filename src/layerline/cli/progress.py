@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
@@ -12,10 +13,11 @@ from typing import IO, TYPE_CHECKING
 from layerline.log import Event, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KEPT_LOGS = 200
+_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
 
 
 def clock(seconds: float) -> str:
@@ -24,11 +26,58 @@ def clock(seconds: float) -> str:
     return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
 
 
+def without_terminal(
+    progress: str, write: Callable[[str], object], verbosity: int
+) -> Callable[[Event], None]:
+    """What shows the progress in one of the formats for files and pipes."""
+    match progress:
+        case "dots":
+            return Dots(write)
+        case "logs":
+            return PlainLines(write, ends=False, outputs=verbosity >= 0)
+        case "report":
+            return PlainLines(write, outputs=False)
+        case _:
+            return PlainLines(write, outputs=verbosity >= 0, begins=verbosity > 0)
+
+
+@contextlib.contextmanager
+def debug_lines() -> Iterator[None]:
+    """Show what is for developers on stderr, while the block lasts."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_FORMAT)
+    logger = logging.getLogger("layerline")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 @dataclass(slots=True)
-class PlainLines:
-    """Writes events as lines; a step that ends at once takes only one."""
+class Dots:
+    """Writes a character for each step that ended."""
 
     write: Callable[[str], object]
+
+    def __call__(self, event: Event) -> None:
+        """A listener of the journal."""
+        if event.status is not None:
+            self.write("X" if event.status is Status.ERROR else ".")
+
+
+@dataclass(slots=True)
+class PlainLines:
+    """Writes events as lines.
+
+    A step that ends at once takes only one, unless `begins` says otherwise; `outputs` and `ends`
+    can be left out.
+    """
+
+    write: Callable[[str], object]
+    outputs: bool = True
+    ends: bool = True
+    begins: bool = False
     began: dict[int, float] = field(default_factory=dict)
     pending: Event | None = None
     partial: dict[int, bytes] = field(default_factory=dict)
@@ -39,19 +88,23 @@ class PlainLines:
             self.began[event.step] = event.time
             self._settle()
             self.pending = event
+            if self.begins:
+                self._settle()
         elif event.output is not None:
-            self._settle()
             self._output(event.step, event.time, event.output)
         else:
             self._end(event)
 
     def _end(self, event: Event) -> None:
-        if self.pending is not None and self.pending.step == event.step:
-            self.pending = None
-        self._settle()
         rest = self.partial.pop(event.step, b"")
         if rest:
             self._output(event.step, event.time, b"\n", rest)
+        if not self.ends:
+            self.pending = None
+            return
+        if self.pending is not None and self.pending.step == event.step:
+            self.pending = None
+        self._settle()
         status = event.status or Status.DONE
         self._line(event.time, event.step, f"{event.name} {status.value} [{event.seconds:.1f}s]")
         if event.message:
@@ -64,6 +117,9 @@ class PlainLines:
             self._line(begun.time, begun.step, begun.name)
 
     def _output(self, step: int, when: float, data: bytes, before: bytes | None = None) -> None:
+        if not self.outputs:
+            return
+        self._settle()
         text = (self.partial.pop(step, b"") if before is None else before) + data
         *lines, rest = text.split(b"\n")
         if rest:
@@ -95,7 +151,7 @@ class CallLog:
         log.write(f"{clock(time.time())} {command}\n")
         _make_room(directory)
         handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_FORMAT)
         logging.getLogger().addHandler(handler)  # what libraries say belongs there, not on stderr
         logging.getLogger("layerline").setLevel(logging.DEBUG)
         return log

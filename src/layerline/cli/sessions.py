@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from layerline.cli.flags import Flag, FlagSet, parse_bool
 from layerline.cli.help import Page
-from layerline.cli.options import global_flags
 from layerline.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def run(console: Console, words: Sequence[str]) -> int:
             about="Run a program in a session, which it finds in its environment",
             path=path,
             use="[options] [--] <command>...",
-            inherited=global_flags(console.options),
+            inherited=console.flags,
         )
         console.print(page.text())
         return 0
@@ -173,7 +172,7 @@ async def _end_of_input() -> None:
 
 
 def _flags(console: Console) -> FlagSet:
-    return FlagSet((global_flags(console.options),))
+    return FlagSet((console.flags,))
 
 
 def _text(flags: FlagSet, name: str, *, short: str = "", usage: str = "") -> Flag:

@@ -8,7 +8,6 @@ from importlib.metadata import version as installed
 from typing import TYPE_CHECKING
 
 from layerline.cli.flags import FlagSet
-from layerline.cli.options import global_flags
 from layerline.engine.api.module.source import ENGINE_VERSION
 from layerline.errors import UsageError
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def version(console: Console, words: Sequence[str]) -> int:
     """Print one line."""
-    rest = FlagSet((global_flags(console.options),)).parse(words)
+    rest = FlagSet((console.flags,)).parse(words)
     if rest:
         message = f'unknown command "{rest[0]}" for "{console.program} version"'
         raise UsageError(message, usage=f"{console.program} version")

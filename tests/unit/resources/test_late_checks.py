@@ -14,7 +14,7 @@ def checked(seen: list[type]) -> type:
         seen.append(owner)
         plain = owner.__dict__["double"]
 
-        def strict(self: object, number: int) -> object:
+        def strict(self: object, number: object) -> object:
             if not isinstance(number, int):
                 message = "no number"
                 raise TypeError(message)
