@@ -146,13 +146,13 @@ def parse_ignore(text: str) -> list[str]:
     """The patterns of a .dockerignore file; `#` begins a comment in the first column only."""
     found: list[str] = []
     for line in text.removeprefix("\ufeff").split("\n"):
-        pattern = "" if line.startswith("#") else line.strip()
-        negated = pattern.startswith("!")
-        pattern = pattern.removeprefix("!").strip()
-        if not pattern:
-            continue
-        pattern = posixpath.normpath(pattern).lstrip("/") or "."
-        found.append("!" * negated + pattern)
+        text = "" if line.startswith("#") else line.strip()
+        negated = text.startswith("!")
+        pattern = text.removeprefix("!").strip()
+        if pattern:
+            pattern = posixpath.normpath(pattern).lstrip("/") or "."
+        if text:
+            found.append("!" * negated + pattern)  # a lone "!" is refused by who reads the pattern
     return found
 
 

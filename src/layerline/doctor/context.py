@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _TOP = 10
 _FOLDER_DEPTH = 3
-_TELL_EVERY = 20_000
 _WILD = re.compile(r"[*?\[\]\\^]")
 
 
@@ -60,6 +59,10 @@ class Excluded:
         self._others: list[int] = []
         for number, pattern in enumerate(self._patterns):
             self._sort(number, pattern)
+        others = (self._patterns[number].regex for number in self._others)
+        self._any_other = re.compile(
+            "|".join(f"(?:{each.pattern})" for each in others if each), re.DOTALL
+        )
         kept = [pattern for pattern in self._patterns if pattern.negated]
         self._exceptions = tuple(pattern.text + "/" for pattern in kept)
         anywhere = any(_WILD.search(pattern.stem) for pattern in kept)
@@ -67,11 +70,14 @@ class Excluded:
 
     def match(self, path: str, name: str, inherited: int) -> tuple[bool, int]:
         """Whether the path is excluded, and a bit for each pattern that counts below it."""
-        numbers = set(self._others)
-        numbers.update(self._by_name.get(name, ()))
+        numbers = set(self._by_name.get(name, ()))
         dot = name.rfind(".")
         if dot >= 0:
             numbers.update(self._by_suffix.get(name[dot:], ()))
+        if self._others and self._any_other.fullmatch(path):
+            numbers.update(self._others)
+        if not numbers and not inherited:
+            return False, 0
         number, rest = 0, inherited
         while rest:
             if rest & 1:
@@ -105,7 +111,7 @@ class Excluded:
         plain = not re.search(r"[\[\]\\^]", pattern.text)
         if plain and not _WILD.search(last):
             self._by_name.setdefault(last, []).append(number)
-        elif plain and re.fullmatch(r"\*[^*?]*\.[^*?.]+", last):
+        elif plain and re.fullmatch(r".*\.[^*?.]+", last):
             self._by_suffix.setdefault(last[last.rfind(".") :], []).append(number)
         else:
             self._others.append(number)
@@ -129,7 +135,7 @@ class Context:
     size: int = 0
     unreadable: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
-    newest: float = 0.0
+    _least: int = 0
     _largest: list[tuple[int, str]] = field(default_factory=list)
     _folders: dict[str, list[int]] = field(default_factory=dict)
 
@@ -145,29 +151,38 @@ class Context:
         parts.sort(key=lambda part: (-part.size, part.path))
         return parts[:_TOP]
 
-    def add(self, path: str, info: os.stat_result, folders: list[list[int]]) -> None:
-        """Count one file; a link counts as nothing, whatever it names."""
-        size = info.st_size if stat.S_ISREG(info.st_mode) else 0
-        self.files += 1
+    def add(self, folder: str, entries: Sequence[os.DirEntry[str]]) -> None:
+        """Count the files of a folder; a link counts as nothing, whatever it names."""
+        size = files = 0
+        for entry in entries:
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            bytes_ = info.st_size if stat.S_ISREG(info.st_mode) else 0
+            size += bytes_
+            files += 1
+            if bytes_ > self._least:
+                self._enter(bytes_, f"{folder}/{entry.name}" if folder else entry.name)
         self.size += size
-        self.newest = max(self.newest, info.st_mtime)
-        for folder in folders:
-            folder[0] += size
-            folder[1] += 1
-        if len(self._largest) < _TOP:
-            heapq.heappush(self._largest, (size, path))
-        elif size > self._largest[0][0]:
-            heapq.heapreplace(self._largest, (size, path))
+        self.files += files
+        names = folder.split("/")[:_FOLDER_DEPTH] if folder else []
+        for length in range(len(names)):
+            counted = self._folders.setdefault("/".join(names[: length + 1]), [0, 0])
+            counted[0] += size
+            counted[1] += files
 
-    def folder(self, path: str) -> list[int]:
-        """The counters of a folder: bytes and files."""
-        return self._folders.setdefault(path, [0, 0])
+    def _enter(self, size: int, path: str) -> None:
+        heapq.heappush(self._largest, (size, path))
+        if len(self._largest) > _TOP:
+            heapq.heappop(self._largest)
+            self._least = self._largest[0][0]
 
 
-def kept_entries(
+def kept_folders(
     root: Path, excluded: Excluded, unreadable: Callable[[str], None]
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything that is sent, with its path; a directory comes before what is in it."""
+) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """Each folder that is looked into, with what is sent of its entries; above before below."""
     waiting = [("", 0)]
     while waiting:
         above, inherited = waiting.pop()
@@ -176,45 +191,35 @@ def kept_entries(
         except OSError:
             unreadable(above)
             continue
+        kept = []
         for entry in listing:
             path = f"{above}/{entry.name}" if above else entry.name
             matched, bits = excluded.match(path, entry.name, inherited)
+            if not matched:
+                kept.append(entry)
             if entry.is_dir(follow_symlinks=False) and (
                 not matched or excluded.may_keep_below(path)
             ):
                 waiting.append((path, bits))
-            if not matched:
-                yield path, entry
+        yield above, kept
 
 
 def survey(
     root: Path,
     excluded: Excluded,
     *,
-    secret: re.Pattern[str],
+    is_secret: Callable[[str], bool],
     tell: Callable[[str], None] = lambda _: None,
 ) -> Context:
     """Walk the context once; files that vanish meanwhile are not counted."""
     found = Context(root=root)
-    folders: dict[str, list[list[int]]] = {"": []}
-    for path, entry in kept_entries(root, excluded, found.unreadable.append):
-        if entry.is_dir(follow_symlinks=False):
-            continue
-        above = path.rpartition("/")[0]
-        if above not in folders:
-            folders[above] = _chain(found, above)
-        try:
-            info = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        found.add(path, info, folders[above])
-        if secret.fullmatch(entry.name):
-            found.secrets.append(path)
-        if found.files % _TELL_EVERY == 0:
-            tell(f"{found.files} files of the build context counted")
+    for folder, entries in kept_folders(root, excluded, found.unreadable.append):
+        files = [entry for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        found.add(folder, files)
+        found.secrets += [
+            f"{folder}/{entry.name}" if folder else entry.name
+            for entry in files
+            if is_secret(entry.name)
+        ]
+        tell(f"{found.files} files of the build context counted")
     return found
-
-
-def _chain(found: Context, folder: str) -> list[list[int]]:
-    names = folder.split("/")[:_FOLDER_DEPTH]
-    return [found.folder("/".join(names[: length + 1])) for length in range(len(names))]

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
     from layerline.doctor.dockerfile import Dockerfile
 
-SECRET = re.compile(
-    r"""\.env(?!\.(?:example|sample|template|dist)$)(?:\..+)?
-    |id_(?:rsa|dsa|ecdsa|ed25519)
-    |(?!cacert|ca-bundle|ca-certificates).*\.(?:pem|key|p12|pfx|kdbx|keystore|jks)
-    |\.netrc|\.pypirc|\.git-credentials|\.htpasswd|kaggle\.json|kubeconfig
-    |(?:.*[-_])?credentials(?:[-_].*)?\.json|service[-_]account.*\.json|client_secret.*\.json""",
-    re.VERBOSE,
+_SECRET_NAMES = frozenset(
+    {
+        *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", ".pypirc", ".git-credentials"),
+        *(".htpasswd", "kaggle.json", "kubeconfig"),
+    }
 )
+_SECRET_SUFFIXES = frozenset({"pem", "key", "p12", "pfx", "kdbx", "keystore", "jks"})
+_PUBLIC = ("cacert", "ca-bundle", "ca-certificates")
+_SECRET_JSON = re.compile(
+    r"(?:.*[-_])?credentials(?:[-_].*)?\.json|service[-_]account.*\.json|client_secret.*\.json"
+)
+_EXAMPLES = frozenset({"example", "sample", "template", "dist"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ CATEGORIES = (
     Category(
         "Python caches",
         (
-            *("**/__pycache__", "**/*.py[cod]", "**/.pytest_cache", "**/.mypy_cache"),
+            *("**/__pycache__", "**/*.pyc", "**/*.pyo", "**/.pytest_cache", "**/.mypy_cache"),
             *("**/.ruff_cache", "**/*.egg-info", ".coverage", "htmlcov", ".tox", ".nox"),
         ),
     ),
@@ -94,7 +98,7 @@ KEPT = ("!**/.env.example",)
 ESSENTIAL = (
     (".git/config", ".git"),
     ("pkg/__pycache__/m.cpython-311.pyc", "**/__pycache__"),
-    ("pkg/m.pyc", "**/*.py[cod]"),
+    ("pkg/m.pyc", "**/*.pyc"),
     (".venv/bin/python", ".venv"),
     ("venv/bin/python", "venv"),
     ("pkg/.ipynb_checkpoints/n.ipynb", "**/.ipynb_checkpoints"),
@@ -105,6 +109,18 @@ ESSENTIAL = (
     (".env", "**/.env"),
     ("run.log", "**/*.log"),
 )
+
+
+def is_secret(name: str) -> bool:
+    """Whether a file of this name is likely to hold a secret."""
+    if name in _SECRET_NAMES:
+        return True
+    stem, _, suffix = name.rpartition(".")
+    if suffix in _SECRET_SUFFIXES:
+        return not stem.startswith(_PUBLIC)
+    if suffix == "json":
+        return _SECRET_JSON.fullmatch(name) is not None
+    return name == ".env" or (name.startswith(".env.") and suffix not in _EXAMPLES)
 
 
 def missing_essentials(patterns: Sequence[str], copied: Sequence[str] = ()) -> list[str]:

@@ -17,7 +17,7 @@ from layerline import command, host
 from layerline.doctor.context import Context, Excluded, IgnoreFile, survey
 from layerline.doctor.dockerfile import Dockerfile, find_dockerfiles
 from layerline.doctor.finding import NotApplicable
-from layerline.doctor.ignore import SECRET
+from layerline.doctor.ignore import is_secret
 from layerline.doctor.mounts import Mount, read_mounts
 from layerline.errors import CommandFailed, ProgramMissing
 
@@ -110,7 +110,7 @@ class Subject:
         """The build context as it would be sent now."""
         self.require_build()
         excluded = Excluded(self.ignore.patterns)
-        return survey(self.project, excluded, secret=SECRET, tell=self.tell)
+        return survey(self.project, excluded, is_secret=is_secret, tell=self.tell)
 
     def require_build(self) -> None:
         """Leave the check when nothing here is built from a Dockerfile."""

@@ -1,0 +1,124 @@
+"""What docker leaves out of a build, and what the doctor says of it, on random trees."""
+
+from __future__ import annotations
+
+import io
+import random
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.doctor.context import Excluded, IgnoreFile, kept_folders, survey
+from layerline.doctor.ignore import is_secret
+from layerline.errors import CommandFailed
+from layerline.patterns import PatternError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.doctor.conftest import Docker
+
+TREES = 500
+NAMES = ("a", "b", "ab", ".c", "x.txt", "y.pyc", "data", "out put", "w*d", "é", "[z]")
+PARTS = (
+    *NAMES,
+    "*",
+    "**",
+    "?",
+    "a*",
+    "*.txt",
+    "*.pyc",
+    "[ab]",
+    "[^a]",
+    "[a-b]*",
+    r"w\*d",
+    "d?ta",
+    ".",
+)
+
+
+def make_tree(random: random.Random, root: Path) -> None:
+    """Up to thirty files and folders, with links and an empty folder among them."""
+    folders = [root]
+    for number in range(random.randrange(3, 30)):
+        folder = random.choice(folders)
+        path = folder / random.choice(NAMES)
+        if path.exists() or path.is_symlink():
+            continue
+        if random.random() < 0.4 and len(path.relative_to(root).parts) < 5:
+            path.mkdir()
+            folders.append(path)
+        elif random.random() < 0.1:
+            path.symlink_to(random.choice(NAMES))
+        else:
+            path.write_bytes(b"x" * number)
+
+
+def pattern(random: random.Random) -> str:
+    text = "/".join(random.choice(PARTS) for _ in range(random.randrange(1, 4)))
+    text = (
+        random.choice(("", "", "", "/", "./", "**/")) + text + random.choice(("", "", "/", "/**"))
+    )
+    if random.random() < 0.01:
+        return random.choice(("!", "[", "a[", "a\\", "[]a]", "[a-]"))
+    spaces = random.choice(("", "", "", " ", "\t"))
+    return (
+        random.choice(("", "", "", "!", "! ", "#")) + spaces + text + random.choice(("", " ", "\r"))
+    )
+
+
+def in_image(docker: Docker, context: Path) -> tuple[set[str], int] | None:
+    """The paths and bytes that `COPY . /` put into an image; None where docker refuses to build."""
+    try:
+        image = docker.run("build", "--quiet", ".", cwd=context).decode().strip()
+    except CommandFailed as exc:
+        if "syntax error in pattern" in exc.stderr or "illegal exclusion" in exc.stderr:
+            return None
+        raise
+    container = docker.run("create", image, "none").decode().strip()
+    data = docker.run("export", container)
+    docker.run("rm", container)
+    docker.run("rmi", "--force", image)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        members = [each for each in archive if each.name.split("/")[0] not in MADE_BY_DOCKER]
+    return {each.name.rstrip("/") for each in members}, sum(m.size for m in members if m.isreg())
+
+
+MADE_BY_DOCKER = (".dockerenv", "dev", "etc", "proc", "sys")
+
+
+def expected(context: Path) -> tuple[set[str], int] | None:
+    try:
+        excluded = Excluded(IgnoreFile.of(context).patterns, classic=True)
+    except PatternError:
+        return None
+    folders = kept_folders(context, excluded, pytest.fail)
+    paths = {f"{above}/{each.name}".lstrip("/") for above, kept in folders for each in kept}
+    above = {
+        path.rsplit("/", depth)[0] for path in paths for depth in range(1, path.count("/") + 1)
+    }
+    return paths | above, survey(context, excluded, is_secret=is_secret).size
+
+
+@pytest.mark.slow
+def test_the_doctor_and_docker_keep_the_same_files(docker: Docker, tmp_path: Path) -> None:
+    different = []
+    refused = 0
+    for seed in range(TREES):
+        chance = random.Random(seed)
+        context = tmp_path / str(seed)
+        context.mkdir()
+        (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+        make_tree(chance, context)
+        lines = [pattern(chance) for _ in range(chance.randrange(1, 7))]
+        text = "\n".join(lines) + chance.choice(("", "\n"))
+        (context / ".dockerignore").write_bytes(
+            chance.choice((b"", b"\xef\xbb\xbf")) + text.encode()
+        )
+        said, done = expected(context), in_image(docker, context)
+        refused += done is None
+        if said != done:
+            different.append((seed, lines, said, done))
+    print(f"{TREES} trees, {refused} pattern files refused by both, {len(different)} differences")
+    assert different == []
