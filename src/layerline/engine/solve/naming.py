@@ -6,11 +6,27 @@ import shlex
 from typing import TYPE_CHECKING
 
 from layerline.engine.solve import ops
+from layerline.engine.solve.placement import Placed
 
 if TYPE_CHECKING:
     from layerline.engine.solve.codec import Keyed
 
 _LONGEST = 200
+# The field of the API, and which of the op's fields says on what it works.
+_NAMES: dict[type[Keyed], tuple[str, str]] = {
+    ops.NewFile: ("withNewFile", "path"),
+    ops.NewDirectory: ("withNewDirectory", "path"),
+    ops.Symlink: ("withSymlink", "path"),
+    ops.CopyDirectory: ("withDirectory", "path"),
+    ops.CopyFile: ("withFile", "path"),
+    ops.Chown: ("chown", "path"),
+    ops.Timestamps: ("withTimestamps", "path"),
+    ops.Replaced: ("withReplaced", "path"),
+    ops.Diff: ("diff", "other_path"),
+    ops.Changed: ("withChanges", "path"),
+    ops.Patched: ("withPatch", "path"),
+    ops.ChangesPatch: ("asPatch", "after_path"),
+}
 
 
 def describe(op: Keyed) -> str:
@@ -23,17 +39,11 @@ def _line(op: Keyed) -> str:
     match op:
         case ops.Exec():
             return f"withExec {shlex.join(op.args)}"
-        case ops.NewFile():
-            return f"withNewFile {op.path}"
-        case ops.NewDirectory():
-            return f"withNewDirectory {op.path}"
-        case ops.CopyDirectory():
-            return f"withDirectory {op.path}"
-        case ops.CopyFile():
-            return f"withFile {op.path}"
         case ops.Remove():
             return f"without {' '.join(op.paths)}"
-        case ops.Patched():
-            return f"withPatch {op.path}"
+        case Placed():
+            word = "ADD" if op.unpack else "COPY"
+            return f"{word} {shlex.join((*op.patterns, op.destination))}"
         case _:
-            return type(op).__name__
+            name, place = _NAMES.get(type(op), (type(op).__name__, ""))
+            return f"{name} {getattr(op, place)}" if place else name

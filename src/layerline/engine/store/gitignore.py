@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
-
 from layerline.patterns import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pathspec import GitIgnoreSpec
 
 NAME = ".gitignore"
 
@@ -49,5 +49,12 @@ class GitIgnore:
         if directory not in self._specs:
             data = self._read(directory)
             lines = data.decode(errors="surrogateescape").splitlines() if data else []
-            self._specs[directory] = GitIgnoreSpec.from_lines(lines) if lines else None
+            self._specs[directory] = _spec_of(lines) if lines else None
         return self._specs[directory]
+
+
+def _spec_of(lines: list[str]) -> GitIgnoreSpec:
+    # Imported only where there is such a file: to import it is a tenth of a warm call.
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(lines)

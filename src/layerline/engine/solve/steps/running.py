@@ -18,6 +18,7 @@ from layerline.engine.runtime.terminal import run_on_terminal
 from layerline.engine.solve import ops
 from layerline.engine.solve.naming import describe
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
+from layerline.engine.store.cloning import Looks, dress
 from layerline.engine.store.removal import remove_tree
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import Writer
@@ -214,7 +215,12 @@ class _Stage:
 
     def _seed(self, op: ops.Op, path: str) -> Callable[[Path], None]:
         tree = self.work.tree(op)
-        return lambda place: Writer(Tree(()), place).copy(tree, path, "/", share=False)
+
+        def fill(place: Path) -> None:
+            Writer(Tree(()), place).copy(tree, path, "/", share=False)
+            dress(str(place), Looks.of(tree.lookup(path).stat))
+
+        return fill
 
     def _secret(self, ref: ops.SecretRef) -> bytes:
         value = self.work.bench.secret(ref.identity)
