@@ -18,7 +18,7 @@ def main() -> NoReturn:
 def _tool() -> tuple[str, ...]:
     """Layerline in the environment that the launcher has made, if it has."""
     python = Path(__file__).parents[3] / ".venv/bin/python"
-    return (str(python), "-I", "-m", "layerline") if python.exists() else ()
+    return (str(python), "-I", "-m", "layerline") if os.access(python, os.X_OK) else ()
 
 
 if __name__ == "__main__":

@@ -66,10 +66,11 @@ def read_regular(path: Path) -> bytes | None:
     except OSError as exc:
         message = f"{path} cannot be read: {exc.strerror}."
         raise EditRefused(message) from exc
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        message = f"{path} is no regular file. Move it away first."
+        raise EditRefused(message)
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            message = f"{path} is no regular file. Move it away first."
-            raise EditRefused(message)
         return file.read()
 
 

@@ -187,7 +187,7 @@ class Docker:
     def root(self) -> Path | None:
         """The daemon's data directory, if it is on this machine."""
         path = Path(str(self.info.get("DockerRootDir") or "/nonexistent"))
-        return path if path.is_dir() else None
+        return path if os.access(path, os.F_OK) else None
 
     def require(self) -> None:
         """Leave the check when there is no daemon to ask."""

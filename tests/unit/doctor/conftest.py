@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +12,9 @@ from layerline.doctor.catalogue import CHECKS
 from layerline.doctor.examination import examine
 from layerline.doctor.finding import Outcome
 from layerline.doctor.subject import Subject
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw,relatime 0 0

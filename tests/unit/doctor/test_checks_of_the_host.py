@@ -16,6 +16,7 @@ from layerline.doctor.checks import disk
 from layerline.doctor.finding import Severity
 from layerline.doctor.subject import GB, Limits
 from layerline.engine.store.store import Store
+from layerline.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     command.run(["mkfs.ext4", "-q", "-N", "256", image])
     try:
         command.run(["mount", "-o", "loop", image, place])
-    except command.CommandFailed as exc:
+    except CommandFailed as exc:
         pytest.skip(f"no loop mounts here: {exc}")
     yield place
     command.run(["umount", place])

@@ -142,7 +142,7 @@ def _tmp(subject: Subject) -> Path:
 
 
 def _existing(path: Path) -> Path:
-    return next(each for each in (path, *path.parents) if each.exists())
+    return next(each for each in (path, *path.parents) if os.access(each, os.F_OK))
 
 
 CHECKS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 from layerline import command
@@ -18,7 +19,7 @@ _PATIENCE = 30.0
 
 def check_store(subject: Subject) -> Iterator[Seen]:
     """Everything but the blobs' bytes, which `--deep` reads."""
-    if not (subject.store / "version").exists():
+    if not os.access(subject.store / "version", os.F_OK):
         message = f"there is no store at {subject.store}"
         raise NotApplicable(message)
     if not subject.tool:
