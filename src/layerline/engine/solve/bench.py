@@ -58,8 +58,13 @@ class Bench:
     def add_layer(
         self, key: str, below: tuple[str, ...], change: Callable[[Writer], None]
     ) -> Result:
-        """A new snapshot on top of a tree, made by `change`; nothing is kept if that fails."""
+        """A snapshot on top of a tree, made by `change` if it is not there under that name.
+
+        Nothing is kept if that fails.
+        """
         below = self.flat(below)
+        if self.store.snapshots.has(key):
+            return Result(layers=(*below, key))
         with self.store.snapshots.draft() as draft:
             change(Writer(self.store.tree(below), draft.fs))
             return Result(layers=(*below, draft.commit(key)))

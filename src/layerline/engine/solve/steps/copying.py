@@ -9,6 +9,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from layerline.engine.solve.steps.making import owner_of
+from layerline.engine.solve.steps.sharing import placed_name
 from layerline.engine.store.selection import Selection
 from layerline.errors import IsADirectory, NotADirectory
 
@@ -34,7 +35,16 @@ def copy_directory(op: ops.CopyDirectory, work: Work) -> Result:
     def change(writer: Writer) -> None:
         writer.copy(source, op.source_path, op.path, wanted=selection, owner=owner, mode=op.mode)
 
-    return work.bench.add_layer(work.key, work.layers(op.base), change)
+    return work.bench.add_layer(_name(op, work) or work.key, work.layers(op.base), change)
+
+
+def _name(op: ops.CopyDirectory, work: Work) -> str | None:
+    """The name of a layer that does not depend on what it stands on."""
+    if op.include or op.exclude or op.gitignore or op.owner or op.mode is not None:
+        return None
+    return placed_name(
+        work.layers(op.source), work.tree(op.source), op.source_path, work.tree(op.base), op.path
+    )
 
 
 def copy_file(op: ops.CopyFile, work: Work) -> Result:

@@ -1,0 +1,67 @@
+"""The name of a layer that is the same wherever it is placed.
+
+A directory that is copied as it is gives the same layer over every base, if the directories on the
+way to it look the same. Such a layer is named by what is in it, so that it is made, packed and
+pushed once for all images that have it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from layerline.engine.store.digest import digest_of
+from layerline.engine.store.overlay import attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerline.engine.store.tree import Entry, Tree
+
+_EPOCH = 1
+
+
+def placed_name(
+    names: tuple[str, ...], source: Tree, source_path: str, base: Tree, path: str
+) -> str | None:
+    """The name of the layer of a whole directory at `path` of `base`.
+
+    `names` are the snapshots of the source. None where what is below decides what is in the layer.
+    """
+    where, there = base.resolve(path)
+    if there is not None and (not there.is_dir or _led_away(source, source_path, base, there)):
+        return None
+    looks = [_looks(entry) for entry in _way(base, where)]
+    return digest_of(["placed", _EPOCH, names, source_path, where, looks])
+
+
+def _way(base: Tree, where: str) -> Iterator[Entry | None]:
+    """The root and the directories that lead to a resolved path, without it."""
+    while where != "/":
+        where = posixpath.dirname(where)
+        yield base.find(where)
+
+
+def _looks(entry: Entry | None) -> list[object] | None:
+    if entry is None:
+        return None
+    status = entry.stat
+    extended = {name: value.hex() for name, value in attributes(entry.location).items()}
+    return [entry.mode, status.st_uid, status.st_gid, status.st_mtime_ns, extended]
+
+
+def _led_away(source: Tree, source_path: str, base: Tree, there: Entry) -> bool:
+    """Whether a link of the base stands where the source has a directory."""
+    pending = [(source.lookup(source_path), there)]
+    while pending:
+        ours, theirs = pending.pop()
+        below = {entry.name: entry for entry in base.children(theirs)}
+        for entry in source.children(ours):
+            met = below.get(entry.name)
+            if met is None or not entry.is_dir:
+                continue
+            if met.is_symlink:
+                return True
+            if met.is_dir:
+                pending.append((entry, met))
+    return False

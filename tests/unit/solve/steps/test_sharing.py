@@ -1,0 +1,67 @@
+"""A directory that is placed whole is the same layer over every base that leads to it alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.engine.image.pack import tar_digest
+from layerline.engine.solve import ops
+
+if TYPE_CHECKING:
+    from tests.unit.solve.conftest import OpenShop, Shop
+
+pytestmark = pytest.mark.anyio
+
+EMPTY = ops.Scratch()
+LAYER = ops.NewFile(base=EMPTY, path="/lib/new/a.py", data=b"1")
+PREFIX = ops.NewDirectory(base=EMPTY, path="/opt/venv/lib")
+FURNISHED = ops.NewFile(base=PREFIX, path="/opt/venv/lib/other/b.py", data=b"2")
+
+
+def placed(base: ops.Op) -> ops.CopyDirectory:
+    return ops.CopyDirectory(base=base, path="/opt/venv", source=LAYER)
+
+
+async def top(shop: Shop, op: ops.Op) -> str:
+    return (await shop.solver.result(op)).layers[-1]
+
+
+async def test_what_stands_below_and_beside_does_not_change_the_layer(open_shop: OpenShop) -> None:
+    async with open_shop() as shop:
+        alone, beside = await top(shop, placed(PREFIX)), await top(shop, placed(FURNISHED))
+        beneath = ops.NewFile(base=placed(PREFIX), path="/opt/venv/lib/other/b.py", data=b"2")
+        names = [entry.path for entry in shop.store.tree(await result(shop, beneath)).walk()]
+    assert alone == beside
+    assert "/opt/venv/lib/new/a.py" in names
+
+
+async def result(shop: Shop, op: ops.Op) -> tuple[str, ...]:
+    return (await shop.solver.result(op)).layers
+
+
+async def test_layers_made_apart_are_the_same_bytes(open_shop: OpenShop) -> None:
+    other = ops.NewFile(base=EMPTY, path="/lib/second/c.py", data=b"3")
+    second = ops.CopyDirectory(base=placed(PREFIX), path="/opt/venv", source=other)
+    async with open_shop() as shop:
+        snapshots = shop.store.snapshots
+        above = tar_digest(snapshots.path(await top(shop, second)))
+        first = ops.CopyDirectory(base=FURNISHED, path="/opt/venv", source=other, owner="0:0")
+        assert tar_digest(snapshots.path(await top(shop, first))) == above
+        assert await top(shop, first) != await top(shop, second)
+
+
+async def test_a_way_that_looks_different_is_another_layer(open_shop: OpenShop) -> None:
+    dated = ops.Timestamps(base=PREFIX, path="/opt", timestamp=1_700_000_000)
+    async with open_shop() as shop:
+        assert await top(shop, placed(dated)) != await top(shop, placed(PREFIX))
+
+
+async def test_a_link_that_leads_elsewhere_makes_another_layer(open_shop: OpenShop) -> None:
+    there = ops.NewDirectory(base=PREFIX, path="/opt/venv/elsewhere")
+    led = ops.Symlink(base=there, target="../elsewhere", path="/opt/venv/lib/new")
+    async with open_shop() as shop:
+        layers = await result(shop, placed(led))
+        assert layers[-1] != await top(shop, placed(PREFIX))
+        assert shop.store.tree(layers).read("/opt/venv/elsewhere/a.py") == b"1"
