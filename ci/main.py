@@ -1,14 +1,18 @@
 """The functions that users call: each image as a container to run, export or publish."""
 
+import json
 from typing import Annotated
 
 import dagger
-from dagger import DefaultPath, Doc, Ignore, field, function, object_type
+from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
-from ci.modules import image
-from ci.modules.group import GROUPS, INSTALLER
-from ci.modules.lock import partition
-from ci.modules.target import Target
+from ci.modules import lock
+from ci.modules.complaint import FILE
+from ci.modules.definition import Definition, read
+from ci.modules.environment import Environment
+from ci.modules.image import Assembly
+from ci.modules.layer import INSTALLER, partition
+from ci.modules.resolution import resolved
 from ci.modules.wheels import Wheels
 
 NOT_SOURCE = [".*", "**/__pycache__", "**/*.pyc", "*.tar", "benchmarks", "data", "dist", "outputs"]
@@ -16,13 +20,13 @@ NOT_SOURCE = [".*", "**/__pycache__", "**/*.pyc", "*.tar", "benchmarks", "data",
 
 @object_type
 class Layerline:
-    """Machine-learning images, built and validated group by group."""
+    """Machine-learning images, built and validated layer by layer from a layerline.toml."""
 
     source: Annotated[
         dagger.Directory,
         DefaultPath("/"),
         Ignore(NOT_SOURCE),
-        Doc("The project's source, with its locks"),
+        Doc("The project's source, with its layerline.toml and locks"),
     ] = field()
     index_url: Annotated[str, Doc("Package index to use instead of the default")] = field(
         default=""
@@ -33,53 +37,147 @@ class Layerline:
     ] = field(default=None)
 
     @function
+    async def build(
+        self, image: Annotated[str, Doc("An image of layerline.toml")]
+    ) -> dagger.Container:
+        """Build an image; its layers and the whole must pass their probes."""
+        return await self._image(image)
+
+    @function
     async def build_train_cuda(self) -> dagger.Container:
         """Build the training image for NVIDIA GPUs: PyTorch, JAX and computer vision."""
-        return await self._train("train-cuda", Target.CU13)
+        return await self._image("train-cuda")
 
     @function
     async def build_train(self) -> dagger.Container:
         """Build the training image for machines without a GPU."""
-        return await self._train("train", Target.CPU)
+        return await self._image("train")
+
+    @function
+    async def build_api(self) -> dagger.Container:
+        """Build the image of the inference service."""
+        return await self._image("api")
+
+    @function
+    async def build_api_cloudrun(self) -> dagger.Container:
+        """Build the image of the inference service for Cloud Run."""
+        return await self._image("api-cloudrun")
+
+    @function
+    async def build_drift_api(self) -> dagger.Container:
+        """Build the image of the drift service."""
+        return await self._image("drift-api")
+
+    @function
+    async def build_dev(self) -> dagger.Container:
+        """Build the development image: train-cuda's layers and Jupyter."""
+        return await self._image("dev")
+
+    @function
+    async def build_all(self) -> dagger.Directory:
+        """Build every image, each layer once; gives a directory of OCI archives."""
+        definition = await self._definition()
+        archives = dag.directory()
+        for target in sorted(definition.targets):
+            images = definition.images_of(target)
+            if not images:
+                continue
+            assembly = await self._assembly(definition, target)
+            for name in sorted(images):
+                built = await assembly.image(name)
+                archives = archives.with_file(f"{name}.tar", built.as_tarball())
+        return archives
+
+    @function
+    async def validate(self, image: Annotated[str, Doc("An image of layerline.toml")]) -> str:
+        """Run the probes of an image and of its layers; says what each found."""
+        found = await (await self._assembly_of(image)).evidence(image)
+        return "".join(
+            f"{each['subject']}: {one['probe']} {one['result']} in {one['seconds']} s: "
+            f"{one['output']}\n"
+            for each in found
+            for one in each["probes"]
+        )
+
+    @function
+    async def evidence(
+        self, image: Annotated[str, Doc("An image of layerline.toml")]
+    ) -> dagger.File:
+        """What the probes of an image found, with seconds and bytes, as JSON."""
+        found = await (await self._assembly_of(image)).evidence(image)
+        return dag.file(f"{image}.evidence.json", json.dumps(found, indent=1) + "\n")
 
     @function
     async def lock(
         self,
-        target: Annotated[Target, Doc("What the wheels are for")],
-        upgrade: Annotated[bool, Doc("Take the newest versions, not the locked ones")] = False,
+        target: Annotated[str, Doc("A target of layerline.toml")],
+        upgrade: Annotated[
+            list[str] | None, Doc("Packages to take in their newest version; 'all' for all")
+        ] = None,
+        check: Annotated[bool, Doc("Fail if the lock is not what this would give")] = False,
     ) -> dagger.File:
         """Resolve all groups of a target together; save the result as locks/<target>.txt."""
-        locked = await self._locked(target)
-        groups = (INSTALLER, *GROUPS)
-        return image.resolved(
-            image.base(target, self._wheels(), locked[INSTALLER.name]),
-            [requirement for group in groups for requirement in group.required(target)],
+        definition = await self._definition()
+        current = await self._lock_text(target)
+        environment = self._environment(definition, target, current)
+        made = await resolved(environment, definition, current=current, upgrade=upgrade or [])
+        if check and await made.contents() != current:
+            message = f"{lock.path(target)} does not fit {FILE}; make it anew with `lock`"
+            raise lock.LockError(message)
+        return made
+
+    @function
+    async def publish(
+        self,
+        image: Annotated[str, Doc("An image of layerline.toml")],
+        address: Annotated[str, Doc("Where to: registry/repository:tag")],
+        compression: Annotated[str, Doc("Of layers: zstd or gzip")] = "zstd",
+    ) -> str:
+        """Build an image and push it; gives the address with its digest."""
+        built = await self._image(image)
+        chosen = {
+            "zstd": dagger.ImageLayerCompression.Zstd,
+            "gzip": dagger.ImageLayerCompression.Gzip,
+        }[compression]
+        return await built.publish(address, forced_compression=chosen)
+
+    async def _image(self, name: str) -> dagger.Container:
+        return await (await self._assembly_of(name)).image(name)
+
+    async def _assembly_of(self, image: str) -> Assembly:
+        definition = await self._definition()
+        return await self._assembly(definition, definition.image(image).target)
+
+    async def _assembly(self, definition: Definition, target: str) -> Assembly:
+        text = await self._lock_text(target)
+        return Assembly(
+            definition=definition,
             target=target,
-            wheels=self._wheels(),
-            current="" if upgrade else await self._lock_text(target),
+            partition=partition(text, definition, target),
+            environment=self._environment(definition, target, text),
+            source=self.source,
         )
 
-    async def _train(self, title: str, target: Target) -> dagger.Container:
-        locked = await self._locked(target)
-        wheels = self._wheels()
-        container = image.base(target, wheels, locked[INSTALLER.name])
-        for group in GROUPS:
-            container = image.with_group(
-                container, group, target=target, wheels=wheels, requirements=locked[group.name]
-            )
-        container = image.with_source(image.with_directories(container), self.source)
-        return image.configured(container, title=title, target=target)
-
-    async def _locked(self, target: Target) -> dict[str, str]:
-        wanted = {group.name: group.required(target) for group in (INSTALLER, *GROUPS)}
-        return partition(await self._lock_text(target), wanted)
-
-    async def _lock_text(self, target: Target) -> str:
-        return await self.source.file(f"locks/{target.value}.txt").contents()
-
-    def _wheels(self) -> Wheels:
-        return Wheels(
-            index_url=self.index_url,
-            extra_index_url=self.extra_index_url,
-            wheelhouse=self.wheelhouse,
+    def _environment(self, definition: Definition, target: str, locked: str) -> Environment:
+        definition.target(target)
+        pins = lock.parse(locked)
+        return Environment(
+            target=target,
+            base=definition.base,
+            wheels=Wheels(
+                index_url=self.index_url,
+                extra_index_url=self.extra_index_url,
+                wheelhouse=self.wheelhouse,
+            ),
+            installer=lock.requirements([pins[INSTALLER]]) if INSTALLER in pins else INSTALLER,
         )
+
+    async def _definition(self) -> Definition:
+        return read(await self.source.file(FILE).contents())
+
+    async def _lock_text(self, target: str) -> str:
+        """The lock of a target; nothing before it is made for the first time."""
+        path = lock.path(target)
+        if not await self.source.glob(path):
+            return ""
+        return await self.source.file(path).contents()

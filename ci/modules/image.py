@@ -1,164 +1,142 @@
-"""The steps of an image, each from one container to the next."""
+"""An image: base, layers side by side, source, directories, and how it starts."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+import anyio
 import dagger
-from dagger import dag
 
-from ci.modules.group import INSTALLER, OVERRIDES, Group
-from ci.modules.target import Target
-from ci.modules.wheels import Wheels
+from ci.modules import probe
+from ci.modules.definition import Definition, Image
+from ci.modules.environment import PREFIX, Environment
+from ci.modules.layer import Layer, Partition
+from ci.modules.probe import Evidence
 
-BASE = "debian:bookworm-slim"
-PACKAGES = ("ca-certificates", "libgomp1", "python3", "python3-venv", "tini")
-VENV = "/opt/venv"
-PYTHON = f"{VENV}/bin/python"
-PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-APT_CACHE = "/var/cache/apt"
-UV_CACHE = "/mnt/uv"
 APP = "/app"
-USER = "app"
-OUTPUTS = ("checkpoints", "logs", "reports", "profiling", "sweeps")
-
-PIP_INSTALL = (
-    *(PYTHON, "-m", "pip", "install", "--quiet", "--no-compile"),
-    *("--no-deps", "--require-hashes", "--only-binary=:all:"),
-)
-UV_INSTALL = (
-    *("uv", "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}", "--link-mode=copy"),
-    *("--no-deps", "--require-hashes", "--only-binary=:all:"),
-)
-UV_COMPILE = (
-    *("uv", "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}", "--quiet"),
-    *("--generate-hashes", "--only-binary=:all:", "--annotation-style=line", "--no-header"),
-    *("--no-emit-index-url", "--no-emit-find-links"),
-)
-
-# Debian's images throw downloaded packages away, which would leave nothing in the cache volume.
-INSTALL_PACKAGES = f"""\
-set -eu
-rm -f /etc/apt/apt.conf.d/docker-clean
-apt-get update --quiet
-apt-get install --yes --quiet --no-install-recommends \\
-    -o APT::Keep-Downloaded-Packages=true {" ".join(PACKAGES)}
-useradd --uid 1000 --user-group --create-home --shell /bin/bash {USER}
-rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache
-"""
+EPOCH = 315532800
+EVIDENCE_LABEL = "layerline.evidence"
 
 
-def base(target: Target, wheels: Wheels, installer: str) -> dagger.Container:
-    """Debian with Python, the run user, and a virtual environment that holds the locked uv."""
-    cache = "/root/.cache/pip"
-    return (
-        dag.container()
-        .from_(BASE)
-        .with_env_variable("DEBIAN_FRONTEND", "noninteractive")
-        .with_mounted_cache(
-            APT_CACHE,
-            dag.cache_volume(f"apt-cache-{target.value}-v2"),
-            sharing=dagger.CacheSharingMode.LOCKED,
+@dataclass(slots=True, kw_only=True, eq=False)
+class Assembly:
+    """The images of one target; layers and their evidence are made once for all of them."""
+
+    definition: Definition
+    target: str
+    partition: Partition
+    environment: Environment
+    source: dagger.Directory
+    made: dict[str, dagger.Directory] = field(default_factory=dict)
+
+    async def image(self, name: str) -> dagger.Container:
+        """A built image whose layers and whole have passed their probes; they are its label."""
+        spec = self.definition.image(name)
+        found = await self.evidence(name)
+        return self.assembled(name, spec).with_label(EVIDENCE_LABEL, _label(found))
+
+    async def evidence(self, name: str) -> list[Evidence]:
+        """What the probes of an image and of its layers say; layers are made in parallel."""
+        spec = self.definition.image(name)
+        layers = self.partition.of(spec.groups)
+        found: dict[str, Evidence] = {}
+
+        async def gate(layer: Layer) -> None:
+            found[layer.name] = await self._layer_evidence(layer)
+
+        try:
+            async with anyio.create_task_group() as group:
+                for layer in layers:
+                    group.start_soon(gate, layer)
+        except ExceptionGroup as several:
+            # The first failure has ended the others; the user is shown that one.
+            raise several.exceptions[0] from None
+        whole = await probe.evidence(
+            self.assembled(name, spec),
+            probe.of_image(spec, self.definition),
+            subject=name,
+            source=self.source,
         )
-        .with_exec(["sh", "-c", INSTALL_PACKAGES])
-        .without_mount(APT_CACHE)
-        .without_env_variable("DEBIAN_FRONTEND")
-        .with_env_variable("PATH", PATH)
-        .with_env_variable("PYTHONDONTWRITEBYTECODE", "1")
-        .with_env_variable("PYTHONUNBUFFERED", "1")
-        .with_exec(["python3", "-m", "venv", VENV])
-        .with_mounted_cache(cache, dag.cache_volume(INSTALLER.volume(target)))
-        .with_(wheels.mounted)
-        .with_exec(
-            [*PIP_INSTALL, *wheels.arguments(), "--requirement=/dev/stdin"],
-            stdin=installer,
+        return [*(found[layer.name] for layer in layers), whole]
+
+    def assembled(self, name: str, spec: Image) -> dagger.Container:
+        """An image without its evidence."""
+        container = self._placed(self.partition.of(spec.groups), spec.groups, user=spec.user)
+        return configured(with_source(container, spec, self.source), name, spec, self.definition)
+
+    def layer(self, layer: Layer) -> dagger.Directory:
+        """The files of a layer."""
+        if layer.name not in self.made:
+            installed = self.environment.installed(layer.name, layer.requirements)
+            self.made[layer.name] = installed
+        return self.made[layer.name]
+
+    async def _layer_evidence(self, layer: Layer) -> Evidence:
+        """Probe a layer with nothing but the base and the layers that it needs."""
+        layers = sorted((layer, *self.partition.below(layer)), key=lambda each: each.name)
+        return await probe.evidence(
+            self._placed(layers, layer.groups),
+            probe.of_layer(layer, self.definition, self.target),
+            subject=layer.name,
+            source=self.source,
+            packages=[pin.name for pin in layer.pins],
         )
-        .with_(wheels.unmounted)
-        .without_mount(cache)
-    )
+
+    def _placed(
+        self, layers: Sequence[Layer], groups: Sequence[str], *, user: str = "app"
+    ) -> dagger.Container:
+        packages = [name for group in groups for name in self.definition.groups[group].packages]
+        container = self.environment.system(packages, user=user)
+        for layer in layers:
+            container = container.with_directory(PREFIX, self.layer(layer))
+        return container
 
 
-def with_group(
-    container: dagger.Container, group: Group, *, target: Target, wheels: Wheels, requirements: str
+def with_source(
+    container: dagger.Container, spec: Image, source: dagger.Directory
 ) -> dagger.Container:
-    """Install a group's locked requirements, and fail unless its check succeeds."""
-    return (
-        container.with_mounted_cache(UV_CACHE, dag.cache_volume(group.volume(target)))
-        .with_(wheels.mounted)
-        .with_exec(
-            [*UV_INSTALL, *wheels.arguments(), "--requirements=-"],
-            stdin=requirements,
-        )
-        .with_(wheels.unmounted)
-        .without_mount(UV_CACHE)
-        .with_(lambda installed: checked(installed, group, target))
-    )
+    """The source, and the directories that a run fills: made here and never copied.
 
-
-def checked(container: dagger.Container, group: Group, target: Target) -> dagger.Container:
-    """Run a group's check; what it writes beside its answer goes into a temporary home.
-
-    JAX is kept off its CUDA plugin, which crashes where there is no GPU.
+    They have one time, and none of the checkout's.
     """
-    home = "/tmp"
-    return (
-        container.with_mounted_temp(home)
-        .with_exec(
-            ["env", f"HOME={home}", "JAX_PLATFORMS=cpu", PYTHON, "-", target.cuda],
-            stdin=group.check(),
-        )
-        .without_mount(home)
-    )
+    files = source.filter(include=list(spec.source))
+    for name in sorted(spec.directories):
+        files = files.with_new_directory(name)
+    owner = f"{spec.user}:{spec.user}"
+    return container.with_directory(APP, files.with_timestamps(EPOCH), owner=owner)
 
 
-def with_directories(container: dagger.Container) -> dagger.Container:
-    """The directories that a run fills: made here and never copied, owned by the run user."""
-    directories = [f"{APP}/outputs/{name}" for name in OUTPUTS]
-    owned = ["install", "-d", "-o", USER, "-g", USER]
-    return container.with_exec([*owned, APP, f"{APP}/data", f"{APP}/outputs", *directories])
-
-
-def with_source(container: dagger.Container, source: dagger.Directory) -> dagger.Container:
-    """The project's source: last, so that a change of it runs nothing before it again."""
-    return container.with_directory(APP, source, owner=f"{USER}:{USER}")
-
-
-def configured(container: dagger.Container, *, title: str, target: Target) -> dagger.Container:
+def configured(
+    container: dagger.Container, name: str, spec: Image, definition: Definition
+) -> dagger.Container:
     """How the image starts, and what it says of itself."""
+    for key, value in sorted(spec.env.items()):
+        container = container.with_env_variable(key, value)
+    for port in sorted(spec.ports):
+        container = container.with_exposed_port(port)
+    if spec.healthcheck:
+        container = container.with_docker_healthcheck(list(spec.healthcheck))
     return (
         container.with_workdir(APP)
-        .with_user(USER)
-        .with_entrypoint(["tini", "--"])
-        .with_default_args(["python"])
-        .with_label("org.opencontainers.image.title", title)
-        .with_label("org.opencontainers.image.base.name", BASE)
-        .with_label("layerline.target", target.value)
+        .with_user(spec.user)
+        .with_entrypoint(list(spec.entrypoint))
+        .with_default_args(list(spec.command))
+        .with_label("org.opencontainers.image.title", name)
+        .with_label("org.opencontainers.image.base.name", definition.base.image)
+        .with_label("layerline.target", spec.target)
     )
 
 
-def resolved(
-    container: dagger.Container,
-    requirements: Sequence[str],
-    *,
-    target: Target,
-    wheels: Wheels,
-    current: str,
-) -> dagger.File:
-    """The joint resolution of all requirements, as near to the current lock as they allow."""
-    lock = "/mnt/lock.txt"
-    overrides = "/mnt/overrides.txt"
-    return (
-        container.with_mounted_cache(UV_CACHE, dag.cache_volume(INSTALLER.volume(target)))
-        .with_(wheels.mounted)
-        .with_new_file(lock, current)
-        .with_new_file(overrides, OVERRIDES)
-        .with_exec(
-            [
-                *UV_COMPILE,
-                *wheels.arguments(),
-                f"--override={overrides}",
-                f"--output-file={lock}",
-                "-",
+def _label(found: Sequence[Evidence]) -> str:
+    """Evidence as an image carries it: without seconds, so that equal images are equal."""
+    kept = [
+        {
+            **each,
+            "probes": [
+                {key: value for key, value in one.items() if key != "seconds"}
+                for one in each["probes"]
             ],
-            stdin="\n".join(requirements) + "\n",
-        )
-        .file(lock)
-    )
+        }
+        for each in found
+    ]
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"))

@@ -54,7 +54,7 @@ def distribution(requirement: str) -> str:
 def imported() -> set[str]:
     found = set()
     for path in PYTHON:
-        if path.is_relative_to(HOME / "ci" / "checks"):
+        if path.is_relative_to(HOME / "ci" / "probes"):
             continue  # runs inside the images, with the images' libraries
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):

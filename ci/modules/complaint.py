@@ -1,0 +1,153 @@
+"""What is wrong with a `layerline.toml`: where, what, and what to write instead."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+FILE = "layerline.toml"
+EVERY_TARGET = "*"
+Place = tuple[str | int, ...]
+_HEADER = re.compile(r"^\s*\[([^\[\]]+)\]")
+_KEY = re.compile(r"""^\s*([A-Za-z0-9_."'-]+)\s*=""")
+_AT_LINE = re.compile(r"\(at line (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A sentence about a place in the file, given as the keys that lead to it."""
+
+    text: str
+    place: Place = ()
+
+
+class DefinitionError(ValueError):
+    """A definition that cannot be used; the message names every mistake with its line."""
+
+    def __init__(self, wrong: Sequence[Complaint], text: str = "") -> None:
+        lines = [f"{FILE}{_colon(line_of(text, each))} {each.text}" for each in wrong]
+        super().__init__("\n".join(lines))
+
+
+def complaints(error: ValidationError, model: type[BaseModel]) -> list[Complaint]:
+    """Pydantic's findings in the user's terms."""
+    return [_complaint(found["type"], found["loc"], found, model) for found in error.errors()]
+
+
+def _complaint(kind: str, place: Place, found: Mapping[str, object], model: type[BaseModel]) -> Complaint:
+    keys = tuple(key for key in place if key not in ("[key]", EVERY_TARGET))
+    field = _field(model, keys) if "[key]" not in place else None
+    table = ".".join(str(key) for key in keys[:-1]) or "the file"
+    key = str(keys[-1]) if keys else ""
+    match kind:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(key, _keys(model, keys[:-1]), n=1)
+            known = near or sorted(_keys(model, keys[:-1]))
+            return Complaint(f"{table} has no key {key!r}; write {' or '.join(known)}", keys)
+        case "missing":
+            return Complaint(f"{table} lacks {key!r}; add {_example(key, field)}", keys[:-1])
+        case _:
+            shown = found["input"]
+            name = next((str(each) for each in reversed(keys) if isinstance(each, str)), key)
+            where = ".".join(str(each) for each in keys if isinstance(each, str))
+            text = f"{where} is {shown!r}: {_said(found)}"
+            named = tuple(each for each in keys if isinstance(each, str))
+            return Complaint(f"{text}; write {_example(name, field)}", (*named, str(shown)))
+
+
+def _said(found: Mapping[str, object]) -> str:
+    said = str(found["msg"])
+    if found["type"] == "string_pattern_mismatch":
+        return "that is not how it is written"
+    return said[:1].lower() + said[1:]
+
+
+def _example(key: str, field: FieldInfo | None) -> str:
+    if field is None or not field.examples:
+        return "a name of lower-case letters, digits and dashes"
+    return f"{key} = {_toml(field.examples[0])}"
+
+
+def _toml(value: object) -> str:
+    match value:
+        case str():
+            return f'"{value}"'
+        case list():
+            return f"[{', '.join(_toml(item) for item in value)}]"
+        case dict():
+            return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        case _:
+            return str(value)
+
+
+def _field(model: type[BaseModel], place: Place) -> FieldInfo | None:
+    """The field that a place is in."""
+    found: FieldInfo | None = None
+    current: type[BaseModel] | None = model
+    for key in place:
+        if current is not None and key in current.model_fields:
+            found = current.model_fields[str(key)]
+            current = _model_in(found.annotation)
+    return found
+
+
+def _keys(model: type[BaseModel], table: Place) -> list[str]:
+    """The keys that a table may have."""
+    field = _field(model, table)
+    inner = _model_in(field.annotation) if field is not None else model
+    return sorted(inner.model_fields) if inner is not None else []
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) is None and not isinstance(annotation, UnionType):
+        return None
+    return next((found for each in get_args(annotation) if (found := _model_in(each))), None)
+
+
+def line_of(text: str, complaint: Complaint) -> int | None:
+    """The line of a complaint: that of the deepest key of its place that stands in the text."""
+    if at := _AT_LINE.search(complaint.text):
+        return int(at[1])
+    lines = dict(_keys_in(text))
+    keys = [str(key) for key in complaint.place]
+    for length in range(len(keys), 0, -1):
+        line = lines.get(tuple(keys[:length]))
+        if line is not None:
+            return _within(text, line, keys[length:])
+    return None
+
+
+def _keys_in(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Every table and key with its line, first line 1."""
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = _split(header[1])
+            yield table, number
+        elif key := _KEY.match(line):
+            yield (*table, *_split(key[1])), number
+
+
+def _split(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _within(text: str, line: int, words: Sequence[str]) -> int:
+    """The line at or below `line` that holds the last of the words, before the next key."""
+    for number, content in enumerate(text.splitlines()[line - 1 :], start=line):
+        if words and f'"{words[-1]}"' in content:
+            return number
+        if number > line and (_HEADER.match(content) or _KEY.match(content)):
+            break
+    return line
+
+
+def _colon(line: int | None) -> str:
+    return ":" if line is None else f":{line}:"

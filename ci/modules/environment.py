@@ -1,0 +1,108 @@
+"""What images and layers are made in: the base, and the base with the installer.
+
+Every image has its packages in one virtual environment at PREFIX; a layer is what an installation
+adds below it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagger
+from dagger import dag
+
+from ci.modules.definition import Base
+from ci.modules.wheels import Wheels
+
+PREFIX = "/opt/venv"
+PYTHON = f"{PREFIX}/bin/python"
+PATH = f"{PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+UV_CACHE = "/mnt/uv"
+_APT_CACHE = "/var/cache/apt"
+_PIP_CACHE = "/root/.cache/pip"
+_TOOLS = "/mnt/tools"
+_PROGRAMS = Path(__file__).parents[1] / "programs"
+UV = f"{_TOOLS}/bin/uv"
+_WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where the layers of one target are made, with the target's own cache volumes."""
+
+    target: str
+    base: Base
+    wheels: Wheels
+    installer: str
+
+    def system(self, packages: Sequence[str] = (), *, user: str = "app") -> dagger.Container:
+        """The base image with system packages, the run user and an empty prefix."""
+        volume = dag.cache_volume(f"apt-cache-{self.target}-v2")
+        wanted = sorted({*self.base.packages, *packages})
+        return (
+            dag.container()
+            .from_(self.base.image)
+            .with_mounted_cache(_APT_CACHE, volume, sharing=dagger.CacheSharingMode.LOCKED)
+            .with_env_variable("RUN_USER", user)
+            .with_env_variable("PREFIX", PREFIX)
+            .with_exec(["sh", "-s", "--", *wanted], stdin=program("system.sh"))
+            .without_mount(_APT_CACHE)
+            .without_env_variable("RUN_USER")
+            .without_env_variable("PREFIX")
+            .with_env_variable("PATH", PATH)
+            .with_env_variable("PYTHONDONTWRITEBYTECODE", "1")
+            .with_env_variable("PYTHONUNBUFFERED", "1")
+        )
+
+    def builder(self) -> dagger.Container:
+        """The base with the installer in a place of its own; the newest one before any lock."""
+        hashed = _WHEELS_ONLY if "--hash" in self.installer else ()
+        return (
+            self.system()
+            .with_mounted_cache(_PIP_CACHE, self.volume("resolve"))
+            .with_(self.wheels.mounted)
+            .with_exec(["python3", "-m", "venv", _TOOLS])
+            .with_exec(
+                [
+                    *(f"{_TOOLS}/bin/pip", "install", "--quiet", "--no-compile", *hashed),
+                    *(*self.wheels.arguments(), "--requirement=/dev/stdin"),
+                ],
+                stdin=self.installer,
+            )
+            .with_(self.wheels.unmounted)
+            .without_mount(_PIP_CACHE)
+        )
+
+    def prefix(self) -> dagger.Directory:
+        """The empty prefix."""
+        return dag.directory().with_directory("/", self.system().directory(PREFIX))
+
+    def installed(self, name: str, requirements: str) -> dagger.Directory:
+        """What an installation of locked requirements adds to the empty prefix."""
+        empty = self.prefix()
+        full = (
+            self.builder()
+            .with_mounted_directory(PREFIX, empty)
+            .with_mounted_cache(UV_CACHE, self.volume(name))
+            .with_(self.wheels.mounted)
+            .with_exec(
+                [
+                    *("python3", "-c", program("install.py"), PREFIX),
+                    *(UV, "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
+                    *("--link-mode=copy", *_WHEELS_ONLY),
+                    *(*self.wheels.arguments(), "--requirements=-"),
+                ],
+                stdin=requirements,
+            )
+            .directory(PREFIX)
+        )
+        return empty.diff(full)
+
+    def volume(self, name: str) -> dagger.CacheVolume:
+        """The cache volume of a layer, or of another step that uses wheels."""
+        return dag.cache_volume(f"uv-{name}-{self.target}-v2")
+
+
+def program(name: str) -> str:
+    """The text of a program that runs in a container."""
+    return (_PROGRAMS / name).read_text()

@@ -1,0 +1,135 @@
+"""Probes: programs that gate a layer or an image, and the evidence that they give.
+
+Invariant: a container is given on only after its probes have succeeded. What the evidence says is
+the same for the same layers; only its seconds are of one run.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagger
+from dagger import dag
+
+from ci.modules.definition import Definition, Image
+from ci.modules.environment import PYTHON
+from ci.modules.layer import Layer
+
+PROBES = Path(__file__).parents[1] / "probes"
+NO_PROBES = {"run", "__init__"}
+_PLACE = "/mnt/probes"
+_HOME = "/tmp"
+Evidence = dict[str, Any]
+
+
+class UnknownProbe(ValueError):
+    """A group names a probe that is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A program with its arguments: one of `ci/probes`, or a path in the source."""
+
+    program: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name in the evidence."""
+        return Path(self.program).stem
+
+    @property
+    def of_source(self) -> bool:
+        """Whether it is the user's own."""
+        return self.program.endswith(".py")
+
+
+def of_layer(layer: Layer, definition: Definition, target: str) -> tuple[Probe, ...]:
+    """What gates a layer: versions, libraries, imports, and what its group wants besides."""
+    names = [pin.name for pin in layer.pins]
+    pins = [f"{pin.name}=={pin.version}" for pin in layer.pins]
+    excused = {each for name in layer.groups for each in definition.groups[name].missing}
+    probes = [
+        Probe(program="versions", arguments=tuple(pins)),
+        Probe(program="libraries", arguments=(",".join(sorted(excused)), *names)),
+    ]
+    if layer.imported:
+        probes.append(Probe(program="imports", arguments=layer.imported))
+    group = definition.groups.get(layer.name)
+    own = group.probes if group is not None else ()
+    cuda = definition.target(target).cuda
+    return (*probes, *(Probe(program=name, arguments=(cuda,)) for name in own))
+
+
+def of_image(image: Image, definition: Definition) -> tuple[Probe, ...]:
+    """What gates an image as a whole."""
+    target = definition.target(image.target)
+    probes = [Probe(program="owners"), Probe(program="orders")]
+    if target.cuda:
+        probes.append(Probe(program="single"))
+        if target.architectures:
+            probes.append(Probe(program="architectures", arguments=target.architectures))
+    else:
+        probes.append(Probe(program="absent", arguments=("nvidia-*", "jax-cuda*")))
+    if image.commands:
+        probes.append(Probe(program="commands", arguments=image.commands))
+    if image.budget_mb is not None:
+        probes.append(Probe(program="budget", arguments=(str(image.budget_mb),)))
+    return tuple(probes)
+
+
+async def evidence(
+    container: dagger.Container,
+    probes: Sequence[Probe],
+    *,
+    subject: str,
+    source: dagger.Directory,
+    packages: Sequence[str] = (),
+) -> Evidence:
+    """Run probes in a container that is not changed by it; a failing one is an error.
+
+    JAX is kept off its CUDA plugin, which crashes where there is no GPU.
+    """
+    asked = {
+        "subject": subject,
+        "packages": list(packages),
+        "probes": [[probe.name, list(probe.arguments)] for probe in probes],
+    }
+    answer = await (
+        container.with_mounted_directory(_PLACE, programs(probes, source))
+        .with_mounted_temp(_HOME)
+        .with_workdir(_HOME)
+        .with_user("root")
+        .with_exec(
+            ["env", f"HOME={_HOME}", "JAX_PLATFORMS=cpu", PYTHON, f"{_PLACE}/run.py"],
+            stdin=json.dumps(asked),
+        )
+        .stdout()
+    )
+    found: Evidence = json.loads(answer)
+    return found
+
+
+def programs(probes: Sequence[Probe], source: dagger.Directory) -> dagger.Directory:
+    """The programs of probes side by side, without the ones that are not run."""
+    directory = dag.directory().with_new_file("run.py", (PROBES / "run.py").read_text())
+    for probe in probes:
+        name = f"{probe.name}.py"
+        if probe.of_source:
+            directory = directory.with_file(name, source.file(probe.program))
+        else:
+            directory = directory.with_new_file(name, _own(probe.program))
+    return directory
+
+
+def _own(name: str) -> str:
+    known = {path.stem: path for path in PROBES.glob("*.py") if path.stem not in NO_PROBES}
+    if name not in known:
+        message = (
+            f"there is no probe {name!r}; write one of {', '.join(sorted(known))}, or the path of "
+            "a program in the source that ends in .py"
+        )
+        raise UnknownProbe(message)
+    return known[name].read_text()

@@ -1,0 +1,131 @@
+"""The partition: each package in one layer, whatever the order, and no more layers than are due."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ci.modules import lock
+from ci.modules.definition import Definition, read
+from ci.modules.layer import partition
+from ci.modules.lock import LockError
+
+HOME = Path(__file__).parents[3]
+OURS = read((HOME / "layerline.toml").read_text())
+TOML = """\
+[targets.cu13]
+[groups.core]
+requirements = ["numpy"]
+[groups.jax]
+requirements = ["jax"]
+[groups.pytorch]
+requirements = ["torch"]
+[groups.train]
+requirements = ["lightning"]
+[groups.cudnn]
+claims = ["nvidia-cudnn-*"]
+[groups.cuda]
+claims = ["nvidia-*"]
+[images.dev]
+target = "cu13"
+groups = ["core", "jax", "pytorch", "train"]
+[images.small]
+target = "cu13"
+groups = ["core", "jax"]
+"""
+WANTED_BY = {
+    "fsspec": "lightning, torch",
+    "jax": "",
+    "lightning": "",
+    "numpy": "jax, lightning",
+    "nvidia-cublas": "jax, torch",
+    "nvidia-cudnn-cu13": "jax, torch",
+    "opt-einsum": "jax",
+    "sympy": "torch",
+    "torch": "lightning",
+    "typing-extensions": "lightning, jax",
+    "uv": "",
+}
+
+
+def locked(versions: dict[str, str] | None = None) -> str:
+    lines = []
+    for name, via in WANTED_BY.items():
+        lines += [f"{name}=={(versions or {}).get(name, '1')} \\", "    --hash=sha256:aa"]
+        lines += [f"    # via {via}"] if via else []
+    return "\n".join(lines) + "\n"
+
+
+def layers(toml: str = TOML, text: str | None = None) -> dict[str, str]:
+    made = partition(text or locked(), read(toml), "cu13").layers
+    return {name: " ".join(pin.name for pin in layer.pins) for name, layer in made.items()}
+
+
+def test_each_package_is_in_the_layer_that_is_due() -> None:
+    assert layers() == {
+        "core": "numpy",
+        "cuda": "nvidia-cublas",
+        "cudnn": "nvidia-cudnn-cu13",
+        "jax": "jax opt-einsum",
+        "pytorch": "sympy torch",
+        "shared": "typing-extensions",
+        "shared+dev": "fsspec",
+        "train": "lightning",
+    }
+
+
+def test_the_order_of_groups_and_images_does_not_matter() -> None:
+    blocks = TOML.removeprefix("[targets.cu13]\n").split("[groups.")[1:]
+    turned = "[targets.cu13]\n" + "".join(
+        f"[groups.{block}" for block in (*blocks[-1:], *blocks[-2::-1])
+    )
+    assert layers(turned.replace('["core", "jax"]', '["jax", "core"]')) == layers()
+
+
+def test_an_image_has_the_layers_that_its_groups_need() -> None:
+    made = partition(locked(), read(TOML), "cu13")
+    assert [layer.name for layer in made.of(["core", "jax"])] == [
+        *("core", "cuda", "cudnn", "jax", "shared"),
+    ]
+    assert [layer.name for layer in made.below(made.layers["train"])] == [
+        *("core", "cuda", "cudnn", "pytorch", "shared", "shared+dev"),
+    ]
+
+
+def test_another_version_changes_one_layer() -> None:
+    before = partition(locked(), read(TOML), "cu13").layers
+    after = partition(locked({"jax": "2"}), read(TOML), "cu13").layers
+    changed = {name for name in before if before[name].requirements != after[name].requirements}
+    assert changed == {"jax"}
+
+
+def test_the_installer_is_in_no_layer() -> None:
+    made = partition(locked(), read(TOML), "cu13")
+    assert made.installer.startswith("uv==1")
+    assert all("uv" not in lock.parse(layer.requirements) for layer in made.layers.values())
+
+
+def test_a_package_that_no_group_wants_is_named() -> None:
+    with pytest.raises(LockError, match="no group asks for lightning"):
+        partition(locked(), read(TOML.replace('"lightning"', '"torch"')), "cu13")
+
+
+@pytest.mark.parametrize("target", sorted(OURS.targets))
+def test_the_committed_locks_fit_the_definition(target: str) -> None:
+    text = (HOME / lock.path(target)).read_text()
+    made = partition(text, OURS, target)
+    names = [pin.name for layer in made.layers.values() for pin in layer.pins]
+    assert sorted([*names, "uv"]) == sorted(lock.parse(text))
+    assert "opencv-python" not in names
+
+
+def test_only_the_cuda_target_has_cuda_packages() -> None:
+    assert cuda_packages(OURS, "cu13")
+    assert cuda_packages(OURS, "cpu") == []
+
+
+def cuda_packages(definition: Definition, target: str) -> list[str]:
+    made = partition((HOME / lock.path(target)).read_text(), definition, target)
+    names = [pin.name for layer in made.layers.values() for pin in layer.pins]
+    return [name for name in names if name.startswith(("nvidia-", "jax-cuda"))]
