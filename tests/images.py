@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TABLE = "image"
+_EPOCH = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def serve(registry: str, cache: Path) -> dict[str, Assembled]:
 
 def make(store: Store, base: Base) -> Assembled:
     """A base image, from the store if it was made before."""
-    key = f"test {base!r}"
+    key = f"test {_EPOCH} {base!r}"
     with store.locks.exclusive(key):
         row = store.index.get(_TABLE, key)
         if row is None:

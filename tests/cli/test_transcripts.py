@@ -1,8 +1,7 @@
 """Every call that was recorded of the Dagger CLI, made again with `layerline`.
 
-Stdout, the exit code and the error are the same. What differs, and why, is listed here and nowhere
-else: `DIFFERENT` holds the calls whose answer cannot be the same, `_settled` what both answers are
-rid of before they are compared.
+Stdout, the exit code and the error are the same. What differs, and why, is listed in `_settled` and
+nowhere else: it is what both answers are rid of before they are compared.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from tests.cli.transcript import Classes, Recorded, ends_without_newline, error_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.slow, pytest.mark.privileged, pytest.mark.network]
+pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
 HERE = Path(__file__).parent
 TOKEN = "topsecret42"
@@ -36,11 +35,6 @@ WORDS = {
     "call -s show-secret --token=cmd://echo abc": [
         *("call", "-s", "show-secret", "--token=cmd://echo abc"),
     ],
-}
-DIFFERENT = {
-    "call -s ctr file --path=/etc/hostname": "a bootstrapped Debian has no /etc/hostname",
-    "call -s web endpoint": "needs the image python:3.11-slim from a registry",
-    "call -s web ports": "needs the image python:3.11-slim from a registry",
 }
 # Variables of Dagger's telemetry and of its build images: there are none here.
 _NOT_SET = re.compile(
@@ -78,11 +72,15 @@ class Replay:
 
 
 @pytest.fixture(scope="module")
-def replays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Replay]:
+def replays(bases: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Replay]:
     """One replay for each of the two modules; they share a store, as calls of one user do."""
     home = tmp_path_factory.mktemp("home")
-    source = str(HERE.parents[1] / "src")
-    own = {"TOK": TOKEN, "LAYERLINE_STORE": str(home / "store"), "PYTHONPATH": source}
+    own = {
+        "TOK": TOKEN,
+        "LAYERLINE_STORE": str(home / "store"),
+        "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
+        "PYTHONPATH": str(HERE.parents[1] / "src"),
+    }
     environ = {**process_environ(), **own}
     found: dict[str, Replay] = {}
     for name in ("sample", "semantics"):
@@ -98,9 +96,7 @@ def replays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Replay]:
 def recorded() -> Iterator[object]:
     for name in ("sample", "semantics"):
         for call in read(HERE / f"{name}.transcript.txt"):
-            reason = DIFFERENT.get(call.line)
-            marks = [pytest.mark.skip(reason=reason)] if reason else []
-            yield pytest.param(name, call, id=f"{name}-{call.number}-{call.line}", marks=marks)
+            yield pytest.param(name, call, id=f"{name}-{call.number}-{call.line}")
 
 
 @pytest.mark.parametrize(("name", "call"), list(recorded()))

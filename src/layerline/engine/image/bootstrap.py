@@ -51,6 +51,7 @@ _SLIM_INCLUDES = ("doc/*/copyright", "locale/locale.alias")
 _LEFTOVERS = ("var/lib/apt/lists", "var/cache/apt", "tmp", "etc/machine-id")
 _OF_THIS_MACHINE = ("etc/hostname", "etc/resolv.conf", "var/cache/ldconfig/aux-cache")
 _OWN_FILES = {
+    "etc/hostname": (0o644, ""),
     "usr/sbin/policy-rc.d": (0o755, "#!/bin/sh\nexit 101\n"),
     "etc/apt/apt.conf.d/docker-clean": (
         0o644,
