@@ -24,6 +24,14 @@ async def resolve(session: Session, typename: str, text: str) -> Json:
     return await resolver(session, text)
 
 
+async def read_repository(session: Session, typename: str, directory: str) -> Json:
+    """The repository in a directory, or for a GitRef what is checked out there."""
+    chosen = "asGit { id }" if typename == "GitRepository" else "asGit { head { id } }"
+    query = f"{{ node(id: {literal(directory)}) {{ ... on Directory {{ {chosen} }} }} }}"
+    found = (await ask(session, query))["node"]["asGit"]
+    return found["id"] if typename == "GitRepository" else found["head"]["id"]
+
+
 async def _secret(session: Session, text: str) -> Json:
     scheme, colon, rest = text.partition(":")
     uri = f"{scheme}://{rest.removeprefix('//')}" if colon else f"env://{text}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from layerline.cli.flags import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.module.definitions import EnumTypeDef, FunctionArg, TypeDef
     from layerline.engine.api.module.types import Types
 
+_GIT = re.compile(r"(https?|ssh|git)://|git@[\w.-]+:|(github\.com|gitlab\.com|bitbucket\.org)/")
 _ADDRESSED = {
     "Container": "container address cannot be empty",
     "Directory": "directory address cannot be empty",
@@ -50,6 +52,11 @@ _ITEMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "FLOAT_KIND": ("float64Slice", parse_float),
     "BOOLEAN_KIND": ("boolSlice", parse_bool),
 }
+
+
+def is_git(text: str) -> bool:
+    """Whether an address names a repository, and no path of this machine."""
+    return _GIT.match(text) is not None
 
 
 def is_required(arg: FunctionArg) -> bool:

@@ -64,7 +64,7 @@ def _core_root(console: Console, command: str, own: FlagSet) -> Root:
 
 
 def _run(console: Console, words: Sequence[str], root: Root, module: Loaded) -> int:
-    parser = Parser(module.types, root, wants_help=console.options.help)
+    parser = Parser(module.types, root, module.defaults, wants_help=console.options.help)
     selected = parser.parse(words)
     console.settle(root.own)
     if console.options.help or not selected:

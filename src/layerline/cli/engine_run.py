@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from layerline.cli.addresses import resolve
+from layerline.cli.addresses import read_repository, resolve
+from layerline.cli.arguments import is_git
 from layerline.cli.queries import Literal, call_core
-from layerline.engine.api.module.arguments import Reader, complete
+from layerline.engine.api.module.arguments import GIT, Reader, complete
 from layerline.engine.api.module.types import element_of
 from layerline.engine.api.server import serving
 from layerline.engine.api.session import Session, open_session
@@ -92,11 +93,15 @@ class InSession:
         return name
 
     async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Fill in the defaults; an address is resolved by the session."""
+        """Fill in the defaults; addresses and repositories are resolved by the session."""
         assert self.caller is not None
         known = dict(given)
         for arg in function.args:
-            if arg.default_address and arg.name not in known:
+            if arg.name in known:
+                continue
+            if arg.default_path and arg.type_def.name in GIT:
+                known[arg.name] = await self._repository(arg)
+            elif arg.default_address:
                 known[arg.name] = await resolve(
                     self.session, arg.type_def.name, arg.default_address
                 )
@@ -105,6 +110,17 @@ class InSession:
         )
         self._introduce()
         return arguments
+
+    async def _repository(self, arg: FunctionArg) -> Json:
+        """The repository that a contextual path lies in, or what is checked out there."""
+        assert self.caller is not None
+        if is_git(arg.default_path):
+            return await resolve(self.session, arg.type_def.name, arg.default_path)
+        path = self.caller.module.config.resolve(arg.default_path)
+        root = path.parent if path.name == ".git" else path
+        return await read_repository(
+            self.session, arg.type_def.name, await self.read("Directory", root, ())
+        )
 
     async def own(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]

@@ -6,12 +6,11 @@ objects.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from layerline.cli.arguments import is_addressed
+from layerline.cli.arguments import is_addressed, is_git
 from layerline.engine.api.module import results
 from layerline.engine.api.module.arguments import NeedsEngine, Reader, complete
 from layerline.engine.api.module.core import GIVES_ID
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from layerline.engine.api.module.definitions import Function, FunctionArg, Json, TypeDef
     from layerline.engine.api.module.loading import LoadedModule
 
-_GIT = re.compile(r"(https?|ssh|git)://|git@[\w.-]+:|(github\.com|gitlab\.com|bitbucket\.org)/")
 _LOCAL = frozenset({"Directory", "File"})
 # The words of the Dagger CLI to the letter: scripts look for them.
 _NOT_FOUND = (
@@ -109,7 +107,7 @@ class Evaluation:
 
     async def _address(self, arg: FunctionArg, text: str) -> Json:
         typename = element_of(arg.type_def).name
-        if typename not in _LOCAL or _GIT.match(text):
+        if typename not in _LOCAL or is_git(text):
             return await self.backend.address(typename, text)
         return await self.backend.read(typename, self._host_path(text), arg.ignore)
 

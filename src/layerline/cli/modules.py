@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from layerline.cli.defaults import UserDefaults, read_defaults
 from layerline.engine.api.module.loading import LoadedModule, load_module
 from layerline.engine.api.module.source import find_module
 from layerline.engine.api.module.types import Types
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A module with its types; no module at all for the core API."""
+    """A module with its types and the user's defaults; no module at all for the core API."""
 
     types: Types
+    defaults: UserDefaults = field(default_factory=UserDefaults)
     loaded: LoadedModule | None = None
 
 
@@ -42,7 +44,14 @@ def load(console: Console) -> Loaded:
     if options.eager:
         with Store.open(console.settings.store) as store, console.working() as journal:
             loaded.program(store, console.settings, journal)
-    return Loaded(types=loaded.types(definition), loaded=loaded)
+    types = loaded.types(definition)
+    defaults = read_defaults(
+        config,
+        types.main_object().name,
+        workdir=console.workdir,
+        environ=console.settings.environ,
+    )
+    return Loaded(types=types, loaded=loaded, defaults=defaults)
 
 
 def _ask(console: Console, loaded: LoadedModule) -> Module:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from layerline.cli.arguments import flag_for, is_required
+from layerline.cli.defaults import UserDefaults
 from layerline.cli.flags import Flag, FlagSet
 from layerline.cli.help import Page
 from layerline.engine.api.module.definitions import Function, TypeDef
@@ -83,6 +84,7 @@ class Parser:
 
     types: Types
     root: Root
+    defaults: UserDefaults = field(default_factory=UserDefaults)
     wants_help: bool = False
     page: Page = field(init=False)
     selected: list[Selected] = field(default_factory=list)
@@ -123,6 +125,8 @@ class Parser:
                 selected.args[arg.name] = arg
         try:
             rest = flags.parse(words)
+            if selected:
+                self._fill(selected)
             if not self.wants_help:
                 flags.require()
         except UsageError as exc:
@@ -130,6 +134,13 @@ class Parser:
         if selected:
             self.selected.append(selected)
         return rest
+
+    def _fill(self, selected: Selected) -> None:
+        """Take the user's defaults for what was not given."""
+        for name, flag in selected.flags.items():
+            text = self.defaults.text(selected.member, selected.args[name])
+            if not flag.changed and selected.member.owner and text is not None:
+                flag.set(text)
 
     def _find(self, type_def: TypeDef, word: str, path: str) -> Member:
         for member in supported(self.types, type_def)[0]:

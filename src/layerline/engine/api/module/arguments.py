@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from layerline.engine.store.store import Store
 
 
+GIT = ("GitRepository", "GitRef")
+
+
 class NeedsEngine(Exception):
     """What is asked is not to be had from the store alone."""
 
@@ -55,6 +58,9 @@ def complete(
     for arg in function.args:
         if arg.name in given:
             arguments[arg.name] = given[arg.name]
+        elif arg.default_path and arg.type_def.name in GIT:
+            message = f'argument "{arg.name}" is a repository'
+            raise NeedsEngine(message)
         elif arg.default_path:
             arguments[arg.name] = _contextual(arg, config, reader)
         elif arg.default_address:
