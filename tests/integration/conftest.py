@@ -176,3 +176,38 @@ def processes(word: str) -> list[str]:
         if word in line and int(place.name) != os.getpid():
             found.append(line)
     return found
+
+
+def peak_megabytes(process: command.Process[bytes]) -> float:
+    """The most memory that the tool had resident until its end; what it starts is not counted."""
+    most = 0.0
+    while process.poll() is None:
+        most = max(most, *map(_megabytes, _family(process.pid)))
+        time.sleep(POLL_SECONDS)
+    return most
+
+
+def _family(parent: int) -> list[int]:
+    found = [parent]
+    for each in found:
+        for task in Path(f"/proc/{each}/task").glob("*/children"):
+            try:
+                children = [int(word) for word in task.read_text().split()]
+                found += [child for child in children if _is_engine(child)]
+            except OSError:  # it has ended meanwhile
+                continue
+    return found
+
+
+def _is_engine(process: int) -> bool:
+    return b"\0layerline\0call\0" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def _megabytes(process: int) -> float:
+    """How much of it is resident."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:  # it has ended meanwhile
+        return 0.0
+    words = status.partition("VmRSS:")[2].split()
+    return int(words[0]) / 1024 if words else 0.0
