@@ -150,7 +150,7 @@ def parse_ignore(text: str) -> list[str]:
         negated = text.startswith("!")
         pattern = text.removeprefix("!").strip()
         if pattern:
-            pattern = posixpath.normpath(pattern).lstrip("/") or "."
+            pattern = posixpath.normpath(pattern).lstrip("/") or "/"
         if text:
             found.append("!" * negated + pattern)  # a lone "!" is refused by who reads the pattern
     return found

@@ -121,4 +121,4 @@ def test_the_doctor_and_docker_keep_the_same_files(docker: Docker, tmp_path: Pat
         if said != done:
             different.append((seed, lines, said, done))
     print(f"{TREES} trees, {refused} pattern files refused by both, {len(different)} differences")
-    assert different == []
+    assert different == [], "\n".join(map(repr, different))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,3 +193,23 @@ def test_a_machine_without_apt_is_told_what_it_lacks(checkout: Checkout) -> None
     done = checkout.run("call")
     assert done.status == 1
     assert b"this machine lacks mmdebstrap. Install them with its package manager" in done.stderr
+
+
+def test_the_doctor_runs_before_anything_is_set_up(checkout: Checkout) -> None:
+    checkout.stub("python3", 'case "$*" in *version_info*) exit 0 ;; *) echo "ran: $*" ;; esac')
+    for name in TOOL_PROGRAMS:
+        (checkout.programs / name).unlink()
+    done = checkout.run("doctor", "--json", "a b")
+    assert done.status == 0
+    assert done.stdout.startswith(b"ran: -I -c import sys; ")
+    assert done.stdout.endswith(f"{checkout.home}/src --json a b\n".encode())
+    assert not (checkout.home / ".venv").exists()
+
+
+def test_the_doctor_runs_for_real_on_a_path_with_nothing_but_python(checkout: Checkout) -> None:
+    (checkout.home / "src").symlink_to(LAUNCHER.parent / "src")
+    (checkout.programs / "python3").unlink()
+    (checkout.programs / "python3").symlink_to(sys.executable)
+    done = checkout.run("doctor", "--list")
+    assert (done.status, done.stderr) == (0, b"")
+    assert b"context-size" in done.stdout

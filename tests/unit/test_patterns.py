@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from layerline.patterns import Filter, Matcher, PatternError, Verdict, is_local
+from layerline.patterns import Filter, Matcher, PatternError, Verdict, is_local, parse_ignore
 
 FILES = ("a.txt", "b.md", "d/c.txt", "d/e/f.txt")
 
@@ -156,3 +156,25 @@ def test_patterns_that_lead_out_are_told(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", ["a", "./a", "a/../b", "..a", "!a", "**"])
 def test_patterns_that_stay_inside_are_told(pattern: str) -> None:
     assert is_local(pattern)
+
+
+@pytest.mark.parametrize(
+    ("text", "patterns"),
+    [
+        ("a\n\n  b  \nc", ["a", "b", "c"]),
+        ("#a\n #a", ["#a"]),
+        ("\ufeff#a\r\nb\r\n", ["b"]),
+        ("/a/\n./b/../c\n//d", ["a", "c", "d"]),
+        ("! a\n!/b", ["!a", "!b"]),
+        ("a\x0cb\n\x85c", ["a\x0cb", "c"]),
+        ("/\n.", ["/", "."]),
+    ],
+)
+def test_an_ignore_file_is_read_line_by_line(text: str, patterns: list[str]) -> None:
+    assert parse_ignore(text) == patterns
+
+
+@pytest.mark.parametrize("line", ["!", "! ", "!/", "! /./."])
+def test_an_exception_of_nothing_is_refused_as_docker_does(line: str) -> None:
+    with pytest.raises(PatternError, match="illegal exclusion"):
+        Matcher(parse_ignore(line))

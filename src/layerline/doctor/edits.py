@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.errors import LayerlineError
+from layerline.errors import EditRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +25,6 @@ _END = b"# <<< layerline doctor <<<"
 _HINT = b" written by `layerline doctor --fix`; `layerline doctor --undo` removes this block"
 _MADE = b" and this file"
 _BOM = b"\xef\xbb\xbf"
-
-
-class EditRefused(LayerlineError):
-    """A file that is not as it must be to be changed safely."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.doctor.edits import Edit, EditRefused, with_block, without_block, write
+from layerline.doctor.edits import Edit, with_block, without_block, write
 from layerline.doctor.ignore import ignore_lines
 
 if TYPE_CHECKING:
@@ -95,8 +95,4 @@ def undo_fixes(subject: Subject) -> Plan:
 
 def ignore_edit(subject: Subject) -> Edit:
     """The ignore file with the generated patterns in front of the user's own."""
-    path = subject.ignore.path
-    if path.is_symlink() and not path.exists():
-        message = f"{path} is a link to {path.readlink()}, which is not there. Remove it first."
-        raise EditRefused(message)
-    return with_block(path, ignore_lines(subject.dockerfiles, subject.project))
+    return with_block(subject.ignore.path, ignore_lines(subject.dockerfiles, subject.project))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from layerline import command
-from layerline.doctor.edits import Edit, EditRefused, with_block, without_block, write
+from layerline.doctor.edits import Edit, with_block, without_block, write
+from layerline.errors import EditRefused
 
 LINES = ["# data", "data", "**/*.pt"]
 PIECES = [
