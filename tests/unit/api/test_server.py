@@ -67,7 +67,8 @@ async def test_the_token_counts_nowhere_else(open_a_session: OpenSession, place:
         ({"headers": {"content-type": "text/plain"}}, 415),
         ({"method": "GET"}, 405),
         ({"content": b"{"}, 400),
-        ({"content": b'{"q": 1}'}, 400),
+        ({"content": b'{"q": 1}'}, 422),
+        ({"content": b'{"query": 1}'}, 400),
         ({"content": b'{"query": "{ version }", "variables": 3}'}, 400),
     ],
 )

@@ -101,7 +101,7 @@ def test_a_service_is_handed_out_only_when_it_answers(box: Box, services: Servic
     ("script", "code", "message"),
     [
         ("echo out; echo err >&2; exit 3", 3, "start web: exit code: 3"),
-        ("true", 0, "start web: exited before healthcheck"),
+        ("true", 0, "start web: service exited before healthcheck"),
     ],
 )
 def test_a_service_that_ends_early_is_an_error(

@@ -53,7 +53,8 @@ async def test_only_the_steps_after_a_change_are_made(open_shop: OpenShop) -> No
 
 
 async def test_a_failure_is_told_to_everybody_and_tried_again(open_shop: OpenShop) -> None:
-    wrong = a_file("/d", base=ops.NewDirectory(base=ops.Scratch(), path="/d"))
+    directory = ops.NewDirectory(base=ops.Scratch(), path="/d")
+    wrong = ops.NewFile(base=directory, path="/d", data=b"", keep_mode=True)
     async with open_shop() as shop:
         for _ in range(2):
             with pytest.raises(IsADirectory):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,14 @@ from layerline.engine.api.schema import served_schema
 from layerline.errors import LayerlineError, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from layerline.engine.api.session import Call
 
 _RULES = tuple(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule)
 _MAX_TOKENS = 200_000
+_QUOTED = re.compile(r"'([^']*)'")
+_VALIDATION = "GRAPHQL_VALIDATION_FAILED"
 _REMEMBERED_DOCUMENTS = 512
 
 
@@ -71,11 +74,7 @@ async def answer(
     """Execute a query for a client and return the answer."""
     document = _document(query)
     if document.node is None:
-        return Answer(
-            body={"data": None, "errors": [_invalid(e, document.code) for e in document.errors]},
-            status=422,
-            failure=QueryError(document.errors[0].message),
-        )
+        return _not_executed(document.errors, document.code)
     outcome = execute(
         served_schema(),
         document.node,
@@ -85,6 +84,8 @@ async def answer(
         operation_name=operation,
     )
     result = await outcome if inspect.isawaitable(outcome) else outcome
+    if result.errors and all(error.path is None for error in result.errors):
+        return _not_executed(result.errors, _VALIDATION)
     if result.errors:
         errors = [_failed(error) for error in result.errors]
         first = result.errors[0].original_error
@@ -109,8 +110,20 @@ def asks_for_schema(query: str) -> bool:
     )
 
 
+def _not_executed(errors: Sequence[GraphQLError], code: str) -> Answer:
+    """What is wrong with the request itself: its text, its variables or its operation."""
+    return Answer(
+        body={"data": None, "errors": [_invalid(error, code) for error in errors]},
+        status=422,
+        failure=QueryError(errors[0].message),
+    )
+
+
 @functools.lru_cache(maxsize=_REMEMBERED_DOCUMENTS)
 def _document(query: str) -> _Document:
+    if not query.strip():
+        error = GraphQLError("no operation provided")
+        return _Document(node=None, errors=(error,), code=_VALIDATION)
     try:
         node = parse(query, max_tokens=_MAX_TOKENS)
     except GraphQLSyntaxError as exc:
@@ -123,7 +136,7 @@ def _document(query: str) -> _Document:
         )
     errors = [*_not_queries(node), *validate(served_schema(), node, _RULES)]
     if errors:
-        return _Document(node=None, errors=tuple(errors), code="GRAPHQL_VALIDATION_FAILED")
+        return _Document(node=None, errors=tuple(errors), code=_VALIDATION)
     return _Document(node=node)
 
 
@@ -137,7 +150,9 @@ def _not_queries(document: DocumentNode) -> list[GraphQLError]:
 
 
 def _invalid(error: GraphQLError, code: str) -> dict[str, Any]:
-    return {**error.formatted, "extensions": {"code": code}}
+    # Names are in double quotes in the Dagger engine's messages, in single ones in graphql-core's.
+    message = _QUOTED.sub(r'"\1"', error.message)
+    return {**error.formatted, "message": message, "extensions": {"code": code}}
 
 
 def _failed(error: GraphQLError) -> dict[str, Any]:

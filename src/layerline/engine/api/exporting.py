@@ -28,8 +28,14 @@ def export_directory(tree: Tree, path: str, target: Path, *, wipe: bool) -> None
     if target.exists() and not target.is_dir():
         message = f"{target}: not a directory"
         raise NotADirectory(message)
-    target.mkdir(mode=_PARENT_MODE, parents=True, exist_ok=True)
+    _make(target)
     _merge(tree, tree.lookup(path), target, wipe=wipe)
+
+
+def _make(directory: Path) -> None:
+    """Make a directory and its parents, for their owner alone."""
+    for place in (*reversed(directory.parents), directory):
+        place.mkdir(mode=_PARENT_MODE, exist_ok=True)
 
 
 def _merge(tree: Tree, directory: Entry, target: Path, *, wipe: bool) -> None:
@@ -59,11 +65,11 @@ def _put(tree: Tree, entry: Entry, place: Path, *, wipe: bool) -> None:
         place.symlink_to(entry.target)
         _set_time(place, entry)
     elif entry.is_file:
-        _write(entry, place)
+        _write(entry, place, mode=entry.stat.st_mode)
 
 
 def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) -> None:
-    """Write a file to `target`.
+    """Write a file to `target`; one that is there keeps its mode.
 
     Or into it under its name if it is a directory and that is allowed.
     """
@@ -75,16 +81,17 @@ def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) ->
             )
             raise IsADirectory(message)
         target = target / name
-    target.parent.mkdir(mode=_PARENT_MODE, parents=True, exist_ok=True)
-    _write(entry, target)
+    _make(target.parent)
+    kept = target.stat().st_mode if target.is_file() else entry.stat.st_mode
+    _write(entry, target, mode=kept)
 
 
-def _write(entry: Entry, place: Path) -> None:
+def _write(entry: Entry, place: Path, *, mode: int) -> None:
     part = place.with_name(f".{place.name}.{secrets.token_hex(8)}"[-_LONGEST_NAME:])
     try:
         with entry.real.open("rb") as source, part.open("xb") as file:
             shutil.copyfileobj(source, file, _CHUNK)
-            os.fchmod(file.fileno(), stat.S_IMODE(entry.stat.st_mode))
+            os.fchmod(file.fileno(), stat.S_IMODE(mode))
         _set_time(part, entry)
         part.replace(place)
     except BaseException:

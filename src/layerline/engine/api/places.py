@@ -9,14 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from layerline.engine.solve import ops
-from layerline.errors import PathError, QueryError
+from layerline.errors import NotADirectory, PathError, QueryError
 
 if TYPE_CHECKING:
     from layerline.engine.api.values import Container
 
 _VARIABLE = re.compile(
-    r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)|(?P<special>[*#$@!?\-0-9]))"
+    r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<special>[*#$@!?\-0-9])|(?P<open>\{))"
 )
+
+# What execs see and nothing else does: neither listed nor read, nor hidden by a mount above.
+HIDDEN = (ops.SecretMount, ops.SocketMount)
 
 Make = Callable[[ops.Op, str, "ops.Names | None"], ops.Op]
 
@@ -53,11 +57,12 @@ def absolute(container: Container, path: str, *, expand: bool = False) -> str:
 
 
 def mount_at(container: Container, path: str) -> int | None:
-    """The index of the innermost mount that a path lies in."""
+    """The index of the innermost mount that a path lies in; secrets and sockets do not count."""
     found = [
         index
         for index, mount in enumerate(container.mounts)
-        if path.rstrip("/") == mount.target or path.startswith(mount.target.rstrip("/") + "/")
+        if not isinstance(mount, HIDDEN)
+        and (path.rstrip("/") == mount.target or path.startswith(mount.target.rstrip("/") + "/"))
     ]
     return max(found, key=lambda index: len(container.mounts[index].target), default=None)
 
@@ -81,23 +86,28 @@ def source(container: Container, path: str) -> tuple[ops.Op, str]:
     return container.rootfs or ops.Scratch(), path
 
 
-def changed(container: Container, path: str, make: Make) -> Container:
+def changed(container: Container, path: str, make: Make, *, merge: bool = False) -> Container:
     """The container with an op applied where the path leads.
 
-    `make` gets the tree, the path in it, and whose names count.
+    `make` gets the tree, the path in it, and whose names count. A mount at the path itself is taken
+    away first, unless it is a directory to `merge` into.
     """
     root = container.rootfs or ops.Scratch()
     index = mount_at(container, path)
-    mount = None if index is None else container.mounts[index]
-    if index is None or mount is None or isinstance(mount, ops.SecretMount | ops.SocketMount):
+    if index is None:
         return replace(container, rootfs=make(root, path, None), image_ref="")
-    if isinstance(mount, ops.FileMount):
-        kept = tuple(other for other in container.mounts if other is not mount)
-        return replace(container, rootfs=make(root, path, None), mounts=kept, image_ref="")
-    if not isinstance(mount, ops.DirectoryMount):
+    mount = container.mounts[index]
+    if not isinstance(mount, ops.DirectoryMount | ops.FileMount):
         kind = "cache" if isinstance(mount, ops.CacheMount) else "tmpfs"
-        message = f"{path}: cannot change a path in a {kind} mount; an exec can"
+        message = f"{path}: cannot retrieve path from {kind}; an exec can change it"
         raise PathError(message)
+    is_file = isinstance(mount, ops.FileMount)
+    if path.rstrip("/") == mount.target and (is_file or not merge):
+        kept = (*container.mounts[:index], *container.mounts[index + 1 :])
+        return changed(replace(container, mounts=kept), path, make, merge=merge)
+    if is_file:
+        message = f"{mount.target}: not a directory"
+        raise NotADirectory(message)
     tree = make(mount.source, _inside(mount, path), ops.Names(tree=root))
     mounts = (
         *container.mounts[:index],
@@ -116,9 +126,13 @@ def _inside(mount: ops.DirectoryMount | ops.FileMount, path: str) -> str:
 def mounted(container: Container, mount: ops.Mount) -> Container:
     """The container with one more mount; older ones at the same path or below it are gone."""
     below = mount.target.rstrip("/") + "/"
-    kept = tuple(
-        m for m in container.mounts if m.target != mount.target and not m.target.startswith(below)
-    )
+
+    def stays(other: ops.Mount) -> bool:
+        if isinstance(mount, HIDDEN) or isinstance(other, HIDDEN):
+            return other.target != mount.target
+        return other.target != mount.target and not other.target.startswith(below)
+
+    kept = tuple(filter(stays, container.mounts))
     return replace(container, mounts=(*kept, mount), image_ref="")
 
 

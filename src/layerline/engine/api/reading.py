@@ -6,7 +6,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from layerline.engine.api.values import Stat
-from layerline.errors import IsADirectory, NotADirectory, PathError
+from layerline.errors import IsADirectory, NotADirectory
 
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call
@@ -51,20 +51,17 @@ async def exists_at(
     tree = await tree_of(call, op)
     if expected_type == "SYMLINK_TYPE":
         follow = False
-    try:
-        entry = tree.find(path, follow=follow)
-    except PathError:
-        return False
+    _, entry = tree.resolve(path, follow=follow)
     if entry is None:
         return False
     return expected_type is None or file_type(entry) == expected_type.removesuffix("_TYPE")
 
 
 async def stat_at(call: Call, op: Op, path: str, *, follow: bool) -> Stat:
-    """What is known of a path."""
+    """What is known of a path; the name is that of what a link leads to, if it is followed."""
     entry = (await tree_of(call, op)).lookup(path, follow=follow)
     return Stat(
-        name=path.rstrip("/").rsplit("/", 1)[-1] or "/",
+        name=entry.name or "/",
         size=entry.stat.st_size,
         permissions=stat.S_IMODE(entry.stat.st_mode) & 0o777,
         file_type=file_type(entry),

@@ -75,7 +75,7 @@ class SecretBook:
     def _reader(self, uri: str) -> Callable[[], bytes]:
         scheme, separator, rest = uri.partition("://")
         if not separator:
-            message = f"parse {uri!r}: malformed id: write scheme://value, e.g. env://{uri}"
+            message = f'parse "{uri}": malformed id: write scheme://value, e.g. env://{uri}'
             raise SecretError(message)
         match scheme:
             case "env":

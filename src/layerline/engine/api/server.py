@@ -190,10 +190,10 @@ async def _document(request: Request) -> dict[str, Any]:
     try:
         document = json.loads(bytes(body))
     except ValueError as exc:
-        message = f"the request is no JSON: {exc}"
+        message = f"json request body could not be decoded: {exc}"
         raise QueryError(message) from exc
-    if not isinstance(document, dict) or not isinstance(document.get("query"), str):
-        message = "the request holds no query"
+    if not isinstance(document, dict) or not isinstance(document.setdefault("query", ""), str):
+        message = "json request body could not be decoded: it holds no query"
         raise QueryError(message)
     if not isinstance(document.get("variables") or {}, dict):
         message = "variables must be an object"

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from layerline.engine.solve.result import Result
 
 
+# The names that older clients write.
+_MEDIA_TYPES = {"OCI": MediaTypes.OCI.value, "DOCKER": MediaTypes.DOCKER.value}
+
+
 async def assembled(
     call: Call,
     container: Container,
@@ -58,7 +62,7 @@ async def assembled(
             session.store,
             parts,
             compression=compression,
-            media_types=MediaTypes(media_types),
+            media_types=MediaTypes(_MEDIA_TYPES.get(media_types, media_types)),
             epoch=session.settings.source_date_epoch,
         )
     )
@@ -67,10 +71,11 @@ async def assembled(
 def _compression(name: str | None) -> Compression | None:
     if name is None:
         return None
-    if name not in {known.value for known in Compression}:
+    known = {each.value.upper(): each for each in Compression}
+    if name.upper() not in known:
         message = f"forcedCompression {name}"
         raise NotSupported(message)
-    return Compression(name)
+    return known[name.upper()]
 
 
 async def _evaluated(call: Call, target: ops.Op, compression: Compression | None) -> Result:

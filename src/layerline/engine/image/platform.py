@@ -19,6 +19,8 @@ _ARCHITECTURES = {
     "armel": "arm",
 }
 _IMPLIED_VARIANTS = {("arm64", "v8"), ("amd64", "v1")}
+_SYSTEMS = ("linux", "windows", "darwin", "freebsd")
+_KNOWN = ("amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "loong64", "mips64le")
 _WORD = re.compile(r"[a-z0-9_.-]+")
 
 
@@ -32,8 +34,12 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read `os/architecture[/variant]`, with the usual aliases."""
+        """Read `os/architecture[/variant]`, with the usual aliases, or one of the two."""
         words = text.lower().split("/")
+        if len(words) == 1 and words[0] in _SYSTEMS:
+            words.append(os.uname().machine)
+        elif len(words) == 1 and _ARCHITECTURES.get(words[0], words[0]) in _KNOWN:
+            words.insert(0, "linux")
         if len(words) not in (2, 3) or not all(_WORD.fullmatch(word) for word in words):
             message = f"{text!r} is no platform. Write os/architecture, for example linux/amd64"
             raise QueryError(message)

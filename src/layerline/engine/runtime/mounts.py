@@ -116,14 +116,12 @@ def _source(
         case Volume():
             source = os.open(mount.source, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
             if mount.owner:
-                user = lookup(mount.owner)
-                os.chown(mount.source, user.uid, user.gid)
+                os.chown(mount.source, *_owner(mount.owner, lookup))
         case SecretFile():
             place = state / "secret"
             place.write_bytes(mount.data)
-            user = lookup(mount.owner)
-            os.chown(place, user.uid, user.gid)
-            place.chmod(mount.mode)
+            os.chown(place, *_owner(mount.owner, lookup))
+            place.chmod(mount.mode & 0o777)
             source = os.open(place, os.O_PATH | os.O_CLOEXEC)
         case LayerMount():
             tree = stack.enter_context(mounted(mount.overlay, state / "tree"))
@@ -135,10 +133,16 @@ def _source(
     return source
 
 
+def _owner(text: str, lookup: Callable[[str], User]) -> tuple[int, int]:
+    """The ids of an owner: without a group, the user's id is the group's, too."""
+    user = lookup(text)
+    return user.uid, user.gid if ":" in text else user.uid
+
+
 def _attributes(mount: Mount) -> int:
     match mount:
         case SecretFile():
-            return _SECRET
+            return _SECRET if mount.mode & 0o111 == 0 else _SECRET & ~kernel.ATTR_NOEXEC
         case Tmpfs():
             return 0
         case _:

@@ -345,7 +345,8 @@ class Services:
 
 
 def _exited(spec: ServiceSpec, container: ContainerSpec, outcome: Outcome) -> ExecError:
-    reason = "exited before healthcheck" if outcome.code == 0 else f"exit code: {outcome.code}"
+    ended = outcome.code == 0
+    reason = "service exited before healthcheck" if ended else f"exit code: {outcome.code}"
     return ExecError(
         command=container.args,
         code=outcome.code,

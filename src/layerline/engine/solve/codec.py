@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEY_EPOCH = 1
+KEY_EPOCH = 2
 UNKEYED = {"keyed": False}
 
 C = TypeVar("C", bound=type)

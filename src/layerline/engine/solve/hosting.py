@@ -19,7 +19,7 @@ from layerline.engine.solve import ops, served
 from layerline.engine.solve.bench import Work
 from layerline.engine.solve.codec import children
 from layerline.engine.solve.steps.running import staged
-from layerline.errors import LayerlineError, QueryError
+from layerline.errors import ExecError, LayerlineError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 _NANOSECONDS = 1e9
 _HOSTNAME_BYTES = 8
+
+
+def _tunnel_key(
+    spec: served.ServiceSpec, forwards: Sequence[served.Forward], *, native: bool
+) -> str:
+    return repr((spec.key, tuple(forwards), native))
 
 
 def hostname_of(spec: served.ServiceSpec) -> str:
@@ -85,19 +91,29 @@ class Hosting:
 
         Those asked for, else one for each exposed port.
         """
-        key = repr((spec.key, tuple(forwards), native))
+        key = _tunnel_key(spec, forwards, native=native)
         async with self._opening:
             if key not in self._tunnels:
                 service = await self.start(spec)
-                wanted = list(forwards) or [
+                exposed = [
                     served.Forward(frontend=port.port if native else 0, backend=port.port)
                     for port in spec.ports
                 ]
+                wanted = [*forwards, *exposed] if native else list(forwards) or exposed
                 if not wanted:
                     message = "no ports exposed: expose one, or name the ports of the tunnel"
                     raise QueryError(message)
                 self._tunnels[key] = await self.solver.in_thread(self._open, service, wanted)
             return self._tunnels[key]
+
+    async def close_tunnel(
+        self, spec: served.ServiceSpec, forwards: Sequence[served.Forward], *, native: bool = False
+    ) -> None:
+        """Close the ports of a tunnel; the service that they lead to runs on."""
+        async with self._opening:
+            tunnel = self._tunnels.pop(_tunnel_key(spec, forwards, native=native), None)
+            if tunnel is not None:
+                await self.solver.in_thread(tunnel.stack.close)
 
     def _open(self, service: Service, forwards: Sequence[served.Forward]) -> Tunnel:
         with contextlib.ExitStack() as stack:
@@ -183,14 +199,28 @@ class Hosting:
             return
         with contextlib.ExitStack() as stack:
             used = [
-                (
-                    binding.alias,
-                    stack.enter_context(self.services().used(self._ready[binding.service.key])),
-                )
+                (binding.alias, stack.enter_context(self._bound(binding)))
                 for binding in op.bindings
             ]
             placed = stack.enter_context(self.services().joined(container, used))
             yield Joined(container=placed, services=tuple(service for _, service in used))
+
+    @contextlib.contextmanager
+    def _bound(self, binding: served.ServiceBinding) -> Iterator[Service]:
+        with contextlib.ExitStack() as stack:
+            definition = self._ready[binding.service.key]
+            try:
+                service = stack.enter_context(self.services().used(definition))
+            except ExecError as exc:
+                starting = f"start {hostname_of(binding.service)}"
+                raise ExecError(
+                    command=exc.command,
+                    code=exc.code,
+                    stdout=exc.stdout,
+                    stderr=exc.stderr,
+                    message=str(exc).replace(starting, f"{starting} (aliased as {binding.alias})"),
+                ) from exc
+            yield service
 
     async def prepare(self, op: ops.Op) -> None:
         """Define the services of an exec before it is run; they start when it does."""

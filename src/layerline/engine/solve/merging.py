@@ -127,7 +127,7 @@ def _apply(work: Path, patch: bytes) -> None:
     try:
         git.run(["apply", "--allow-empty", "--whitespace=nowarn", "-"], cwd=work, stdin=patch)
     except CommandFailed as exc:
-        message = f"failed to apply patch: {exc.stderr.strip()}"
+        message = f"failed to apply patch: git apply: {exc.stderr.strip()}"
         raise QueryError(message) from exc
 
 

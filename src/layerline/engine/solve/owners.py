@@ -40,8 +40,9 @@ def _id_of(tree: Tree, root: str, name: str, *, file: str, kind: str, flag: str)
         return 0
     try:
         lines = tree.read(f"{root.rstrip('/')}/etc/{file}").decode(errors="replace").splitlines()
-    except PathNotFound:
-        lines = []
+    except PathNotFound as exc:
+        message = f"find {flag}: no such {kind}: {name}: open {exc}"
+        raise PathError(message) from exc
     for line in lines:
         parts = line.split(":")
         if parts[0] == name and len(parts) > 2 and parts[2].isdigit():

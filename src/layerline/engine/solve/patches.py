@@ -88,7 +88,7 @@ def apply(store: Store, place: Place, patch: bytes) -> list[Edit]:
         try:
             git.run(["apply", "--allow-empty", "--whitespace=nowarn", "-"], cwd=work, stdin=patch)
         except CommandFailed as exc:
-            message = f"failed to apply patch: {exc.stderr.strip()}"
+            message = f"failed to apply patch: git apply: {exc.stderr.strip()}"
             raise QueryError(message) from exc
         return edits(place, paths, work)
 

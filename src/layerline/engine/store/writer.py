@@ -91,13 +91,13 @@ class Writer:
         owner: Owner | None = None,
         mtime: int | None = None,
     ) -> None:
-        """Put a file there, with its parents, in place of a file or link.
+        """Put a file there, with its parents, in place of what is there.
 
         An Entry comes from a finished layer and is shared where nothing about it changes; a Path is
         copied. `mtime` is in seconds.
         """
-        where, entry = self.view.resolve(path, follow=False)
-        if entry is not None and entry.is_dir:
+        where, _ = self.view.resolve(path, follow=False)
+        if where == "/":
             message = f"{path}: is a directory"
             raise IsADirectory(message)
         location = source.location if isinstance(source, Entry) else str(source)
@@ -162,26 +162,32 @@ class Writer:
         owner: Owner | None = None,
         mode: int | None = None,
         share: bool = True,
+        through_links: bool = False,
     ) -> None:
         """Merge the content of a directory of a finished tree into a directory.
 
         The latter is made where it is missing, with its parents. Files replace what is there;
         directories that exist take the source's looks, the one at `path` does not. `wanted` is
         asked with paths relative to the source directory. Without `share` every file is a copy,
-        for places that are written to later.
+        for places that are written to later. `through_links` merges as Dagger's withDirectory:
+        through links to directories instead of replacing them, over a file at `path`, and so that
+        a directory at `path` takes the source's looks, too.
         """
         origin = source.lookup(source_path)
         if not origin.is_dir:
             message = f"{source_path}: not a directory"
             raise NotADirectory(message)
         where, entry = self.view.resolve(path)
+        looks = Looks.of(origin.stat, owner=owner, mode=mode)
+        if through_links and entry is not None and not entry.is_dir:
+            where, entry = self.view.resolve(path, follow=False)[0], None
         if entry is None:
             parent = self._parent(where, path)
-            looks = Looks.of(origin.stat, owner=owner, mode=mode)
             self._make_directory(parent, _name(where), looks, attributes(origin.location))
-        _Copy(self, source, wanted, owner, mode, share=share).merge(
-            origin, lambda: self._directory(where)
-        )
+        elif through_links and where != "/":
+            dress(self._directory(where).location, looks, attributes(origin.location))
+        merge = _Copy(self, source, wanted, owner, mode, share=share, through_links=through_links)
+        merge.merge(origin, lambda: self._directory(where))
 
     @contextlib.contextmanager
     def _slot(self, where: str, asked: str) -> Iterator[str]:
@@ -269,6 +275,7 @@ class _Copy:
         mode: int | None,
         *,
         share: bool,
+        through_links: bool,
     ) -> None:
         self._writer = writer
         self._source = source
@@ -276,6 +283,7 @@ class _Copy:
         self._owner = owner
         self._mode = mode
         self._share = share
+        self._through_links = through_links
         self._twins: dict[tuple[int, int], str] = {}
 
     def merge(self, origin: Entry, target: Callable[[], Entry]) -> None:
@@ -309,9 +317,14 @@ class _Copy:
         looks = Looks.of(child.stat, owner=self._owner, mode=self._mode)
         extended = attributes(child.location)
         there = writer.view.child(here, child.name)
+        if there is not None and there.is_symlink and self._through_links:
+            where, leads_to = writer.view.resolve(there.path)
+            if leads_to is not None and leads_to.is_dir:
+                there = writer._directory(where)
         if there is None or not there.is_dir:
             return writer._make_directory(here, child.name, looks, extended)
-        there = writer._raise_up(here, there)
+        if there.path == f"{here.path.rstrip('/')}/{child.name}":
+            there = writer._raise_up(here, there)
         dress(there.location, looks, extended)
         return there
 

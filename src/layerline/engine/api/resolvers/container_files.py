@@ -9,7 +9,8 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.api.places import absolute, changed, source
+from layerline.engine.api.names import check_name
+from layerline.engine.api.places import absolute, changed, expanded, source
 from layerline.engine.api.reading import exists_at, stat_at
 from layerline.engine.api.registry import field
 from layerline.engine.api.values import Container, Directory, File, Stat
@@ -90,6 +91,7 @@ def with_new_file(
     expand: bool = False,
 ) -> Container:
     """Write a file; one that was there is replaced, its mode too."""
+    check_name(path)
 
     def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
         return ops.NewFile(
@@ -157,9 +159,10 @@ def with_files(
     expand: bool = False,
 ) -> Container:
     """Copy several files under their own names."""
-    into = absolute(self, path, expand=expand).rstrip("/") + "/"
+    into = absolute(self, path, expand=expand)
     for each in sources:
-        self = with_file(self, call, path=into, source=each, permissions=permissions, owner=owner)
+        target = posixpath.join(into, posixpath.basename(each.path))
+        self = with_file(self, call, path=target, source=each, permissions=permissions, owner=owner)
     return self
 
 
@@ -183,7 +186,7 @@ def with_directory(
     def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
         return copied_directory(base, inside, source, owner=owner, names=names, **selection)
 
-    return changed(self, absolute(self, path, expand=expand), make)
+    return changed(self, absolute(self, path, expand=expand), make, merge=True)
 
 
 def copied_directory(
@@ -218,6 +221,7 @@ def with_symlink(
     self: Container, _call: Call, *, target: str, link_name: str, expand: bool = False
 ) -> Container:
     """Make a symbolic link."""
+    target = expanded(self, target, expand=expand)
 
     def make(base: ops.Op, inside: str, _names: ops.Names | None) -> ops.Op:
         return ops.Symlink(base=base, target=target, path=inside)

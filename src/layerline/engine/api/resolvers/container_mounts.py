@@ -47,9 +47,7 @@ def with_mounted_directory(
 ) -> Container:
     """Mount a directory; with an owner it is a copy that belongs to that owner."""
     if owner:
-        names = _names(self)
-        tree = copied_directory(ops.Scratch(), "/", source, owner=owner, names=names)
-        source = Directory(tree=ops.Chown(base=tree, path="/", owner=owner, names=names))
+        source = _owned(source, owner, self)
     mount = ops.DirectoryMount(
         target=_target(self, path, expand=expand),
         source=source.tree,
@@ -57,6 +55,13 @@ def with_mounted_directory(
         readonly=read_only,
     )
     return mounted(self, mount)
+
+
+def _owned(directory: Directory, owner: str, container: Container) -> Directory:
+    """A copy that belongs to an owner, whose name the container knows."""
+    names = _names(container)
+    tree = copied_directory(ops.Scratch(), "/", directory, owner=owner, names=names)
+    return Directory(tree=ops.Chown(base=tree, path="/", owner=owner, names=names))
 
 
 @field("Container", "withMountedFile")
@@ -97,9 +102,13 @@ def with_mounted_cache(
         sharing=sharing if sharing != "SHARED" else cache.sharing,
         owner=owner or cache.owner,
     )
+    identity = identity_of(volume)
+    if volume.owner and volume.source:
+        owned = _owned(Directory(tree=volume.source, path=volume.source_path), volume.owner, self)
+        volume = replace(volume, source=owned.tree, source_path=owned.path)
     mount = ops.CacheMount(
         target=_target(self, path, expand=expand),
-        volume=f"{volume.key}-{identity_of(volume)}",
+        volume=f"{volume.key}-{identity}",
         sharing=volume.sharing,
         owner=volume.owner,
         seed=volume.source,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.exporting import export_directory
 from layerline.engine.api.host_paths import host_path
+from layerline.engine.api.names import check_name
 from layerline.engine.api.places import under
 from layerline.engine.api.reading import directory_in, exists_at, file_in, stat_at, tree_of
 from layerline.engine.api.registry import field
@@ -16,7 +17,7 @@ from layerline.engine.api.resolvers.container_files import copied_directory, cop
 from layerline.engine.api.values import Directory, File, Stat
 from layerline.engine.solve import ops
 from layerline.engine.store.contents import tree_digest
-from layerline.errors import QueryError
+from layerline.errors import PathError, PathNotFound, QueryError
 from layerline.patterns import Matcher, PatternError
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ async def exists(
     do_not_follow_symlinks: bool = False,
 ) -> bool:
     """Whether something is at a path."""
+    if not path:
+        return False
     inside = under(self.path, path).rstrip("/") or "/"
     return await exists_at(
         call, self.tree, inside, expected_type, follow=not do_not_follow_symlinks
@@ -112,6 +115,9 @@ async def stat(
     self: Directory, call: Call, *, path: str, do_not_follow_symlinks: bool = False
 ) -> Stat:
     """What is known of a path."""
+    if not path:
+        message = "stat"
+        raise PathNotFound(message)
     inside = under(self.path, path).rstrip("/") or "/"
     return await stat_at(call, self.tree, inside, follow=not do_not_follow_symlinks)
 
@@ -135,6 +141,7 @@ def with_new_file(
     self: Directory, _call: Call, *, path: str, contents: str, permissions: int = 0o644
 ) -> Directory:
     """Write a file; one that was there keeps its mode."""
+    check_name(path)
     tree = ops.NewFile(
         base=self.tree,
         path=under(self.path, path),
@@ -150,6 +157,10 @@ def with_new_directory(
     self: Directory, _call: Call, *, path: str, permissions: int = 0o644
 ) -> Directory:
     """Make a directory and its parents; one that is there keeps its content."""
+    clean = posixpath.normpath(path)
+    if clean.startswith("../"):
+        message = f"cannot create directory outside parent: {clean}"
+        raise PathError(message)
     inside = under(self.path, path).rstrip("/") or "/"
     return replace(self, tree=ops.NewDirectory(base=self.tree, path=inside, mode=permissions))
 
@@ -178,7 +189,6 @@ def with_file(
         source,
         permissions=permissions,
         owner=owner,
-        names=_names(self),
     )
     return replace(self, tree=tree)
 
@@ -193,9 +203,9 @@ def with_files(
     permissions: int | None = None,
 ) -> Directory:
     """Copy several files under their own names."""
-    into = path.rstrip("/") + "/"
     for source in sources:
-        self = with_file(self, call, path=into, source=source, permissions=permissions)
+        target = posixpath.join(path, posixpath.basename(source.path))
+        self = with_file(self, call, path=target, source=source, permissions=permissions)
     return self
 
 
@@ -204,9 +214,7 @@ def with_directory(
     self: Directory, _call: Call, *, path: str, source: Directory, **selection: Any
 ) -> Directory:
     """Merge the selected content of a directory in."""
-    tree = copied_directory(
-        self.tree, under(self.path, path), source, names=_names(self), **selection
-    )
+    tree = copied_directory(self.tree, under(self.path, path), source, **selection)
     return replace(self, tree=tree)
 
 
@@ -240,15 +248,7 @@ def with_timestamps(self: Directory, _call: Call, *, timestamp: int) -> Director
 def chown(self: Directory, _call: Call, *, path: str, owner: str) -> Directory:
     """Another owner for a path and all below it."""
     inside = under(self.path, path).rstrip("/") or "/"
-    tree = ops.Chown(base=self.tree, path=inside, owner=owner, names=_names(self))
-    return replace(self, tree=tree)
-
-
-def _names(directory: Directory) -> ops.Names | None:
-    """Owners are looked up in the directory's own etc/passwd."""
-    if directory.path == "/":
-        return None
-    return ops.Names(tree=directory.tree, path=directory.path)
+    return replace(self, tree=ops.Chown(base=self.tree, path=inside, owner=owner))
 
 
 @field("Directory", "export")

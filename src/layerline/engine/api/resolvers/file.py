@@ -65,9 +65,15 @@ async def contents(
         raise QueryError(message)
     data = await call.session.solver.in_thread(tree.read, self.path)
     if offset_lines or limit_lines is not None:
-        lines = data.splitlines(keepends=True)[offset_lines:]
-        data = b"".join(lines[:limit_lines])
+        data = _lines(data, max(0, offset_lines), limit_lines)
     return data.decode(errors="replace")
+
+
+def _lines(data: bytes, offset: int, limit: int | None) -> bytes:
+    lines = [line + b"\n" for line in data.split(b"\n")]
+    lines[-1] = lines[-1].removesuffix(b"\n")
+    end = None if limit is None or limit < 0 else offset + limit
+    return b"".join(lines[offset:end])
 
 
 @field("File", "digest")
@@ -88,7 +94,7 @@ async def digest(self: File, call: Call, *, exclude_metadata: bool = False) -> s
 def with_name(self: File, _call: Call, *, name: str) -> File:
     """The same file under another name."""
     if not is_plain_name(name):
-        message = f"file name {name!r} must not contain a directory"
+        message = f'file name "{name}" must not contain a directory'
         raise QueryError(message)
     return File(tree=copied_file(ops.Scratch(), f"/{name}", self), path=f"/{name}")
 

@@ -35,7 +35,7 @@ async def http(
     """The body of a URL, as a file named as the URL ends unless a name is given."""
     name = name or file_name(url, "index")
     if not is_plain_name(name):
-        message = f"file name {name!r} must not contain a directory"
+        message = f'file name "{name}" must not contain a directory'
         raise QueryError(message)
     session = call.session
 

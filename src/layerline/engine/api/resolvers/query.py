@@ -67,7 +67,7 @@ def changeset(_self: Query, _call: Call) -> Changeset:
 def file(_self: Query, _call: Call, *, name: str, contents: str, permissions: int = 0o644) -> File:
     """A file of its own."""
     if not is_plain_name(name):
-        message = f"file name {name!r} must not contain a directory"
+        message = f'file name "{name}" must not contain a directory'
         raise QueryError(message)
     path = f"/{name}"
     tree = ops.NewFile(base=ops.Scratch(), path=path, data=contents.encode(), mode=permissions)

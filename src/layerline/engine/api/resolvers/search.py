@@ -80,10 +80,12 @@ async def search_directory(
     """Search below a directory, or in some paths of it."""
     tree = await tree_of(call, self.tree)
     root = directory_in(tree, self.path)
-    found = [
-        tree.lookup(under(self.path, path).rstrip("/") or "/").path
-        for path in options.get("paths", ())
-    ]
+    found = []
+    for path in options.get("paths", ()):
+        if posixpath.normpath(path.lstrip("/") or ".").split("/")[0] == "..":
+            message = f"path cannot escape directory: {path}"
+            raise QueryError(message)
+        found.append(tree.lookup(under(self.path, path).rstrip("/") or "/").path)
     below = [posixpath.relpath(path, root.path) for path in found]
     search = _Search(tree=tree, root=root, pattern=pattern, paths=tuple(below), options=options)
     return await call.session.solver.in_thread(search.run, call.session.store)

@@ -22,6 +22,7 @@ from layerline.errors import QueryError
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call
     from layerline.engine.image.config import Healthcheck
+    from layerline.engine.solve.hosting import Tunnel
 
 _SHELL = ("/bin/sh", "-c")
 
@@ -110,14 +111,19 @@ def with_hostname(self: Service, _call: Call, *, hostname: str) -> Service:
 
 
 @field("Service", "ports")
-def ports(self: Service, _call: Call) -> list[Port]:
-    """The ports that it listens on."""
+async def ports(self: Service, call: Call) -> list[Port]:
+    """The ports that it listens on: those of this machine for a tunnel."""
+    if self.tunnel is not None:
+        opened = await _opened(self, self.tunnel, call)
+        return [port_value(served.PortSpec(port=here)) for here, _ in opened.ports]
     return [port_value(port) for port in _ports(self)]
 
 
+async def _opened(service: Service, forwards: tuple[served.Forward, ...], call: Call) -> Tunnel:
+    return await call.session.services.tunnel(service.spec, forwards, native=service.native_ports)
+
+
 def _ports(service: Service) -> tuple[served.PortSpec, ...]:
-    if service.tunnel:
-        return tuple(served.PortSpec(port=each.frontend or each.backend) for each in service.tunnel)
     if service.spec.exec is None:
         return tuple(
             served.PortSpec(port=each.frontend, protocol=each.protocol)
@@ -130,10 +136,7 @@ def _ports(service: Service) -> tuple[served.PortSpec, ...]:
 async def endpoint(self: Service, call: Call, *, port: int | None = None, scheme: str = "") -> str:
     """`host:port`, or a URL with the scheme; the first exposed port unless another is named."""
     if self.tunnel is not None:
-        tunnel = await call.session.services.tunnel(
-            self.spec, self.tunnel, native=self.native_ports
-        )
-        open_ports = [here for here, _ in tunnel.ports]
+        open_ports = [here for here, _ in (await _opened(self, self.tunnel, call)).ports]
         host = "127.0.0.1"
     else:
         open_ports = [each.port for each in _ports(self)]
@@ -149,7 +152,7 @@ async def endpoint(self: Service, call: Call, *, port: int | None = None, scheme
 async def start(self: Service, call: Call) -> str:
     """Start it and wait until it is healthy; its id."""
     if self.tunnel is not None:
-        await call.session.services.tunnel(self.spec, self.tunnel, native=self.native_ports)
+        await _opened(self, self.tunnel, call)
     else:
         await call.session.services.start(self.spec)
     return call.session.identify(self)
@@ -158,7 +161,10 @@ async def start(self: Service, call: Call) -> str:
 @field("Service", "stop")
 async def stop(self: Service, call: Call, *, kill: bool = False) -> str:
     """Stop it: SIGTERM and later SIGKILL, or SIGKILL at once; its id."""
-    await call.session.services.stop(self.spec, kill=kill)
+    if self.tunnel is not None:
+        await call.session.services.close_tunnel(self.spec, self.tunnel, native=self.native_ports)
+    else:
+        await call.session.services.stop(self.spec, kill=kill)
     return call.session.identify(self)
 
 
@@ -203,7 +209,7 @@ def host_service(
     """Ports of this machine, or of one that it reaches, as a service for containers."""
     spec = served.ServiceSpec(host=host, forwards=_forwards(ports))
     if not spec.forwards:
-        message = "a host service needs a port"
+        message = "no ports specified: a host service needs one"
         raise QueryError(message)
     return Service(spec=spec)
 
@@ -217,14 +223,20 @@ def tunnel(
     native: bool = False,
     ports: list[dict[str, Any]] | None = None,
 ) -> Service:
-    """A way from ports of this machine to a service."""
-    return replace(service, tunnel=_forwards(ports), native_ports=native)
+    """A way from ports of this machine to a service; free ones unless they are named."""
+    forwards = _forwards(ports, same=False)
+    if not forwards and not _ports(service):
+        message = "no ports to forward: expose one, or name the ports of the tunnel"
+        raise QueryError(message)
+    return replace(service, tunnel=forwards, native_ports=native)
 
 
-def _forwards(ports: list[dict[str, Any]] | None) -> tuple[served.Forward, ...]:
+def _forwards(
+    ports: list[dict[str, Any]] | None, *, same: bool = True
+) -> tuple[served.Forward, ...]:
     return tuple(
         served.Forward(
-            frontend=port.get("frontend") or port["backend"],
+            frontend=port.get("frontend") or (port["backend"] if same else 0),
             backend=port["backend"],
             protocol=port.get("protocol") or "TCP",
         )

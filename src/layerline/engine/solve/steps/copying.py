@@ -33,7 +33,15 @@ def copy_directory(op: ops.CopyDirectory, work: Work) -> Result:
     )
 
     def change(writer: Writer) -> None:
-        writer.copy(source, op.source_path, op.path, wanted=selection, owner=owner, mode=op.mode)
+        writer.copy(
+            source,
+            op.source_path,
+            op.path,
+            wanted=selection,
+            owner=owner,
+            mode=op.mode,
+            through_links=True,
+        )
 
     return work.bench.add_layer(_name(op, work) or work.key, work.layers(op.base), change)
 
@@ -59,6 +67,9 @@ def copy_file(op: ops.CopyFile, work: Work) -> Result:
     path = posixpath.join(op.path, op.name) if into else op.path
 
     def change(writer: Writer) -> None:
+        if owner is not None and op.path.endswith("/") and op.path != "/":
+            writer.mkdir(op.path)
+            writer.set(op.path, owner=owner)
         writer.put_file(path, entry, mode=op.mode, owner=owner)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.solve.owners import owner_ids
 from layerline.engine.solve.result import Result
+from layerline.engine.solve.steps.placing import matching
 from layerline.errors import IsADirectory, PathExists, QueryError
-from layerline.patterns import Matcher
 
 if TYPE_CHECKING:
     from layerline.engine.solve import ops
     from layerline.engine.solve.bench import Work
     from layerline.engine.store.tree import Tree
     from layerline.engine.store.writer import Writer
-
-_WILDCARDS = frozenset("*?[")
 
 
 def owner_of(
@@ -31,18 +29,23 @@ def owner_of(
 def new_file(op: ops.NewFile, work: Work) -> Result:
     """Write bytes; a Directory keeps the mode of the file that was there, a Container does not."""
     owner = owner_of(op, work)
-    tree = work.tree(op.base)
-    there = tree.find(op.path)
+    path = op.path
+    there = work.tree(op.base).find(path)
     if there is not None and there.is_dir:
-        message = f"open {op.path}: is a directory"
-        raise IsADirectory(message)
+        if op.keep_mode:
+            message = f"open {path}: is a directory"
+            raise IsADirectory(message)
+        # Dagger's container makes the file elsewhere and copies it: a directory takes it in.
+        path = posixpath.join(path, posixpath.basename(path.rstrip("/")))
 
     def change(writer: Writer) -> None:
-        if op.keep_mode and there is not None:
-            writer.write(op.path, op.data)
+        mode = op.mode or 0o644
+        if not op.keep_mode:
+            writer.write(path, op.data, mode=mode, owner=owner or (0, 0), replace=True)
+        elif there is not None:
+            writer.write(path, op.data)
         else:
-            mode = op.mode or 0o644
-            writer.write(op.path, op.data, mode=mode, owner=owner or (0, 0), replace=True)
+            writer.write(path, op.data, mode=mode)
 
     return work.bench.add_layer(work.key, work.layers(op.base), change)
 
@@ -83,17 +86,13 @@ def remove(op: ops.Remove, work: Work) -> Result:
 
 
 def _targets(tree: Tree, root: str, path: str) -> list[str]:
-    whole = posixpath.normpath("/" + path)
-    if not _WILDCARDS.intersection(path):
-        target = posixpath.join(root, whole.lstrip("/"))
-        return [target] if target != "/" and tree.find(target, follow=False) is not None else []
-    parent, name = posixpath.split(whole)
-    directory = posixpath.join(root, parent.lstrip("/"))
-    entry = tree.find(directory)
-    if entry is None or not entry.is_dir:
-        return []
-    matcher = Matcher([name])
-    return [child.path for child in tree.children(entry) if matcher.matches(child.name)]
+    whole = posixpath.join(root, posixpath.normpath("/" + path).lstrip("/"))
+    found = matching(tree, whole) if "*" in path else [whole]
+    return [
+        target
+        for target in found
+        if target != "/" and tree.resolve(target, follow=False)[1] is not None
+    ]
 
 
 def chown(op: ops.Chown, work: Work) -> Result:
@@ -132,18 +131,30 @@ def replaced(op: ops.Replaced, work: Work) -> Result:
 
 def _with_replacement(data: bytes, op: ops.Replaced) -> bytes:
     search, replacement = op.search.encode(), op.replacement.encode()
-    if op.everywhere:
-        return data.replace(search, replacement)
     start = _line_start(data, op.first_from) if op.first_from is not None else 0
+    if op.everywhere:
+        return data[:start] + data[start:].replace(search, replacement)
     count = data.count(search, start)
     if count == 0:
         message = f"search string not found in {op.path}"
         raise QueryError(message)
     if count > 1 and op.first_from is None:
         advice = "give more of it, or set all or firstFrom"
-        message = f"search string found {count} times in {op.path}: {advice}"
+        message = f"search string found multiple times: {_places(data, search)}; {advice}"
         raise QueryError(message)
     return data[:start] + data[start:].replace(search, replacement, 1)
+
+
+def _places(data: bytes, search: bytes) -> str:
+    """Where a text is found, in lines and bytes of the line, as a search tells it."""
+    places = []
+    start = data.find(search)
+    while start >= 0:
+        column = start - (data.rfind(b"\n", 0, start) + 1)
+        line = data.count(b"\n", 0, start) + 1
+        places.append(f"line {line} ({column}-{column + len(search)})")
+        start = data.find(search, start + max(1, len(search)))
+    return ", ".join(places)
 
 
 def _line_start(data: bytes, line: int) -> int:

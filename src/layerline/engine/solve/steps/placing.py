@@ -157,6 +157,7 @@ class _Placing:
             wanted=selection,
             owner=self.owner,
             mode=octal(self.op.mode),
+            through_links=True,
         )
         if self.op.mode and octal(self.op.mode) is None:
             prefix = len(directory.path.rstrip("/")) + 1

@@ -1,0 +1,202 @@
+"""Directories: what a merge does to links, kinds and looks; removal by wildcards; names; stat."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.parity.conftest import Asked, Case, box, directory, sh
+
+pytestmark = pytest.mark.privileged
+
+COPIES = "util/layercopy of the Dagger engine; its tests follow links to directories"
+LOOKS = "util/layercopy gives a directory that it brings up from below the source's looks"
+STATS = "core/directory.go, Stat"
+REMOVES = "core/directory.go, withoutPathsFromSnapshot"
+
+FILE = directory('withNewFile(path: "x", contents: "hi") { file(path: "x") { id } }')
+TOOL = directory(
+    'withNewFile(path: "bin/tool", contents: "#!/bin/sh\\necho tool\\n", permissions: 493) { id }'
+)
+
+
+def made(path: str, then: str, contents: str = "") -> str:
+    """A selection: a file, and what is asked after it."""
+    return f'withNewFile(path: "{path}", contents: "{contents}") {{ {then} }}'
+
+
+CASES = [
+    Case(
+        pins="a directory merged where the image has a link to one goes through the link",
+        why=COPIES,
+        given=TOOL,
+        query=box(f'withDirectory(path: "/", source: "$given") {{ {sh("readlink /bin; tool")} }}'),
+        answer="usr/bin\ntool\n",
+    ),
+    Case(
+        pins="withDirectory onto a file replaces it",
+        why=COPIES,
+        given=TOOL,
+        query=directory(
+            made("t", 'withDirectory(path: "t", source: "$given") { glob(pattern: "**") }')
+        ),
+        answer=["t/", "t/bin/", "t/bin/tool"],
+    ),
+    Case(
+        pins="a directory that is there takes the looks of the source's root",
+        why=LOOKS,
+        given=directory(
+            'withNewDirectory(path: "d", permissions: 448) { directory(path: "d") { id } }'
+        ),
+        query=directory(
+            made(
+                "t/f",
+                'withDirectory(path: "t", source: "$given") { stat(path: "t") { permissions } }',
+            )
+        ),
+        answer=0o700,
+    ),
+    Case(
+        pins="withFile replaces a directory of the file's name",
+        why=COPIES,
+        given=FILE,
+        query=directory(
+            'withNewDirectory(path: "d/x", permissions: 493) '
+            '{ withFile(path: "d", source: "$given") { file(path: "d/x") { contents } } }'
+        ),
+        answer="hi",
+    ),
+    Case(
+        pins="withFile replaces a link, not what it leads to",
+        why=COPIES,
+        given=FILE,
+        query=directory(
+            made(
+                "a",
+                'withSymlink(target: "a", linkName: "l") { withFile(path: "l", '
+                'source: "$given") { file(path: "a") { contents } } }',
+                "1",
+            )
+        ),
+        answer="1",
+    ),
+    Case(
+        pins="the directory that a final slash makes belongs to the owner",
+        why="util/layercopy makes it with the owner of the copy",
+        given=directory('withFile(path: "n/m/", source: "$given", owner: "1000:1001") { id }'),
+        query=box(
+            'withMountedDirectory(path: "/m", source: "$given") '
+            f"{{ {sh('stat -c %u:%g /m/n /m/n/m /m/n/m/x')} }}"
+        ),
+        answer="0:0\n1000:1001\n1000:1001\n",
+    ),
+    Case(
+        pins="withNewFile through a link writes what it leads to",
+        why="core/directory.go opens the resolved path",
+        query=directory(
+            made(
+                "a",
+                'withSymlink(target: "a", linkName: "l") '
+                '{ withNewFile(path: "l", contents: "2") { file(path: "a") { contents } } }',
+            )
+        ),
+        answer="2",
+    ),
+    Case(
+        pins="wildcards in the middle of a removed path",
+        why=REMOVES,
+        query=directory(
+            made("x/a.t", made("y/a.t", 'withoutFile(path: "*/a.t") { glob(pattern: "**") }'))
+        ),
+        answer=["x/", "y/"],
+    ),
+    Case(
+        pins="only a star makes a removed path a pattern",
+        why=REMOVES,
+        query=directory(made("[a]", made("a", 'withoutFiles(paths: ["[a]", "?"]) { entries }'))),
+        answer=["a"],
+    ),
+    Case(
+        pins="removal below a file is an error",
+        why=REMOVES,
+        query=directory(made("a", 'withoutFile(path: "a/b") { entries }')),
+        error="not a directory",
+    ),
+    Case(
+        pins="exists below a file is an error",
+        why=STATS,
+        query=directory(made("a", 'exists(path: "a/b")')),
+        error="not a directory",
+    ),
+    Case(
+        pins="exists of no path is false",
+        why=STATS,
+        query=directory(made("a", 'exists(path: "")')),
+        answer=False,
+    ),
+    Case(
+        pins="stat of no path is an error",
+        why=STATS,
+        query=directory('stat(path: "") { name }'),
+        error="no such file or directory",
+    ),
+    Case(
+        pins="stat through a link tells the name of what it leads to",
+        why=STATS,
+        query=directory(
+            made("a", 'withSymlink(target: "a", linkName: "l") { stat(path: "l") { name } }')
+        ),
+        answer="a",
+    ),
+    Case(
+        pins="a new directory above is refused",
+        why="core/directory.go, WithNewDirectory",
+        query=directory('withNewDirectory(path: "a/../../x") { entries }'),
+        error="cannot create directory outside parent: ../x",
+    ),
+    Case(
+        pins="a name of 256 characters is refused",
+        why="the protocol's section 5.5, and core/directory.go, ValidateFileName",
+        query=directory(made("n" * 256, "entries")),
+        error="File name length exceeds the maximum supported 255 characters",
+    ),
+    Case(
+        pins="owners in a subdirectory are looked up in the whole tree",
+        why="core/directory.go, resolveDirectoryOwner, reads from the snapshot's root",
+        query=directory(
+            made(
+                "etc/passwd",
+                made("s/f", 'directory(path: "s") { chown(path: "/", owner: "bob") { entries } }'),
+                "bob:x:77:78::/:/bin/sh",
+            )
+        ),
+        answer=["f"],
+    ),
+    Case(
+        pins="an owner's name needs a passwd file",
+        why="core/directory.go, resolveDirectoryOwner",
+        query=directory(made("a", 'chown(path: "a", owner: "bob") { entries }')),
+        error="open /etc/passwd: no such file or directory",
+    ),
+    Case(
+        pins="a search cannot leave the directory",
+        why="core/directory.go, Search",
+        query=directory(made("a", 'search(pattern: "x", paths: ["../b"]) { filePath }')),
+        error="path cannot escape directory: ../b",
+    ),
+    Case(
+        pins="a patch that does not apply",
+        why="core/directory.go, applyGitPatch",
+        query=directory(
+            made("f", r'withPatch(patch: "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n") { entries }')
+        ),
+        error="(?s)git apply: .*patch does not apply",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case(asked: Asked, case: Case) -> None:
+    if "$given" in case.given:
+        given = case.given.replace("$given", asked.identity(FILE))
+        case = Case(pins=case.pins, why=case.why, query=case.query, given=given, answer=case.answer)
+    asked.check(case)
