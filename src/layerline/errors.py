@@ -26,6 +26,7 @@
     │   ├── RegistryTimeout
     │   ├── ArchiveInvalid          hostile or broken bytes, refused
     │   └── BootstrapFailed
+    ├── EditRefused                 a user's file that the doctor must not change
     ├── UnknownUser                 a user or group that the container does not have
     ├── SecretError                 a secret that cannot be read
     ├── QueryError                  a request that the API refuses
@@ -177,6 +178,10 @@ class BootstrapFailed(ImageError):
     """A base image could not be made from the distribution's packages."""
 
 
+class EditRefused(LayerlineError):
+    """A file of the user that is not as it must be to be changed safely."""
+
+
 class UnknownUser(LayerlineError):
     """A user or group that is neither a number nor listed in the container."""
 
@@ -196,7 +201,9 @@ class ModuleError(LayerlineError):
 class FunctionFailed(LayerlineError):
     """A module's function returned an error; `values` are what it attached."""
 
-    def __init__(self, message: str, *, values: dict[str, object] | None = None, exit_code: int = 1) -> None:
+    def __init__(
+        self, message: str, *, values: dict[str, object] | None = None, exit_code: int = 1
+    ) -> None:
         super().__init__(message)
         self.values = values or {}
         self.exit_code = exit_code
@@ -221,7 +228,13 @@ class ExecError(LayerlineError):
     wire_type: ClassVar[str] = "EXEC_ERROR"
 
     def __init__(
-        self, *, command: tuple[str, ...], code: int, stdout: str, stderr: str, message: str | None = None
+        self,
+        *,
+        command: tuple[str, ...],
+        code: int,
+        stdout: str,
+        stderr: str,
+        message: str | None = None,
     ) -> None:
         super().__init__(message or f"exit code: {code}")
         self.command = command
