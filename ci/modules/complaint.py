@@ -39,7 +39,9 @@ def complaints(error: ValidationError, model: type[BaseModel]) -> list[Complaint
     return [_complaint(found["type"], found["loc"], found, model) for found in error.errors()]
 
 
-def _complaint(kind: str, place: Place, found: Mapping[str, object], model: type[BaseModel]) -> Complaint:
+def _complaint(
+    kind: str, place: Place, found: Mapping[str, object], model: type[BaseModel]
+) -> Complaint:
     keys = tuple(key for key in place if key not in ("[key]", EVERY_TARGET))
     field = _field(model, keys) if "[key]" not in place else None
     table = ".".join(str(key) for key in keys[:-1]) or "the file"

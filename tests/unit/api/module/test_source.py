@@ -52,6 +52,24 @@ def test_a_directory_without_a_module_says_what_to_do(tmp_path: Path) -> None:
         find_module(None, workdir=tmp_path / "empty")
 
 
+def test_a_directory_with_a_definition_is_served_by_the_shipped_pipeline(tmp_path: Path) -> None:
+    below = tmp_path / "project" / "src"
+    below.mkdir(parents=True)
+    (tmp_path / "project" / "layerline.toml").write_text("")
+    found = find_module(None, workdir=below)
+    assert found.name == "layerline"
+    assert (found.root / "ci" / "main.py").is_file()
+    assert found.resolve("/") == tmp_path / "project"
+    with pytest.raises(ModuleError, match="outside of context directory"):
+        found.resolve("../other")
+
+
+def test_a_module_of_its_own_comes_before_the_shipped_one(tmp_path: Path) -> None:
+    root = write(tmp_path / "project")
+    (root / "layerline.toml").write_text("")
+    assert find_module(None, workdir=root).root == root
+
+
 def test_what_is_loaded_is_relative_to_the_context(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     root = write(tmp_path / "m", source="code", include=["*.toml", "!x"], exclude=["y"])

@@ -1,15 +1,21 @@
-"""Where a module is: its dagger.json, its root, and the repository around it."""
+"""Where a module is: its dagger.json, its root, and the repository around it.
+
+A directory that has no dagger.json but a layerline.toml is served by the pipeline that ships with
+the tool: that module's code, with this directory as what its contextual paths mean.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import layerline
 from layerline.errors import ModuleError
 
 CONFIG = "dagger.json"
+DEFINITION = "layerline.toml"
 ENGINE_VERSION = "v0.21.8"
 _FIRST_CACHING = (0, 19, 4)
 
@@ -19,7 +25,7 @@ class ModuleConfig:
     """A dagger.json in `root`; `context` is the repository's root, `source` relative to `root`.
 
     `caching` is False where results of functions live for one session only unless they say
-    otherwise.
+    otherwise. `served` is the directory that a shipped module works for, instead of its own.
     """
 
     name: str
@@ -28,6 +34,7 @@ class ModuleConfig:
     source: str
     include: tuple[str, ...]
     caching: bool
+    served: Path | None = None
 
     @property
     def code(self) -> Path:
@@ -48,10 +55,11 @@ class ModuleConfig:
 
     def resolve(self, path: str) -> Path:
         """A contextual path: relative to the root, or from the context if absolute."""
-        base = self.context if path.startswith("/") else self.root
+        context = self.served or self.context
+        base = context if path.startswith("/") else self.served or self.root
         resolved = Path(_normal(base / path.lstrip("/")))
-        if not resolved.is_relative_to(self.context):
-            message = f'path "{path}" is outside of context directory "{self.context}"'
+        if not resolved.is_relative_to(context):
+            message = f'path "{path}" is outside of context directory "{context}"'
             raise ModuleError(message)
         return resolved
 
@@ -67,11 +75,22 @@ def find_module(reference: str | None, *, workdir: Path) -> ModuleConfig:
                 f'resolving module source "{reference}": local path "{reference}" does not exist'
             )
             raise ModuleError(message)
-    root = _find_up(start, CONFIG)
+    root = _find_up(start, CONFIG, DEFINITION)
     if root is None:
-        message = f"no {CONFIG} in {start} or above it; name the module with -m PATH"
+        message = (
+            f"no {CONFIG} and no {DEFINITION} in {start} or above it; name the module with -m PATH"
+        )
         raise ModuleError(message)
-    return read_config(root)
+    if (root / CONFIG).exists():
+        return read_config(root)
+    return replace(read_config(shipped_pipeline()), served=root)
+
+
+def shipped_pipeline() -> Path:
+    """The module that ships with the tool; in a checkout of the tool that is the checkout."""
+    package = Path(layerline.__file__).parent
+    shipped = package / "pipeline"
+    return shipped if (shipped / CONFIG).exists() else package.parents[1]
 
 
 def read_config(root: Path) -> ModuleConfig:
@@ -131,9 +150,9 @@ def _version(text: object) -> tuple[int, ...]:
     return tuple(int(part) for part in core.split(".") if part.isdigit())
 
 
-def _find_up(start: Path, name: str) -> Path | None:
+def _find_up(start: Path, *names: str) -> Path | None:
     for directory in (start, *start.parents):
-        if (directory / name).exists():
+        if any((directory / name).exists() for name in names):
             return directory
     return None
 
