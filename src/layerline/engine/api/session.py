@@ -43,7 +43,6 @@ class Client:
     token: str
     function: Any = None
     namespace: str = "mainClient"
-    memo: dict[str, Any] = field(default_factory=dict)
     failure: LayerlineError | None = None
 
 

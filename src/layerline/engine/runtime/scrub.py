@@ -21,7 +21,6 @@ class Scrubber:
     def __init__(self, values: Iterable[bytes]) -> None:
         known = {form for value in values for form in (value, value.strip()) if form}
         self._values = sorted(known, key=lambda value: (-len(value), value))
-        self._longest = max(map(len, known), default=0)
         self._pattern = re.compile(b"|".join(map(re.escape, self._values)))
         self._held = b""
 

@@ -20,7 +20,6 @@ from layerline.errors import ModuleError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LISTS = "LIST_KIND"
 OBJECTS = ("OBJECT_KIND", "INTERFACE_KIND")
 
 
