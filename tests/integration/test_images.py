@@ -1,0 +1,128 @@
+"""Real images of the pipeline: one group in every run, the whole CUDA image with --slow."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline import command
+from tests.integration.conftest import Call, Project, peak_megabytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.privileged, pytest.mark.network]
+
+HOME = Path(__file__).parents[2]
+MODULE = ("ci", "dagger.json", "pyproject.toml")
+DEFINITION = """\
+[targets.cpu]
+[groups.core]
+requirements = ["numpy", "pillow"]
+probes = ["probe.py"]
+[groups.tools]
+requirements = ["pyyaml"]
+[images.small]
+target = "cpu"
+groups = ["core", "tools"]
+source = ["train.py"]
+"""
+PROBE = """\
+import numpy
+assert numpy.arange(4).reshape(2, 2).sum() == 6
+print("numpy computes")
+"""
+ASKED = ("call", "build", "--image=small")
+LONGEST_SECONDS = 600.0
+CUDA_GIGABYTES = 40
+CUDA_MEGABYTES = 200
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Project:
+    """A repository with the pipeline and a small image, locked by the pipeline itself."""
+    home = tmp_path_factory.mktemp("small") / "repository"
+    home.mkdir()
+    for name in MODULE:
+        source = HOME / name
+        if source.is_dir():
+            shutil.copytree(source, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, home)
+    (home / "layerline.toml").write_text(DEFINITION)
+    (home / "probe.py").write_text(PROBE)
+    (home / "train.py").write_text("print('training')\n")
+    command.run(["git", "init", "--quiet", home])
+    project = Project(home=home, environ=environ)
+    lock = ("call", "lock", "--target=cpu", "export", "--path=locks/cpu.txt")
+    succeeded(project.call(*lock, timeout=LONGEST_SECONDS))
+    return project
+
+
+def test_an_image_is_built_and_probed_and_others_read_it(small: Project, tmp_path: Path) -> None:
+    archive = tmp_path / "small.tar"
+    export = ("export", f"--path={archive}")
+    first = succeeded(small.call(*ASKED, *export, timeout=LONGEST_SECONDS))
+    assert "numpy computes" in first.stderr
+    command.run(["skopeo", "inspect", f"oci-archive:{archive}"])
+    command.run(["skopeo", "copy", f"oci-archive:{archive}", f"oci:{tmp_path}/layout:small"])
+    command.run(["umoci", "unpack", "--image", f"{tmp_path}/layout:small", tmp_path / "bundle"])
+    assert (tmp_path / "bundle/rootfs/app/train.py").is_file()
+    words = ("with-exec", "--args=python,-c,import numpy; print(numpy.arange(3).sum())", "stdout")
+    assert succeeded(small.call(*ASKED, *words)).stdout == "3\n"
+    before = archive.stat()
+    again = succeeded(small.call(*ASKED, *export))
+    assert again.containers() == []
+    assert (archive.stat().st_ino, archive.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
+
+
+def test_another_version_in_one_group_leaves_the_others_alone(small: Project) -> None:
+    succeeded(small.call(*ASKED, "sync", timeout=LONGEST_SECONDS))
+    definition = small.home / "layerline.toml"
+    definition.write_text(DEFINITION.replace('"pyyaml"', '"pyyaml<6.0.3"'))
+    lock = ("call", "lock", "--target=cpu", "export", "--path=locks/cpu.txt")
+    succeeded(small.call(*lock, timeout=LONGEST_SECONDS))
+    again = succeeded(small.call(*ASKED, "sync", timeout=LONGEST_SECONDS))
+    assert "pyyaml" in again.stderr
+    assert "numpy==" not in again.stderr
+
+
+@pytest.fixture
+def cuda(tmp_path: Path, environ: dict[str, str]) -> Iterator[Project]:
+    """The repository itself with a store of its own, which is gone afterwards."""
+    free = shutil.disk_usage(tmp_path).free >> 30
+    if free < CUDA_GIGABYTES:
+        pytest.skip(f"{free} GB are free, the CUDA image needs {CUDA_GIGABYTES}")
+    store = tmp_path / "store"
+    yield Project(home=HOME, environ={**environ, "LAYERLINE_STORE": str(store)})
+    shutil.rmtree(store, ignore_errors=True)
+    (tmp_path / "train-cuda.tar").unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_the_cuda_image_is_built_in_little_memory_and_not_built_again(
+    cuda: Project, tmp_path: Path
+) -> None:
+    words = ("call", "build-train-cuda", "export", f"--path={tmp_path}/train-cuda.tar")
+    process = cuda.start(*words, log=tmp_path / "log")
+    most = peak_megabytes(process)
+    assert process.returncode == 0, (tmp_path / "log").read_text()
+    assert most < CUDA_MEGABYTES
+    command.run(["skopeo", "inspect", f"oci-archive:{tmp_path}/train-cuda.tar"])
+    again = succeeded(cuda.call(*words))
+    assert again.containers() == []
+    program = "import torch, jax, cv2; print(torch.ones(2).sum().item())"
+    asked = ("call", "build-train-cuda", "with-env-variable", "--name=JAX_PLATFORMS", "--value=cpu")
+    found = cuda.call(*asked, "with-exec", f'--args=python,-c,"{program}"', "stdout")
+    assert succeeded(found).stdout == "2.0\n"
+
+
+def succeeded(call: Call) -> Call:
+    assert call.status == 0, call.stderr
+    return call
