@@ -38,8 +38,8 @@ async def test_the_token_is_the_user_name(open_a_session: OpenSession) -> None:
 @pytest.mark.parametrize("user", ["", "wrong", None])
 async def test_no_answer_without_the_token(open_a_session: OpenSession, user: str | None) -> None:
     async with served(open_a_session) as (_session, client):
-        auth = None if user is None else (user, "")
-        answer = await client.post("/query", json=QUERY, auth=auth)
+        request: dict[str, Any] = {} if user is None else {"auth": (user, "")}
+        answer = await client.post("/query", json=QUERY, **request)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Basic")
         assert answer.json()["errors"]
@@ -49,13 +49,13 @@ async def test_no_answer_without_the_token(open_a_session: OpenSession, user: st
 async def test_the_token_counts_nowhere_else(open_a_session: OpenSession, place: str) -> None:
     async with served(open_a_session) as (session, client):
         token = session.main.token
-        request: dict[str, Any] = {
+        requests: dict[str, dict[str, Any]] = {
             "password": {"auth": ("x", token)},
             "query": {"params": {"token": token}},
             "cookie": {"headers": {"cookie": f"token={token}"}},
             "prefix": {"auth": (token[:-1], "")},
-        }[place]
-        answer = await client.post("/query", json=QUERY, **request)
+        }
+        answer = await client.post("/query", json=QUERY, **requests[place])
         assert answer.status_code == 401
 
 
