@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from layerline import command
 from layerline.engine.store.pruning import choose, prune
+from layerline.engine.store.soundness import find_problems
 from layerline.engine.store.store import Store
 from layerline.engine.store.usage import Item, items, volumes
 from layerline.errors import StoreBusy, StoreVersion
 
 HOUR = 3600.0
+SOURCE = Path(__file__).parents[3] / "src"
 
 
 def item(name: str, size: int, age: float, kind: str = "blob") -> Item:
@@ -114,3 +118,34 @@ def test_links_in_the_store_lead_nowhere(tmp_path: Path) -> None:
         (tmp_path / "store" / where / "link").symlink_to(victim)
     prune(tmp_path / "store", keep_bytes=0)
     assert (victim / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("call", ["rename", "unlinkat,unlink", "rmdir"])
+@pytest.mark.parametrize("when", [1, 3, 7])
+def test_a_death_half_way_leaves_a_whole_store_and_the_next_run_finishes(
+    tmp_path: Path, call: str, when: int
+) -> None:
+    strace = command.find("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    filled(tmp_path / "store")
+    script = (
+        "import sys; from pathlib import Path; from layerline.engine.store.pruning import prune; "
+        "prune(Path(sys.argv[1]), keep_bytes=0)"
+    )
+    argv: list[str | Path] = [
+        strace,
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        f"inject={call}:signal=KILL:when={when}",
+    ]
+    env = {"PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1"}
+    words: list[str | Path] = [*argv, sys.executable, "-c", script, str(tmp_path / "store")]
+    assert command.run(words, env=env, expect=None).status != 0
+    with Store.open(tmp_path / "store") as store:
+        assert find_problems(store, deep=True) == []
+    prune(tmp_path / "store", keep_bytes=0)
+    assert [item.kind for item in items(tmp_path / "store")] == ["volume"]
+    assert [path for path in (tmp_path / "store/scratch").iterdir() if path.is_dir()] == []
