@@ -1,1 +1,1 @@
-"""Layerline: machine-learning container images built, validated, tested and shipped from Python functions."""
+"""Layerline: machine-learning images built, validated, tested and shipped from Python functions."""

@@ -1,17 +1,19 @@
-"""The one door to other programs: a list of arguments, never a shell; an environment that is built, not inherited."""
+"""The one door to other programs: argument lists, never a shell; an environment that is built."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from layerline import log
 from layerline.errors import CommandFailed, ProgramMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PIPE = subprocess.PIPE
@@ -38,7 +40,9 @@ def require(program: str, *, package: str | None = None) -> Path:
     """The absolute path of a program; says which Debian package brings it when it is missing."""
     found = find(program)
     if found is None:
-        message = f"{program} is not installed. Install it with: apt-get install {package or program}"
+        message = (
+            f"{program} is not installed. Install it with: apt-get install {package or program}"
+        )
         raise ProgramMissing(message)
     return found
 
@@ -54,7 +58,8 @@ def run(
 ) -> Finished:
     """Run a program to its end and return what it wrote.
 
-    `timeout` is in seconds. A status outside `expect` raises CommandFailed; `expect=None` takes any.
+    `timeout` is in seconds. A status outside `expect` raises CommandFailed; `expect=None` takes
+    any.
     """
     words = tuple(str(word) for word in argv)
     log.debug("+ %s", shlex.join(words))

@@ -35,7 +35,8 @@
     ├── Cancelled                   exit code 2
     └── ExecError                   a container's process ended badly: its own exit code
 
-The class sets the exit code and the wire type; the message says what happened, why, and what to do next.
+The class sets the exit code and the wire type; the message says what happened, why, and what to do
+next.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class CommandFailed(LayerlineError):
 
 
 class HostError(LayerlineError):
-    """This machine lacks something that Layerline needs."""
+    """The machine lacks something that Layerline needs."""
 
 
 class ProgramMissing(HostError):

@@ -1,15 +1,18 @@
-"""The settings, read once at the edge from a mapping and frozen; inside, values are passed as arguments."""
+"""The settings, read once at the edge from a mapping and frozen; inside, values are arguments."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -19,9 +22,9 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 class Settings:
     """What the user may set.
 
-    `mirrors` maps a registry host (`docker.io`) to base URLs that are asked before it. `insecure` names registries
-    that are spoken to without TLS beside those on a loopback address. `source_date_epoch` is in seconds: times of
-    files in new layers above it are clamped to it.
+    `mirrors` maps a registry host (`docker.io`) to base URLs that are asked before it. `insecure`
+    names registries that are spoken to without TLS beside those on a loopback address.
+    `source_date_epoch` is in seconds: times of files in new layers above it are clamped to it.
     """
 
     store: Path
@@ -68,7 +71,7 @@ class Settings:
 
 
 def process_environ() -> Mapping[str, str]:
-    """The environment of this process: for the command line, which passes it to `Settings.from_environ`."""
+    """The environment of this process: the command line passes it to `Settings.from_environ`."""
     return os.environ
 
 
