@@ -191,6 +191,17 @@ def test_a_name_that_nobody_knows(host: Host) -> None:
     assert found[0].facts["servers"] == ["192.0.2.1"]
 
 
+def test_a_definition_without_locks_is_enough_to_forecast(host: Host) -> None:
+    text = '[targets.cpu]\n[targets.cu13]\ncuda = "13"\n[groups.x]\nrequirements = ["torch==2.*"]\n'
+    needs = disk.forecast_definition(text)
+    assert list(needs) == ["cpu", "cu13"]
+    assert needs["cu13"] > 2 * needs["cpu"] > 2 * GB
+    host.write("layerline.toml", text)
+    assert host.look("disk-forecast").status in ("ok", "found")
+    host.kernel("driver/nvidia/version", "NVRM version: Kernel Module  570.1\n")
+    assert host.look("gpu-driver").findings[0].facts["cuda"] == 13
+
+
 def test_driver_against_the_targets_cuda(host: Host) -> None:
     assert host.look("gpu-driver").status == "skipped"
     host.write("locks/cu13.txt", "")

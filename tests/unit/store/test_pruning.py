@@ -120,8 +120,8 @@ def test_links_in_the_store_lead_nowhere(tmp_path: Path) -> None:
     assert (victim / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("call", ["rename", "unlinkat,unlink", "rmdir"])
-@pytest.mark.parametrize("when", [1, 3, 7])
+@pytest.mark.parametrize("call", ["rename", "unlinkat"])
+@pytest.mark.parametrize("when", [1, 3, 7, 11])
 def test_a_death_half_way_leaves_a_whole_store_and_the_next_run_finishes(
     tmp_path: Path, call: str, when: int
 ) -> None:

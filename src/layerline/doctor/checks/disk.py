@@ -36,6 +36,9 @@ _UNPACKED = {
 _OTHER = 12
 _BASE_IMAGE = 400 * MB
 _COPIES = 2.5  # the snapshot, its compressed blob, and the exported archive
+# Enough of TOML for this: Python before 3.11 cannot read it.
+_TARGET = re.compile(r"^\[targets\.([\w-]+)\]([^\[]*)", re.MULTILINE)
+_ASKED = re.compile(r"\"([A-Za-z][\w.-]*)(?:\[[^\"]*\])?\s*(?:[<>=!~][^\"]*)?\"")
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 
 
@@ -102,11 +105,12 @@ def check_inodes(subject: Subject) -> Iterator[Seen]:
 
 def check_forecast(subject: Subject) -> Iterator[Seen]:
     """What the project's locks say that its images will take."""
-    locks = sorted((subject.project / "locks").glob("*.txt"))
-    if not locks:
-        message = "the project has no locks to forecast from"
+    needs = forecast_definition(subject.text(subject.project / "layerline.toml"))
+    for path in sorted((subject.project / "locks").glob("*.txt")):
+        needs[path.stem] = forecast(path.read_text(errors="replace"))
+    if not needs:
+        message = "the project has neither locks nor a layerline.toml to forecast from"
         raise NotApplicable(message)
-    needs = {path.stem: forecast(path.read_text(errors="replace")) for path in locks}
     wanted = sum(needs.values())
     store = next(volume for volume in volumes(subject) if "store" in volume.uses)
     if store.free < wanted:
@@ -126,6 +130,17 @@ def forecast(lock: str) -> int:
     sizes = dict(_UNPACKED, torch=700) if cpu_only else _UNPACKED
     unpacked = sum(sizes.get(name, _OTHER) for name in names) * MB
     return int((unpacked + _BASE_IMAGE) * _COPIES)
+
+
+def forecast_definition(text: str) -> dict[str, int]:
+    """The least that each target of a layerline.toml takes: what its groups ask for by name."""
+    names = set(_ASKED.findall(text))
+    pins = "".join(f"{name}==0\n" for name in sorted(names))
+    cuda = "".join(f"{name}==0\n" for name in _UNPACKED if name.startswith("nvidia-"))
+    needs = {}
+    for target, table in _TARGET.findall(text):
+        needs[target] = forecast(pins + cuda if "cuda" in table else pins)
+    return needs
 
 
 def _ways_to_free(volume: Volume) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # The first driver of each CUDA major version; newer ones run all of its minor versions.
 _OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
+_CUDA = re.compile(r"^cuda\s*=\s*[\"'](\d+)", re.MULTILINE)
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+)\.([\d.]+)")
 
 
@@ -54,11 +55,13 @@ def check_gpu_toolkit(subject: Subject) -> Iterator[Seen]:
 
 
 def _wanted(subject: Subject) -> int | None:
-    """The newest CUDA major version that a lock of the project is named for."""
+    """The newest CUDA major version that a target is for, or a lock is named for."""
     names = [path.stem for path in (subject.project / "locks").glob("cu*.txt")]
     majors = [
         int(found[1]) for found in (re.fullmatch(r"cu(\d\d)\d*", name) for name in names) if found
     ]
+    text = subject.text(subject.project / "layerline.toml")
+    majors += [int(found) for found in _CUDA.findall(text)]
     return max(majors, default=None)
 
 
