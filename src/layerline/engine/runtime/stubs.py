@@ -43,6 +43,8 @@ def write_stubs(stubs: Iterable[Stub], inside: Inside, layer: Path) -> bool:
         parent = target if _is_directory(stub) else target.rpartition("/")[0]
         _make_parents(parent, inside, layer, directories)
         place = layer / target.lstrip("/")
+        if place.is_symlink() or place.is_file():
+            continue  # a link of the tree leads to another stub
         if stub.link is not None:
             place.symlink_to(stub.link)
         elif stub.data is not None:
