@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
-from layerline.settings import process_environ
+from tests.cli.conftest import Place
 from tests.cli.transcript import Classes, Recorded, ends_without_newline, error_lines, read
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
 HERE = Path(__file__).parent
-TOKEN = "topsecret42"
 # The recording shows the words without the shell's quotes.
 WORDS = {
     "call -s ctr with-exec --args=sh,-c,echo hi stdout": [
@@ -47,24 +45,16 @@ _REST_OF_GIT = re.compile(r"^(\.git/.+|… \(the rest of \.git\))\n", re.MULTILI
 
 @dataclass(slots=True)
 class Replay:
-    """A module in a home of its own, and both sides' names for digests and stamps."""
+    """A module in a home, and both sides' names for digests and stamps."""
 
     home: Path
-    module: Path
-    environ: dict[str, str]
+    place: Place
     ours: Classes = field(default_factory=Classes)
     theirs: Classes = field(default_factory=Classes)
 
     def call(self, line: str) -> command.Finished:
         words = WORDS.get(line) or shlex.split(line)
-        places = [word.replace("/home/user", str(self.home)) for word in words]
-        program = "from layerline.cli.main import main; main()"
-        return command.run(
-            [sys.executable, "-c", program, *places],
-            env=self.environ,
-            cwd=self.module,
-            expect=None,
-        )
+        return self.place.call(*(word.replace("/home/user", str(self.home)) for word in words))
 
     def text(self, data: bytes) -> str:
         text = data.decode().replace(str(self.home), "/home/user")
@@ -72,22 +62,14 @@ class Replay:
 
 
 @pytest.fixture(scope="module")
-def replays(bases: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Replay]:
-    """One replay for each of the two modules; they share a store, as calls of one user do."""
-    home = tmp_path_factory.mktemp("home")
-    own = {
-        "TOK": TOKEN,
-        "LAYERLINE_STORE": str(home / "store"),
-        "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
-        "PYTHONPATH": str(HERE.parents[1] / "src"),
-    }
-    environ = {**process_environ(), **own}
+def replays(home: Path, environ: dict[str, str]) -> dict[str, Replay]:
+    """One replay for each of the two modules."""
     found: dict[str, Replay] = {}
     for name in ("sample", "semantics"):
         module = home / name
         shutil.copytree(HERE / name, module)
         command.run(["git", "init", "--quiet", module])
-        found[name] = Replay(home=home, module=module, environ=environ)
+        found[name] = Replay(home=home, place=Place(workdir=module, environ=environ))
     (home / "sample" / "ci" / "modules").mkdir()
     (home / "semantics" / "gitignore.txt").rename(home / "semantics" / ".gitignore")
     return found
@@ -102,7 +84,7 @@ def recorded() -> Iterator[object]:
 @pytest.mark.parametrize(("name", "call"), list(recorded()))
 def test_the_recorded_answer(replays: dict[str, Replay], name: str, call: Recorded) -> None:
     replay = replays[name]
-    _change(replay.module, call.note)
+    _change(replay.place.workdir, call.note)
     done = replay.call(call.line)
     errors = error_lines(tuple(replay.text(done.stderr).splitlines()))
     stdout = replay.ours.apply(_settled(replay.text(done.stdout), name))

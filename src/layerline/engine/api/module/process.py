@@ -37,7 +37,8 @@ _POLL_SECONDS = 0.05
 _READ_BYTES = 64 * 1024
 
 # Runs in fresh mount and process namespaces, as /bin/sh -eu, with the new root as $1: it binds what
-# the lines of $1/.binds name (option, source, target), and becomes the command that follows.
+# the lines of $1/.binds name (option, source, target), and runs the command that follows. That is
+# its child: a first process would not get signals that it sends to itself.
 _SETUP = """
 root=$1; shift
 mount --bind "$root" "$root"
@@ -51,7 +52,9 @@ pivot_root . .
 umount -l .
 cd /scratch
 unset PWD OLDPWD
-exec "$@"
+status=0
+"$@" || status=$?
+exit "$status"
 """
 
 # What the SDK brings lives as long as the process: no time is spent on looking for garbage in it.

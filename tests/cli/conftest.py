@@ -1,0 +1,78 @@
+"""Modules in a home of their own, called as a user calls them; all calls share one store."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline import command
+from layerline.settings import process_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HERE = Path(__file__).parent
+TOKEN = "topsecret42"
+PROGRAM = "from layerline.cli.main import main; main()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a user stands, and the user's environment."""
+
+    workdir: Path
+    environ: Mapping[str, str]
+
+    def words(self, *words: str) -> list[str]:
+        return [sys.executable, "-c", PROGRAM, *words]
+
+    def call(self, *words: str, **more: str) -> command.Finished:
+        """Run `layerline` to its end; `more` are further variables."""
+        environ = {**self.environ, **more}
+        return command.run(self.words(*words), env=environ, cwd=self.workdir, expect=None)
+
+    def text(self, *words: str) -> str:
+        """What a call that succeeds prints."""
+        done = self.call("call", "-s", *words)
+        assert done.status == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def error(self, *words: str) -> str:
+        """The first line of the error of a call that fails."""
+        done = self.call("call", "-s", *words)
+        assert done.status != 0
+        lines = done.stderr.decode().splitlines()
+        return next(line for line in lines if line.startswith("Error: "))
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def environ(home: Path, bases: str) -> dict[str, str]:
+    own = {
+        "TOK": TOKEN,
+        "LAYERLINE_STORE": str(home / "store"),
+        "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
+        "PYTHONPATH": str(HERE.parents[1] / "src"),
+    }
+    return {**process_environ(), **own}
+
+
+@pytest.fixture
+def extras(tmp_path: Path, environ: dict[str, str]) -> Place:
+    """A copy of the module, committed in a repository of its own."""
+    module = tmp_path / "extras"
+    shutil.copytree(HERE / "extras", module, ignore=shutil.ignore_patterns("__pycache__"))
+    (module / "old.txt").write_text("old")
+    own = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "x")):
+        command.run(["git", *own, *words], cwd=module)
+    return Place(workdir=module, environ=environ)

@@ -1,0 +1,95 @@
+"""A session for another program, and a query, as a shell gets them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from layerline import command
+
+pytestmark = pytest.mark.privileged
+
+PROGRAM = "from layerline.cli.main import main; main()"
+SOURCE = Path(__file__).parents[3] / "src"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"LAYERLINE_STORE": str(tmp_path / "store"), "PYTHONPATH": str(SOURCE), "OWN": "kept"}
+
+
+def layerline(environ: dict[str, str], *words: str, stdin: bytes = b"") -> command.Finished:
+    argv = [sys.executable, "-c", PROGRAM, *words]
+    return command.run(argv, env=environ, stdin=stdin, expect=None)
+
+
+def version_told(port: object, token: str) -> object:
+    secret = base64.b64encode(f"{token}:".encode()).decode()
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/query",
+        data=b'{"query": "{ version }"}',
+        headers={"Authorization": f"Basic {secret}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return json.load(answer)["data"]["version"]
+
+
+def test_a_query_from_standard_input(environ: dict[str, str]) -> None:
+    done = layerline(environ, "query", "-s", stdin=b"{ version }")
+    assert (done.status, json.loads(done.stdout)) == (0, {"version": "v0.21.8"}), done.stderr
+
+
+def test_a_query_with_variables_from_a_file(environ: dict[str, str], tmp_path: Path) -> None:
+    query = 'query ($c: String!) { file(name: "a", contents: $c) { contents } }'
+    (tmp_path / "q.graphql").write_text(query)
+    words = ("query", "-s", f"--doc={tmp_path}/q.graphql", "--var=c=x=y")
+    assert json.loads(layerline(environ, *words).stdout) == {"file": {"contents": "x=y"}}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--var=x"], "--var x: write NAME=VALUE"),
+        (["--var-json=["], "--var-json holds no JSON object"),
+        (["more"], 'unknown command "more" for "layerline query"'),
+    ],
+)
+def test_a_wrong_query_is_told(environ: dict[str, str], words: list[str], reason: str) -> None:
+    done = layerline(environ, "query", *words, stdin=b"{ version }")
+    assert done.status == 1
+    assert reason in done.stderr.decode()
+
+
+def test_a_program_finds_its_session_and_gives_its_status(environ: dict[str, str]) -> None:
+    script = 'echo "$OWN ${DAGGER_SESSION_PORT:+port} ${DAGGER_SESSION_TOKEN:+token}"; exit 3'
+    done = layerline(environ, "run", "-s", "--", "sh", "-c", script)
+    assert (done.status, done.stdout) == (3, b"kept port token\n")
+
+
+def test_a_program_that_is_killed_has_the_shells_status(environ: dict[str, str]) -> None:
+    assert layerline(environ, "run", "-s", "sh", "-c", "kill -9 $$").status == 128 + signal.SIGKILL
+
+
+def test_a_program_that_is_not_there_is_named(environ: dict[str, str]) -> None:
+    done = layerline(environ, "run", "-s", "no-such-program")
+    assert done.status == 1
+    assert done.stderr.startswith(b"Error: no-such-program is not on the PATH")
+
+
+def test_a_session_is_told_in_one_line_and_lasts_as_long_as_its_input(
+    environ: dict[str, str],
+) -> None:
+    argv = [sys.executable, "-c", PROGRAM, "session", "--label=a:b", "--version=1"]
+    with command.start(argv, env=environ, stdin=command.PIPE, stdout=command.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert version_told(told["port"], told["session_token"]) == "v0.21.8"
+        process.stdin.close()
+        assert process.wait(10) == 0
