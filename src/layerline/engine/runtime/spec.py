@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+HOSTNAME = "dagger"
 SPOOL_LIMIT = 1 << 20  # bytes of one stream that are kept in memory; what is more goes to a file
 
 
@@ -113,7 +114,7 @@ class ContainerSpec:
     redirect_stderr: str | None = None
     privileged: bool = False
     init: bool = True
-    hostname: str = "dagger"
+    hostname: str = HOSTNAME
     hosts: tuple[tuple[str, str], ...] = ()
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     network: Network | None = None

@@ -171,7 +171,7 @@ class Writer:
         asked with paths relative to the source directory. Without `share` every file is a copy,
         for places that are written to later. `through_links` merges as Dagger's withDirectory:
         through links to directories instead of replacing them, over a file at `path`, and so that
-        a directory at `path` takes the source's looks, too.
+        a directory that was at `path` takes the source's looks, too.
         """
         origin = source.lookup(source_path)
         if not origin.is_dir:
@@ -184,10 +184,13 @@ class Writer:
         if entry is None:
             parent = self._parent(where, path)
             self._make_directory(parent, _name(where), looks, attributes(origin.location))
-        elif through_links and where != "/":
+        elif through_links and where != "/" and not self._is_own(entry):
             dress(self._directory(where).location, looks, attributes(origin.location))
         merge = _Copy(self, source, wanted, owner, mode, share=share, through_links=through_links)
         merge.merge(origin, lambda: self._directory(where))
+
+    def _is_own(self, entry: Entry) -> bool:
+        return entry.location.startswith(f"{self.view.layers[-1]}/")
 
     @contextlib.contextmanager
     def _slot(self, where: str, asked: str) -> Iterator[str]:

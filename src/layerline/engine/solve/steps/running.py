@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,6 +156,7 @@ class _Stage:
             redirect_stdout=op.redirect_stdout,
             redirect_stderr=op.redirect_stderr,
             privileged=op.privileged,
+            hostname=uuid.uuid4().hex if op.privileged else spec.HOSTNAME,
             init=op.init,
             secrets=tuple(self.secrets),
         )

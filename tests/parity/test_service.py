@@ -1,0 +1,98 @@
+"""Services: how a start that fails is told, tunnels that open and close, hosts' ports."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from tests.parity.conftest import Asked, Case, box, sh
+
+pytestmark = pytest.mark.privileged
+
+TUNNELS = "core/service.go, startTunnel, and core/schema/host.go"
+SERVER = (
+    '{ container { from(address: "python:3.11-slim") '
+    '{ withNewFile(path: "/srv/index.html", contents: "hello") { withWorkdir(path: "/srv") '
+    "{ withExposedPort(port: 8000) { asService("
+    'args: ["python3", "-m", "http.server", "8000"]) { id } } } } } } }'
+)
+FAILING = box('withExposedPort(port: 81) { asService(args: ["sh", "-c", "exit 7"]) { id } }')
+QUIET = box('asService(args: ["sleep", "100"]) { id }')
+
+CASES = [
+    Case(
+        pins="a bound service that fails is told with its alias",
+        why="the protocol's section 5.8: start HOST (aliased as A): exit code: N",
+        given=FAILING,
+        query=box(f'withServiceBinding(alias: "db", service: "$given") {{ {sh("true")} }}'),
+        error=r"^start \w+ \(aliased as db\): exit code: 7$",
+    ),
+    Case(
+        pins="a service that ends well before it is healthy",
+        why="the protocol's section 5.8",
+        query=box('withExposedPort(port: 81) { asService(args: ["true"]) { start } }'),
+        error="service exited before healthcheck",
+    ),
+    Case(
+        pins="a tunnel needs ports",
+        why=TUNNELS,
+        given=QUIET,
+        query='{ host { tunnel(service: "$given") { id } } }',
+        error="no ports to forward",
+    ),
+    Case(
+        pins="a service of the host needs ports",
+        why="core/schema/host.go",
+        query="{ host { service(ports: []) { id } } }",
+        error="no ports specified",
+    ),
+    Case(
+        pins="a port of the host is at the same number unless another is named",
+        why="core/service.go, startReverseTunnel",
+        query="{ host { service(ports: [{backend: 5000}]) { ports { port } } } }",
+        answer=[{"port": 5000}],
+    ),
+    Case(
+        pins="explicit default args keep the entrypoint out of a service",
+        why="core/container.go, AsService, and its DefaultArgs flag",
+        query=box(
+            'withEntrypoint(args: ["sh"]) { withDefaultArgs(args: ["sh", "-c", "exit 5"]) '
+            "{ withExposedPort(port: 81) { asService { start } } } }"
+        ),
+        error="exit code: 5",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case(asked: Asked, case: Case) -> None:
+    asked.check(case)
+
+
+def test_a_tunnel_takes_a_free_port_and_closes(asked: Asked) -> None:
+    service = asked.identity(SERVER)
+    query = f'{{ host {{ tunnel(service: "{service}", ports: [{{backend: 8000}}]) {{ id }} }} }}'
+    tunnel = asked.identity(query)
+
+    def of_tunnel(field: str) -> object:
+        return asked.answer(f'{{ node(id: "{tunnel}") {{ ... on Service {{ {field} }} }} }}')
+
+    of_tunnel("start")
+    endpoint = str(of_tunnel('endpoint(scheme: "http")'))
+    found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)", endpoint)
+    assert found is not None
+    assert found[1] != "8000"
+    assert of_tunnel("ports { port }") == [{"port": int(found[1])}]
+    assert httpx.get(endpoint).text == "hello"
+    of_tunnel("stop")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(endpoint)
+    bound = f'withServiceBinding(alias: "www", service: "{service}")'
+    fetch = "import urllib.request as u; print(u.urlopen('http://www:8000').read().decode())"
+    again = (
+        f'{{ container {{ from(address: "python:3.11-slim") {{ {bound} '
+        f'{{ withExec(args: ["python3", "-c", "{fetch}"]) {{ stdout }} }} }} }} }}'
+    )
+    assert asked.answer(again) == "hello\n"
