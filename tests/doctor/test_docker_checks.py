@@ -16,7 +16,7 @@ from layerline.doctor.subject import Limits, Subject
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.doctor.conftest import Docker
+    from tests.docker import Docker
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from layerline.patterns import PatternError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.doctor.conftest import Docker
+    from tests.docker import Docker
 
 TREES = 500
 NAMES = ("a", "b", "ab", ".c", "x.txt", "y.pyc", "data", "out put", "w*d", "é", "[z]")

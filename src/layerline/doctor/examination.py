@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from layerline.doctor.finding import Check, Finding, NotApplicable, Outcome, Seen
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 
 
 def examine(subject: Subject, checks: Sequence[Check]) -> list[Outcome]:
-    """One outcome for each check, in order."""
-    return [_run(check, subject) for check in checks]
+    """One outcome for each check, in order; those that wait come last and wait together."""
+    made = {each.name: _run(each, subject) for each in checks if not each.waits}
+    with ThreadPoolExecutor() as pool:  # not before: some of the others fork
+        waiting = {each.name: pool.submit(_run, each, subject) for each in checks if each.waits}
+        made.update({name: future.result() for name, future in waiting.items()})
+    return [made[each.name] for each in checks]
 
 
 def recommend_fixes(outcomes: Sequence[Outcome]) -> list[Finding]:

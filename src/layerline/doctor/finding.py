@@ -52,7 +52,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Check:
-    """A check: `run` yields what is wrong, nothing when all is well."""
+    """A check: `run` yields what is wrong, nothing when all is well.
+
+    `waits` marks those that wait for somebody's answer: they are made together, at the end.
+    """
 
     name: str
     title: str
@@ -60,6 +63,7 @@ class Check:
     impact: str
     fix: str
     run: Callable[[Subject], Iterable[Seen]]
+    waits: bool = False
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,9 @@ def _subject(
     if not project.is_dir():
         message = f"{project} is no directory. Name the project with --project."
         raise UsageError(message)
+    if options.dockerfile is not None and not (project / options.dockerfile).is_file():
+        message = f"{project / options.dockerfile} is no file; --dockerfile is meant from {project}"
+        raise UsageError(message)
     unknown = [name for name in options.fix or () if name not in (*REPAIRS, "all")]
     if unknown:
         message = f"there is no repair {unknown[0]}; choose of: {', '.join(REPAIRS)}"

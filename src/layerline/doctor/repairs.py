@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from layerline.doctor.subject import Subject
 
 _MINUTES = 600.0
-IGNORE_FILES = (".dockerignore", ".containerignore")
+IGNORE_FILES = ("*.dockerignore", ".containerignore")
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def apply_fixes(subject: Subject, plan: Plan, *, agreed: Callable[[str], bool]) 
 
 def undo_fixes(subject: Subject) -> Plan:
     """The plan that takes the doctor's blocks out of all ignore files of the project."""
-    named = [subject.project / f"{each.path}.dockerignore" for each in subject.dockerfiles]
-    paths = [subject.project / name for name in IGNORE_FILES]
-    edits = (without_block(path) for path in (*named, *paths))
+    named = {subject.project / f"{each.path}.dockerignore" for each in subject.dockerfiles}
+    beside = {path for name in IGNORE_FILES for path in subject.project.glob(name)}
+    edits = (without_block(path) for path in sorted(named | beside))
     return Plan(tuple(edit for edit in edits if edit.changes))
 
 

@@ -40,7 +40,7 @@ class Limits:
     context: int = 100 * MB
     build_cache: int = 20 * GB
     skew: float = 60.0
-    network: float = 1.5
+    network: float = 1.2
 
 
 @dataclass(frozen=True)

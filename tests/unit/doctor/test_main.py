@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import pytest
 from layerline import command
 from layerline.doctor import main
 from layerline.doctor.catalogue import CHECKS
-from layerline.doctor.examination import recommend_fixes
-from layerline.doctor.finding import Check, Finding, Outcome, Severity
+from layerline.doctor.examination import examine, recommend_fixes
+from layerline.doctor.finding import Check, Finding, Outcome, Seen, Severity
 from layerline.doctor.repairs import REPAIRS
 from layerline.doctor.report import SCHEMA, as_table, status_of
+from layerline.doctor.subject import Subject
 
 HOME = Path(__file__).parents[3]
 SOURCE = HOME / "src"
@@ -111,7 +113,13 @@ def test_colours_only_on_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--check", "no-such"), ("--fix", "no-such"), ("--project", "/nowhere")]
+    "words",
+    [
+        ("--check", "no-such"),
+        ("--fix", "no-such"),
+        ("--project", "/nowhere"),
+        ("--dockerfile", "no-such"),
+    ],
 )
 def test_what_cannot_run_ends_with_2(project: Path, words: tuple[str, ...]) -> None:
     assert run(project, *words) == 2
@@ -133,6 +141,29 @@ def test_fix_and_undo(project: Path) -> None:
     assert (project / ".dockerignore").read_bytes() == first
     assert run(project, "--undo") == 0
     assert [each.name for each in project.iterdir()] == ["Dockerfile"]
+
+
+def test_undo_finds_the_files_of_dockerfiles_that_are_gone(project: Path) -> None:
+    (project / "Dockerfile.dockerignore").write_text("x\n")
+    run(project, "--fix", "ignore-file", "--check", "ignore-file")
+    assert (project / "Dockerfile.dockerignore").read_text() != "x\n"
+    (project / "Dockerfile").unlink()
+    assert run(project, "--undo") == 0
+    assert (project / "Dockerfile.dockerignore").read_text() == "x\n"
+
+
+def test_checks_that_wait_do_so_together(project: Path) -> None:
+    def wait(_: Subject) -> list[Seen]:
+        time.sleep(0.4)
+        return []
+
+    checks = [
+        Check(str(number), "", Severity.INFO, "", "", wait, waits=number > 0) for number in range(4)
+    ]
+    began = time.monotonic()
+    outcomes = examine(Subject.of(project, {}), checks)
+    assert time.monotonic() - began < 1.2
+    assert [each.check.name for each in outcomes] == ["0", "1", "2", "3"]
 
 
 def test_podmans_file_gets_podmans_ignore_file(project: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import email.utils
+import queue
 import re
 import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -80,7 +81,7 @@ def check_proxy(subject: Subject) -> Iterator[Seen]:
 
 def check_dns(subject: Subject) -> Iterator[Seen]:
     """The host that images come from; behind a proxy, the proxy looks names up."""
-    if any(subject.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY")):
+    if _has_proxy(subject):
         message = "the proxy looks names up"
         raise NotApplicable(message)
     host = _hosts(subject)[0]
@@ -113,7 +114,8 @@ def check_clock(subject: Subject) -> Iterator[Seen]:
     """Against a server's Date where one answers, else against the files of the project."""
     now = time.time()
     for url in _urls(subject):
-        date = _date(url, subject.limits.network)
+        patience = subject.limits.network
+        date = _date(url, patience) if _is_reachable(subject, url, patience) else None
         if date is None:
             continue
         skew = now - date
@@ -128,6 +130,14 @@ def check_clock(subject: Subject) -> Iterator[Seen]:
     )
     if newest > now + _FUTURE:
         yield _skewed(f"files of the project are {newest - now:.0f} s in the future", now - newest)
+
+
+def _is_reachable(subject: Subject, url: str, patience: float) -> bool:
+    return _has_proxy(subject) or not _lookup(url, patience)
+
+
+def _has_proxy(subject: Subject) -> bool:
+    return any(subject.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY"))
 
 
 def _skewed(text: str, skew: float) -> Seen:
@@ -167,16 +177,21 @@ def _date(url: str, seconds: float) -> float | None:
 def _lookup(host: str, seconds: float) -> str:
     """Why a name cannot be looked up; a resolver that does not answer is not waited for."""
     name = (urlsplit(host).hostname or host) if "://" in host else host
-    pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-    asked = pool.submit(socket.getaddrinfo, name, None)
-    pool.shutdown(wait=False)
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            socket.getaddrinfo(name, None)
+        except OSError as exc:
+            answers.put(exc.strerror or str(exc))
+        else:
+            answers.put("")
+
+    threading.Thread(target=ask, daemon=True).start()  # the process may end before it does
     try:
-        asked.result(timeout=seconds)
-    except concurrent.futures.TimeoutError:
+        return answers.get(timeout=seconds)
+    except queue.Empty:
         return f"no answer within {seconds:g} s"
-    except OSError as exc:
-        return exc.strerror or str(exc)
-    return ""
 
 
 def _answers(host: str, port: int, seconds: float) -> bool:
@@ -215,6 +230,7 @@ CHECKS = (
         impact="Nothing can be downloaded.",
         fix="Correct /etc/resolv.conf, or name a mirror that this machine can reach.",
         run=check_dns,
+        waits=True,
     ),
     Check(
         name="clock",
@@ -224,5 +240,6 @@ CHECKS = (
         "what is new.",
         fix="Set the clock; after WSL slept, restart it with `wsl --shutdown`.",
         run=check_clock,
+        waits=True,
     ),
 )
