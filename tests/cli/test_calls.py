@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline import command
+from layerline.engine.api.module.indexes import installer_environ
+from layerline.settings import Settings
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Place
@@ -91,6 +95,17 @@ BUILT = '[tool.hatch.build.targets.wheel]\npackages = ["code/extras"]\n'
 def test_a_locked_module_gets_the_locks_versions(extras: Place) -> None:
     assert extras.text("installed", "--package=iniconfig") == "none"
     (extras.workdir / "requirements.lock").write_text(LOCKED)
+    assert extras.text("installed", "--package=iniconfig") == "2.0.0"
+
+
+def test_a_module_locked_by_uv_gets_the_locks_versions(extras: Place) -> None:
+    path = extras.workdir / "pyproject.toml"
+    own = '["dagger-io", "iniconfig<2.1"]'
+    path.write_text(path.read_text().replace('["dagger-io"]', own))
+    environ = installer_environ(Settings.from_environ(extras.environ))
+    uv = Path(sys.executable).with_name("uv")
+    command.run([uv, "lock", "--python", sys.executable], env=environ, cwd=extras.workdir)
+    path.write_text(path.read_text().replace(own, '["dagger-io", "iniconfig"]'))
     assert extras.text("installed", "--package=iniconfig") == "2.0.0"
 
 

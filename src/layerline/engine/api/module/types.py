@@ -9,7 +9,6 @@ from layerline.engine.api.module.core import core_types
 from layerline.engine.api.module.definitions import (
     EnumTypeDef,
     Function,
-    InputTypeDef,
     Module,
     ObjectTypeDef,
     TypeDef,
@@ -79,11 +78,6 @@ class Types:
                 return item.as_enum
         known = core_types().get(type_def.name)
         return known.as_enum if known is not None else type_def.as_enum
-
-    def input(self, type_def: TypeDef) -> InputTypeDef | None:
-        """The input object that a type refers to."""
-        known = core_types().get(type_def.name)
-        return known.as_input if known is not None else None
 
     def members(self, type_def: TypeDef) -> list[Member]:
         """The functions and public fields of an object type (of the elements, for a list)."""
