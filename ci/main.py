@@ -6,16 +6,19 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
-from ci.modules import lock
+from ci.modules import lock, plan
 from ci.modules.complaint import FILE
 from ci.modules.definition import Definition, read
 from ci.modules.environment import Environment
-from ci.modules.image import Assembly
+from ci.modules.image import Assembly, recalled, source_of
 from ci.modules.layer import INSTALLER, partition
 from ci.modules.resolution import resolved
 from ci.modules.wheels import Wheels
 
-NOT_SOURCE = [".*", "**/__pycache__", "**/*.pyc", "*.tar", "benchmarks", "data", "dist", "outputs"]
+NOT_SOURCE = [
+    *(".*", "**/__pycache__", "**/*.pyc", "*.tar"),
+    *("benchmarks", "data", "dist", "outputs"),
+]
 
 
 @object_type
@@ -106,6 +109,30 @@ class Layerline:
         """What the probes of an image found, with seconds and bytes, as JSON."""
         found = await (await self._assembly_of(image)).evidence(image)
         return dag.file(f"{image}.evidence.json", json.dumps(found, indent=1) + "\n")
+
+    @function
+    async def plan(
+        self,
+        image: Annotated[str, Doc("An image of layerline.toml")],
+        earlier: Annotated[
+            dagger.File | None,
+            Doc("An earlier build: its archive, or what `evidence` gave, which has times, too"),
+        ] = None,
+    ) -> str:
+        """Say what building an image would run and why, compared with an earlier build of it."""
+        assembly = await self._assembly_of(image)
+        spec = assembly.definition.image(image)
+        known = [] if earlier is None else await recalled(earlier)
+        before = next((each["source"] for each in known if each["subject"] == image), "")
+        now = await source_of(spec, self.source).digest()
+        return plan.of_image(
+            image,
+            assembly.partition,
+            spec.groups,
+            now=assembly.inputs(),
+            earlier=known,
+            source="" if before == now else "source",
+        ).text()
 
     @function
     async def lock(

@@ -23,7 +23,7 @@ _PIP_CACHE = "/root/.cache/pip"
 _TOOLS = "/mnt/tools"
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 UV = f"{_TOOLS}/bin/uv"
-_WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
+WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Environment:
 
     def builder(self) -> dagger.Container:
         """The base with the installer in a place of its own; the newest one before any lock."""
-        hashed = _WHEELS_ONLY if "--hash" in self.installer else ()
+        hashed = WHEELS_ONLY if "--hash" in self.installer else ()
         return (
             self.system()
             .with_mounted_cache(_PIP_CACHE, self.volume("resolve"))
@@ -77,26 +77,27 @@ class Environment:
         """The empty prefix."""
         return dag.directory().with_directory("/", self.system().directory(PREFIX))
 
-    def installed(self, name: str, requirements: str) -> dagger.Directory:
-        """What an installation of locked requirements adds to the empty prefix."""
-        empty = self.prefix()
-        full = (
+    def installed(self, name: str, requirements: str) -> dagger.Container:
+        """The builder after it has installed locked requirements; says its seconds as JSON."""
+        return (
             self.builder()
-            .with_mounted_directory(PREFIX, empty)
+            .with_mounted_directory(PREFIX, self.prefix())
             .with_mounted_cache(UV_CACHE, self.volume(name))
             .with_(self.wheels.mounted)
             .with_exec(
                 [
                     *("python3", "-c", program("install.py"), PREFIX),
                     *(UV, "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
-                    *("--link-mode=copy", *_WHEELS_ONLY),
+                    *("--link-mode=copy", *WHEELS_ONLY),
                     *(*self.wheels.arguments(), "--requirements=-"),
                 ],
                 stdin=requirements,
             )
-            .directory(PREFIX)
         )
-        return empty.diff(full)
+
+    def added(self, installed: dagger.Container) -> dagger.Directory:
+        """What an installation has added to the empty prefix."""
+        return self.prefix().diff(installed.directory(PREFIX))
 
     def volume(self, name: str) -> dagger.CacheVolume:
         """The cache volume of a layer, or of another step that uses wheels."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import anyio
 import dagger
+from dagger import dag
 
-from ci.modules import probe
+from ci.modules import plan, probe
 from ci.modules.definition import Definition, Image
 from ci.modules.environment import PREFIX, Environment
 from ci.modules.layer import Layer, Partition
@@ -27,7 +28,7 @@ class Assembly:
     partition: Partition
     environment: Environment
     source: dagger.Directory
-    made: dict[str, dagger.Directory] = field(default_factory=dict)
+    installed: dict[str, dagger.Container] = field(default_factory=dict)
 
     async def image(self, name: str) -> dagger.Container:
         """A built image whose layers and whole have passed their probes; they are its label."""
@@ -57,7 +58,9 @@ class Assembly:
             subject=name,
             source=self.source,
         )
-        return [*(found[layer.name] for layer in layers), whole]
+        files = await source_of(spec, self.source).digest()
+        about = {"inputs": self.inputs(), "source": files}
+        return [*(found[layer.name] for layer in layers), {**whole, **about}]
 
     def assembled(self, name: str, spec: Image) -> dagger.Container:
         """An image without its evidence."""
@@ -66,21 +69,34 @@ class Assembly:
 
     def layer(self, layer: Layer) -> dagger.Directory:
         """The files of a layer."""
-        if layer.name not in self.made:
-            installed = self.environment.installed(layer.name, layer.requirements)
-            self.made[layer.name] = installed
-        return self.made[layer.name]
+        return self.environment.added(self._installation(layer))
+
+    def inputs(self) -> dict[str, str]:
+        """What all layers of the target stand on."""
+        return plan.inputs(
+            self.definition.base,
+            self.environment.installer,
+            self.environment.wheels.arguments(),
+        )
+
+    def _installation(self, layer: Layer) -> dagger.Container:
+        if layer.name not in self.installed:
+            made = self.environment.installed(layer.name, layer.requirements)
+            self.installed[layer.name] = made
+        return self.installed[layer.name]
 
     async def _layer_evidence(self, layer: Layer) -> Evidence:
         """Probe a layer with nothing but the base and the layers that it needs."""
         layers = sorted((layer, *self.partition.below(layer)), key=lambda each: each.name)
-        return await probe.evidence(
+        found = await probe.evidence(
             self._placed(layers, layer.groups),
             probe.of_layer(layer, self.definition, self.target),
             subject=layer.name,
             source=self.source,
             packages=[pin.name for pin in layer.pins],
         )
+        installed = json.loads(await self._installation(layer).stdout())
+        return {**found, **installed, "lock": plan.lock_digest(layer)}
 
     def _placed(
         self, layers: Sequence[Layer], groups: Sequence[str], *, user: str = "app"
@@ -92,6 +108,16 @@ class Assembly:
         return container
 
 
+async def recalled(earlier: dagger.File) -> list[Evidence]:
+    """The evidence of an earlier build: from a JSON file, or the label of an image's archive."""
+    if (await earlier.name()).endswith(".json"):
+        text = await earlier.contents()
+    else:
+        text = await dag.container().import_(earlier).label(EVIDENCE_LABEL) or "[]"
+    found: list[Evidence] = json.loads(text)
+    return found
+
+
 def with_source(
     container: dagger.Container, spec: Image, source: dagger.Directory
 ) -> dagger.Container:
@@ -99,11 +125,16 @@ def with_source(
 
     They have one time, and none of the checkout's.
     """
-    files = source.filter(include=list(spec.source))
+    files = source_of(spec, source)
     for name in sorted(spec.directories):
         files = files.with_new_directory(name)
     owner = f"{spec.user}:{spec.user}"
     return container.with_directory(APP, files.with_timestamps(EPOCH), owner=owner)
+
+
+def source_of(spec: Image, source: dagger.Directory) -> dagger.Directory:
+    """The part of the source that goes into an image."""
+    return source.filter(include=list(spec.source))
 
 
 def configured(
@@ -130,13 +161,10 @@ def configured(
 def _label(found: Sequence[Evidence]) -> str:
     """Evidence as an image carries it: without seconds, so that equal images are equal."""
     kept = [
-        {
-            **each,
-            "probes": [
-                {key: value for key, value in one.items() if key != "seconds"}
-                for one in each["probes"]
-            ],
-        }
-        for each in found
+        {**_timeless(each), "probes": [_timeless(one) for one in each["probes"]]} for each in found
     ]
     return json.dumps(kept, sort_keys=True, separators=(",", ":"))
+
+
+def _timeless(entry: Evidence) -> Evidence:
+    return {key: value for key, value in entry.items() if key != "seconds"}

@@ -50,7 +50,8 @@ def of_layer(layer: Layer, definition: Definition, target: str) -> tuple[Probe, 
     """What gates a layer: versions, libraries, imports, and what its group wants besides."""
     names = [pin.name for pin in layer.pins]
     pins = [f"{pin.name}=={pin.version}" for pin in layer.pins]
-    excused = {each for name in layer.groups for each in definition.groups[name].missing}
+    concerned = definition.groups.keys() & {*layer.groups, layer.name}
+    excused = {each for name in concerned for each in definition.groups[name].missing}
     probes = [
         Probe(program="versions", arguments=tuple(pins)),
         Probe(program="libraries", arguments=(",".join(sorted(excused)), *names)),
@@ -80,6 +81,17 @@ def of_image(image: Image, definition: Definition) -> tuple[Probe, ...]:
     return tuple(probes)
 
 
+def question(
+    probes: Sequence[Probe], *, subject: str, packages: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the program that runs the probes is asked."""
+    return {
+        "subject": subject,
+        "packages": list(packages),
+        "probes": [[probe.name, list(probe.arguments)] for probe in probes],
+    }
+
+
 async def evidence(
     container: dagger.Container,
     probes: Sequence[Probe],
@@ -92,11 +104,7 @@ async def evidence(
 
     JAX is kept off its CUDA plugin, which crashes where there is no GPU.
     """
-    asked = {
-        "subject": subject,
-        "packages": list(packages),
-        "probes": [[probe.name, list(probe.arguments)] for probe in probes],
-    }
+    asked = question(probes, subject=subject, packages=packages)
     answer = await (
         container.with_mounted_directory(_PLACE, programs(probes, source))
         .with_mounted_temp(_HOME)
@@ -114,17 +122,20 @@ async def evidence(
 
 def programs(probes: Sequence[Probe], source: dagger.Directory) -> dagger.Directory:
     """The programs of probes side by side, without the ones that are not run."""
-    directory = dag.directory().with_new_file("run.py", (PROBES / "run.py").read_text())
+    directory = dag.directory().with_new_file("run.py", own_program("run"))
     for probe in probes:
         name = f"{probe.name}.py"
         if probe.of_source:
             directory = directory.with_file(name, source.file(probe.program))
         else:
-            directory = directory.with_new_file(name, _own(probe.program))
+            directory = directory.with_new_file(name, own_program(probe.program))
     return directory
 
 
-def _own(name: str) -> str:
+def own_program(name: str) -> str:
+    """The text of one of Layerline's own probes, or of what runs them."""
+    if name == "run":
+        return (PROBES / "run.py").read_text()
     known = {path.stem: path for path in PROBES.glob("*.py") if path.stem not in NO_PROBES}
     if name not in known:
         message = (

@@ -3,14 +3,17 @@
     install.py PREFIX UV [ARGUMENT ...]
 
 runs UV with the arguments, which reads the requirements from the standard input. Then bytecode is
-taken away, records are sorted, and everything new gets one time.
+taken away, records are sorted, and everything new gets one time. Says on the standard output how
+many seconds that took.
 """
 
+import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 EPOCH = 315532800
 
@@ -28,5 +31,7 @@ def normalise(prefix: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    subprocess.run(sys.argv[2:], check=True)
+    begin = time.monotonic()
+    subprocess.run(sys.argv[2:], check=True, stdout=sys.stderr)
     normalise(pathlib.Path(sys.argv[1]))
+    print(json.dumps({"seconds": round(time.monotonic() - begin, 3)}))
