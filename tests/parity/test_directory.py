@@ -178,6 +178,20 @@ CASES = [
         error="open /etc/passwd: no such file or directory",
     ),
     Case(
+        pins="a pattern that is none is an error of the query",
+        why="moby's patternmatcher: syntax error in pattern",
+        query=directory('filter(include: ["["]) { entries }'),
+        error="syntax error in pattern",
+    ),
+    Case(
+        pins="a later pattern takes back what an earlier one left out",
+        why="moby's patternmatcher, and the protocol's section 5.5: the last match wins",
+        query=directory(
+            made("a.go", made("p/q/c", 'filter(exclude: ["p/*", "!p/q"]) { glob(pattern: "**") }'))
+        ),
+        answer=["a.go", "p/", "p/q/", "p/q/c"],
+    ),
+    Case(
         pins="a search cannot leave the directory",
         why="core/directory.go, Search",
         query=directory(made("a", 'search(pattern: "x", paths: ["../b"]) { filePath }')),

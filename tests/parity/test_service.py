@@ -96,3 +96,10 @@ def test_a_tunnel_takes_a_free_port_and_closes(asked: Asked) -> None:
         f'{{ withExec(args: ["python3", "-c", "{fetch}"]) {{ stdout }} }} }} }} }}'
     )
     assert asked.answer(again) == "hello\n"
+
+
+def test_a_binding_leaves_the_reference_of_the_image(asked: Asked) -> None:
+    """core/container.go, WithServiceBinding, does not clear it as other changes do."""
+    service = asked.identity(QUIET)
+    bound = box(f'withServiceBinding(alias: "db", service: "{service}") {{ imageRef }}')
+    assert asked.identity(bound).startswith("docker.io/library/debian:bookworm-slim@sha256:")

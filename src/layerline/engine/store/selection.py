@@ -7,7 +7,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.gitignore import NAME, GitIgnore
-from layerline.patterns import Filter, Verdict, Wanted, is_local
+from layerline.errors import PathError
+from layerline.patterns import Filter, PatternError, Verdict, Wanted, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ class Selection:
         exclude: Sequence[str] = (),
         gitignore: bool = False,
     ) -> None:
-        self._parts: tuple[Wanted, ...] = (Filter(include, exclude),)
+        self._parts: tuple[Wanted, ...] = (_filter(include, exclude),)
         if gitignore:
             self._parts += (GitIgnore(lambda directory: _from_tree(source, path, directory)),)
 
@@ -45,7 +46,7 @@ class Selection:
     ) -> Selection:
         """What is taken of a directory of the host; patterns that lead out of it are not used."""
         self = cls.__new__(cls)
-        inside = Filter(list(filter(is_local, include)), list(filter(is_local, exclude)))
+        inside = _filter(list(filter(is_local, include)), list(filter(is_local, exclude)))
         self._parts = (inside,)
         if gitignore:
             base = _git_root(root)
@@ -57,6 +58,14 @@ class Selection:
         """What becomes of a path: the strictest answer counts."""
         found = {part(path, is_dir=is_dir) for part in self._parts}
         return next((verdict for verdict in _ANSWERS if verdict in found), Verdict.KEEP)
+
+
+def _filter(include: Sequence[str], exclude: Sequence[str]) -> Filter:
+    try:
+        return Filter(include, exclude)
+    except PatternError as exc:
+        message = f"invalid pattern: {exc}"
+        raise PathError(message) from exc
 
 
 def _from_tree(source: Tree, path: str, directory: str) -> bytes | None:

@@ -95,7 +95,7 @@ def with_service_binding(
     """Let execs reach a service by an alias; it is started when one needs it."""
     kept = tuple(binding for binding in self.bindings if binding.alias != alias)
     binding = served.ServiceBinding(alias=alias, service=service.spec)
-    return replace(self, bindings=(*kept, binding), image_ref="")
+    return replace(self, bindings=(*kept, binding))
 
 
 @field("Service", "hostname")
