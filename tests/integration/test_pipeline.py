@@ -1,224 +1,128 @@
-"""The pipeline for a repository that has nothing but a layerline.toml, with small wheels."""
+"""The repository's own pipeline: one group of it in every run, the whole CUDA image with --slow."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.settings import process_environ
-from tests.images import cache_directory, serve
-from tests.integration.conftest import SOURCE, Call, Project
-from tests.integration.wheels import library_that_lacks, write_wheel
+from layerline import command
+from tests.integration.conftest import Call, Project, peak_megabytes
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
+pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
-LONGEST_SECONDS = 900.0
-LONGEST_REFUSAL_SECONDS = 30.0
-ONE, TWO, THREE = (f"layerline-test-{name}" for name in ("one", "two", "three"))
-DEFINITION = f"""\
-[base]
-image = "python:3.11-slim"
-packages = ["python3-venv", "tini"]
+HOME = Path(__file__).parents[2]
+MODULE = ("ci", "dagger.json", "pyproject.toml")
+DEFINITION = """\
 [targets.cpu]
-[groups.first]
-requirements = ["{ONE}"]
-[groups.second]
-requirements = ["{TWO}"]
+[groups.core]
+requirements = ["numpy", "pillow"]
+probes = ["probe.py"]
+[groups.tools]
+requirements = ["pyyaml"]
 [images.small]
 target = "cpu"
-groups = ["first", "second"]
-source = ["src/**"]
-directories = ["data", "outputs/logs"]
-env = {{ LEVEL = "1" }}
-ports = [8000]
-budget_mb = 400
-commands = ["tini"]
+groups = ["core", "tools"]
+source = ["train.py"]
 """
-TURNED = (
-    DEFINITION.replace(f'[groups.first]\nrequirements = ["{ONE}"]\n', "")
-    .replace("[images.small]", f'[groups.first]\nrequirements = ["{ONE}"]\n[images.small]')
-    .replace('["first", "second"]', '["second", "first"]')
-)
+PROBE = """\
+import numpy
+assert numpy.arange(4).reshape(2, 2).sum() == 6
+print("numpy computes")
+"""
+ASKED = ("call", "build", "--image=small")
+LONGEST_SECONDS = 600.0
+CUDA_GIGABYTES = 40
+CUDA_MEGABYTES = 200
 
 
 @pytest.fixture(scope="module")
-def environ(tmp_path_factory: pytest.TempPathFactory, registry: str) -> dict[str, str]:
-    """A home and a store of this module's own, and a registry that has the bases."""
-    serve(registry, cache_directory(process_environ()))
-    return environment(tmp_path_factory.mktemp("home"), registry)
-
-
-def environment(home: Path, registry: str) -> dict[str, str]:
-    own = {
-        "HOME": str(home),
-        "LAYERLINE_STORE": str(home / "store"),
-        "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{registry}",
-        "PYTHONPATH": str(SOURCE),
-    }
-    return {**process_environ(), **own}
-
-
-def repository(home: Path, environ: dict[str, str], definition: str = DEFINITION) -> Project:
-    """A repository with wheels, a source file and its definition."""
-    wheels = home / "wheels"
-    write_wheel(wheels, ONE, "1.0", requires=[f"{THREE}>=1"])
-    write_wheel(wheels, TWO, "1.0", requires=[THREE])
-    write_wheel(wheels, THREE, "1.0")
-    (home / "src").mkdir()
-    (home / "src" / "train.py").write_text("print('training')\n")
-    (home / "layerline.toml").write_text(definition)
-    (home / "locks").mkdir()
-    return Project(home=home, environ=environ)
-
-
-def call(project: Project, *words: str) -> Call:
-    return project.call("call", "--wheelhouse=wheels", *words, timeout=LONGEST_SECONDS)
-
-
-def lock(project: Project) -> None:
-    done = call(project, "lock", "--target=cpu", "export", "--path=locks/cpu.txt")
-    assert done.status == 0, done.stderr
-
-
-def build(project: Project) -> Call:
-    return call(project, "build", "--image=small", "export", "--path=small.tar")
-
-
-def refused(project: Project) -> str:
-    """What a build that must not succeed says."""
-    lock(project)
-    done = build(project)
-    assert done.status != 0
-    assert not (project.home / "small.tar").exists()
-    return done.stderr
-
-
-def manifest(archive: Path) -> tuple[str, list[str], dict[str, object]]:
-    """The digest of an archive's image, those of its layers, and its configuration."""
-    with tarfile.open(archive) as tar:
-
-        def document(name: str) -> dict[str, object]:
-            file = tar.extractfile(name)
-            assert file is not None
-            found: dict[str, object] = json.load(file)
-            return found
-
-        index = json.loads(json.dumps(document("index.json")))
-        digest = index["manifests"][0]["digest"]
-        image = json.loads(json.dumps(document(f"blobs/sha256/{digest[7:]}")))
-        config = document(f"blobs/sha256/{image['config']['digest'][7:]}")
-    return digest, [layer["digest"] for layer in image["layers"]], config
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Project:
-    """A repository whose image has been built."""
-    project = repository(tmp_path_factory.mktemp("first"), environ)
-    lock(project)
-    done = build(project)
-    assert done.status == 0, done.stderr
+def small(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Project:
+    """A repository with the pipeline and a small image, locked by the pipeline itself."""
+    home = tmp_path_factory.mktemp("small") / "repository"
+    home.mkdir()
+    for name in MODULE:
+        source = HOME / name
+        if source.is_dir():
+            shutil.copytree(source, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, home)
+    (home / "layerline.toml").write_text(DEFINITION)
+    (home / "probe.py").write_text(PROBE)
+    (home / "train.py").write_text("print('training')\n")
+    command.run(["git", "init", "--quiet", home])
+    project = Project(home=home, environ=environ)
+    lock = ("call", "lock", "--target=cpu", "export", "--path=locks/cpu.txt")
+    succeeded(project.call(*lock, timeout=LONGEST_SECONDS))
     return project
 
 
-def test_the_image_is_the_same_from_another_place_store_time_and_order(
-    built: Project, tmp_path: Path, registry: str
-) -> None:
-    home = tmp_path / "elsewhere"
-    home.mkdir()
-    other = repository(home, environment(tmp_path / "home", registry), TURNED)
-    lock(other)
-    done = build(other)
-    assert done.status == 0, done.stderr
-    assert manifest(other.home / "small.tar")[:2] == manifest(built.home / "small.tar")[:2]
-
-
-def test_the_image_carries_what_its_probes_found(built: Project) -> None:
-    config = json.loads(json.dumps(manifest(built.home / "small.tar")[2]["config"]))
-    evidence = json.loads(config["Labels"]["layerline.evidence"])
-    assert [each["subject"] for each in evidence] == ["first", "second", "shared", "small"]
-    assert evidence[0]["packages"][0]["name"] == ONE
-    assert {one["result"] for each in evidence for one in each["probes"]} == {"passed"}
-    assert config["ExposedPorts"] == {"8000/tcp": {}}
-    assert config["User"] == "app"
-
-
-def test_another_version_makes_one_layer_and_another_source_none(
-    built: Project, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    before = manifest(built.home / "small.tar")[1]
-    shutil.copytree(built.home, tmp_path / "copy")
-    project = Project(home=tmp_path / "copy", environ=environ)
-    (project.home / "src" / "train.py").write_text("print('more')\n")
-    assert build(project).status == 0
-    changed = [layer for layer in manifest(project.home / "small.tar")[1] if layer not in before]
-    assert len(changed) == 1
-
-    write_wheel(project.home / "wheels", TWO, "2.0", requires=[THREE])
-    upgraded = call(
-        *(project, "lock", "--target=cpu", f"--upgrade={TWO}"),
-        *("export", "--path=locks/cpu.txt"),
+def test_an_image_is_built_and_probed_and_others_read_it(small: Project, tmp_path: Path) -> None:
+    archive = tmp_path / "small.tar"
+    export = ("export", f"--path={archive}")
+    first = succeeded(small.call(*ASKED, *export, timeout=LONGEST_SECONDS))
+    assert "numpy computes" in first.stderr
+    command.run(["skopeo", "inspect", f"oci-archive:{archive}"])
+    command.run(["skopeo", "copy", f"oci-archive:{archive}", f"oci:{tmp_path}/layout:small"])
+    command.run(["umoci", "unpack", "--image", f"{tmp_path}/layout:small", tmp_path / "bundle"])
+    assert (tmp_path / "bundle/rootfs/app/train.py").is_file()
+    words = ("with-exec", "--args=python,-c,import numpy; print(numpy.arange(3).sum())", "stdout")
+    assert succeeded(small.call(*ASKED, *words)).stdout == "3\n"
+    before = archive.stat()
+    again = succeeded(small.call(*ASKED, *export))
+    assert again.containers() == []
+    assert (archive.stat().st_ino, archive.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
     )
-    assert upgraded.status == 0, upgraded.stderr
-    assert build(project).status == 0
-    newer = [layer for layer in manifest(project.home / "small.tar")[1] if layer not in before]
-    assert len(newer) == 2
-    assert newer[-1] == changed[0]
 
 
-def test_a_library_that_is_missing_ends_the_build(tmp_path: Path, environ: dict[str, str]) -> None:
-    project = repository(tmp_path, environ)
-    broken = {"layerline_test_two/lib.so": library_that_lacks(b"libx.so.6")}
-    write_wheel(project.home / "wheels", TWO, "2.0", requires=[THREE], files=broken)
-    said = refused(project)
-    assert "layerline_test_two/lib.so needs libx.so.6, which is not there" in said
-    assert "probe 'libraries' of second failed" in said
+def test_another_version_in_one_group_leaves_the_others_alone(small: Project) -> None:
+    succeeded(small.call(*ASKED, "sync", timeout=LONGEST_SECONDS))
+    definition = small.home / "layerline.toml"
+    definition.write_text(DEFINITION.replace('"pyyaml"', '"pyyaml<6.0.3"'))
+    lock = ("call", "lock", "--target=cpu", "export", "--path=locks/cpu.txt")
+    succeeded(small.call(*lock, timeout=LONGEST_SECONDS))
+    again = succeeded(small.call(*ASKED, "sync", timeout=LONGEST_SECONDS))
+    assert "pyyaml" in again.stderr
+    assert "numpy==" not in again.stderr
 
 
-def test_a_cuda_package_ends_the_build_of_an_image_without_cuda(
-    tmp_path: Path, environ: dict[str, str]
+@pytest.fixture
+def cuda(tmp_path: Path, environ: dict[str, str]) -> Iterator[Project]:
+    """The repository itself with a store of its own, which is gone afterwards."""
+    free = shutil.disk_usage(tmp_path).free >> 30
+    if free < CUDA_GIGABYTES:
+        pytest.skip(f"{free} GB are free, the CUDA image needs {CUDA_GIGABYTES}")
+    store = tmp_path / "store"
+    yield Project(home=HOME, environ={**environ, "LAYERLINE_STORE": str(store)})
+    shutil.rmtree(store, ignore_errors=True)
+    (tmp_path / "train-cuda.tar").unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_the_cuda_image_is_built_in_little_memory_and_not_built_again(
+    cuda: Project, tmp_path: Path
 ) -> None:
-    project = repository(tmp_path, environ)
-    write_wheel(project.home / "wheels", TWO, "2.0", requires=["nvidia-layerline-test"])
-    write_wheel(project.home / "wheels", "nvidia-layerline-test", "1.0")
-    assert "these do not belong into this image: nvidia-layerline-test" in refused(project)
+    words = ("call", "build-train-cuda", "export", f"--path={tmp_path}/train-cuda.tar")
+    process = cuda.start(*words, log=tmp_path / "log")
+    most = peak_megabytes(process)
+    assert process.returncode == 0, (tmp_path / "log").read_text()
+    assert most < CUDA_MEGABYTES
+    command.run(["skopeo", "inspect", f"oci-archive:{tmp_path}/train-cuda.tar"])
+    again = succeeded(cuda.call(*words))
+    assert again.containers() == []
+    program = "import torch, jax, cv2; print(torch.ones(2).sum().item())"
+    asked = ("call", "build-train-cuda", "with-env-variable", "--name=JAX_PLATFORMS", "--value=cpu")
+    found = cuda.call(*asked, "with-exec", f'--args=python,-c,"{program}"', "stdout")
+    assert succeeded(found).stdout == "2.0\n"
 
 
-def test_an_image_over_its_budget_ends_the_build(tmp_path: Path, environ: dict[str, str]) -> None:
-    definition = DEFINITION.replace("budget_mb = 400", "budget_mb = 20")
-    said = refused(repository(tmp_path, environ, definition))
-    assert "MB, its budget is 20 MB" in said
-
-
-@pytest.mark.usefixtures("built")
-def test_requirements_that_exclude_each_other_are_explained(
-    tmp_path: Path, environ: dict[str, str]
-) -> None:
-    definition = DEFINITION.replace(f'["{TWO}"]', f'["{TWO}", "{THREE}==2.0"]')
-    project = repository(tmp_path, environ, definition)
-    write_wheel(project.home / "wheels", ONE, "1.0", requires=[f"{THREE}<2"])
-    write_wheel(project.home / "wheels", THREE, "2.0")
-    done = call(project, "lock", "--target=cpu", "export", "--path=locks/cpu.txt")
-    assert done.status != 0
-    assert done.seconds < LONGEST_REFUSAL_SECONDS
-    assert f"  first: {ONE}\n" in done.stderr
-    assert f"  second: {THREE}==2.0\n" in done.stderr
-    assert f"second: {THREE} instead of {THREE}==2.0 (it would be 1.0)" in done.stderr
-    assert "images with first and images with the other groups, of a target each" in done.stderr
-
-
-def test_a_lock_is_checked_against_the_definition(built: Project) -> None:
-    assert call(built, "lock", "--target=cpu", "--check", "size").status == 0
-    text = (built.home / "layerline.toml").read_text()
-    (built.home / "layerline.toml").write_text(text.replace(f'"{TWO}"]', f'"{TWO}", "uv"]'))
-    try:
-        done = call(built, "lock", "--target=cpu", "--check", "size")
-    finally:
-        (built.home / "layerline.toml").write_text(text)
-    assert done.status == 0
+def succeeded(call: Call) -> Call:
+    assert call.status == 0, call.stderr
+    return call
