@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import stat
 import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,14 +20,12 @@ from layerline.engine.runtime.terminal import run_on_terminal
 from layerline.engine.solve import ops
 from layerline.engine.solve.naming import describe
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
-from layerline.engine.store.cloning import Looks, dress
 from layerline.engine.store.removal import remove_tree
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import Writer
 from layerline.errors import ExecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from layerline.engine.runtime.spec import Outcome, Output
     from layerline.engine.solve.bench import Bench, Work
@@ -209,20 +208,25 @@ class _Stage:
 
     def _volume(self, mount: ops.CacheMount) -> spec.Volume:
         volumes = self.work.bench.store.volumes
-        seed = None if mount.seed is None else self._seed(mount.seed, mount.seed_path)
-        place = volumes.volume(mount.volume, seed=seed)
+        place = (
+            volumes.volume(mount.volume)
+            if mount.seed is None
+            else self._seeded(mount.volume, mount.seed, mount.seed_path)
+        )
         if mount.sharing != "SHARED":
             self.stack.enter_context(volumes.locked(mount.volume, cancel=self.work.cancel))
         return spec.Volume(target=mount.target, source=place, owner=mount.owner)
 
-    def _seed(self, op: ops.Op, path: str) -> Callable[[Path], None]:
-        tree = self.work.tree(op)
+    def _seeded(self, volume: str, seed: ops.Op, path: str) -> Path:
+        tree = self.work.tree(seed)
+        root = tree.lookup(path).stat
 
         def fill(place: Path) -> None:
             Writer(Tree(()), place).copy(tree, path, "/", share=False)
-            dress(str(place), Looks.of(tree.lookup(path).stat))
 
-        return fill
+        return self.work.bench.store.volumes.volume(
+            volume, seed=fill, owner=(root.st_uid, root.st_gid), mode=stat.S_IMODE(root.st_mode)
+        )
 
     def _secret(self, ref: ops.SecretRef) -> bytes:
         value = self.work.bench.secret(ref.identity)
