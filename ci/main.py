@@ -6,7 +6,7 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
-from ci.modules import lock, plan
+from ci.modules import dockerfile, lock, plan
 from ci.modules.complaint import FILE
 from ci.modules.definition import Definition, read
 from ci.modules.environment import Environment
@@ -17,7 +17,7 @@ from ci.modules.wheels import Wheels
 
 NOT_SOURCE = [
     *(".*", "**/__pycache__", "**/*.pyc", "*.tar"),
-    *("benchmarks", "data", "dist", "outputs"),
+    *("benchmarks", "data", "dist", "dockerfiles", "outputs"),
 ]
 
 
@@ -167,6 +167,20 @@ class Layerline:
             "gzip": dagger.ImageLayerCompression.Gzip,
         }[compression]
         return await built.publish(address, forced_compression=chosen)
+
+    @function
+    async def dockerfiles(self) -> dagger.Directory:
+        """The images as plain Dockerfiles for BuildKit; save them as dockerfiles/."""
+        definition = await self._definition()
+        targets = sorted({image.target for image in definition.images.values()})
+        locks = {target: await self._lock_text(target) for target in targets}
+        made = dag.directory()
+        for path, text in dockerfile.rendered(definition, locks, ignored=NOT_SOURCE).items():
+            made = made.with_new_file(path, text)
+        for path in dockerfile.of_source(definition):
+            name = path.rpartition("/")[2]
+            made = made.with_file(f"probes/{name}", self.source.file(path))
+        return made
 
     async def _image(self, name: str) -> dagger.Container:
         return await (await self._assembly_of(name)).image(name)

@@ -1,0 +1,88 @@
+# The image api, made from layerline.toml: do not edit it here.
+
+FROM debian:bookworm-slim AS bare
+RUN --mount=type=cache,id=apt-cache-cpu-v2,target=/var/cache/apt,sharing=locked \
+    --mount=type=bind,source=dockerfiles/programs/system.sh,target=/mnt/system.sh \
+    RUN_USER=app PREFIX=/opt/venv sh /mnt/system.sh ca-certificates libgomp1 python3 python3-venv tini
+ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+
+FROM bare AS system
+
+FROM bare AS requirements
+RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
+    --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
+    mkdir /requirements \
+ && python3 /mnt/slice.py /mnt/lock.txt fastapi httptools python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom python-dateutil pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath networkx setuptools sympy torch > /requirements/pytorch.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs click cloudpickle filelock frozenlist fsspec h11 idna joblib multidict narwhals opentelemetry-api propcache pydantic pydantic-core python-dotenv starlette typing-extensions typing-inspection yarl > /requirements/shared.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
+
+FROM bare AS builder
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+RUN --mount=type=cache,id=uv-resolve-cpu-v2,target=/root/.cache/pip \
+    --mount=type=bind,from=requirements,source=/requirements/installer.txt,target=/mnt/requirements.txt \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    python3 -m venv /mnt/tools \
+ && /mnt/tools/bin/pip install --quiet --no-compile --no-deps --require-hashes --only-binary=:all: --requirement=/mnt/requirements.txt
+
+FROM builder AS layer-api
+RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/api.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-core
+RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-pytorch
+RUN --mount=type=cache,id=uv-pytorch-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/pytorch.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-shared
+RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS source
+WORKDIR /app
+COPY . .
+RUN rm -rf dockerfiles \
+ && mkdir -p data outputs/checkpoints outputs/logs \
+ && find . -exec touch --no-dereference --date=@315532800 {} +
+
+FROM system
+COPY --from=layer-api /opt/venv /opt/venv
+COPY --from=layer-core /opt/venv /opt/venv
+COPY --from=layer-pytorch /opt/venv /opt/venv
+COPY --from=layer-shared /opt/venv /opt/venv
+COPY --from=source --chown=app:app /app /app
+RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
+    --mount=type=bind,source=dockerfiles/asked,target=/mnt/asked \
+    --mount=type=tmpfs,target=/tmp \
+    set -eu; cd /tmp; for subject in cpu/api cpu/core cpu/pytorch cpu/shared api; do \
+      env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
+    done
+EXPOSE 8000
+WORKDIR /app
+USER app
+ENTRYPOINT ["tini", "--"]
+CMD ["python"]
+LABEL org.opencontainers.image.title="api"
+LABEL org.opencontainers.image.base.name="debian:bookworm-slim"
+LABEL layerline.target="cpu"

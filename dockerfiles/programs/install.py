@@ -1,0 +1,37 @@
+"""Installs locked wheels into a prefix, so that the result is the same on every machine.
+
+    install.py PREFIX UV [ARGUMENT ...]
+
+runs UV with the arguments, which reads the requirements from the standard input. Then bytecode is
+taken away, records are sorted, and everything new gets one time. Says on the standard output how
+many seconds that took.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+EPOCH = 315532800
+
+
+def normalise(prefix: pathlib.Path) -> None:
+    """Take away what depends on the moment; what has the time already is not touched."""
+    for cache in sorted(prefix.rglob("__pycache__")):
+        shutil.rmtree(cache)
+    for record in prefix.rglob("*.dist-info/RECORD"):
+        lines = sorted(record.read_bytes().splitlines(keepends=True))
+        record.write_bytes(b"".join(lines))
+    for path in (*prefix.rglob("*"), prefix):
+        if int(path.lstat().st_mtime) != EPOCH:
+            os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    begin = time.monotonic()
+    subprocess.run(sys.argv[2:], check=True, stdout=sys.stderr)
+    normalise(pathlib.Path(sys.argv[1]))
+    print(json.dumps({"seconds": round(time.monotonic() - begin, 3)}))
