@@ -68,7 +68,7 @@ def test_an_ended_call_stops_its_containers(
         until(lambda: running(mark), LONGEST_SECONDS)
         process.send_signal(number)
         until(lambda: not running(mark), SOON)
-        status = process.wait(timeout=SOON)
+        status = process.wait(timeout=LONGEST_SECONDS)
         assert status == (-signal.SIGKILL if number is signal.SIGKILL else 2)
     finally:
         end(process)

@@ -9,7 +9,8 @@ from dagger import dag
 FORMAT = r"""
 find . -name '*.txt' -exec sed -i 's/[ \t]*$//' {} +
 rm -f *.orig
-ls | sort > CONTENTS
+names=$(ls)
+echo "$names" > CONTENTS
 """
 
 
