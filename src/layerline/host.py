@@ -95,6 +95,7 @@ def enter_namespaces() -> None:
     engine = os.fork()
     if engine:
         os._exit(_attend(engine))
+    kernel.forbid_core_dumps()  # secrets of the session are in the engine's memory
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_FORWARDED, signal.SIGCHLD})
 
 

@@ -62,7 +62,11 @@ class SecretBook:
         if reader is None:
             message = "the secret was set in another session; set it again in this one"
             raise SecretError(message)
-        return reader()
+        value = reader()
+        if len(value) > MAX_BYTES:
+            message = f"the secret has {len(value)} bytes; {MAX_BYTES} is the limit. Mount a file"
+            raise SecretError(message)
+        return value
 
     def _fingerprint(self, reader: Callable[[], bytes]) -> str:
         try:

@@ -61,20 +61,33 @@ def write_archive(
 
 def write_layout(
     store: Store, image: Assembled, target: Path, *, reference: Reference | None = None
-) -> None:
-    """Write an OCI layout directory: blobs that are missing first, the index last."""
+) -> bool:
+    """Write an OCI layout directory: blobs that are missing first, the index last.
+
+    False if the directory holds this image already.
+    """
     blobs = target / "blobs" / "sha256"
     blobs.mkdir(parents=True, exist_ok=True)
     files = {file.name: file for file in _files(image, reference)}
     index = files.pop("index.json")
     del files["manifest.json"]
+    written = False
     for file in (*files.values(), index):
         place = target / file.name
-        if file.blob is not None and place.is_file() and place.stat().st_size == file.size:
+        if _holds(place, file):
             continue
+        written = True
         with _replacing(place, mode=0o644) as out:
             for chunk in _content(store, file):
                 out.write(chunk)
+    return written
+
+
+def _holds(place: Path, file: _File) -> bool:
+    """Whether a file is there; the name of a blob tells its bytes."""
+    if not place.is_file() or place.stat().st_size != file.size:
+        return False
+    return file.blob is not None or place.read_bytes() == file.data
 
 
 def _files(image: Assembled, reference: Reference | None) -> list[_File]:

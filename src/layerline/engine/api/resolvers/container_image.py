@@ -13,7 +13,7 @@ from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_config import with_pair
 from layerline.engine.api.shipping import assembled
 from layerline.engine.api.values import Container, File, Secret, Service
-from layerline.engine.image.archive import write_archive
+from layerline.engine.image.archive import write_archive, write_layout
 from layerline.engine.image.importer import import_image
 from layerline.engine.image.loading import find_loader, load
 from layerline.engine.image.reference import Reference
@@ -128,7 +128,12 @@ async def import_(self: Container, call: Call, *, source: File, tag: str = "") -
     return replace(with_image(self, image, image.config), annotations=image.annotations)
 
 
-@field("Container", "export", differs="no build time in it; an equal file is left untouched")
+@field(
+    "Container",
+    "export",
+    differs="no build time in it; an equal file is left untouched; "
+    "a path that ends in a slash gets an OCI layout directory",
+)
 async def export(
     self: Container, call: Call, *, path: str, expand: bool = False, **form: Any
 ) -> str:
@@ -136,12 +141,12 @@ async def export(
 
     A file that is the image already stays untouched.
     """
-    target = host_path(call, expanded(self, path, expand=expand))
+    path = expanded(self, path, expand=expand)
+    target = host_path(call, path)
+    write = write_layout if path.endswith("/") else write_archive
     image = await assembled(call, self, **form)
     with call.session.journal.step(f"export {target}") as step:
-        if not await call.session.solver.in_thread(
-            write_archive, call.session.store, image, target
-        ):
+        if not await call.session.solver.in_thread(write, call.session.store, image, target):
             step.end(Status.CACHED)
     return str(target)
 
