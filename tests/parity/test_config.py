@@ -83,6 +83,22 @@ CASES = [
         answer="1\n1\n/usr/sbin\n",
     ),
     Case(
+        pins="a proxy that is set in one case is set in both",
+        why="engineutil/executor_spec.go, setProxyEnvs",
+        query=box(
+            'withEnvVariable(name: "HTTP_PROXY", value: "a") '
+            '{ withEnvVariable(name: "no_proxy", value: "b") '
+            + f"{{ {sh('echo $HTTP_PROXY $http_proxy $NO_PROXY $no_proxy')} }} }}"
+        ),
+        answer="a a b b\n",
+    ),
+    Case(
+        pins="the own name leads to the container itself",
+        why="internal/buildkit/executor/oci/hosts.go",
+        query=box(sh("head -2 /etc/hosts")),
+        answer="127.0.0.1\tlocalhost dagger\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+    ),
+    Case(
         pins="redirects are relative to the workdir and belong to the user",
         why="the protocol's section 5.1",
         query=box(

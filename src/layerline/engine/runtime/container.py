@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _SETUP_FAILED = -1
 _PATIENCE = 1.0  # seconds in which a killed container may end before its runtime is killed as well
 _RESOLV_CONF = Path("/etc/resolv.conf")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +182,12 @@ class Runtime:
     def _environment(self, spec: ContainerSpec, root: Root) -> dict[str, str]:
         env = dict(spec.env)
         env.setdefault("PATH", command.DEFAULT_PATH)
+        for upper in _PROXIES:
+            # Programs read one or the other, so a user who sets one means both.
+            known = env.get(upper, env.get(upper.lower()))
+            if known is not None:
+                env.setdefault(upper, known)
+                env.setdefault(upper.lower(), known)
         for name, value in self._proxies.items():
             env.setdefault(name, value)
         env.setdefault("HOME", root.user.home)

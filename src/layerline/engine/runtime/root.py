@@ -138,7 +138,8 @@ def _show_host_files(spec: ContainerSpec, provided: Provided, inside: Inside, st
         resolv_conf = state / "resolv.conf"
         resolv_conf.write_bytes(spec.network.resolv_conf)
     hosts = state / "hosts"
-    rows = (("127.0.0.1", "localhost"), ("::1", "localhost"), *spec.hosts)
+    own = ("127.0.0.1", f"localhost {spec.hostname}")
+    rows = (own, ("::1", "localhost ip6-localhost ip6-loopback"), *spec.hosts)
     hosts.write_text("".join(f"{address}\t{name}\n" for address, name in rows))
     mounts.attach_file(resolv_conf, "/etc/resolv.conf", inside)
     mounts.attach_file(hosts, "/etc/hosts", inside)
