@@ -213,12 +213,31 @@ def test_requirements_that_exclude_each_other_are_explained(
     assert "images with first and images with the other groups, of a target each" in done.stderr
 
 
-def test_a_lock_is_checked_against_the_definition(built: Project) -> None:
-    assert call(built, "lock", "--target=cpu", "--check", "size").status == 0
-    text = (built.home / "layerline.toml").read_text()
-    (built.home / "layerline.toml").write_text(text.replace(f'"{TWO}"]', f'"{TWO}", "uv"]'))
-    try:
-        done = call(built, "lock", "--target=cpu", "--check", "size")
-    finally:
-        (built.home / "layerline.toml").write_text(text)
-    assert done.status == 0
+def test_a_lock_that_does_not_fit_the_definition_is_told(
+    built: Project, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    shutil.copytree(built.home, tmp_path / "copy")
+    project = Project(home=tmp_path / "copy", environ=environ)
+    assert call(project, "lock", "--target=cpu", "--check", "size").status == 0
+    asked = DEFINITION.replace(f'"{TWO}"]', f'"{TWO}", "six"]')
+    (project.home / "layerline.toml").write_text(asked)
+    done = call(project, "lock", "--target=cpu", "--check", "size")
+    assert done.status != 0
+    assert "locks/cpu.txt does not fit layerline.toml" in done.stderr
+
+
+def test_a_plan_starts_nothing_and_names_what_changed(
+    built: Project, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    shutil.copytree(built.home, tmp_path / "copy")
+    project = Project(home=tmp_path / "copy", environ=environ)
+    (project.home / "src" / "train.py").write_text("print('more')\n")
+    lines = (project.home / "locks" / "cpu.txt").read_text()
+    newer = lines.replace(f"{TWO}==1.0", f"{TWO}==9.0")
+    (project.home / "locks" / "cpu.txt").write_text(newer)
+    done = call(project, "plan", "--image=small", "--earlier=small.tar")
+    assert done.status == 0, done.stderr
+    assert done.containers() == []
+    assert f"run   second: {TWO} 1.0 -> 9.0\n" in done.stdout
+    assert "keep  first\n" in done.stdout
+    assert "run   small and its probes: source; layers\n" in done.stdout
