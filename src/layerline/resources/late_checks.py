@@ -8,7 +8,10 @@ import functools
 import threading
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def checked_late(check: Callable[[type], object]) -> Callable[[type], type]:
@@ -27,11 +30,12 @@ def checked_late(check: Callable[[type], object]) -> Callable[[type], type]:
                 plain.clear()
                 check(owner)
 
-        def late(name: str, function: types.FunctionType) -> Callable[..., Any]:
+        def late(name: str, function: Callable[P, R]) -> Callable[P, R]:
             @functools.wraps(function)
-            def first(*args: Any, **kwargs: Any) -> Any:
+            def first(*args: P.args, **kwargs: P.kwargs) -> R:
                 settle()
-                return getattr(owner, name)(*args, **kwargs)
+                checked: Callable[P, R] = getattr(owner, name)
+                return checked(*args, **kwargs)
 
             return first
 

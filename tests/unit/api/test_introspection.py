@@ -12,6 +12,7 @@ from layerline.engine.store.store import Store
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ABOUT_SCHEMA = "query I { __schema { queryType { name } } }"
@@ -34,7 +35,7 @@ def test_what_is_about_the_schema_alone(query: str, *, expected: bool) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Any:
+def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "store") as opened:
         yield opened
 
