@@ -32,6 +32,7 @@ _COMMANDS = {
     "core": ("call", "core", "Call a core function"),
     "doctor": ("doctor", "doctor", "Say what is wrong with this machine, and repair it"),
     "functions": ("functions", "functions", "List available functions"),
+    "init": ("init", "init", "Write a layerline.toml for what is here, and say what was guessed"),
     "query": ("sessions", "query", "Send API queries to the engine"),
     "run": ("sessions", "run", "Run a program in a session"),
     "session": ("sessions", "session", "Serve a session until standard input ends"),
