@@ -71,6 +71,19 @@ def test_case(asked: Asked, case: Case) -> None:
     asked.check(case)
 
 
+def test_a_service_reaches_those_bound_to_its_container(asked: Asked) -> None:
+    """The protocol's section 5.8: a binding is of the container, which the service runs."""
+    inner = asked.identity(SERVER)
+    ask = "import urllib.request as u; print(u.urlopen('http://inner:8000').read().decode())"
+    dialled = f'asService(args: ["sh", "-c", "python3 -c \\"{ask}\\"; exit 3"]) {{ start }}'
+    error = asked.error(
+        '{ container { from(address: "python:3.11-slim") { '
+        f'withServiceBinding(alias: "inner", service: "{inner}") '
+        f"{{ withExposedPort(port: 81) {{ {dialled} }} }} }} }} }}"
+    )
+    assert error["extensions"]["stdout"] == "hello\n", error["extensions"]["stderr"]
+
+
 def test_a_tunnel_takes_a_free_port_and_closes(asked: Asked) -> None:
     service = asked.identity(SERVER)
     query = f'{{ host {{ tunnel(service: "{service}", ports: [{{backend: 8000}}]) {{ id }} }} }}'

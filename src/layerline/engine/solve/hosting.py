@@ -148,12 +148,16 @@ class Hosting:
         parents = [child for child in children(spec.exec) if isinstance(child, ops.Op)]
         results = await self.solver.results(parents)
         inputs = dict(zip([parent.key for parent in parents], results, strict=True))
-        for binding in spec.exec.bindings:
-            await self.start(binding.service)
-        return self._definition(spec, spec.exec, inputs)
+        bound = [(await self.start(each.service), each.alias) for each in spec.exec.bindings]
+        aliases = tuple((service.address, alias) for service, alias in bound)
+        return self._definition(spec, spec.exec, inputs, aliases)
 
     def _definition(
-        self, spec: served.ServiceSpec, exec_op: ops.Exec, inputs: Mapping[str, Result]
+        self,
+        spec: served.ServiceSpec,
+        exec_op: ops.Exec,
+        inputs: Mapping[str, Result],
+        aliases: tuple[tuple[str, str], ...],
     ) -> ServiceSpec:
         step = self.bench.journal.step(f"service {hostname_of(spec)}")
 
@@ -162,7 +166,8 @@ class Hosting:
             cancel = threading.Event()
             work = Work(bench=self.bench, key=spec.key, inputs=inputs, step=step, cancel=cancel)
             with contextlib.ExitStack() as stack:
-                yield staged(exec_op, work, stack)
+                placed = staged(exec_op, work, stack)
+                yield replace(placed, hosts=(*placed.hosts, *aliases))
 
         check = spec.healthcheck
         return running.ServiceSpec(
