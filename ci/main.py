@@ -6,10 +6,10 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
-from ci.modules import dockerfile, lock, plan
+from ci.modules import dockerfile, lock, plan, sbom
 from ci.modules.complaint import FILE
 from ci.modules.definition import Definition, read
-from ci.modules.environment import Environment
+from ci.modules.environment import PYTHON, Environment, program
 from ci.modules.image import Assembly, recalled, source_of
 from ci.modules.layer import INSTALLER, partition
 from ci.modules.resolution import resolved
@@ -167,6 +167,17 @@ class Layerline:
             "gzip": dagger.ImageLayerCompression.Gzip,
         }[compression]
         return await built.publish(address, forced_compression=chosen)
+
+    @function
+    async def sbom(self, image: Annotated[str, Doc("An image of layerline.toml")]) -> dagger.File:
+        """What an image consists of, as a CycloneDX document in JSON."""
+        definition = await self._definition()
+        target = definition.image(image).target
+        built = await self._image(image)
+        said = await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout()
+        pins = lock.parse(await self._lock_text(target))
+        made = sbom.document(image, target, json.loads(said), pins)
+        return dag.file(f"{image}.cdx.json", json.dumps(made, indent=1) + "\n")
 
     @function
     async def dockerfiles(self) -> dagger.Directory:
