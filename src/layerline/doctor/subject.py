@@ -56,6 +56,7 @@ class Subject:
     uid: int = field(default_factory=os.geteuid)
     proc: Path = Path("/proc")
     etc: Path = Path("/etc")
+    programs: str = command.DEFAULT_PATH  # where the engine looks, whatever the user's PATH is
     tell: Callable[[str], None] = lambda _: None
 
     @classmethod

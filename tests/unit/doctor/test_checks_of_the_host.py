@@ -115,12 +115,28 @@ def test_the_forecast_adds_up_the_locks(host: Host) -> None:
     assert host.look("disk-forecast").status == "found"
 
 
-def test_no_certificates_and_broken_ones(host: Host) -> None:
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBdjCCARugAwIBAgIUMjp5TBf2svI7yILDQ8Dx/Lr/fgYwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjIwMTEwMzNaGA8yMTI2MTAyOTAxMTAz
+M1owDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDUA
+ElZzp2N4hV+qfXwYD+C9RZid6FwSJ5F2Mr3jGQhesC94qTABCENJcv5HEFrGU1DF
+9VlXmxIhlmzuEJUNuR2jUzBRMB0GA1UdDgQWBBQ/2hHQ28Ka6EfWnytf+1iwkpSR
+mTAfBgNVHSMEGDAWgBQ/2hHQ28Ka6EfWnytf+1iwkpSRmTAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0kAMEYCIQCfJ3TdR3Xitd01uFRmoPi8qZA5qLdNRJ+b
+YKeEc4yHegIhAMUU4bKzFqEZRmtqkrm89MEJ2W2NTiWYfy361jne9KGe
+-----END CERTIFICATE-----
+"""
+
+
+def test_no_certificates_broken_ones_and_one_that_is_fine(host: Host) -> None:
     assert host.look("ca-certificates").status == "found"
     bundle = host.etc / "ssl/certs/ca-certificates.crt"
     bundle.parent.mkdir(parents=True)
     bundle.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
     assert "cannot be read" in host.look("ca-certificates").findings[0].seen
+    bundle.write_text(CERTIFICATE)
+    assert host.look("ca-certificates").status == "ok"
 
 
 def test_the_bundle_that_is_named_counts(host: Host) -> None:

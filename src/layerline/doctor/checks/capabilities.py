@@ -13,20 +13,29 @@ if TYPE_CHECKING:
 
     from layerline.doctor.subject import Subject
 
-# program: the Debian package that brings it
-_PROGRAMS = {
+# program: the Debian package that brings it; the same as the launcher's
+PROGRAMS = {
     "runc": "runc",
     "mmdebstrap": "mmdebstrap",
+    "tini-static": "tini",
     "ip": "iproute2",
+    "pasta": "passt",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
     "newuidmap": "uidmap",
     "git": "git",
     "rg": "ripgrep",
 }
 
 
-def check_programs(_: Subject) -> Iterator[Seen]:
+def check_programs(subject: Subject) -> Iterator[Seen]:
     """The programs that the launcher installs on first use, as root."""
-    missing = {name: package for name, package in _PROGRAMS.items() if command.find(name) is None}
+    missing = {
+        name: package
+        for name, package in PROGRAMS.items()
+        if command.find(name, path=subject.programs) is None
+    }
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         yield Seen(
