@@ -16,6 +16,7 @@ import sys
 import time
 
 EPOCH = 315532800
+NOTE = "uv_cache.json"
 
 
 def normalise(prefix: pathlib.Path) -> None:
@@ -23,8 +24,11 @@ def normalise(prefix: pathlib.Path) -> None:
     for cache in sorted(prefix.rglob("__pycache__")):
         shutil.rmtree(cache)
     for record in prefix.rglob("*.dist-info/RECORD"):
-        lines = sorted(record.read_bytes().splitlines(keepends=True))
-        record.write_bytes(b"".join(lines))
+        # The installer's note about where a wheel lay, with that file's own time.
+        record.with_name(NOTE).unlink(missing_ok=True)
+        lines = sorted(record.read_text().splitlines(keepends=True))
+        noted = f"{record.parent.name}/{NOTE},"
+        record.write_text("".join(line for line in lines if not line.startswith(noted)))
     for path in (*prefix.rglob("*"), prefix):
         if int(path.lstat().st_mtime) != EPOCH:
             os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
