@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from layerline.errors import CommandFailed
 from tests.docker import daemon
 
 if TYPE_CHECKING:
@@ -18,4 +19,15 @@ if TYPE_CHECKING:
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     """Debian's daemon, without a network."""
     with daemon(tmp_path_factory.mktemp("docker")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def buildkit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
+    """Another one, with builds by the BuildKit that is in it."""
+    with daemon(tmp_path_factory.mktemp("buildkit"), buildkit=True) as running:
+        try:
+            running.run("build", "--help")
+        except CommandFailed as exc:
+            pytest.skip(f"this docker client cannot speak to BuildKit: {exc}")
         yield running

@@ -88,26 +88,44 @@ def in_image(docker: Docker, context: Path) -> tuple[set[str], int] | None:
 MADE_BY_DOCKER = (".dockerenv", "dev", "etc", "proc", "sys")
 
 
-def expected(context: Path) -> tuple[set[str], int] | None:
+def in_output(docker: Docker, context: Path) -> tuple[set[str], int] | None:
+    """The same of BuildKit, which writes the tree into a file."""
+    output = context.with_suffix(".tar")
+    try:
+        docker.run("build", "--output", f"type=tar,dest={output}", ".", cwd=context)
+    except CommandFailed as exc:
+        if "syntax error in pattern" in exc.stderr or "illegal exclusion" in exc.stderr:
+            return None
+        raise
+    with tarfile.open(output) as archive:
+        members = list(archive)
+    output.unlink()
+    return {each.name.rstrip("/") for each in members}, sum(m.size for m in members if m.isreg())
+
+
+def expected(context: Path, *, buildkit: bool) -> tuple[set[str], int] | None:
     try:
         excluded = Excluded(IgnoreFile.of(context).patterns, classic=True)
     except PatternError:
         return None
-    folders = kept_folders(context, excluded, pytest.fail)
+    folders = list(kept_folders(context, excluded, pytest.fail))
     paths = {f"{above}/{each.name}".lstrip("/") for above, kept in folders for each in kept}
+    if buildkit:  # 20.10's sends every folder that it looks into, also one that nothing is kept of
+        paths |= {above for above, _ in folders if above}
     above = {
         path.rsplit("/", depth)[0] for path in paths for depth in range(1, path.count("/") + 1)
     }
     return paths | above, survey(context, excluded, is_secret=is_secret).size
 
 
-@pytest.mark.slow
-def test_the_doctor_and_docker_keep_the_same_files(docker: Docker, tmp_path: Path) -> None:
-    different = []
+def differences(
+    docker: Docker, place: Path, seeds: range, *, buildkit: bool
+) -> list[tuple[object, ...]]:
+    different: list[tuple[object, ...]] = []
     refused = 0
-    for seed in range(TREES):
+    for seed in seeds:
         chance = random.Random(seed)
-        context = tmp_path / str(seed)
+        context = place / str(seed)
         context.mkdir()
         (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
         make_tree(chance, context)
@@ -116,9 +134,26 @@ def test_the_doctor_and_docker_keep_the_same_files(docker: Docker, tmp_path: Pat
         (context / ".dockerignore").write_bytes(
             chance.choice((b"", b"\xef\xbb\xbf")) + text.encode()
         )
-        said, done = expected(context), in_image(docker, context)
+        said = expected(context, buildkit=buildkit)
+        done = in_output(docker, context) if buildkit else in_image(docker, context)
         refused += done is None
         if said != done:
             different.append((seed, lines, said, done))
-    print(f"{TREES} trees, {refused} pattern files refused by both, {len(different)} differences")
-    assert different == [], "\n".join(map(repr, different))
+    print(
+        f"{len(seeds)} trees, {refused} pattern files refused by both, {len(different)} differences"
+    )
+    return different
+
+
+@pytest.mark.slow
+def test_the_doctor_and_docker_keep_the_same_files(docker: Docker, tmp_path: Path) -> None:
+    assert differences(docker, tmp_path, range(TREES), buildkit=False) == []
+
+
+@pytest.mark.slow
+def test_the_doctor_and_buildkit_keep_the_same_files(buildkit: Docker, tmp_path: Path) -> None:
+    assert differences(buildkit, tmp_path, range(TREES), buildkit=True) == []
+
+
+def test_a_sample_of_the_trees_with_buildkit(buildkit: Docker, tmp_path: Path) -> None:
+    assert differences(buildkit, tmp_path, range(8, TREES, 50), buildkit=True) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -183,6 +184,13 @@ class Docker:
     def server(self) -> str:
         """The daemon's version; empty when it does not answer."""
         return str(self.info.get("ServerVersion", ""))
+
+    @property
+    def client(self) -> int:
+        """The first number of the client's version; high where it does not say."""
+        text = str((self.version.get("Client") or {}).get("Version", ""))
+        found = re.match(r"\d+", text)
+        return int(found[0]) if found else sys.maxsize
 
     @property
     def root(self) -> Path | None:

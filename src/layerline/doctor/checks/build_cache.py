@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from layerline.doctor.finding import Check, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
 from layerline.doctor.subject import GB
 from layerline.errors import CommandFailed
 
@@ -41,8 +41,9 @@ def check_failed_records(subject: Subject) -> Iterator[Seen]:
     subject.docker.require()
     try:
         rows = subject.run_json("docker", "buildx", "history", "ls", "--format", "{{json .}}")
-    except (CommandFailed, ValueError):
-        return  # a buildx without history
+    except (CommandFailed, ValueError) as exc:
+        message = "docker keeps no history of builds here: no buildx, or an old one"
+        raise NotApplicable(message) from exc
     failed = [row for row in rows if str(row.get("status") or row.get("Status")).lower() == "error"]
     damaged = [row for row in failed if _is_damage(str(row))]
     if damaged:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from layerline.doctor.subject import Subject
 
+_NEEDS_BUILDX = 23  # the first client that cannot speak to BuildKit without it
 _GOOD_DRIVERS = frozenset({"docker", "docker-container", "kubernetes", "remote", "cloud"})
 
 
@@ -138,6 +139,14 @@ def check_builder(subject: Subject) -> Iterator[Seen]:
         each.get("Name")
         for each in (subject.docker.info.get("ClientInfo") or {}).get("Plugins") or []
     ]
+    if "buildx" not in plugins and subject.docker.client < _NEEDS_BUILDX:
+        yield Seen(
+            "docker has no buildx: it builds with the classic builder unless told otherwise",
+            ("export DOCKER_BUILDKIT=1",),
+            impact="No cache mounts, no parallel stages: Dockerfiles with --mount fail.",
+            fix="Set DOCKER_BUILDKIT=1: this client speaks to BuildKit by itself.",
+        )
+        return
     if "buildx" not in plugins:
         yield Seen(
             "docker has no buildx: it builds with the classic builder",
