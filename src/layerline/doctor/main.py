@@ -1,6 +1,7 @@
 """The doctor's command line: examine, report, repair.
 
-Invariant: exit status 0 is healthy, 1 is findings at or above --fail-on, 2 that it could not run.
+Invariant: exit status 0 is healthy, 1 is findings at or above --fail-on, 2 that it could not run,
+or that no check could be made.
 """
 
 from __future__ import annotations
@@ -17,14 +18,13 @@ from layerline.doctor.catalogue import CHECKS
 from layerline.doctor.examination import examine, recommend_fixes
 from layerline.doctor.finding import Check, Severity
 from layerline.doctor.repairs import REPAIRS, Plan, apply_fixes, plan_fixes, undo_fixes
-from layerline.doctor.report import SCHEMA, as_json, as_table, status_of
+from layerline.doctor.report import COULD_NOT_RUN, SCHEMA, as_json, as_table, status_of
 from layerline.doctor.subject import GB, MB, Limits, Subject
 from layerline.errors import LayerlineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_COULD_NOT_RUN = 2
 _QUIET_SECONDS = 1.0
 _TELL_SECONDS = 0.5
 _EXECUTABLE = 0o111
@@ -43,7 +43,7 @@ def run(
         return _run(options, environ, tuple(tool))
     except (LayerlineError, OSError) as exc:
         sys.stderr.write(f"Error: {exc}\n")
-        return _COULD_NOT_RUN
+        return COULD_NOT_RUN
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str], tool: tuple[str, ...]) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from layerline.doctor.finding import Finding, Outcome
 
 FORMAT = 1
+COULD_NOT_RUN = 2
 SCHEMA = Path(__file__).with_name("report.schema.json")
 _COLOURS = {
     Severity.CRITICAL: "1;31",
@@ -30,8 +31,17 @@ _LABEL = 10
 
 
 def status_of(outcomes: Sequence[Outcome], fail_on: Severity) -> int:
-    """0 when healthy, 1 with findings that are grave enough."""
+    """0 when healthy, 1 with findings that are grave enough, 2 when no check could be made.
+
+    What one check could not find out is shown and not counted: it says nothing of the host.
+    """
+    if outcomes and len(_unknown(outcomes)) == len(outcomes):
+        return COULD_NOT_RUN
     return int(any(finding.severity.reaches(fail_on) for finding in recommend_fixes(outcomes)))
+
+
+def _unknown(outcomes: Sequence[Outcome]) -> list[str]:
+    return [each.check.name for each in outcomes if each.status == "failed"]
 
 
 def as_json(
@@ -47,6 +57,7 @@ def as_json(
         "python": platform.python_version(),
         "seconds": round(seconds, 3),
         "summary": {each.value: sum(f.severity is each for f in found) for each in Severity},
+        "unknown": _unknown(outcomes),
         "findings": [_finding(each) for each in found],
         "checks": [
             {
@@ -116,6 +127,9 @@ def _summary(found: Sequence[Finding], outcomes: Sequence[Outcome]) -> str:
     done = sum(outcome.status in ("ok", "found") for outcome in outcomes)
     made = f"{done} of {len(outcomes)} checks applied"
     text = f"{', '.join(parts)}; {made}." if parts else f"Nothing found; {made}."
+    unknown = _unknown(outcomes)
+    if unknown:
+        text += f"\nCould not be made, and not counted: {', '.join(unknown)}."
     fixable = sorted({finding.repair for finding in found if finding.repair})
     if fixable:
         names = ", ".join(fixable)

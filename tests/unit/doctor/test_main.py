@@ -19,7 +19,7 @@ from layerline.doctor.catalogue import CHECKS
 from layerline.doctor.examination import examine, recommend_fixes
 from layerline.doctor.finding import Check, Finding, Outcome, Seen, Severity
 from layerline.doctor.repairs import REPAIRS
-from layerline.doctor.report import SCHEMA, as_table, status_of
+from layerline.doctor.report import SCHEMA, as_json, as_table, status_of
 from layerline.doctor.subject import Subject
 
 HOME = Path(__file__).parents[3]
@@ -99,6 +99,31 @@ def test_the_status_depends_on_the_gravest(severity: Severity, fail_on: Severity
     order = ["critical", "high", "medium", "info"]
     grave = order.index(severity.value) <= order.index(fail_on.value)
     assert status_of([finding(severity)], fail_on) == int(grave)
+
+
+def refuse(_: Subject) -> list[Seen]:
+    message = "not for you"
+    raise PermissionError(message)
+
+
+def test_a_check_that_cannot_be_made_is_told_and_does_not_count(project: Path) -> None:
+    broken = Check("broken", "it works", Severity.CRITICAL, "", "", refuse)
+    fine = Check("fine", "", Severity.INFO, "", "", lambda _: ())
+    outcomes = examine(Subject.of(project, {}), [broken, fine])
+    assert status_of(outcomes, Severity.INFO) == 0
+    document = json.loads(as_json(outcomes, project=project, fail_on=Severity.INFO, seconds=0.0))
+    schema = json.loads(SCHEMA.read_text())
+    assert matches(document, schema, schema)
+    assert (document["unknown"], document["healthy"]) == (["broken"], True)
+    assert document["checks"][0]["reason"] == "PermissionError: not for you"
+    text = as_table(outcomes, colour=False)
+    assert "unknown   it works: PermissionError: not for you" in text
+    assert "not counted: broken." in text
+
+
+def test_nothing_that_could_be_checked_is_not_health(project: Path) -> None:
+    broken = Check("broken", "", Severity.INFO, "", "", refuse)
+    assert status_of(examine(Subject.of(project, {}), [broken]), Severity.CRITICAL) == 2
 
 
 def test_fixes_are_recommended_gravest_first() -> None:
