@@ -10,7 +10,7 @@ from ci.modules import dockerfile, lock, plan, sbom
 from ci.modules.complaint import FILE
 from ci.modules.definition import Definition, read
 from ci.modules.environment import PYTHON, Environment, program
-from ci.modules.image import Assembly, recalled, source_of
+from ci.modules.image import Assembly, source_of
 from ci.modules.layer import INSTALLER, partition
 from ci.modules.resolution import resolved
 from ci.modules.wheels import Wheels
@@ -115,14 +115,13 @@ class Layerline:
         self,
         image: Annotated[str, Doc("An image of layerline.toml")],
         earlier: Annotated[
-            dagger.File | None,
-            Doc("An earlier build: its archive, or what `evidence` gave, which has times, too"),
+            dagger.File | None, Doc("What `evidence` gave for an earlier build")
         ] = None,
     ) -> str:
         """Say what building an image would run and why, compared with an earlier build of it."""
         assembly = await self._assembly_of(image)
         spec = assembly.definition.image(image)
-        known = [] if earlier is None else await recalled(earlier)
+        known = [] if earlier is None else json.loads(await earlier.contents())
         before = next((each["source"] for each in known if each["subject"] == image), "")
         now = await source_of(spec, self.source).digest()
         return plan.of_image(

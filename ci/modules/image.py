@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import anyio
 import dagger
-from dagger import dag
 
 from ci.modules import plan, probe
 from ci.modules.definition import Definition, Image
@@ -106,16 +105,6 @@ class Assembly:
         for layer in layers:
             container = container.with_directory(PREFIX, self.layer(layer))
         return container
-
-
-async def recalled(earlier: dagger.File) -> list[Evidence]:
-    """The evidence of an earlier build: from a JSON file, or the label of an image's archive."""
-    if (await earlier.name()).endswith(".json"):
-        text = await earlier.contents()
-    else:
-        text = await dag.container().import_(earlier).label(EVIDENCE_LABEL) or "[]"
-    found: list[Evidence] = json.loads(text)
-    return found
 
 
 def with_source(

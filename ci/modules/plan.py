@@ -1,7 +1,6 @@
 """What a build would run and why, compared with an earlier one; nothing is started for it.
 
-The earlier build is known by its evidence: from an image's label, or from the function `evidence`,
-which also has the seconds.
+The earlier build is known by its evidence, as the function of that name gives it.
 """
 
 import hashlib

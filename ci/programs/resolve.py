@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-LONGEST_SEARCH_SECONDS = 15.0
+LONGEST_SEARCH_SECONDS = 12.0
 NO_SOLUTION = "No solution found"
 LOCK_WORDS = (
     *("--generate-hashes", "--annotation-style=line", "--no-header"),
@@ -51,11 +51,12 @@ class Resolver:
         text = "".join(f"{each.text}\n" for each in wanted)
         return subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
 
-    def resolves(self, wanted: list[Wanted]) -> bool:
-        """Whether a set can be resolved."""
+    def resolves(self, wanted: list[Wanted]) -> str:
+        """The versions that a set resolves to; empty where it cannot be resolved."""
         if time.monotonic() > self.deadline:
             raise TimeoutError
-        return self.run(wanted, "--no-annotate", "--no-header").returncode == 0
+        done = self.run(wanted, "--no-annotate", "--no-header")
+        return "" if done.returncode else done.stdout
 
     def core(self, fixed: list[Wanted], rest: list[Wanted], *, grown: bool) -> list[Wanted]:
         """The fewest of `rest` that with `fixed` cannot be resolved, by halving."""
@@ -99,8 +100,8 @@ def ways_out(resolver: Resolver, wanted: list[Wanted], core: list[Wanted]) -> It
         if each.bare == each.text:
             continue
         loose = [Wanted(one.group, one.bare) if one == each else one for one in wanted]
-        if resolver.resolves(loose):
-            version = chosen(resolver, loose, each.bare)
+        if found := resolver.resolves(loose):
+            version = chosen(found, each.bare)
             yield f"{each.group}: {each.bare} instead of {each.text} (it would be {version})"
     for group in dict.fromkeys(each.group for each in core):
         rest = [one for one in wanted if one.group != group]
@@ -108,10 +109,9 @@ def ways_out(resolver: Resolver, wanted: list[Wanted], core: list[Wanted]) -> It
             yield f"images with {group} and images with the other groups, of a target each"
 
 
-def chosen(resolver: Resolver, wanted: list[Wanted], bare: str) -> str:
+def chosen(lock: str, bare: str) -> str:
     """The version that a resolution gives to a package."""
     name = re.sub(r"[-_.]+", "-", bare.partition("[")[0].strip()).lower()
-    lock = resolver.run(wanted, "--no-annotate", "--no-header").stdout
     found = re.search(rf"^{re.escape(name)}==(\S+)", lock, re.MULTILINE)
     return found[1] if found else "another version"
 

@@ -231,11 +231,14 @@ def test_a_plan_starts_nothing_and_names_what_changed(
 ) -> None:
     shutil.copytree(built.home, tmp_path / "copy")
     project = Project(home=tmp_path / "copy", environ=environ)
+    kept = call(project, "evidence", "--image=small", "export", "--path=small.json")
+    assert kept.status == 0, kept.stderr
+    assert kept.containers() == []
     (project.home / "src" / "train.py").write_text("print('more')\n")
     lines = (project.home / "locks" / "cpu.txt").read_text()
     newer = lines.replace(f"{TWO}==1.0", f"{TWO}==9.0")
     (project.home / "locks" / "cpu.txt").write_text(newer)
-    done = call(project, "plan", "--image=small", "--earlier=small.tar")
+    done = call(project, "plan", "--image=small", "--earlier=small.json")
     assert done.status == 0, done.stderr
     assert done.containers() == []
     assert f"run   second: {TWO} 1.0 -> 9.0\n" in done.stdout

@@ -58,9 +58,9 @@ class Excluding(Resolver):
         self.clash = set(clash)
         self.tried = 0
 
-    def resolves(self, wanted: list[Wanted]) -> bool:
+    def resolves(self, wanted: list[Wanted]) -> str:
         self.tried += 1
-        return not self.clash <= {each.text for each in wanted}
+        return "" if self.clash <= {each.text for each in wanted} else "some"
 
 
 def test_the_fewest_that_clash_are_found_in_few_tries() -> None:
