@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +41,7 @@ class Limits:
     build_cache: int = 20 * GB
     skew: float = 60.0
     network: float = 1.2
+    daemon: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,9 @@ class Subject:
         passed = {k: v for k, v in self.environ.items() if _PASSED_ON.fullmatch(k) or k == "PATH"}
         return command.run([program, *words[1:]], env=passed, timeout=timeout)
 
-    def run_json(self, *words: str) -> list[dict[str, Any]]:
+    def run_json(self, *words: str, timeout: float = _PATIENCE) -> list[dict[str, Any]]:
         """The JSON documents that a program prints, one a line or one in all."""
-        text = self.run(*words).stdout.decode(errors="replace").strip()
+        text = self.run(*words, timeout=timeout).stdout.decode(errors="replace").strip()
         try:
             whole = json.loads(text or "[]")
             return whole if isinstance(whole, list) else [whole]
@@ -160,15 +160,15 @@ class Subject:
         if self.find("docker") is None:
             return Docker()
         try:
-            info = self.run_json("docker", "info", "--format", "{{json .}}")[0]
-            version = self.run_json("docker", "version", "--format", "{{json .}}")[0]
+            words = ("docker", "info", "--format", "{{json .}}")
+            info = self.run_json(*words, timeout=self.limits.daemon)[0]
         except (CommandFailed, ValueError, IndexError) as exc:
             text = exc.stderr if isinstance(exc, CommandFailed) else str(exc)
             return Docker(installed=True, error=_last_line(text))
         if not info.get("ServerVersion"):
             errors = info.get("ServerErrors") or ["the daemon does not answer"]
             return Docker(installed=True, error=_last_line(str(errors[0])))
-        return Docker(installed=True, info=info, version=version)
+        return Docker(installed=True, info=info)
 
 
 @dataclass(frozen=True)
@@ -178,19 +178,11 @@ class Docker:
     installed: bool = False
     error: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
-    version: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def server(self) -> str:
         """The daemon's version; empty when it does not answer."""
         return str(self.info.get("ServerVersion", ""))
-
-    @property
-    def client(self) -> int:
-        """The first number of the client's version; high where it does not say."""
-        text = str((self.version.get("Client") or {}).get("Version", ""))
-        found = re.match(r"\d+", text)
-        return int(found[0]) if found else sys.maxsize
 
     @property
     def root(self) -> Path | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline.doctor.checks.builders import FAULTS
 from layerline.doctor.finding import Severity
+from layerline.doctor.subject import Limits
 
 if TYPE_CHECKING:
     from tests.unit.doctor.conftest import Host
@@ -30,7 +32,6 @@ def docker(
         "docker",
         f"""case "$1 $2" in
 "info --format") echo '{json.dumps(info)}' ;;
-"version --format") echo '{{}}' ;;
 "buildx ls") echo '{json.dumps(builder)}' ;;
 "buildx history") echo '{history}' ;;
 esac""",
@@ -71,6 +72,14 @@ def test_a_stale_builder_is_recreated_by_name(host: Host, builder: object) -> No
 def test_another_builder_may_be_stale(host: Host) -> None:
     docker(host, builder={**BUILDER, "Driver": "lxc", "Current": False})
     assert host.look("builder").status == "ok"
+
+
+def test_a_daemon_that_hangs_is_not_waited_for_long(host: Host) -> None:
+    host.program("docker", "exec /bin/sleep 30")
+    began = time.monotonic()
+    [finding] = host.look("docker", limits=Limits(daemon=0.2)).findings
+    assert time.monotonic() - began < 5.0
+    assert "no end within 0.2 s" in finding.seen
 
 
 def test_no_buildx(host: Host) -> None:

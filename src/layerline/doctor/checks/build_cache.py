@@ -74,6 +74,7 @@ CHECKS = (
         impact="It fills the disk, and then everything that writes fails.",
         fix="Prune what has not been used for long.",
         run=check_build_cache,
+        waits=True,
     ),
     Check(
         name="build-cache-records",
@@ -82,5 +83,6 @@ CHECKS = (
         impact="Builds fail again until the damaged records are gone.",
         fix="Prune the cache; the next build is a cold one.",
         run=check_failed_records,
+        waits=True,
     ),
 )

@@ -139,7 +139,7 @@ def check_builder(subject: Subject) -> Iterator[Seen]:
         each.get("Name")
         for each in (subject.docker.info.get("ClientInfo") or {}).get("Plugins") or []
     ]
-    if "buildx" not in plugins and subject.docker.client < _NEEDS_BUILDX:
+    if "buildx" not in plugins and _client(subject) < _NEEDS_BUILDX:
         yield Seen(
             "docker has no buildx: it builds with the classic builder unless told otherwise",
             ("export DOCKER_BUILDKIT=1",),
@@ -175,6 +175,13 @@ def check_builder(subject: Subject) -> Iterator[Seen]:
             )
 
 
+def _client(subject: Subject) -> int:
+    """The first number of the client's version."""
+    text = subject.run("docker", "--version").stdout.decode(errors="replace")
+    found = re.search(r"\d+", text)
+    return int(found[0]) if found else _NEEDS_BUILDX
+
+
 def _builders(subject: Subject) -> list[dict[str, Any]]:
     try:
         return subject.run_json("docker", "buildx", "ls", "--format", "{{json .}}")
@@ -198,6 +205,7 @@ CHECKS = (
         impact="Builds with podman fail at once; those with Layerline do not need it.",
         fix="Look at what podman says of itself.",
         run=check_podman,
+        waits=True,
     ),
     Check(
         name="builder-version",
@@ -206,6 +214,7 @@ CHECKS = (
         impact="Builds are slower, or less isolated, than they look.",
         fix="Update it.",
         run=check_versions,
+        waits=True,
     ),
     Check(
         name="builder",
@@ -214,5 +223,6 @@ CHECKS = (
         impact="Builds hang or start without their cache.",
         fix="Recreate the builder.",
         run=check_builder,
+        waits=True,
     ),
 )

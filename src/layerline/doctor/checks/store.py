@@ -48,5 +48,6 @@ CHECKS = (
         impact="What is damaged is made again when it is needed; until then it takes space.",
         fix="Look at all of it, and remove what is damaged.",
         run=check_store,
+        waits=True,
     ),
 )
