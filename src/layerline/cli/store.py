@@ -71,7 +71,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     pruning = commands.add_parser("prune", help="remove what is oldest")
     size = "keep this much of layers and blobs, e.g. 10GB"
     pruning.add_argument("--keep-storage", metavar="SIZE", type=bytes_of, help=size)
-    age = "keep what was made within this time, e.g. 48h or 7d"
+    age = "keep what was made or used within this time, e.g. 48h or 7d"
     pruning.add_argument("--keep-duration", metavar="TIME", type=seconds_of, help=age)
     name = "remove this cache volume and nothing else; may be repeated"
     pruning.add_argument("--volume", metavar="NAME", action="append", default=[], help=name)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from layerline.engine.store.usage import Item, items, volumes
 from layerline.errors import StoreBusy, StoreVersion
 
 HOUR = 3600.0
+SECONDS_TOGETHER = 3.0
 SOURCE = Path(__file__).parents[3] / "src"
 
 
@@ -100,6 +104,64 @@ def test_recent_things_stay(tmp_path: Path) -> None:
     os.utime(old, (time.time() - 3 * HOUR,) * 2)
     gone = prune(tmp_path / "store", keep_seconds=HOUR)
     assert [each.name for each in gone] == ["layer-3"]
+
+
+def test_what_was_used_of_late_stays(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    filled(root)
+    for place in [*(root / "snapshots").iterdir(), *(root / "blobs").iterdir()]:
+        os.utime(place, (time.time() - 3 * HOUR,) * 2)
+    with Store.open(root) as store:
+        assert store.index.get("result", "2") is not None
+        store.tree(["layer-4"])
+        with store.blobs.open(store.blobs.put(bytes([5]) * 10_000).digest) as file:
+            file.read(1)
+    gone = {each.name for each in prune(root, keep_seconds=HOUR)}
+    assert {f"layer-{number}" for number in range(6)} - gone == {"layer-2", "layer-4"}
+    assert len(list((root / "blobs").iterdir())) == 1
+
+
+def test_rows_that_stand_on_nothing_go_too(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    filled(root)
+    with Store.open(root) as store:
+        store.index.put("value", "free", {})
+    prune(root, keep_bytes=0)
+    with contextlib.closing(sqlite3.connect(root / "index.db")) as database:
+        assert database.execute("SELECT key FROM rows").fetchall() == [(b"free",)]
+
+
+def test_builders_and_a_loop_of_pruning_never_hurt_each_other(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    ended = time.monotonic() + SECONDS_TOGETHER
+
+    def build(worker: int) -> int:
+        built = 0
+        while time.monotonic() < ended:
+            with Store.open(root) as store:
+                name = f"layer-{worker}-{built % 5}"
+                if store.index.get("result", name) is None:
+                    with store.snapshots.draft() as draft:
+                        (draft.fs / "file").write_text(name)
+                        draft.commit(name)
+                    store.index.put("result", name, {}, snapshots=[name])
+                assert store.tree([name]).read("/file") == name.encode()
+            built += 1
+        return built
+
+    def prune_again_and_again() -> int:
+        pruned = 0
+        while time.monotonic() < ended:
+            with contextlib.suppress(StoreBusy):
+                prune(root, keep_bytes=0, patience=0.2)
+                pruned += 1
+        return pruned
+
+    with ThreadPoolExecutor() as pool:
+        pruning = pool.submit(prune_again_and_again)
+        built = [pool.submit(build, worker) for worker in range(2)]
+        assert all(each.result() > 0 for each in built)
+        assert pruning.result() > 0
 
 
 def test_a_directory_that_is_no_store_is_refused(tmp_path: Path) -> None:

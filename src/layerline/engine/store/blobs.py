@@ -124,6 +124,7 @@ class Blobs:
         removed, so that whoever needs it fetches or makes it again.
         """
         try:
+            os.utime(self.path(digest))  # pruning goes by it
             return io.BufferedReader(_Verified(self.path(digest), digest), CHUNK)
         except FileNotFoundError as exc:
             raise _missing(digest) from exc

@@ -52,13 +52,20 @@ Document = dict[str, object]
 class Index:
     """The rows. Safe for threads; processes share the file.
 
-    `whole` says whether a snapshot can be relied on.
+    `whole` says whether a snapshot can be relied on; `use` is told those that a hit stands on.
     """
 
-    def __init__(self, path: Path, locks: Locks, whole: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        locks: Locks,
+        whole: Callable[[str], bool],
+        use: Callable[[list[str]], None] = lambda _: None,
+    ) -> None:
         self._path = path
         self._locks = locks
         self._whole = whole
+        self._use = use
         self._mutex = threading.Lock()
         self._database = self._connect()
 
@@ -68,7 +75,10 @@ class Index:
         found = self._run(statement, (table.encode(), key.encode()))
         if not found:
             return None
-        return self._trusted(table.encode(), key.encode(), found[0])
+        document = self._trusted(table.encode(), key.encode(), found[0])
+        if document is not None:
+            self._use(json.loads(found[0][1]))  # type: ignore[arg-type]  # trusted: they are bytes
+        return document
 
     def put(
         self, table: str, key: str, document: Document, *, snapshots: Sequence[str] = ()
@@ -102,6 +112,29 @@ class Index:
         for place, key, *_ in bad if drop else ():
             self._run("DELETE FROM rows WHERE place = ? AND key = ?", (place, key))
         return len(bad)
+
+    def forget_lost(self) -> int:
+        """Remove the rows whose snapshots are gone; how many they were."""
+        rows = self._run("SELECT place, key, snapshots FROM rows WHERE snapshots != ?", (b"[]",))
+        lost = [
+            (place, key)
+            for place, key, names in rows
+            if isinstance(names, bytes) and not self._all_whole(names)
+        ]
+        try:
+            with self._mutex:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany("DELETE FROM rows WHERE place = ? AND key = ?", lost)
+                self._database.execute("COMMIT")
+        except sqlite3.DatabaseError as exc:
+            raise _failure(exc, self._path) from exc
+        return len(lost)
+
+    def _all_whole(self, names: bytes) -> bool:
+        try:
+            return all(self._whole(name) for name in json.loads(names))
+        except (ValueError, TypeError):
+            return False  # damaged: nothing will ever find it
 
     def close(self) -> None:
         """End the connection; what was put is durable already."""

@@ -1,4 +1,4 @@
-"""Removing what is not needed any more, oldest first.
+"""Removing what is not needed any more, what was used longest ago first.
 
 Invariant: nothing that a session uses is removed: sessions and pruning exclude each other. A thing
 is renamed out of the store before it is deleted, so that a death half-way leaves no half of it.
@@ -12,7 +12,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.locks import try_lock
+from layerline.engine.store.index import Index
+from layerline.engine.store.locks import Locks, try_lock
 from layerline.engine.store.removal import remove_tree
 from layerline.engine.store.store import SESSIONS, Store
 from layerline.engine.store.usage import Item, items
@@ -69,6 +70,7 @@ def prune(
             chosen = choose(found, keep_bytes=keep_bytes, keep_seconds=keep_seconds, now=now)
         if not dry_run:
             _remove(root, chosen)
+            _forget(root)
     return chosen
 
 
@@ -80,6 +82,16 @@ def _remove(root: Path, chosen: list[Item]) -> None:
         item.place.rename(gone)
         remove_tree(gone)
     remove_tree(aside)
+
+
+def _forget(root: Path) -> None:
+    """Drop the rows of the index that stand on layers which are gone."""
+    there = {place.name for place in (root / "snapshots").iterdir()}
+    index = Index(root / "index.db", Locks(root / "locks"), there.__contains__)
+    try:
+        index.forget_lost()
+    finally:
+        index.close()
 
 
 @contextlib.contextmanager

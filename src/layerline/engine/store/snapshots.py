@@ -20,7 +20,7 @@ from layerline.engine.store.overlay import EPOCH
 from layerline.engine.store.removal import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from layerline.errors import LayerlineError
@@ -63,6 +63,7 @@ class Snapshots:
         self._boot = boot
         self._numbers = itertools.count(1)
         self._pending: list[str] = []
+        self._used: set[str] = set()
         self._failure: LayerlineError | None = None
         self._mutex = threading.Lock()
         self._syncing = threading.Lock()
@@ -80,7 +81,13 @@ class Snapshots:
 
     def path(self, name: str) -> Path:
         """The directory that holds the layer."""
-        return self._place(name) / "fs"
+        place = self._place(name)
+        self.use([name])
+        return place / "fs"
+
+    def use(self, names: Iterable[str]) -> None:
+        """Remember that these were needed; on closing, their directories say when."""
+        self._used.update(names)
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[Draft]:
@@ -132,6 +139,9 @@ class Snapshots:
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
+        for name in tuple(self._used):
+            with contextlib.suppress(OSError):  # a wish of pruning's, no part of what is kept
+                os.utime(self._place(name))
         self.settle()
 
     def _place(self, name: str) -> Path:

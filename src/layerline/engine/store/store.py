@@ -49,7 +49,7 @@ class Store:
         self.blobs = Blobs(root / "blobs", scratch)
         self.snapshots = Snapshots(root / "snapshots", scratch, boot)
         self.volumes = Volumes(root / "volumes", scratch, self.locks)
-        self.index = Index(root / "index.db", self.locks, self.snapshots.has)
+        self.index = Index(root / "index.db", self.locks, self.snapshots.has, self.snapshots.use)
 
     @classmethod
     @contextlib.contextmanager
