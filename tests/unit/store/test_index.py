@@ -76,13 +76,10 @@ def test_what_was_put_is_there_for_the_next_process(place: Place) -> None:
     again.close()
 
 
-def test_a_document_is_replaced_and_deleted(index: Index) -> None:
+def test_a_document_is_replaced(index: Index) -> None:
     index.put("value", "k", {"a": 1})
     index.put("value", "k", {"a": 2})
     assert index.get("value", "k") == {"a": 2}
-    index.delete("value", "k")
-    index.delete("value", "k")
-    assert index.get("value", "k") is None
 
 
 def test_keys_may_hold_any_text(index: Index) -> None:

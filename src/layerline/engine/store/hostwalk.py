@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     size: int
     mtime_ns: int
     ctime_ns: int
-    inode: int  # in `state`, by position
+    inode: int
 
     @classmethod
     def of(cls, path: str, info: os.stat_result) -> Seen:

@@ -88,11 +88,6 @@ class Index:
         statement = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)"
         self._run(statement, (*row, _checksum(*row)))
 
-    def delete(self, table: str, key: str) -> None:
-        """Forget a document; a missing one is fine."""
-        statement = "DELETE FROM rows WHERE place = ? AND key = ?"
-        self._run(statement, (table.encode(), key.encode()))
-
     def scan(self, table: str) -> Iterator[tuple[str, Document]]:
         """All trusted documents of a table, by key."""
         statement = (
