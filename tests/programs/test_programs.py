@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import CommandLine
 
-pytestmark = [pytest.mark.slow, pytest.mark.privileged, pytest.mark.network]
+pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
 HERE = Path(__file__).parent
 TOKEN = "tok-51f0c7a2e9"
