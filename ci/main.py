@@ -6,12 +6,13 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
-from ci.modules import dockerfile, lock, plan, sbom
+from ci.modules import dockerfile, lock, plan, report, sbom
 from ci.modules.complaint import FILE
 from ci.modules.definition import Definition, read
 from ci.modules.environment import PYTHON, Environment, program
 from ci.modules.image import Assembly, source_of
 from ci.modules.layer import INSTALLER, partition
+from ci.modules.plan import Plan
 from ci.modules.resolution import resolved
 from ci.modules.wheels import Wheels
 
@@ -119,19 +120,7 @@ class Layerline:
         ] = None,
     ) -> str:
         """Say what building an image would run and why, compared with an earlier build of it."""
-        assembly = await self._assembly_of(image)
-        spec = assembly.definition.image(image)
-        known = [] if earlier is None else json.loads(await earlier.contents())
-        before = next((each["source"] for each in known if each["subject"] == image), "")
-        now = await source_of(spec, self.source).digest()
-        return plan.of_image(
-            image,
-            assembly.partition,
-            spec.groups,
-            now=assembly.inputs(),
-            earlier=known,
-            source="" if before == now else "source",
-        ).text()
+        return (await self._planned(image, earlier)).text()
 
     @function
     async def lock(
@@ -191,6 +180,40 @@ class Layerline:
             name = path.rpartition("/")[2]
             made = made.with_file(f"probes/{name}", self.source.file(path))
         return made
+
+    @function
+    async def report(
+        self,
+        image: Annotated[str, Doc("An image of layerline.toml")],
+        earlier: Annotated[
+            dagger.File | None, Doc("An earlier build to compare with, as for `plan`")
+        ] = None,
+    ) -> dagger.Directory:
+        """Build an image and report on it: report.html, a page by itself, and report.json."""
+        planned = await self._planned(image, earlier)
+        assembly = await self._assembly_of(image)
+        found = await assembly.evidence(image)
+        made = report.document(image, assembly.target, found, planned)
+        return (
+            dag.directory()
+            .with_new_file("report.html", report.page(made))
+            .with_new_file("report.json", json.dumps(made, indent=1) + "\n")
+        )
+
+    async def _planned(self, image: str, earlier: dagger.File | None) -> Plan:
+        assembly = await self._assembly_of(image)
+        spec = assembly.definition.image(image)
+        known = [] if earlier is None else json.loads(await earlier.contents())
+        before = next((each["source"] for each in known if each["subject"] == image), "")
+        now = await source_of(spec, self.source).digest()
+        return plan.of_image(
+            image,
+            assembly.partition,
+            spec.groups,
+            now=assembly.inputs(),
+            earlier=known,
+            source="" if before == now else "source",
+        )
 
     async def _image(self, name: str) -> dagger.Container:
         return await (await self._assembly_of(name)).image(name)
