@@ -88,7 +88,7 @@ def large(bench: Bench) -> Iterator[Cost]:
         for number in range(LARGE // MIB):
             out.write(number.to_bytes(8, "big") + block[8:])
     file = f'host {{ file(path: "{source}/data") '
-    read = json.dumps(["sh", "-c", "wc -c < /data"])
+    read = json.dumps(["sh", "-c", "cat /data | wc -c"])
     with bench.session() as session:
         session.ask(session.chain(unique="warm", execs=1))
         yield cost(session, "3 GB file, imported", f"{{ {file} {{ id }} }} }}")
