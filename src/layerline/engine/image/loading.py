@@ -45,9 +45,7 @@ def find_loader(environ: Mapping[str, str]) -> tuple[Loader, Path]:
         program = command.find(loader.program, path=path)
         if program is None:
             continue
-        done = command.run(
-            [program, *loader.answers], env=environ, timeout=_SECONDS, expect=None
-        )
+        done = command.run([program, *loader.answers], env=environ, timeout=_SECONDS, expect=None)
         if done.status == 0:
             return loader, program
         lines = done.stderr.decode(errors="replace").strip().splitlines()

@@ -82,7 +82,8 @@ class RootDir:
             status = self.status(self._top(), part)
             if status is None or not stat.S_ISDIR(status.st_mode):
                 return None
-            self._enter(part, make=False)
+            if self._enter(part, make=False) is not None:
+                refuse(part, "its directory changed meanwhile (a link)")
         return self._top()
 
     def path_of(self, name: bytes) -> bytes:
@@ -122,7 +123,10 @@ class RootDir:
                 refuse(part, "its directory is missing")
             self._make(here, part, hide=status is not None)
         elif stat.S_ISLNK(status.st_mode):
-            return os.readlink(part, dir_fd=here)
+            try:
+                return os.readlink(part, dir_fd=here)
+            except OSError as exc:
+                refuse(part, f"its link changed meanwhile ({exc.strerror})")
         elif not stat.S_ISDIR(status.st_mode):
             refuse(part, "a file stands where a directory is needed")
         try:
