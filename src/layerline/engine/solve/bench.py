@@ -38,7 +38,7 @@ class Bench:
     find_runtime: Callable[[], Runtime]
     secret: Callable[[str], bytes]
     nested: dict[str, str] = field(default_factory=dict)
-    hosting: Hosting | None = None
+    hosting: Hosting = field(init=False)  # given by the solver, which evaluates its files
     interactive: tuple[str, ...] = ()
     terminal: UserTerminal = field(init=False)
     _runtime: Runtime | None = None

@@ -41,21 +41,19 @@ def run(op: ops.Exec, work: Work) -> Result:
     with contextlib.ExitStack() as stack:
         stage = _Stage(op=op, work=work, stack=stack)
         container = stage.container()
-        hosting = work.bench.hosting
-        joined = stack.enter_context(hosting.joined(op, container)) if hosting is not None else None
-        placed = joined.container if joined is not None else container
+        joined = stack.enter_context(work.bench.hosting.joined(op, container))
         outcome = stack.enter_context(
             work.bench.runtime().run(
-                placed,
+                joined.container,
                 on_output=work.step.write,
                 cancel=work.cancel,
-                watch=joined.failure if joined is not None else lambda: None,
+                watch=joined.failure,
             )
         )
         if outcome.code:
             work.bench.store.require_space(describe(op))
         if not expected(op.expect, outcome.code):
-            _look_around(work.bench, placed)
+            _look_around(work.bench, joined.container)
             raise failure(op.args, outcome)
         return stage.result(outcome)
 
