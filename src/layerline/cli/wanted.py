@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^]]*\])?\s*([<>=!~;(].*)?")
@@ -26,7 +26,7 @@ _NO_PACKAGES = {"python", "pip", "setuptools", "wheel"}
 
 @dataclass(slots=True)
 class Wanted:
-    """Requirements by extra or file, "" being the main ones; `notes` tell where they are from."""
+    """Requirements by extra, group or file, "" being the main ones; `notes` tell where they are from."""
 
     by_name: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -82,6 +82,26 @@ def _of_project(path: Path, found: Wanted) -> None:
         found.take("", texts, "pyproject.toml, tool.poetry.dependencies")
     for extra, texts in table.get("optional-dependencies", {}).items():
         found.take(extra, texts, f"pyproject.toml, the extra {extra!r}")
+    groups = document.get("dependency-groups", {})
+    for name in groups:
+        texts = list(_of_group(name, groups, found, within=()))
+        found.take(name, texts, f"pyproject.toml, the dependency group {name!r}")
+
+
+def _of_group(
+    name: str, groups: Mapping[str, Any], found: Wanted, *, within: tuple[str, ...]
+) -> Iterator[str]:
+    """The requirements of a dependency group, and of those that it includes."""
+    named = {project(each): each for each in groups}
+    for entry in groups[name]:
+        other = entry.get("include-group") if isinstance(entry, dict) else None
+        if isinstance(entry, str):
+            yield entry
+        elif other is None or (known := named.get(project(str(other)))) is None:
+            what = f"pyproject.toml, the dependency group {name!r}"
+            found.notes.append(f"{what}: {entry} left out, as it names no group that is here")
+        elif known not in within:
+            yield from _of_group(known, groups, found, within=(*within, name))
 
 
 def _of_poetry(name: str, value: str | Mapping[str, Any]) -> str:

@@ -25,6 +25,16 @@ api = ["fastapi", "uvicorn[standard]", "gcsfs"]
 gpu = ["jax[cuda13]"]
 dev = ["pytest"]
 """
+GROUPS = """\
+[project]
+name = "scans"
+dependencies = ["numpy"]
+[dependency-groups]
+Tracking = ["boto3"]
+all-of-it = [{ include-group = "tracking" }, "dvc", { include-group = "nowhere" }]
+round = [{ include-group = "round" }]
+dev = ["pytest", { include-group = "tracking" }]
+"""
 POETRY = """\
 [tool.poetry]
 name = "old"
@@ -85,6 +95,20 @@ def test_a_project_becomes_groups_by_subject_and_extra(
     assert "the extra 'dev': left out, as it develops the project" in said
     assert "target cu13: because of the requirement 'jax[cuda13]'" in said
     assert "layerline call lock --target=cu13 export --path=locks/cu13.txt" in said
+
+
+def test_dependency_groups_are_read_with_those_they_include(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(GROUPS)
+    groups = written(tmp_path).groups
+    assert groups["core"].required("cpu") == ("numpy",)
+    assert groups["tracking"].required("cpu") == ("boto3",)
+    assert groups["all-of-it"].required("cpu") == ("boto3", "dvc")
+    assert {"dev", "round"}.isdisjoint(groups)
+    said = capsys.readouterr().err
+    assert "the dependency group 'dev': left out, as it develops the project" in said
+    assert "{'include-group': 'nowhere'} left out, as it names no group that is here" in said
 
 
 def test_versions_of_poetry_are_written_in_the_common_form(tmp_path: Path) -> None:
