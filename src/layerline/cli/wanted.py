@@ -26,7 +26,7 @@ _NO_PACKAGES = {"python", "pip", "setuptools", "wheel"}
 
 @dataclass(slots=True)
 class Wanted:
-    """Requirements by extra, group or file, "" being the main ones; `notes` tell where they are from."""
+    """Requirements by extra, group or file, "" being the main ones; `notes` say where from."""
 
     by_name: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
