@@ -12,13 +12,13 @@ FROM bare AS requirements
 RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
     --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
     mkdir /requirements \
- && python3 /mnt/slice.py /mnt/lock.txt fastapi httptools python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
- && python3 /mnt/slice.py /mnt/lock.txt decorator gcsfs google-api-core google-auth-oauthlib google-cloud-core google-cloud-storage google-cloud-storage-control google-crc32c google-resumable-media googleapis-common-protos grpc-google-iam-v1 grpcio grpcio-status oauthlib proto-plus requests-oauthlib > /requirements/cloud.txt \
- && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom python-dateutil pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
- && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath networkx setuptools sympy torch > /requirements/pytorch.txt \
- && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs click cloudpickle filelock frozenlist fsspec h11 idna joblib multidict narwhals opentelemetry-api propcache pydantic pydantic-core python-dotenv starlette typing-extensions typing-inspection yarl > /requirements/shared.txt \
- && python3 /mnt/slice.py /mnt/lock.txt certifi cffi charset-normalizer cryptography protobuf pycparser requests urllib3 > /requirements/shared+api-cloudrun+drift-api+train.txt \
- && python3 /mnt/slice.py /mnt/lock.txt google-auth pyasn1 pyasn1-modules > /requirements/shared+api-cloudrun+train.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiobotocore aioitertools botocore decorator gcsfs google-api-core google-auth-oauthlib google-cloud-core google-cloud-storage google-cloud-storage-control google-crc32c google-resumable-media googleapis-common-protos grpc-google-iam-v1 grpcio grpcio-status jmespath oauthlib proto-plus requests-oauthlib s3fs > /requirements/cloud.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt imageio lazy-loader numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-image scikit-learn scipy threadpoolctl tifffile tzdata > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath setuptools sympy torch > /requirements/pytorch.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals networkx opentelemetry-api packaging propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt wrapt > /requirements/shared+api+api-cloudrun+drift-api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt google-auth pyasn1 pyasn1-modules > /requirements/shared+api+api-cloudrun+train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
 
 FROM bare AS builder
@@ -70,17 +70,17 @@ RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
-FROM builder AS layer-shared-api-cloudrun-drift-api-train
-RUN --mount=type=cache,id=uv-shared+api-cloudrun+drift-api+train-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/shared+api-cloudrun+drift-api+train.txt,target=/mnt/requirements.txt \
+FROM builder AS layer-shared-api-api-cloudrun-drift-api
+RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+drift-api.txt,target=/mnt/requirements.txt \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
-FROM builder AS layer-shared-api-cloudrun-train
-RUN --mount=type=cache,id=uv-shared+api-cloudrun+train-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/shared+api-cloudrun+train.txt,target=/mnt/requirements.txt \
+FROM builder AS layer-shared-api-api-cloudrun-train
+RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+train-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+train.txt,target=/mnt/requirements.txt \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
@@ -89,7 +89,7 @@ RUN --mount=type=cache,id=uv-shared+api-cloudrun+train-cpu-v2,target=/mnt/uv \
 FROM bare AS source
 WORKDIR /app
 COPY . .
-RUN rm -rf dockerfiles \
+RUN rm -rf dockerfiles locks \
  && mkdir -p data outputs/checkpoints outputs/logs \
  && find . -exec touch --no-dereference --date=@315532800 {} +
 
@@ -99,21 +99,22 @@ COPY --from=layer-cloud /opt/venv /opt/venv
 COPY --from=layer-core /opt/venv /opt/venv
 COPY --from=layer-pytorch /opt/venv /opt/venv
 COPY --from=layer-shared /opt/venv /opt/venv
-COPY --from=layer-shared-api-cloudrun-drift-api-train /opt/venv /opt/venv
-COPY --from=layer-shared-api-cloudrun-train /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-drift-api /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-train /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/asked,target=/mnt/asked \
     --mount=type=tmpfs,target=/tmp \
-    set -eu; cd /tmp; for subject in cpu/api cpu/cloud cpu/core cpu/pytorch cpu/shared cpu/shared+api-cloudrun+drift-api+train cpu/shared+api-cloudrun+train api-cloudrun; do \
+    set -eu; cd /tmp; for subject in cpu/api cpu/cloud cpu/core cpu/pytorch cpu/shared cpu/shared+api+api-cloudrun+drift-api cpu/shared+api+api-cloudrun+train api-cloudrun; do \
       env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
     done
 ENV PORT="8080"
+ENV PYTHONPATH="/app/src"
 EXPOSE 8080
 WORKDIR /app
 USER app
 ENTRYPOINT ["tini", "--"]
-CMD ["python"]
+CMD ["python", "-m", "ct_scan_mlops.serving"]
 LABEL org.opencontainers.image.title="api-cloudrun"
 LABEL org.opencontainers.image.base.name="debian:bookworm-slim"
 LABEL layerline.target="cpu"

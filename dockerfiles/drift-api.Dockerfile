@@ -12,12 +12,14 @@ FROM bare AS requirements
 RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
     --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
     mkdir /requirements \
- && python3 /mnt/slice.py /mnt/lock.txt fastapi httptools python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
- && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom python-dateutil pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
- && python3 /mnt/slice.py /mnt/lock.txt appdirs defusedxml deprecation distro dynaconf evidently faker formulaic httpcore httpx interface-meta iterative-telemetry litestar litestar-htmx markdown-it-py mdurl msgspec multipart mypy-extensions nltk patsy plotly polyfactory pygments regex rich rich-click shellingham sniffio statsmodels tenacity typer typing-inspect ujson uuid6 watchdog wrapt > /requirements/drift.txt \
- && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs click cloudpickle filelock frozenlist fsspec h11 idna joblib multidict narwhals opentelemetry-api propcache pydantic pydantic-core python-dotenv starlette typing-extensions typing-inspection yarl > /requirements/shared.txt \
- && python3 /mnt/slice.py /mnt/lock.txt certifi cffi charset-normalizer cryptography protobuf pycparser requests urllib3 > /requirements/shared+api-cloudrun+drift-api+train.txt \
- && python3 /mnt/slice.py /mnt/lock.txt opentelemetry-proto packaging tqdm > /requirements/shared+drift-api+train.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt imageio lazy-loader numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-image scikit-learn scipy threadpoolctl tifffile tzdata > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt appdirs defusedxml deprecation distro dynaconf evidently faker formulaic interface-meta iterative-telemetry litestar litestar-htmx markdown-it-py mdurl msgspec multipart mypy-extensions nltk patsy plotly polyfactory regex rich rich-click shellingham sniffio statsmodels tenacity typer typing-inspect ujson uuid6 watchdog > /requirements/drift.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals networkx opentelemetry-api packaging propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt wrapt > /requirements/shared+api+api-cloudrun+drift-api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt pygments > /requirements/shared+drift-api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt opentelemetry-proto tqdm > /requirements/shared+drift-api+train.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt httpcore httpx iniconfig pluggy pytest ruff > /requirements/test.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
 
 FROM bare AS builder
@@ -61,9 +63,17 @@ RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
-FROM builder AS layer-shared-api-cloudrun-drift-api-train
-RUN --mount=type=cache,id=uv-shared+api-cloudrun+drift-api+train-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/shared+api-cloudrun+drift-api+train.txt,target=/mnt/requirements.txt \
+FROM builder AS layer-shared-api-api-cloudrun-drift-api
+RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+drift-api.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-shared-drift-api
+RUN --mount=type=cache,id=uv-shared+drift-api-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared+drift-api.txt,target=/mnt/requirements.txt \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
@@ -77,10 +87,18 @@ RUN --mount=type=cache,id=uv-shared+drift-api+train-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM builder AS layer-test
+RUN --mount=type=cache,id=uv-test-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/test.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
 FROM bare AS source
 WORKDIR /app
 COPY . .
-RUN rm -rf dockerfiles \
+RUN rm -rf dockerfiles locks \
  && mkdir -p data outputs/reports \
  && find . -exec touch --no-dereference --date=@315532800 {} +
 
@@ -89,20 +107,24 @@ COPY --from=layer-api /opt/venv /opt/venv
 COPY --from=layer-core /opt/venv /opt/venv
 COPY --from=layer-drift /opt/venv /opt/venv
 COPY --from=layer-shared /opt/venv /opt/venv
-COPY --from=layer-shared-api-cloudrun-drift-api-train /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-drift-api /opt/venv /opt/venv
+COPY --from=layer-shared-drift-api /opt/venv /opt/venv
 COPY --from=layer-shared-drift-api-train /opt/venv /opt/venv
+COPY --from=layer-test /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/asked,target=/mnt/asked \
     --mount=type=tmpfs,target=/tmp \
-    set -eu; cd /tmp; for subject in cpu/api cpu/core cpu/drift cpu/shared cpu/shared+api-cloudrun+drift-api+train cpu/shared+drift-api+train drift-api; do \
+    set -eu; cd /tmp; for subject in cpu/api cpu/core cpu/drift cpu/shared cpu/shared+api+api-cloudrun+drift-api cpu/shared+drift-api cpu/shared+drift-api+train cpu/test drift-api; do \
       env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
     done
+ENV PORT="8001"
+ENV PYTHONPATH="/app/src"
 EXPOSE 8001
 WORKDIR /app
 USER app
 ENTRYPOINT ["tini", "--"]
-CMD ["python"]
+CMD ["python", "-m", "ct_scan_mlops.monitoring"]
 LABEL org.opencontainers.image.title="drift-api"
 LABEL org.opencontainers.image.base.name="debian:bookworm-slim"
 LABEL layerline.target="cpu"

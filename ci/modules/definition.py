@@ -4,7 +4,7 @@ Invariant: a definition that was made is complete; every name in it refers to so
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -43,11 +43,13 @@ class Base(_Table):
 class Target(_Table):
     """What wheels are for. `cuda` is the major version of CUDA, empty where there is none.
 
-    `architectures` are the GPUs (compute capabilities) for which code must be compiled in.
+    `architectures` are the GPUs (compute capabilities) for which code must be compiled in. `groups`
+    are locked with those of its images, and in none of them: tools, of tests for example.
     """
 
     cuda: str = Field(default="", pattern=r"^\d*$", examples=["13"])
     architectures: tuple[str, ...] = Field(default=(), examples=[["80", "90"]])
+    groups: tuple[str, ...] = Field(default=(), examples=[["test"]])
 
 
 class Group(_Table):
@@ -56,7 +58,8 @@ class Group(_Table):
     `claims` are patterns of packages that go into this group's layer, whoever asks for them.
     `without` are packages that requirements ask for and that are left out. `probes` are names of
     Layerline's own or paths of programs in the source. `missing` are patterns of shared libraries
-    that its files name and that need not be there.
+    that its files name and that need not be there. `from_source` are packages of which there is no
+    wheel, each with the packages that build one.
     """
 
     requirements: ByTarget = Field(default_factory=dict, examples=[["numpy>=2"]])
@@ -65,6 +68,9 @@ class Group(_Table):
     packages: tuple[str, ...] = Field(default=(), examples=[["libgl1"]])
     probes: tuple[str, ...] = Field(default=(), examples=[["pytorch", "tests/probe.py"]])
     missing: tuple[str, ...] = Field(default=(), examples=[["libmlx5.so.*"]])
+    from_source: dict[Name, tuple[Name, ...]] = Field(
+        default_factory=dict, examples=[{"antlr4-python3-runtime": ["setuptools"]}]
+    )
 
     def required(self, target: str) -> tuple[str, ...]:
         """Its requirements for a target."""
@@ -115,8 +121,9 @@ class Definition(_Table):
         return {name: image for name, image in self.images.items() if image.target == target}
 
     def groups_of(self, target: str) -> dict[str, Group]:
-        """The groups that an image of the target has, and those that only claim packages."""
+        """The groups of the target and of its images, and those that only claim packages."""
         used = {name for image in self.images_of(target).values() for name in image.groups}
+        used.update(self.target(target).groups)
         return {
             name: group
             for name, group in sorted(self.groups.items())
@@ -148,27 +155,32 @@ def _dangling(definition: Definition) -> Iterator[Complaint]:
                 f"{_one_of('targets', definition.targets)}",
                 ("groups", name, "requirements", target),
             )
+    for name, each in definition.targets.items():
+        yield from _dangling_groups(definition, f"target {name}", each.groups, name)
     for name, image in definition.images.items():
-        yield from _dangling_in(definition, name, image)
-
-
-def _dangling_in(definition: Definition, name: str, image: Image) -> Iterator[Complaint]:
-    if image.target not in definition.targets:
+        if image.target in definition.targets:
+            yield from _dangling_groups(definition, f"image {name}", image.groups, image.target)
+            continue
         yield Complaint(
             f"image {name} is for {image.target!r}, which is no target; "
             f"{_one_of('targets', definition.targets)}",
             ("images", name, "target"),
         )
-        return
-    for group in image.groups:
-        place = ("images", name, "groups", group)
+
+
+def _dangling_groups(
+    definition: Definition, subject: str, groups: Iterable[str], target: str
+) -> Iterator[Complaint]:
+    kind, _, name = subject.partition(" ")
+    for group in groups:
+        place = (f"{kind}s", name, "groups", group)
         if group not in definition.groups:
-            message = f"image {name} has {group!r}, which is no group; "
+            message = f"{subject} has {group!r}, which is no group; "
             yield Complaint(message + _one_of("groups", definition.groups), place)
-        elif not definition.groups[group].required(image.target):
+        elif not definition.groups[group].required(target):
             yield Complaint(
-                f"group {group} of image {name} has no requirements for {image.target}; write "
-                f"requirements = {{ {image.target} = [...] }} in [groups.{group}]",
+                f"group {group} of {subject} has no requirements for {target}; write "
+                f"requirements = {{ {target} = [...] }} in [groups.{group}]",
                 place,
             )
 
@@ -187,3 +199,14 @@ def _known(table: Mapping[str, T], name: str, what: str) -> T:
 def roots(group: Group, target: str) -> tuple[str, ...]:
     """The projects that a group asks for by name."""
     return tuple(project(requirement) for requirement in group.required(target))
+
+
+def from_source(groups: Iterable[Group]) -> tuple[str, ...]:
+    """The projects that are built from their source."""
+    return tuple(sorted({name for group in groups for name in group.from_source}))
+
+
+def builders(groups: Iterable[Group]) -> tuple[str, ...]:
+    """The projects that build those; none of them is in an image for that."""
+    found = {name for group in groups for them in group.from_source.values() for name in them}
+    return tuple(sorted(found))

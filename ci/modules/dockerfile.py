@@ -14,7 +14,17 @@ from dataclasses import dataclass
 
 from ci.modules import lock, probe
 from ci.modules.definition import Definition, Image
-from ci.modules.environment import PATH, PREFIX, PYTHON, UV, UV_CACHE, WHEELS_ONLY, program
+from ci.modules.environment import (
+    BUILDERS,
+    PATH,
+    PREFIX,
+    PYTHON,
+    UV,
+    UV_CACHE,
+    WHEELS_ONLY,
+    building,
+    program,
+)
 from ci.modules.image import APP, EPOCH
 from ci.modules.layer import Layer, Partition, partition
 from ci.modules.probe import Probe
@@ -134,6 +144,11 @@ class Recipe:
     def _requirements(self) -> Iterator[str]:
         """The lock cut into the layers, so that a changed line changes one of them."""
         cut = {layer.name: [pin.name for pin in layer.pins] for layer in self.layers}
+        cut |= {
+            f"{layer.name}.builders": [pin.name for pin in layer.builders]
+            for layer in self.layers
+            if layer.from_source
+        }
         cut["installer"] = sorted(lock.parse(self.parts.installer))
         commands = [
             f"python3 /mnt/slice.py /mnt/lock.txt {' '.join(names)} > /requirements/{name}.txt"
@@ -163,11 +178,12 @@ class Recipe:
             [
                 self._cache(layer.name, UV_CACHE),
                 _cut(layer.name),
+                *([_cut(f"{layer.name}.builders", BUILDERS)] if layer.from_source else []),
                 _bound("programs/install.py", "/mnt/install.py"),
                 *_secrets("uv.toml", "/etc/uv/uv.toml"),
             ],
             f"python3 /mnt/install.py {PREFIX} {UV} pip install --python={PYTHON} "
-            f"--cache-dir={UV_CACHE} --link-mode=copy {' '.join(WHEELS_ONLY)} "
+            f"--cache-dir={UV_CACHE} --link-mode=copy {' '.join((*WHEELS_ONLY, *building(layer)))} "
             "--requirements=/mnt/requirements.txt",
         )
 
@@ -231,9 +247,8 @@ def _bound(path: str, target: str) -> str:
     return f"type=bind,source={PLACE}/{path},target={target}"
 
 
-def _cut(name: str) -> str:
-    source = f"/requirements/{name}.txt"
-    return f"type=bind,from=requirements,source={source},target=/mnt/requirements.txt"
+def _cut(name: str, target: str = "/mnt/requirements.txt") -> str:
+    return f"type=bind,from=requirements,source=/requirements/{name}.txt,target={target}"
 
 
 def _secrets(name: str, target: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import dagger
 from dagger import dag
 
 from ci.modules.definition import Base
+from ci.modules.layer import Layer
 from ci.modules.wheels import Wheels
 
 PREFIX = "/opt/venv"
@@ -23,6 +24,7 @@ _PIP_CACHE = "/root/.cache/pip"
 _TOOLS = "/mnt/tools"
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 UV = f"{_TOOLS}/bin/uv"
+BUILDERS = "/mnt/builders.txt"
 WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
 
@@ -77,21 +79,23 @@ class Environment:
         """The empty prefix."""
         return dag.directory().with_directory("/", self.system().directory(PREFIX))
 
-    def installed(self, name: str, requirements: str) -> dagger.Container:
-        """The builder after it has installed locked requirements; says its seconds as JSON."""
+    def installed(self, layer: Layer) -> dagger.Container:
+        """The builder after it has installed a layer's packages; says its seconds as JSON."""
+        builder = self.builder()
+        if layer.from_source:
+            builder = builder.with_new_file(BUILDERS, layer.build_requirements)
         return (
-            self.builder()
-            .with_mounted_directory(PREFIX, self.prefix())
-            .with_mounted_cache(UV_CACHE, self.volume(name))
+            builder.with_mounted_directory(PREFIX, self.prefix())
+            .with_mounted_cache(UV_CACHE, self.volume(layer.name))
             .with_(self.wheels.mounted)
             .with_exec(
                 [
                     *("python3", "-c", program("install.py"), PREFIX),
                     *(UV, "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
-                    *("--link-mode=copy", *WHEELS_ONLY),
+                    *("--link-mode=copy", *WHEELS_ONLY, *building(layer)),
                     *(*self.wheels.arguments(), "--requirements=-"),
                 ],
-                stdin=requirements,
+                stdin=layer.requirements,
             )
         )
 
@@ -107,3 +111,11 @@ class Environment:
 def program(name: str) -> str:
     """The text of a program that runs in a container."""
     return (_PROGRAMS / name).read_text()
+
+
+def building(layer: Layer) -> tuple[str, ...]:
+    """What lets the installer build those packages of a layer that have no wheel."""
+    if not layer.from_source:
+        return ()
+    sources = (f"--no-binary={name}" for name in layer.from_source)
+    return (*sources, f"--build-constraints={BUILDERS}", "--require-build-hashes")

@@ -80,7 +80,7 @@ class Assembly:
 
     def _installation(self, layer: Layer) -> dagger.Container:
         if layer.name not in self.installed:
-            made = self.environment.installed(layer.name, layer.requirements)
+            made = self.environment.installed(layer)
             self.installed[layer.name] = made
         return self.installed[layer.name]
 

@@ -10,10 +10,10 @@ the order in which groups and images are written.
 
 import fnmatch
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ci.modules import lock
-from ci.modules.definition import Definition, Group, Image, roots
+from ci.modules.definition import Definition, Group, Image, builders, roots
 from ci.modules.lock import LockError, Pin
 
 INSTALLER = "uv"
@@ -24,7 +24,8 @@ class Layer:
     """Packages that are installed together.
 
     `groups` want them; `imported` are those that a group asks for by name; `needs` names the other
-    layers that hold what these packages ask for.
+    layers that hold what these packages ask for. `from_source` names those of the packages that
+    have no wheel, and `builders` are the pins of what makes one.
     """
 
     name: str
@@ -32,11 +33,18 @@ class Layer:
     pins: tuple[Pin, ...]
     imported: tuple[str, ...]
     needs: frozenset[str]
+    from_source: tuple[str, ...] = ()
+    builders: tuple[Pin, ...] = ()
 
     @property
     def requirements(self) -> str:
         """What is installed, with hashes."""
         return lock.requirements(self.pins)
+
+    @property
+    def build_requirements(self) -> str:
+        """What its wheels are built with, with hashes; empty where none is built."""
+        return lock.requirements(self.builders)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +71,10 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
     pins = lock.parse(text)
     groups = definition.groups_of(target)
     installer = lock.closure(pins, [INSTALLER])
+    tools = lock.closure(pins, builders(groups.values()))
     named = {name: frozenset(roots(group, target)) for name, group in groups.items()}
     wanted = {name: lock.closure(pins, found) for name, found in named.items()}
-    if left := sorted(pins.keys() - installer.union(*wanted.values())):
+    if left := sorted(pins.keys() - installer.union(tools, *wanted.values())):
         message = f"no group asks for {', '.join(left)}; make the lock anew with `lock`"
         raise LockError(message)
     owners = _owners(pins, named, _claimed(wanted, groups))
@@ -75,6 +84,7 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
         owner: _layer(owner, owners=owners, pins=pins, wanted=wanted, named=named)
         for owner in sorted(set(owners.values()))
     }
+    layers = {name: _with_builders(layer, pins, groups) for name, layer in layers.items()}
     installed = lock.requirements([pins[name] for name in installer])
     return Partition(layers=layers, installer=installed)
 
@@ -139,3 +149,11 @@ def _layer(
         imported=tuple(sorted(own & frozenset().union(*named.values()))),
         needs=frozenset(needed - {name}),
     )
+
+
+def _with_builders(layer: Layer, pins: Mapping[str, Pin], groups: Mapping[str, Group]) -> Layer:
+    """A layer with what builds those of its packages that have no wheel."""
+    built_by = {name: by for group in groups.values() for name, by in group.from_source.items()}
+    own = tuple(pin.name for pin in layer.pins if pin.name in built_by)
+    tools = lock.closure(pins, {tool for name in own for tool in built_by[name]})
+    return replace(layer, from_source=own, builders=tuple(pins[name] for name in sorted(tools)))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import dagger
 
-from ci.modules.definition import Definition
+from ci.modules.definition import Definition, builders, from_source
 from ci.modules.environment import PYTHON, UV, UV_CACHE, Environment, program
 from ci.modules.layer import INSTALLER
 
@@ -31,13 +31,15 @@ async def resolved(
         "target": target,
         "groups": {
             **{name: group.required(target) for name, group in groups.items()},
-            "installer": [INSTALLER],
+            "installer": [INSTALLER, *builders(groups.values())],
         },
         "without": sorted({each for group in groups.values() for each in group.without}),
         "upgrade": list(upgrade),
         "uv": [
             *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
-            *("--only-binary=:all:", *environment.wheels.arguments()),
+            "--only-binary=:all:",
+            *(f"--no-binary={name}" for name in from_source(groups.values())),
+            *environment.wheels.arguments(),
         ],
         "lock": _LOCK,
     }

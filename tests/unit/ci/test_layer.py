@@ -129,3 +129,27 @@ def cuda_packages(definition: Definition, target: str) -> list[str]:
     made = partition((HOME / lock.path(target)).read_text(), definition, target)
     names = [pin.name for layer in made.layers.values() for pin in layer.pins]
     return [name for name in names if name.startswith(("nvidia-", "jax-cuda"))]
+
+
+def test_what_builds_a_package_is_known_to_its_layer_and_in_none() -> None:
+    toml = TOML.replace(
+        'requirements = ["lightning"]',
+        'requirements = ["lightning"]\nfrom_source = { fsspec = ["hatchling"] }',
+    ).replace('groups = ["core", "jax", "pytorch", "train"]', 'groups = ["core", "jax", "train"]')
+    builder = "hatchling==7 \\\n    --hash=sha256:bb\n"
+    without = locked().replace("    # via lightning, torch", "    # via lightning")
+    made = partition(without + builder, read(toml), "cu13").layers
+    assert (made["train"].from_source, made["train"].build_requirements) == (("fsspec",), builder)
+    assert [layer.from_source for name, layer in made.items() if name != "train"] == [()] * (
+        len(made) - 1
+    )
+    assert "hatchling" not in {pin.name for layer in made.values() for pin in layer.pins}
+
+
+def test_a_targets_own_groups_are_locked_and_in_no_image() -> None:
+    toml = TOML.replace("[targets.cu13]", '[targets.cu13]\ngroups = ["tools"]')
+    toml += '[groups.tools]\nrequirements = ["pytest"]\n'
+    text = locked() + "pytest==9 \\\n    --hash=sha256:cc\n"
+    parts = partition(text, read(toml), "cu13")
+    assert [pin.name for pin in parts.layers["tools"].pins] == ["pytest"]
+    assert "tools" not in {layer.name for layer in parts.of(read(toml).images["dev"].groups)}
