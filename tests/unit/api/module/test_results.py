@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from layerline import command
 from layerline.engine.api.module.definitions import Function, TypeDef
 from layerline.engine.api.module.results import key_of, lifetime, recall, remember
 from layerline.engine.api.values import Container, Directory, File, Secret
+from layerline.engine.image.config import ImageConfig
 from layerline.engine.solve.codec import identity_of
 from layerline.engine.solve.ops import NewFile, Scratch, Stored
+from layerline.engine.solve.served import PortSpec
 from layerline.engine.store.store import Store
+from tests.conftest import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+RECALL = """\
+import pathlib, sys
+from layerline.engine.api.module.results import recall
+from layerline.engine.store.store import Store
+with Store.open(pathlib.Path(sys.argv[1])) as store:
+    [container] = recall(store.index, "key").objects.values()
+    print(container.ports[0].port)
+"""
 DAY = 24 * 3600.0
 FUNCTION = Function(name="f", return_type=TypeDef(kind="STRING_KIND"))
 
@@ -92,3 +105,11 @@ def test_what_only_this_session_has_is_not_remembered(store: Store) -> None:
     secret = Secret(identity="i", name="token")
     remember(store.index, "k", {"token": name_of(secret)}, seconds=60, load=lambda _: secret)
     assert recall(store.index, "k") is None
+
+
+def test_another_process_reads_what_this_one_remembered(store: Store) -> None:
+    value = Container(config=ImageConfig(), ports=(PortSpec(port=8000),))
+    remember(store.index, "key", name_of(value), seconds=DAY, load=lambda _: value)
+    argv: list[str | Path] = [sys.executable, "-c", RECALL, store.root]
+    done = command.run(argv, env={"PYTHONPATH": str(SOURCE)})
+    assert done.stdout == b"8000\n"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.durations import nanoseconds
+from layerline.engine.api.schema import load_resolvers
 from layerline.engine.solve.codec import decode, encode, identity_of
 from layerline.engine.store.digest import digest_of
 
@@ -62,6 +63,8 @@ def recall(index: Index, key: str) -> Remembered | None:
         return None
     documents = row["objects"]
     assert isinstance(documents, dict)
+    if documents:
+        load_resolvers()  # their modules register the classes that documents may name
     objects = {name: decode(document) for name, document in documents.items()}
     if any(f"{value.typename}:{identity_of(value)}" != name for name, value in objects.items()):
         return None
