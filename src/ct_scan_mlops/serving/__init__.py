@@ -1,0 +1,1 @@
+"""The inference API: one process, one model, answers over HTTP in bounded memory and time."""

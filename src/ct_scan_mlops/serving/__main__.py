@@ -1,0 +1,60 @@
+"""Serves the inference API, as the environment describes it: `python -m ct_scan_mlops.serving`."""
+
+import logging
+import resource
+import signal
+import sys
+from types import FrameType
+
+import uvicorn
+
+from ct_scan_mlops.errors import SettingsInvalid
+from ct_scan_mlops.serving.application import create_app
+from ct_scan_mlops.serving.connections import BoundedConnection
+from ct_scan_mlops.settings import ServingSettings, environment
+
+# Cloud Run kills ten seconds after SIGTERM; what remains is for closing.
+GRACE_SECONDS = 8
+# A thread that computes holds the interpreter this long before the loop gets its turn, and the loop
+# needs several turns for each request.
+SWITCH_SECONDS = 0.0005
+
+
+def main() -> int:
+    try:
+        settings = ServingSettings.from_environ(environment())
+    except SettingsInvalid as exc:
+        print(exc, file=sys.stderr)
+        return exc.exit_code
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(message)s")
+    # It logs each byte that is wrong in what anybody sends.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, _end)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _allow_all_descriptors()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="asyncio",
+        http=BoundedConnection,
+        ws="none",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return 0
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    """Being asked to end is no failure; uvicorn raises the signal anew once it has finished."""
+    raise SystemExit(0)
+
+
+def _allow_all_descriptors() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

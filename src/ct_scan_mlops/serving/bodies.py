@@ -1,0 +1,80 @@
+"""A bound on how much of a request's body is taken in, and for how long.
+
+Bytes are counted as they arrive, so that neither a chunked body nor a false Content-Length passes;
+what is over the limit is never kept.
+"""
+
+from dataclasses import KW_ONLY, dataclass
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ct_scan_mlops.serving.problems import BodyTooLarge, BodyTooSlow
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedBodies:
+    """The layer in front of everything that reads bodies."""
+
+    app: ASGIApp
+    _: KW_ONLY
+    most_bytes: int
+    seconds: float
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = _Body(most_bytes=self.most_bytes, seconds=self.seconds, receive=receive)
+        declared = declared_length(scope)
+        if declared is not None and declared > self.most_bytes:
+            await body.too_large().response()(scope, receive, send)
+            return
+        await self.app(scope, body.read, send)
+
+
+def declared_length(scope: Scope) -> int | None:
+    """The Content-Length; a server that speaks HTTP has refused one that is no number."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Body:
+    """One request's body, from its first byte to its last."""
+
+    most_bytes: int
+    seconds: float
+    receive: Receive
+    taken: int = 0
+    complete: bool = False
+    deadline: float | None = None
+
+    def too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"The request is larger than {self.most_bytes:,} bytes, and was not read.",
+            "Send one slice as a file below that size. MAX_UPLOAD_MB sets it where the API runs.",
+        )
+
+    async def read(self) -> Message:
+        if self.complete:
+            return await self.receive()
+        message = await self._next_message()
+        if self.taken > self.most_bytes:
+            raise self.too_large()
+        return message
+
+    async def _next_message(self) -> Message:
+        if self.deadline is None:
+            self.deadline = anyio.current_time() + self.seconds
+        try:
+            with anyio.fail_after(self.deadline - anyio.current_time()):
+                message = await self.receive()
+        except TimeoutError as exc:
+            error = f"The body did not arrive within {self.seconds:g} seconds."
+            raise BodyTooSlow(error, "Send it again over a faster connection.") from exc
+        self.taken += len(message.get("body", b""))
+        self.complete = message["type"] != "http.request" or not message.get("more_body", False)
+        return message

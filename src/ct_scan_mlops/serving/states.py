@@ -1,0 +1,42 @@
+"""How far the model is, as values: the loading thread makes them, the routes read them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from ct_scan_mlops.serving.inference import Inference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """What stands between the service and an answer, and the variable that would change it."""
+
+    variable: str
+    value: str | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """No model yet. Nothing is missing as long as the first attempt runs."""
+
+    missing: tuple[Missing, ...] = ()
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A model that has classified once, with the features it needs.
+
+    `digest` is the checkpoint's SHA-256; `changed` says that the file is another one by now.
+    """
+
+    inference: "Inference"
+    location: str
+    features_location: str | None
+    digest: str
+    seconds: float
+    changed: bool = False
+
+
+State: TypeAlias = Waiting | Ready
