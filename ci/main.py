@@ -1,12 +1,14 @@
 """The functions that users call: each image as a container to run, export or publish."""
 
 import json
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
-from ci.modules import dockerfile, lock, plan, report, sbom
+from ci.modules import dockerfile, lock, plan, report, sbom, trials
 from ci.modules.complaint import FILE
 from ci.modules.definition import Definition, read
 from ci.modules.environment import PYTHON, Environment, program
@@ -14,12 +16,19 @@ from ci.modules.image import Assembly, source_of
 from ci.modules.layer import INSTALLER, partition
 from ci.modules.plan import Plan
 from ci.modules.resolution import resolved
+from ci.modules.trial import told
 from ci.modules.wheels import Wheels
+from ci.modules.workload import Workload, with_model
 
 NOT_SOURCE = [
     *(".*", "**/__pycache__", "**/*.pyc", "*.tar"),
     *("benchmarks", "data", "dist", "dockerfiles", "outputs"),
 ]
+
+# Whether a test has to run again its container knows. The SDK's types lack the parameter.
+function_run_anew = partial(function, cache="never")
+Junit = Annotated[bool, Doc("Give JUnit XML instead, whether the tests pass or fail")]
+Fresh = Annotated[bool, Doc("Run the tests again though nothing has changed")]
 
 
 @object_type
@@ -199,6 +208,65 @@ class Layerline:
             .with_new_file("report.html", report.page(made))
             .with_new_file("report.json", json.dumps(made, indent=1) + "\n")
         )
+
+    @function
+    async def train(
+        self,
+        model: Annotated[str, Doc("A model of the training's configuration")] = "single",
+        epochs: Annotated[int, Doc("How often the data is gone through")] = 3,
+        data: Annotated[dagger.Directory | None, Doc("Slices with labels.csv")] = None,
+        features: Annotated[dagger.Directory | None, Doc("From `extract-features`")] = None,
+    ) -> dagger.Directory:
+        """Train in the exported image; gives its outputs. Without data, on synthetic slices."""
+        workload = await self._workload("train")
+        image = await workload.exported("train")
+        data = data or workload.data(image)
+        features = features or workload.features(image, data)
+        return workload.trained(image, data, features, model=model, epochs=epochs)
+
+    @function
+    async def extract_features(
+        self, data: Annotated[dagger.Directory | None, Doc("Slices with labels.csv")] = None
+    ) -> dagger.Directory:
+        """Extract the features that tell the classes apart best, with the exported image."""
+        workload = await self._workload("train")
+        image = await workload.exported("train")
+        return workload.features(image, data or workload.data(image))
+
+    @function
+    async def serve_api(
+        self,
+        outputs: Annotated[dagger.Directory | None, Doc("What `train` gave")] = None,
+        model: Annotated[dagger.File | None, Doc("A checkpoint, instead")] = None,
+        features: Annotated[dagger.Directory | None, Doc("From `extract-features`")] = None,
+    ) -> dagger.Service:
+        """Serve predictions from the exported image; /ready says what is missing."""
+        image = await (await self._workload("api")).exported("api")
+        served = with_model(image, outputs=outputs, model=model, features=features)
+        return served.as_service(use_entrypoint=True)
+
+    @function_run_anew
+    async def test_train(self, junit: Junit = False, fresh: Fresh = False) -> str:
+        """Run the workload's tests and short trainings in the exported image."""
+        return await self._tried(["train"], junit=junit, fresh=fresh)
+
+    @function_run_anew
+    async def test_api(self, junit: Junit = False, fresh: Fresh = False) -> str:
+        """Serve trained models from the exported image and attack it from outside."""
+        return await self._tried(["api"], junit=junit, fresh=fresh)
+
+    async def _tried(self, images: list[str], *, junit: bool, fresh: bool) -> str:
+        """Try images one after the other, so that none has less of the machine."""
+        mark = datetime.now(UTC).isoformat() if fresh else ""
+        verdicts = [
+            await trial.verdict(fresh=mark)
+            for image in images
+            for trial in await trials.OF_IMAGE[image](await self._workload(image))
+        ]
+        return told(verdicts, xml=junit)
+
+    async def _workload(self, image: str) -> Workload:
+        return Workload(assembly=await self._assembly_of(image))
 
     async def _planned(self, image: str, earlier: dagger.File | None) -> Plan:
         assembly = await self._assembly_of(image)

@@ -66,6 +66,20 @@ class Assembly:
         container = self._placed(self.partition.of(spec.groups), spec.groups, user=spec.user)
         return configured(with_source(container, spec, self.source), name, spec, self.definition)
 
+    def tools(self, groups: Sequence[str]) -> dagger.Container:
+        """The base with the layers of groups, which need not be together in any image."""
+        return self._placed(self.partition.of(groups), groups)
+
+    def with_tools(
+        self, container: dagger.Container, name: str, groups: Sequence[str]
+    ) -> dagger.Container:
+        """An image with the layers that further groups need."""
+        has = self.definition.image(name).groups
+        for layer in self.partition.of(groups):
+            if not set(has).intersection(layer.groups):
+                container = container.with_directory(PREFIX, self.layer(layer))
+        return container
+
     def layer(self, layer: Layer) -> dagger.Directory:
         """The files of a layer."""
         return self.environment.added(self._installation(layer))
@@ -116,7 +130,7 @@ def with_source(
     """
     files = source_of(spec, source)
     for name in sorted(spec.directories):
-        files = files.with_new_directory(name)
+        files = files.with_new_directory(name, permissions=0o755)
     owner = f"{spec.user}:{spec.user}"
     return container.with_directory(APP, files.with_timestamps(EPOCH), owner=owner)
 

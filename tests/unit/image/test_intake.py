@@ -11,6 +11,7 @@ import pytest
 from layerline.engine.image import tarwriter
 from layerline.engine.image.intake import take_layer
 from layerline.engine.image.layout import FAMILIES, Compression, Descriptor, MediaTypes
+from layerline.engine.image.pack import layer_blob
 from layerline.engine.store.digest import Digest
 from layerline.errors import ArchiveInvalid
 from tests.unit.image.conftest import folder, member
@@ -18,6 +19,7 @@ from tests.unit.image.conftest import folder, member
 if TYPE_CHECKING:
     from layerline.engine.store.store import Store
 
+GZIP = FAMILIES[MediaTypes.OCI].layers[Compression.GZIP]
 PLAIN = FAMILIES[MediaTypes.OCI].layers[Compression.UNCOMPRESSED]
 
 
@@ -34,6 +36,28 @@ def test_a_layer_is_unpacked_once(store: Store) -> None:
     moment = store.snapshots.path(name).stat().st_ctime_ns
     assert take_layer(store, layer, diff_id, below=(name,)) == name
     assert store.snapshots.path(name).stat().st_ctime_ns == moment
+
+
+def test_a_layer_that_was_packed_here_is_not_unpacked(store: Store) -> None:
+    with store.snapshots.draft() as draft:
+        (draft.fs / "f").write_text("x")
+        name = draft.commit("made-here")
+    packed = layer_blob(store, name)
+    layer = Descriptor(media_type=GZIP, digest=packed.digest, size=packed.size)
+    taken = store.snapshots.path(take_layer(store, layer, packed.diff_id))
+    assert (taken / "f").samefile(store.snapshots.path(name) / "f")
+    with pytest.raises(ArchiveInvalid, match="unpacks to"):
+        take_layer(store, layer, Digest("sha256:" + "0" * 64))
+
+
+def test_a_layer_whose_times_were_lowered_is_unpacked(store: Store) -> None:
+    with store.snapshots.draft() as draft:
+        (draft.fs / "f").write_text("x")
+        name = draft.commit("made-here")
+    packed = layer_blob(store, name, epoch=1)
+    layer = Descriptor(media_type=GZIP, digest=packed.digest, size=packed.size)
+    taken = take_layer(store, layer, packed.diff_id)
+    assert int((store.snapshots.path(taken) / "f").stat().st_mtime) == 1
 
 
 def test_directories_that_a_layer_does_not_name_are_those_below(store: Store) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from layerline.engine.image import layout, stream
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.layout import Descriptor, Manifest
-from layerline.engine.image.pack import LayerBlob, keep_original, original_of
+from layerline.engine.image.pack import LayerBlob, keep_original, original_of, packed_as
 from layerline.engine.image.unpack import Unpacked, bounded, inherit, unpack
 from layerline.engine.store.digest import Digest, digest_of
+from layerline.engine.store.flatten import flatten
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def take_layer(
     """The snapshot of a layer whose blob is in the store.
 
     Its name tells the blob. A layer that has things in directories which it does not name gets the
-    metadata of those from `below`, and a snapshot for that place alone.
+    metadata of those from `below`, and a snapshot for that place alone. One that was packed here
+    is not unpacked again: its files are linked.
     """
     plain = "layer-" + layer.digest.removeprefix("sha256:")
     placed = f"{plain}.{digest_of(list(below))[:16]}"
@@ -90,13 +92,23 @@ def take_layer(
                 _check_diff_id(known.diff_id, diff_id, layer)
                 return name
         with store.snapshots.draft() as draft:
-            blob, done = _unpack(store, layer, draft.fs)
+            blob, implied = _fill(store, layer, draft.fs)
             _check_diff_id(blob.diff_id, diff_id, layer)
-            if done.implied:
-                inherit(draft.fs, done.implied, store.tree(below))
-            name = draft.commit(placed if done.implied else plain)
+            if implied:
+                inherit(draft.fs, implied, store.tree(below))
+            name = draft.commit(placed if implied else plain)
         keep_original(store, name, blob)
         return name
+
+
+def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tuple[bytes, ...]]:
+    """Fill a directory with a layer; the directories that it does not name."""
+    if (packed := packed_as(store, layer.digest)) is not None:
+        snapshot, blob = packed
+        flatten([store.snapshots.path(snapshot)], target)
+        return blob, ()
+    blob, done = _unpack(store, layer, target)
+    return blob, done.implied
 
 
 def _unpack(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, Unpacked]:

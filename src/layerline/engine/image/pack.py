@@ -81,7 +81,19 @@ def layer_blob(
             return found
         made = _make(store, snapshot, original, wanted, epoch)
         store.index.put(_TABLE, key, _document(made), snapshots=(snapshot,))
+        if original is None and epoch is None:
+            known = {**_document(made), "snapshot": snapshot}
+            store.index.put(_TABLE, _packed_key(made.digest), known, snapshots=(snapshot,))
     return made
+
+
+def packed_as(store: Store, digest: Digest) -> tuple[str, LayerBlob] | None:
+    """The snapshot that was packed into a blob as it is: unpacked again it would be the same."""
+    document = store.index.get(_TABLE, _packed_key(digest))
+    layer = _recorded(store, _packed_key(digest))
+    if document is None or layer is None or not store.snapshots.has(str(document["snapshot"])):
+        return None
+    return str(document["snapshot"]), layer
 
 
 def keep_original(store: Store, snapshot: str, layer: LayerBlob) -> None:
@@ -122,6 +134,10 @@ def _make(
 def _key(snapshot: str, compression: Compression | None = None, epoch: int | None = None) -> str:
     how = "original" if compression is None else compression.value
     return f"{snapshot}:{how}" + (f":{epoch}" if epoch is not None else "")
+
+
+def _packed_key(digest: Digest) -> str:
+    return f"{digest}:snapshot"
 
 
 def _recorded(store: Store, key: str) -> LayerBlob | None:

@@ -1,0 +1,50 @@
+"""JUnit's XML: what tests found, joined and told in lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+WORST = ("failure", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A test: its name, how it ended in one word, and its seconds."""
+
+    name: str
+    outcome: str
+    seconds: float
+
+
+def cases(text: str) -> tuple[Case, ...]:
+    """The tests of a document."""
+    return tuple(_case(each) for each in ElementTree.fromstring(text).iter("testcase"))
+
+
+def joined(texts: Sequence[str]) -> str:
+    """The suites of several documents in one."""
+    root = ElementTree.Element("testsuites")
+    for text in texts:
+        root.extend(ElementTree.fromstring(text).iter("testsuite"))
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def summary(name: str, text: str, *, seconds: float) -> str:
+    """How many tests ended how, and then each of them with its time."""
+    found = cases(text)
+    outcomes = sorted({case.outcome for case in found})
+    counts = [f"{sum(case.outcome == each for case in found)} {each}" for each in outcomes]
+    lines = [f"{name}: {', '.join(counts) or 'no tests'} in {seconds:.1f} s"]
+    lines += [f"  {case.outcome} {case.name} [{case.seconds:.1f} s]" for case in found]
+    return "\n".join(lines) + "\n"
+
+
+def _case(element: ElementTree.Element) -> Case:
+    kinds = {child.tag for child in element}
+    if kinds.intersection(WORST):
+        outcome = "failed"
+    else:
+        outcome = "skipped" if "skipped" in kinds else "passed"
+    return Case(
+        name=element.get("name", ""), outcome=outcome, seconds=float(element.get("time", "0"))
+    )

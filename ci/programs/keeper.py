@@ -1,0 +1,135 @@
+"""Keeps a service for a test: starts the image's own command, ends it and tells what it said.
+
+Run in the image with the command as arguments; the first argument is the port to be asked on, the
+second one the user of a confined service, or nothing. A confined one finds a root file system that
+it cannot write to, is the first process of its own, and has no capability.
+
+    POST /start  {"NAME": "value", …}          anew, with these variables over the image's own
+    POST /end    {"signal": 15, "seconds": 10}  how it ended: {"status": …, "seconds": …}
+    GET  /log                                  what it said since its start
+
+Invariant: between two answers at most one service runs, and it is a child of this process.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = ("mount", "-o", "remount,bind,ro", "/")
+LOCKED_IN = ("unshare", "--pid", "--fork", "--kill-child", "--")
+WITHOUT_RIGHTS = ("--init-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all")
+LONGEST_SECONDS = 30.0
+
+
+class Service:
+    """The command and its process. What it says is kept, and passed on."""
+
+    def __init__(self, command: list[str], user: str) -> None:
+        self.user = user
+        self.command = command
+        self.process: subprocess.Popen[bytes] | None = None
+        self.said = bytearray()
+        self.turn = threading.Lock()
+
+    def start(self, variables: dict[str, str]) -> dict[str, object]:
+        """End what runs and start the command again."""
+        self.end(signal.SIGTERM, LONGEST_SECONDS)
+        with self.turn:
+            self.said = bytearray()
+            self.process = subprocess.Popen(
+                [*self._confinement(), *self.command],
+                env={**os.environ, **variables},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            threading.Thread(target=listen, args=(self.process, self.said), daemon=True).start()
+            return {"pid": self.process.pid}
+
+    def end(self, number: int, seconds: float) -> dict[str, object]:
+        """Send a signal and wait; the status is None if that long was not enough."""
+        with self.turn:
+            if self.process is None:
+                return {"status": None, "seconds": 0.0}
+            began = time.monotonic()
+            status = self._ended(self.process, number, seconds)
+            took = time.monotonic() - began
+            if status is None:
+                self._ended(self.process, signal.SIGKILL, LONGEST_SECONDS)
+            self.process = None
+            return {"status": status, "seconds": round(took, 3)}
+
+    def _confinement(self) -> list[str]:
+        if not self.user:
+            return []
+        identity = (f"--reuid={self.user}", f"--regid={self.user}")
+        return [*LOCKED_IN, "setpriv", *identity, *WITHOUT_RIGHTS, "--"]
+
+    def _ended(self, process: "subprocess.Popen[bytes]", number: int, seconds: float) -> int | None:
+        if process.poll() is None:
+            os.kill(self._first(process.pid), number)
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _first(self, pid: int) -> int:
+        """The service itself: the child of what has confined it, if that has come so far."""
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if self.user and children else pid
+
+
+def listen(process: "subprocess.Popen[bytes]", said: bytearray) -> None:
+    """Keep what a process says until it has ended."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said += line
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+
+class Answers(BaseHTTPRequestHandler):
+    """The requests of the test."""
+
+    service: Service
+
+    def do_GET(self) -> None:
+        """What the service said."""
+        self._answer(bytes(self.service.said))
+
+    def do_POST(self) -> None:
+        """Start or end the service."""
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == "/start":
+            answer = self.service.start(asked)
+        else:
+            answer = self.service.end(asked["signal"], asked["seconds"])
+        self._answer(json.dumps(answer).encode())
+
+    def _answer(self, data: bytes) -> None:
+        self.send_response(200)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the output is the service's."""
+
+
+def main() -> None:
+    """Start the service, and answer until the end."""
+    port, user, *command = sys.argv[1:]
+    if user:
+        subprocess.run(ROOT, check=True)
+    Answers.service = Service(command, user)
+    Answers.service.start({})
+    ThreadingHTTPServer(("", int(port)), Answers).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

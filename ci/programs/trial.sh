@@ -1,0 +1,9 @@
+# Runs the test programs given as arguments; $0 is the interpreter. What a reader wants goes to
+# stderr, and JUnit's XML to stdout, whether they pass or fail.
+set -u
+status=0
+timeout 1200 "$0" -m pytest -p no:cacheprovider --quiet --tb=short --color=no -rs \
+    --junitxml=/tmp/junit.xml --rootdir=. --import-mode=importlib \
+    --override-ini=pythonpath=. --override-ini=junit_logging=system-out "$@" >&2 || status=$?
+cat /tmp/junit.xml
+exit "$status"

@@ -1,0 +1,24 @@
+"""What a service said goes under each test that fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ci.trials.keeping import KEPT
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+MOST_LOG = 20_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Ask each service for its log while it still has it."""
+    report = yield
+    if report.failed:
+        for service in KEPT:
+            report.sections.append((f"what {service.host} said", service.log()[-MOST_LOG:]))
+    return report

@@ -1,0 +1,104 @@
+"""Services under a keeper (`ci/programs/keeper.py`), as a test sees them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+KEEPER = 9900
+PAUSE_SECONDS = 0.05
+PATIENCE_SECONDS = 120.0
+MOST_LOG = 20_000
+FOUND = Path("/mnt/found")
+KEPT: list[Kept] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a process ended: its status, None if it had to be killed, and after how many seconds."""
+
+    status: int | None
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """A service under a keeper, and the variables that it runs with."""
+
+    host: str
+    port: int
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60.0))
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def start(self, variables: Mapping[str, str], *, port: int | None = None) -> float:
+        """Start it anew, and wait until it answers; the seconds that took."""
+        began = time.monotonic()
+        self.port = port or self.port
+        self.variables = dict(variables)
+        self._ask("start", self.variables)
+        self.until(lambda: self.get("/health").status_code == 200)
+        return time.monotonic() - began
+
+    def with_variables(self, variables: Mapping[str, str]) -> Kept:
+        """The service with those; it is left alone if it has them."""
+        if self.variables != variables:
+            self.start(variables)
+        return self
+
+    def end(self, *, number: int = signal.SIGTERM, seconds: float = 10.0) -> Ending:
+        """Send a signal and see how it ends."""
+        answer = self._ask("end", {"signal": number, "seconds": seconds})
+        return Ending(status=answer["status"], seconds=answer["seconds"])
+
+    def log(self) -> str:
+        """What it said since its start."""
+        return self.client.get(f"http://{self.host}:{KEEPER}/log").text
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(self.url + path)
+
+    def post(self, path: str, **body: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        return self.client.post(self.url + path, **body)
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Wait until it has happened; until then the service may not answer at all."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                if happened():
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            time.sleep(PAUSE_SECONDS)
+        pytest.fail(f"{self.host} did not come so far within {PATIENCE_SECONDS} s")
+
+    def _ask(self, what: str, body: object) -> dict[str, Any]:
+        answer = self.client.post(f"http://{self.host}:{KEEPER}/{what}", json=body)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+
+def kept(host: str, port: int) -> Kept:
+    """A service whose log belongs under the tests that fail."""
+    service = Kept(host=host, port=port)
+    KEPT.append(service)
+    return service
+
+
+def found(name: str) -> Any:  # noqa: ANN401 - JSON
+    """A document that was made for the test."""
+    return json.loads((FOUND / name).read_text())
