@@ -108,6 +108,7 @@ RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     set -eu; cd /tmp; for subject in cpu/api cpu/cloud cpu/core cpu/pytorch cpu/shared cpu/shared+api+api-cloudrun+drift-api cpu/shared+api+api-cloudrun+train api; do \
       env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
     done
+ENV PORT="8000"
 ENV PYTHONPATH="/app/src"
 EXPOSE 8000
 WORKDIR /app
