@@ -25,6 +25,7 @@ _NAMES = frozenset(
     {"collections OrderedDict", "torch._utils _rebuild_tensor_v2"}
     | {f"torch {storage}Storage" for storage in _STORAGES}
 )
+_PROTOCOL = 2
 # STACK_GLOBAL and the extension registry hide a name from who only reads; torch writes neither.
 _HIDING = frozenset({"STACK_GLOBAL", "EXT1", "EXT2", "EXT4", "INST", "OBJ"})
 
@@ -78,12 +79,21 @@ def _structure(records: list[zipfile.ZipInfo], origin: str) -> zipfile.ZipInfo:
     return found[0]
 
 
+def _is_foreign(operation: str, argument: object) -> bool:
+    match operation:
+        case "GLOBAL":
+            return argument not in _NAMES
+        case "PROTO":
+            return argument != _PROTOCOL
+        case _:
+            return operation in _HIDING
+
+
 def _check_structure(pickled: bytes, origin: str) -> None:
     try:
         for operation, argument, _ in pickletools.genops(pickled):
-            named = operation.name == "GLOBAL" and argument not in _NAMES
-            if named or operation.name in _HIDING:
-                asked = str(argument).replace(" ", ".") if named else operation.name
+            if _is_foreign(operation.name, argument):
+                asked = f"{operation.name} {argument or ''}".strip()
                 message = (
                     f"{origin} asks for {asked[:100]!a}; a checkpoint holds only tensors and plain "
                     "values. Nothing in it was executed. Do not use it, unless it is a model of "

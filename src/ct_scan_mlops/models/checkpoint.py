@@ -49,28 +49,25 @@ def load(path: Path, *, max_bytes: int = MAX_BYTES, digests: Set[str] = frozense
 def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file, through one descriptor: what is checked is what is read."""
     try:
-        # Without O_NONBLOCK, opening a FIFO waits for a writer that may never come.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as exc:
-        raise CheckpointRefused(_unopened(path, exc)) from exc
-    with os.fdopen(descriptor, "rb", closefd=True) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            message = f"{path} is no regular file. Name the checkpoint itself, e.g. best.ckpt."
-            raise CheckpointRefused(message)
-        if status.st_size <= max_bytes:
-            try:
-                data = file.read(max_bytes + 1)
-            except OSError as exc:
-                message = f"{path} cannot be read: {exc.strerror}. Mend the disk or copy it again."
-                raise CheckpointRefused(message) from exc
-            if len(data) <= max_bytes:
+        with open(path, "rb", opener=_unwaiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                message = f"{path} is no regular file. Name the checkpoint itself, e.g. best.ckpt."
+                raise CheckpointRefused(message)
+            if status.st_size <= max_bytes and len(data := file.read(max_bytes + 1)) <= max_bytes:
                 return data
+    except (OSError, ValueError) as exc:
+        raise CheckpointRefused(_unread(path, exc)) from exc
     message = (
         f"{path} has more than the {max_bytes} bytes that a checkpoint may have. "
         "Name a checkpoint of this project."
     )
     raise CheckpointRefused(message)
+
+
+def _unwaiting(path: str, flags: int) -> int:
+    """Opening a FIFO would otherwise wait for a writer that may never come."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def decode(data: bytes, *, origin: str, digests: Set[str] = frozenset()) -> Classifier:
@@ -130,7 +127,7 @@ def _fill(model: SliceModel, weights: object, origin: str) -> None:
     model.load_state_dict(fitting, strict=True)
 
 
-def _unopened(path: Path, exc: OSError | ValueError) -> str:
+def _unread(path: Path, exc: OSError | ValueError) -> str:
     match exc:
         case FileNotFoundError():
             return f"There is no checkpoint {path}. Make one with {_TRAIN_COMMAND}, or mount it."
@@ -140,6 +137,6 @@ def _unopened(path: Path, exc: OSError | ValueError) -> str:
                 f"chmod a+r {path} (and a+x for the directories above it)."
             )
         case OSError():
-            return f"{path} cannot be opened: {exc.strerror}. Name a checkpoint of a training run."
+            return f"{path} cannot be read: {exc.strerror}. Name a checkpoint of a training run."
         case _:
             return f"{str(path)!a} is no path: {exc}. Name a checkpoint of a training run."

@@ -9,13 +9,13 @@ from ct_scan_mlops.models.single import ImagePathway, Scores
 class DualPathwayModel(nn.Module):
     """The image and the standardised features decide together."""
 
-    def __init__(self, *, classes: int, features: int, width: int = 16, hidden: int = 32) -> None:
+    def __init__(self, *, classes: int, features: int, width: int, hidden: int) -> None:
         super().__init__()
         self.image = ImagePathway(width=width)
         self.radiomics = nn.Sequential(
             nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
         )
-        self.fusion = nn.Sequential(nn.Linear(4 * width + hidden, hidden), nn.ReLU())
+        self.fusion = nn.Sequential(nn.Linear(self.image.outputs + hidden, hidden), nn.ReLU())
         self.head = nn.Linear(hidden, classes)
 
     def forward(self, pixels: Tensor, features: Tensor) -> Scores:
