@@ -1,0 +1,1 @@
+"""Where slices come from: the generator, the reader of PNG and DICOM, and the table of labels."""
