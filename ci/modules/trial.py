@@ -16,7 +16,7 @@ from ci.modules import junit
 from ci.modules.environment import PYTHON, program
 
 PLACE = "/mnt/trials"
-_PACKAGE = "ci/trials"
+PACKAGE = "ci/trials"
 _TRIALS = Path(__file__).parents[1] / "trials"
 _ALWAYS = ("conftest.py", "keeping.py")
 
@@ -81,22 +81,27 @@ class Trial:
 
     @property
     def _own(self) -> bool:
-        return (_TRIALS / self.program).is_file()
+        return self.program in programs()
 
     @property
     def _path(self) -> str:
-        return f"{_PACKAGE}/{self.program}" if self._own else self.program
+        return f"{PACKAGE}/{self.program}" if self._own else self.program
 
     def _placed(self) -> dagger.Container:
         container = self.container
         if self._own:
-            files = dag.directory()
+            files, texts = dag.directory(), programs()
             for name in (*_ALWAYS, self.program, *self.beside):
-                files = files.with_new_file(f"{_PACKAGE}/{name}", (_TRIALS / name).read_text())
+                files = files.with_new_file(f"{PACKAGE}/{name}", texts[name])
             container = container.with_mounted_directory(PLACE, files).with_workdir(PLACE)
         for alias, service in self.services.items():
             container = container.with_service_binding(alias, service)
         return container
+
+
+def programs() -> dict[str, str]:
+    """The texts of the programs in `ci/trials`, by their names."""
+    return {path.name: path.read_text() for path in _TRIALS.glob("*.py")}
 
 
 def _require_xml(failure: dagger.ExecError) -> None:

@@ -2,22 +2,36 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import dagger
 from dagger import dag
 
+from ci.modules.environment import PYTHON
 from ci.modules.image import APP
 from ci.modules.service import kept
-from ci.modules.trial import Trial
-from ci.modules.workload import DATA, OUTPUTS, Workload, training
+from ci.modules.trial import Trial, programs
+from ci.modules.workload import (
+    CHECKPOINT,
+    DATA,
+    FEATURE_FILE,
+    FEATURES,
+    OUTPUTS,
+    Workload,
+    training,
+)
 
 MODELS = f"{APP}/models"
+DUAL = "dual_pathway_top_features"
 _FOUND = "/mnt/found"
-_STATE = f"{OUTPUTS}/reports"
 _EPOCHS = 3
 _FEW = 60
+_CUT_BYTES = "9000"
 _TOOLS = ("core", "test")
+_STORAGE_PORT = 4443
+_PLANTED = "outputs/checkpoints/planted.ckpt"
+_TOKEN = "trial"
 
 
 async def train(workload: Workload) -> list[Trial]:
@@ -25,25 +39,157 @@ async def train(workload: Workload) -> list[Trial]:
     image = await workload.exported("train")
     tests = workload.assembly.source.directory("tests/workload")
     inside = workload.assembly.with_tools(image, "train", ["test"])
-    inside = inside.with_mounted_directory(f"{APP}/tests/workload", tests)
     data = workload.data(image)
-    found = dag.directory().with_directory("data", data)
-    for model in ("single", "dual_pathway_top_features"):
+    found = dag.directory().with_directory("said", await _said(workload, image))
+    for model in ("single", DUAL):
         outputs = _trained(workload, image, data, model)
-        found = found.with_directory(model, outputs.directory("reports"))
-    found = found.with_directory("said", await _said(workload, image))
+        found = found.with_directory(model, outputs)
     outside = workload.assembly.tools(_TOOLS).with_mounted_directory(_FOUND, found)
     return [
-        Trial(name="train, inside", container=inside, program="tests/workload", alone=True),
         Trial(name="train", container=outside, program="test_train.py"),
+        Trial(
+            name="train, inside",
+            container=inside.with_mounted_directory(f"{APP}/tests/workload", tests),
+            program="tests/workload",
+            alone=True,
+        ),
     ]
 
 
-async def _said(workload: Workload, image: dagger.Container) -> dagger.Directory:
-    """How a short training ends on several kinds of volumes, and what is in the image."""
+async def api(workload: Workload) -> list[Trial]:
+    """Models that `train` has made, served by `api`."""
+    trainer, image = await workload.exported("train"), await workload.exported("api")
+    data = workload.data(trainer)
+    serving = image.with_mounted_directory(MODELS, _models(workload, trainer, data))
+    return [
+        Trial(
+            name="api",
+            container=workload.assembly.tools(_TOOLS)
+            .with_mounted_directory(DATA, data)
+            .with_mounted_directory(_FOUND, await _contents(workload, "api")),
+            program="test_api.py",
+            beside=("hostile.py",),
+            services={
+                "api": await kept(serving),
+                "plain": image.as_service(use_entrypoint=True),
+            },
+        )
+    ]
+
+
+async def cloudrun(workload: Workload) -> list[Trial]:
+    """The image for Cloud Run under its rules, with models in a bucket."""
+    trainer, image = await workload.exported("train"), await workload.exported("api-cloudrun")
+    tester = workload.assembly.tools(_TOOLS)
+    models = _models(workload, trainer, workload.data(trainer))
+    bucket = (
+        tester.with_mounted_directory(MODELS, models)
+        .with_exposed_port(_STORAGE_PORT)
+        .as_service(args=[PYTHON, "-c", programs()["storage.py"], str(_STORAGE_PORT), MODELS])
+    )
+    service = await kept(image.with_service_binding("storage", bucket), confined=True)
+    return [
+        Trial(
+            name="api-cloudrun",
+            container=tester,
+            program="test_cloudrun.py",
+            services={"api": service},
+        )
+    ]
+
+
+async def drift(workload: Workload) -> list[Trial]:
+    """The drift service with the features of a set, and its state on a volume."""
+    image = await workload.exported("drift-api")
     user = await image.user()
-    few = workload.data(image, count=_FEW)
-    ready = image.with_mounted_directory(DATA, few)
+    features = workload.features(image, workload.data(image))
+    volume = dag.cache_volume("trial-drift-state")
+    watching = (
+        image.with_mounted_directory(FEATURES, features)
+        .with_env_variable("REFERENCE_PATH", f"{FEATURES}/{FEATURE_FILE}")
+        .with_mounted_cache(f"{OUTPUTS}/reports", volume, owner=f"{user}:{user}")
+    )
+    by_path = ("uvicorn", "ct_scan_mlops.monitoring.drift_api:app", "--host=0.0.0.0")
+    wrong = await _ending(image, ["uvicorn", "ct_scan_mlops.drift_api:app"])
+    return [
+        Trial(
+            name="drift-api",
+            container=workload.assembly.tools(_TOOLS)
+            .with_mounted_directory(FEATURES, features)
+            .with_mounted_directory(_FOUND, dag.directory().with_new_file("wrong.json", wrong)),
+            program="test_drift_api.py",
+            services={
+                "drift-api": await kept(watching),
+                "later": await kept(watching.with_env_variable("STATE_DIR", "/tmp/none")),
+                "by-path": await kept(watching, command=(*by_path, "--port=8001")),
+            },
+        )
+    ]
+
+
+async def dev(workload: Workload) -> list[Trial]:
+    """Jupyter in one container, asked from another one of the same image."""
+    image = await workload.exported("dev")
+    service = image.with_env_variable("JUPYTER_TOKEN", _TOKEN).as_service(use_entrypoint=True)
+    tester = image.with_env_variable("JUPYTER_TOKEN", _TOKEN).without_docker_healthcheck()
+    return [
+        Trial(name="dev", container=tester, program="test_dev.py", services={"dev": service}),
+    ]
+
+
+async def cuda(workload: Workload, *, gpu: bool = False) -> list[Trial]:
+    """Imports, a step on the CPU, and CUDA's libraries; with a GPU also a step on that."""
+    image = await workload.exported("train-cuda")
+    container = workload.assembly.with_tools(image, "train-cuda", ["test"])
+    if gpu:
+        container = container.experimental_with_all_gp_us()
+    else:
+        # Its plugin for CUDA crashes where there is no driver.
+        container = container.with_env_variable("JAX_PLATFORMS", "cpu")
+    container = container.with_env_variable("TRIAL_GPU", str(int(gpu)))
+    return [Trial(name="train-cuda", container=container, program="test_cuda.py")]
+
+
+OF_IMAGE: Mapping[str, Callable[[Workload], Awaitable[list[Trial]]]] = MappingProxyType(
+    {
+        "train": train,
+        "api": api,
+        "api-cloudrun": cloudrun,
+        "drift-api": drift,
+        "train-cuda": cuda,
+        "dev": dev,
+    }
+)
+
+
+def _trained(
+    workload: Workload, image: dagger.Container, data: dagger.Directory, model: str
+) -> dagger.Directory:
+    features = workload.features(image, data)
+    return workload.trained(image, data, features, model=model, epochs=_EPOCHS)
+
+
+def _models(
+    workload: Workload, image: dagger.Container, data: dagger.Directory
+) -> dagger.Directory:
+    """What the services are given to serve: both kinds of models, and a damaged one."""
+    single = _trained(workload, image, data, "single").file(CHECKPOINT)
+    dual = _trained(workload, image, data, DUAL).file(CHECKPOINT)
+    cut = image.with_mounted_file("/tmp/whole", single).with_exec(
+        ["head", "-c", _CUT_BYTES, "/tmp/whole"], redirect_stdout="/tmp/cut"
+    )
+    return (
+        workload.features(image, data)
+        .with_file("single.ckpt", single)
+        .with_file("dual.ckpt", dual)
+        .with_file("truncated.ckpt", cut.file("/tmp/cut"))
+    )
+
+
+async def _said(workload: Workload, image: dagger.Container) -> dagger.Directory:
+    """How a short training ends on a volume of the user's own, and on somebody else's."""
+    user = await image.user()
+    ready = image.with_mounted_directory(DATA, workload.data(image, count=_FEW))
     volume = dag.cache_volume("trial-outputs")
     foreign = dag.directory().with_new_directory("checkpoints", permissions=0o755)
     asked = {
@@ -56,6 +202,20 @@ async def _said(workload: Workload, image: dagger.Container) -> dagger.Directory
     return said
 
 
+async def _contents(workload: Workload, name: str) -> dagger.Directory:
+    """The outputs in an image whose checkout has some: made as it is, and by copying all."""
+    source = workload.assembly.source.filter(include=["src/ct_scan_mlops/**"])
+    assembly = replace(workload.assembly, source=source.with_new_file(_PLANTED, "planted"))
+    spec = assembly.definition.image(name)
+    made = {"image": spec, "copied": spec.model_copy(update={"source": ("**",)})}
+    contents = dag.directory()
+    for key, each in made.items():
+        listing = assembly.assembled(name, each).with_exec(["find", OUTPUTS, "-type", "f"])
+        paths = (await listing.stdout()).splitlines()
+        contents = contents.with_new_file(f"{key}.json", json.dumps(paths))
+    return contents
+
+
 async def _ending(container: dagger.Container, words: list[str]) -> str:
     """How a command ended, as JSON."""
     done = container.with_exec(words, expect=dagger.ReturnType.ANY)
@@ -65,54 +225,3 @@ async def _ending(container: dagger.Container, words: list[str]) -> str:
         "stderr": await done.stderr(),
     }
     return json.dumps(ending)
-
-
-def _trained(
-    workload: Workload, image: dagger.Container, data: dagger.Directory, model: str
-) -> dagger.Directory:
-    features = workload.features(image, data)
-    return workload.trained(image, data, features, model=model, epochs=_EPOCHS)
-
-
-async def api(workload: Workload) -> list[Trial]:
-    """Models that `train` has made, served by `api`."""
-    trainer = await workload.exported("train")
-    image = await workload.exported("api")
-    data = workload.data(trainer)
-    models = _models(workload, trainer, data)
-    serving = image.with_mounted_directory(MODELS, models)
-    tester = workload.assembly.tools(_TOOLS).with_mounted_directory(DATA, data)
-    return [
-        Trial(
-            name="api",
-            container=tester.with_mounted_directory(MODELS, models),
-            program="test_api.py",
-            beside=("hostile.py",),
-            services={
-                "api": await kept(serving),
-                "plain": image.as_service(use_entrypoint=True),
-            },
-        )
-    ]
-
-
-def _models(
-    workload: Workload, image: dagger.Container, data: dagger.Directory
-) -> dagger.Directory:
-    """What the services are given to serve: both kinds of models, and a damaged one."""
-    features = workload.features(image, data)
-    single = _trained(workload, image, data, "single").file("checkpoints/best.ckpt")
-    dual = _trained(workload, image, data, "dual_pathway_top_features")
-    cut = image.with_mounted_file("/tmp/whole", single).with_exec(
-        ["head", "-c", "9000", "/tmp/whole"], redirect_stdout="/tmp/cut"
-    )
-    return (
-        features.with_file("single.ckpt", single)
-        .with_file("dual.ckpt", dual.file("checkpoints/best.ckpt"))
-        .with_file("truncated.ckpt", cut.file("/tmp/cut"))
-    )
-
-
-OF_IMAGE: Mapping[str, Callable[[Workload], Awaitable[list[Trial]]]] = MappingProxyType(
-    {"train": train, "api": api}
-)

@@ -7,6 +7,7 @@ it cannot write to, is the first process of its own, and has no capability.
     POST /start  {"NAME": "value", …}          anew, with these variables over the image's own
     POST /end    {"signal": 15, "seconds": 10}  how it ended: {"status": …, "seconds": …}
     GET  /log                                  what it said since its start
+    GET  /process                              who it runs as, and with which rights
 
 Invariant: between two answers at most one service runs, and it is a child of this process.
 """
@@ -64,6 +65,19 @@ class Service:
             self.process = None
             return {"status": status, "seconds": round(took, 3)}
 
+    def described(self) -> dict[str, object]:
+        """The rights of the process, as the kernel tells them."""
+        with self.turn:
+            assert self.process is not None
+            text = Path(f"/proc/{self._first(self.process.pid)}/status").read_text()
+        status = dict(line.split(":", 1) for line in text.splitlines())
+        return {
+            "uid": int(status["Uid"].split()[0]),
+            "capabilities": int(status["CapEff"], 16) | int(status["CapBnd"], 16),
+            "first": status["NSpid"].split()[-1] == "1",
+            "read-only root": bool(os.statvfs("/").f_flag & os.ST_RDONLY),
+        }
+
     def _confinement(self) -> list[str]:
         if not self.user:
             return []
@@ -99,8 +113,11 @@ class Answers(BaseHTTPRequestHandler):
     service: Service
 
     def do_GET(self) -> None:
-        """What the service said."""
-        self._answer(bytes(self.service.said))
+        """What the service said, or what it is."""
+        if self.path == "/log":
+            self._answer(bytes(self.service.said))
+        else:
+            self._answer(json.dumps(self.service.described()).encode())
 
     def do_POST(self) -> None:
         """Start or end the service."""

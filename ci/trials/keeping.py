@@ -68,6 +68,12 @@ class Kept:
         """What it said since its start."""
         return self.client.get(f"http://{self.host}:{KEEPER}/log").text
 
+    def process(self) -> dict[str, Any]:
+        """Who it runs as, and with which rights."""
+        answer = self.client.get(f"http://{self.host}:{KEEPER}/process")
+        seen: dict[str, Any] = answer.raise_for_status().json()
+        return seen
+
     def get(self, path: str) -> httpx.Response:
         return self.client.get(self.url + path)
 

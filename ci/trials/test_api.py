@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
+import csv
+import statistics
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
 import httpx
 import pytest
 
-from ci.trials.keeping import Kept, kept
+from ci.trials import hostile
+from ci.trials.keeping import Kept, found, kept
 
-SINGLE = {"MODEL_PATH": "/app/models/single.ckpt"}
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DATA = Path("/app/data")
+MODELS = "/app/models"
+FEATURES = f"{MODELS}/features_top_features.json"
+SINGLE = {"MODEL_PATH": f"{MODELS}/single.ckpt"}
+DUAL = {"MODEL_PATH": f"{MODELS}/dual.ckpt", "FEATURES_PATH": FEATURES}
+MOST_HEALTH_SECONDS = 0.5
+# What one admitted slice may take while it is decoded: 4096 x 4096 pixels of 4 bytes.
+ONE_IMAGE = 64 << 20
+REQUESTS = 1000
+PROBE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A slice of the data set."""
+
+    path: Path
+    label: str
+    split: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """What a second client sees while others ask: how long /health takes, and the memory."""
+
+    health: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+    def p99(self) -> float:
+        return statistics.quantiles(self.health, n=100, method="inclusive")[98]
 
 
 @pytest.fixture(scope="session")
@@ -15,11 +59,161 @@ def service() -> Kept:
     return kept("api", 8000)
 
 
+@pytest.fixture(scope="session")
+def rows() -> list[Row]:
+    with (DATA / "labels.csv").open(newline="") as file:
+        return [
+            Row(path=DATA / row["path"], label=row["label"], split=row["split"])
+            for row in csv.DictReader(file)
+        ]
+
+
 def test_the_image_starts_as_it_is() -> None:
-    answer = httpx.get("http://plain:8000/health")
-    assert answer.status_code == 200
+    assert httpx.get("http://plain:8000/health").status_code == 200
+    answer = httpx.get("http://plain:8000/ready")
+    assert answer.status_code == 503
+    assert "MODEL_PATH" in answer.json()["error"]
 
 
-def test_a_model_is_served(service: Kept) -> None:
-    service.with_variables(SINGLE)
+def test_outputs_of_the_checkout_are_not_in_the_image() -> None:
+    assert found("image.json") == []
+
+
+def test_outputs_would_be_found_in_an_image_that_copies_everything() -> None:
+    assert "/app/outputs/checkpoints/planted.ckpt" in found("copied.json")
+
+
+@pytest.mark.parametrize("variables", [SINGLE, DUAL], ids=["single", "dual"])
+def test_a_trained_model_beats_the_baseline(
+    service: Kept, rows: list[Row], variables: Mapping[str, str]
+) -> None:
+    ready(service, variables)
+    held_out = [row for row in rows if row.split == "test"]
+    with ThreadPoolExecutor(4) as pool:
+        labels = list(pool.map(lambda row: predicted(service, row.path), held_out))
+    right = sum(label == row.label for label, row in zip(labels, held_out, strict=True))
+    most_frequent = max(
+        sum(row.label == label for row in held_out) for label in {row.label for row in held_out}
+    )
+    assert right > 1.2 * most_frequent, f"{right} of {len(held_out)} right"
+
+
+def test_a_missing_checkpoint_is_named(service: Kept) -> None:
+    service.with_variables({"MODEL_PATH": f"{MODELS}/absent.ckpt"})
+    refused(service, "MODEL_PATH", "absent.ckpt")
+
+
+def test_missing_features_of_a_dual_model_are_named(service: Kept) -> None:
+    service.with_variables({"MODEL_PATH": DUAL["MODEL_PATH"]})
+    refused(service, "FEATURES_PATH", "FEATURES_PATH")
+    service.with_variables({**DUAL, "FEATURES_PATH": "/app/features/features_top_features.json"})
+    refused(service, "FEATURES_PATH", "features_top_features.json")
+
+
+def test_a_truncated_checkpoint_is_refused(service: Kept) -> None:
+    service.with_variables({"MODEL_PATH": f"{MODELS}/truncated.ckpt"})
+    refused(service, "MODEL_PATH", "truncated.ckpt")
+
+
+HOSTILE = {
+    "huge dicom": (hostile.dicom(60_000, 60_000), 413),
+    "png bomb": (hostile.png_bomb(pixels=800_000_000, size=20_000), 413),
+    "text": (b"not an image\n" * 100, 415),
+    "half a png": (hostile.png(64, 64, compressed=b"\x78\x9c\x63"), 422),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_in_bounded_memory(service: Kept, name: str) -> None:
+    data, status = HOSTILE[name]
+    ready(service, SINGLE)
+    idle = memory(service)
+    with watched(service) as watch:
+        for _ in range(5):
+            answer = service.post("/predict", files={"file": data})
+            assert answer.status_code == status, answer.text
+            assert answer.json()["error"]
+    assert max(watch.memory) < 1.5 * idle + ONE_IMAGE
+
+
+def test_a_thousand_requests_at_once_leave_it_alive(service: Kept, rows: list[Row]) -> None:
+    ready(service, SINGLE)
+    data = rows[0].path.read_bytes()
+    idle = memory(service)
+    with watched(service) as watch:
+        statuses = anyio.run(flood, service.url, data)
+    assert statuses.keys() <= {200, 429, 503}, statuses
+    assert statuses[200] > 0
+    assert max(watch.memory) < 1.5 * idle + ONE_IMAGE
+    assert watch.p99() < MOST_HEALTH_SECONDS
+    assert predicted(service, rows[0].path)
+
+
+def ready(service: Kept, variables: Mapping[str, str]) -> None:
+    service.with_variables(variables)
     service.until(lambda: service.get("/ready").status_code == 200)
+
+
+def refused(service: Kept, variable: str, said: str) -> None:
+    """It is alive, and says what it lacks; what is asked of it meanwhile gets the same status."""
+    service.until(lambda: bool(service.get("/ready").json().get("missing")))
+    answer = service.get("/ready")
+    assert answer.status_code == 503
+    (missing,) = answer.json()["missing"]
+    assert missing["variable"] == variable
+    assert said in f"{missing['value']} {missing['error']}"
+    assert service.get("/health").status_code == 200
+    assert service.post("/predict", files={"file": b"x"}).status_code == 503
+
+
+def predicted(service: Kept, path: Path) -> str:
+    answer = service.post("/predict", files={"file": path.read_bytes()})
+    assert answer.status_code == 200, answer.text
+    label: str = answer.json()["label"]
+    return label
+
+
+def memory(service: Kept) -> int:
+    """The resident bytes of the process, as it tells itself."""
+    lines = service.get("/metrics").text.splitlines()
+    told = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return int(float(told["process_resident_memory_bytes"]))
+
+
+@contextmanager
+def watched(service: Kept) -> Iterator[Watch]:
+    """Ask for its health and memory until the block ends."""
+    watch, done = Watch(), threading.Event()
+
+    def ask() -> None:
+        while not done.wait(PROBE_SECONDS):
+            began = time.monotonic()
+            assert service.get("/health").status_code == 200
+            watch.health.append(time.monotonic() - began)
+            watch.memory.append(memory(service))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield watch
+        finally:
+            time.sleep(2 * PROBE_SECONDS)
+            done.set()
+        asking.result()
+
+
+async def flood(url: str, data: bytes) -> dict[int, int]:
+    """Send all requests at once; how often each status was the answer."""
+    statuses: dict[int, int] = {}
+    limits = httpx.Limits(max_connections=REQUESTS)
+
+    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=120.0) as client:
+
+        async def ask() -> None:
+            answer = await client.post("/predict", files={"file": data})
+            statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(REQUESTS):
+                tasks.start_soon(ask)
+    return statuses
