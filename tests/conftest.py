@@ -8,33 +8,24 @@ from __future__ import annotations
 
 import functools
 import os
-import socket
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from layerline import command
 from layerline.errors import LayerlineError
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve
+from tests.registry import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-START_SECONDS = 10.0
 SOURCE = Path(__file__).parents[1] / "src"
-REGISTRY_SETTINGS = """\
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
-http: {{addr: "{address}"}}
-"""
 
 
 @functools.cache
@@ -132,22 +123,8 @@ def overlay() -> None:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real registry without TLS and login, empty at first: its host:port."""
-    program = command.find("docker-registry")
-    if program is None:
-        pytest.skip("docker-registry is not installed")
-    place = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = place / "config.yml"
-    settings.write_text(REGISTRY_SETTINGS.format(root=place / "blobs", address=address))
-    with (place / "log").open("wb") as log:
-        process = command.start([program, "serve", settings], stdout=log, stderr=log)
-        try:
-            wait_for(f"http://{address}/v2/", place / "log")
-            yield address
-        finally:
-            process.terminate()
-            process.wait()
+    with serving(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -201,16 +178,3 @@ class CommandLine:
             stdout=command.PIPE,
             stderr=command.PIPE,
         )
-
-
-def wait_for(url: str, log: Path) -> None:
-    """Return once the server answers; fail with its log when it does not."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            httpx.get(url)
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail(f"{url} did not answer within {START_SECONDS} s:\n{log.read_text()}")
