@@ -34,28 +34,28 @@ class Tissue:
 
 TISSUES = {
     "normal": Tissue(
-        correlation=0.75,
-        correlation_spread=0.16,
+        correlation=0.7,
+        correlation_spread=0.13,
         unevenness=0.15,
-        unevenness_spread=0.15,
-        outline=0.08,
+        unevenness_spread=0.12,
+        outline=0.085,
         mean_hu=36.0,
     ),
     "benign": Tissue(
-        correlation=1.45,
-        correlation_spread=0.30,
-        unevenness=0.20,
-        unevenness_spread=0.15,
-        outline=0.07,
+        correlation=1.55,
+        correlation_spread=0.28,
+        unevenness=0.2,
+        unevenness_spread=0.12,
+        outline=0.08,
         mean_hu=38.0,
     ),
     "malignant": Tissue(
         correlation=1.05,
-        correlation_spread=0.22,
-        unevenness=0.85,
-        unevenness_spread=0.22,
-        outline=0.11,
-        mean_hu=42.0,
+        correlation_spread=0.18,
+        unevenness=0.95,
+        unevenness_spread=0.2,
+        outline=0.1,
+        mean_hu=41.0,
     ),
 }
 
