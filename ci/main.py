@@ -9,16 +9,17 @@ import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
 from ci.modules import dockerfile, lock, plan, report, sbom, trials
+from ci.modules.cloudrun import Deployment
 from ci.modules.complaint import FILE
 from ci.modules.definition import Definition, read
 from ci.modules.environment import PYTHON, Environment, program
-from ci.modules.image import Assembly, source_of
+from ci.modules.image import APP, Assembly, source_of
 from ci.modules.layer import INSTALLER, partition
 from ci.modules.plan import Plan
 from ci.modules.resolution import resolved
 from ci.modules.trial import told
 from ci.modules.wheels import Wheels
-from ci.modules.workload import Workload, with_model
+from ci.modules.workload import Workload, watching, with_model
 
 NOT_SOURCE = [
     *(".*", "**/__pycache__", "**/*.pyc", "*.tar"),
@@ -255,18 +256,79 @@ class Layerline:
         """Serve trained models from the exported image and attack it from outside."""
         return await self._tried(["api"], junit=junit, fresh=fresh)
 
-    async def _tried(self, images: list[str], *, junit: bool, fresh: bool) -> str:
+    @function
+    async def serve_drift_api(
+        self,
+        features: Annotated[dagger.Directory | None, Doc("From `extract-features`")] = None,
+    ) -> dagger.Service:
+        """Watch for drift from the exported image, with the features as the reference."""
+        image = await (await self._workload("drift-api")).exported("drift-api")
+        return watching(image, features).as_service(use_entrypoint=True)
+
+    @function
+    async def cloud_run_manifest(
+        self,
+        address: Annotated[str, Doc("The published image: registry/repository:tag")],
+        model: Annotated[str, Doc("The checkpoint: gs://BUCKET/PATH")],
+        features: Annotated[str, Doc("The features of a dual model, likewise")] = "",
+        name: Annotated[str, Doc("The name of the service")] = "ct-scan-api",
+    ) -> dagger.File:
+        """The service for `gcloud run services replace`; save it as service.yaml."""
+        (port,) = (await self._definition()).image("api-cloudrun").ports
+        made = Deployment(name=name, image=address, model=model, features=features, port=port)
+        return dag.file("service.yaml", made.manifest())
+
+    @function_run_anew
+    async def test_api_cloudrun(self, junit: Junit = False, fresh: Fresh = False) -> str:
+        """Hold the image for Cloud Run as strictly as a host may, with models in a bucket."""
+        return await self._tried(["api-cloudrun"], junit=junit, fresh=fresh)
+
+    @function_run_anew
+    async def test_drift_api(self, junit: Junit = False, fresh: Fresh = False) -> str:
+        """Send the drift service the same data and shifted ones, and restart it."""
+        return await self._tried(["drift-api"], junit=junit, fresh=fresh)
+
+    @function_run_anew
+    async def test_dev(self, junit: Junit = False, fresh: Fresh = False) -> str:
+        """Let a kernel of the development image run a cell."""
+        return await self._tried(["dev"], junit=junit, fresh=fresh)
+
+    @function_run_anew
+    async def test_train_cuda(
+        self,
+        junit: Junit = False,
+        fresh: Fresh = False,
+        gpu: Annotated[bool, Doc("Give it all GPUs, and make a step on one")] = False,
+    ) -> str:
+        """Load the training image's libraries and make a step; without a GPU on the CPU."""
+        return await self._tried(["train-cuda"], junit=junit, fresh=fresh, gpu=gpu)
+
+    @function_run_anew
+    async def test(self, junit: Junit = False, fresh: Fresh = False) -> str:
+        """Run all tests of all images; says how long each took."""
+        return await self._tried(list(trials.OF_IMAGE), junit=junit, fresh=fresh)
+
+    @function
+    async def lint(self) -> str:
+        """Check the style of the source."""
+        assembly = await self._assembly_of("train")
+        tools = assembly.tools(["test"]).with_mounted_directory(APP, self.source).with_workdir(APP)
+        return await tools.with_exec(["ruff", "check", "--no-cache", "."]).stdout()
+
+    async def _tried(
+        self, images: list[str], *, junit: bool, fresh: bool, gpu: bool = False
+    ) -> str:
         """Try images one after the other, so that none has less of the machine."""
         mark = datetime.now(UTC).isoformat() if fresh else ""
         verdicts = [
             await trial.verdict(fresh=mark)
             for image in images
-            for trial in await trials.OF_IMAGE[image](await self._workload(image))
+            for trial in await trials.OF_IMAGE[image](await self._workload(image, gpu=gpu))
         ]
         return told(verdicts, xml=junit)
 
-    async def _workload(self, image: str) -> Workload:
-        return Workload(assembly=await self._assembly_of(image))
+    async def _workload(self, image: str, *, gpu: bool = False) -> Workload:
+        return Workload(assembly=await self._assembly_of(image), gpu=gpu)
 
     async def _planned(self, image: str, earlier: dagger.File | None) -> Plan:
         assembly = await self._assembly_of(image)

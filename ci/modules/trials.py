@@ -15,11 +15,11 @@ from ci.modules.trial import Trial, programs
 from ci.modules.workload import (
     CHECKPOINT,
     DATA,
-    FEATURE_FILE,
     FEATURES,
     OUTPUTS,
     Workload,
     training,
+    watching,
 )
 
 MODELS = f"{APP}/models"
@@ -104,10 +104,8 @@ async def drift(workload: Workload) -> list[Trial]:
     user = await image.user()
     features = workload.features(image, workload.data(image))
     volume = dag.cache_volume("trial-drift-state")
-    watching = (
-        image.with_mounted_directory(FEATURES, features)
-        .with_env_variable("REFERENCE_PATH", f"{FEATURES}/{FEATURE_FILE}")
-        .with_mounted_cache(f"{OUTPUTS}/reports", volume, owner=f"{user}:{user}")
+    service = watching(image, features).with_mounted_cache(
+        f"{OUTPUTS}/reports", volume, owner=f"{user}:{user}"
     )
     by_path = ("uvicorn", "ct_scan_mlops.monitoring.drift_api:app", "--host=0.0.0.0")
     wrong = await _ending(image, ["uvicorn", "ct_scan_mlops.drift_api:app"])
@@ -119,9 +117,9 @@ async def drift(workload: Workload) -> list[Trial]:
             .with_mounted_directory(_FOUND, dag.directory().with_new_file("wrong.json", wrong)),
             program="test_drift_api.py",
             services={
-                "drift-api": await kept(watching),
-                "later": await kept(watching.with_env_variable("STATE_DIR", "/tmp/none")),
-                "by-path": await kept(watching, command=(*by_path, "--port=8001")),
+                "drift-api": await kept(service),
+                "later": await kept(service.with_env_variable("STATE_DIR", "/tmp/none")),
+                "by-path": await kept(service, command=(*by_path, "--port=8001")),
             },
         )
     ]
@@ -137,16 +135,16 @@ async def dev(workload: Workload) -> list[Trial]:
     ]
 
 
-async def cuda(workload: Workload, *, gpu: bool = False) -> list[Trial]:
+async def cuda(workload: Workload) -> list[Trial]:
     """Imports, a step on the CPU, and CUDA's libraries; with a GPU also a step on that."""
     image = await workload.exported("train-cuda")
     container = workload.assembly.with_tools(image, "train-cuda", ["test"])
-    if gpu:
+    if workload.gpu:
         container = container.experimental_with_all_gp_us()
     else:
         # Its plugin for CUDA crashes where there is no driver.
         container = container.with_env_variable("JAX_PLATFORMS", "cpu")
-    container = container.with_env_variable("TRIAL_GPU", str(int(gpu)))
+    container = container.with_env_variable("TRIAL_GPU", str(int(workload.gpu)))
     return [Trial(name="train-cuda", container=container, program="test_cuda.py")]
 
 

@@ -22,9 +22,10 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What the images of one target do for the user."""
+    """What the images of one target do for the user, who has a GPU or has none."""
 
     assembly: Assembly
+    gpu: bool = False
 
     async def exported(self, image: str) -> dagger.Container:
         """An image after its way through an archive."""
@@ -90,3 +91,10 @@ def with_model(
         image = image.with_mounted_directory(FEATURES, features)
         image = image.with_env_variable("FEATURES_PATH", f"{FEATURES}/{FEATURE_FILE}")
     return image.with_env_variable("MODEL_PATH", checkpoint)
+
+
+def watching(image: dagger.Container, features: dagger.Directory | None) -> dagger.Container:
+    """The image of the drift service with its reference; an absent one it will ask for itself."""
+    if features is not None:
+        image = image.with_mounted_directory(FEATURES, features)
+    return image.with_env_variable("REFERENCE_PATH", f"{FEATURES}/{FEATURE_FILE}")

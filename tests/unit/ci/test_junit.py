@@ -1,0 +1,36 @@
+"""JUnit's XML: what pytest writes, joined and told."""
+
+from __future__ import annotations
+
+from ci.modules import junit
+
+ONE = """<?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests">
+<testsuite name="pytest" errors="0" failures="1" skipped="1" tests="4" time="1.2">
+<testcase classname="t" name="good" time="0.25" />
+<testcase classname="t" name="bad" time="0.5"><failure message="no">trace</failure></testcase>
+<testcase classname="t" name="broken" time="0.1"><error message="no">trace</error></testcase>
+<testcase classname="t" name="left" time="0"><skipped message="why" /></testcase>
+</testsuite></testsuites>"""
+OTHER = """<testsuites><testsuite name="pytest"><testcase name="also" time="2"/></testsuite>
+</testsuites>"""
+
+
+def test_the_outcome_of_each_test_is_found() -> None:
+    found = {case.name: case.outcome for case in junit.cases(ONE)}
+    assert found == {"good": "passed", "bad": "failed", "broken": "failed", "left": "skipped"}
+
+
+def test_several_documents_become_one() -> None:
+    joined = junit.joined([ONE, OTHER])
+    assert [case.name for case in junit.cases(joined)] == ["good", "bad", "broken", "left", "also"]
+    assert "trace" in joined
+
+
+def test_the_summary_counts_and_times() -> None:
+    lines = junit.summary("api", ONE, seconds=7.0).splitlines()
+    assert lines[0] == "api: 2 failed, 1 passed, 1 skipped in 7.0 s"
+    assert "  passed good [0.2 s]" in lines
+
+
+def test_no_tests_are_told() -> None:
+    assert junit.summary("api", "<testsuites/>", seconds=0.0) == "api: no tests in 0.0 s\n"
