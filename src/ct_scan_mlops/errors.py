@@ -13,7 +13,8 @@ services the status.
     │   └── SliceInvalid      damaged, cut off, or contradicting itself
     ├── LocationRefused       a place that a model or its features may not, or cannot, be read from
     ├── CheckpointRefused     a model that is missing, damaged, or not ours
-    └── FeaturesRefused       a feature set that is missing, damaged, or not ours
+    ├── FeaturesRefused       a feature set that is missing, damaged, or not ours
+    └── ObservationsInvalid   what a client reports to the drift API
 """
 
 
@@ -63,3 +64,7 @@ class CheckpointRefused(WorkloadError):
 
 class FeaturesRefused(WorkloadError):
     """A feature set that is missing, damaged, or not one of ours. Nothing in it was executed."""
+
+
+class ObservationsInvalid(WorkloadError):
+    """Observations of which one is wrong; none of them was kept."""
