@@ -5,7 +5,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_selection import mutual_info_classif
 
 _SEED: Final = 0
 _MOST_CORRELATION: Final = 0.95
@@ -19,6 +18,9 @@ def select_top(
     A feature that goes along with a better one (|r| above 0.95) is passed over, so there may be
     fewer. One that never varies is never taken, unless there is no other.
     """
+    # Seconds and 150 MB, which the services that only extract features do not have to spare.
+    from sklearn.feature_selection import mutual_info_classif
+
     varying = np.flatnonzero(values.std(axis=0) > 1e-12)
     if not varying.size:
         return tuple(names[:1])
