@@ -25,6 +25,8 @@ _NAMES = frozenset(
     {"collections OrderedDict", "torch._utils _rebuild_tensor_v2"}
     | {f"torch {storage}Storage" for storage in _STORAGES}
 )
+# RuntimeError: it is encrypted. NotImplementedError: of a later version of zip.
+_ZIP_REFUSALS = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError)
 _PROTOCOL = 2
 # STACK_GLOBAL and the extension registry hide a name from who only reads; torch writes neither.
 _HIDING = frozenset({"STACK_GLOBAL", "EXT1", "EXT2", "EXT4", "INST", "OBJ"})
@@ -44,7 +46,7 @@ def check_archive(data: bytes, origin: str) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             structure = archive.read(_structure(archive.infolist(), origin))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as exc:
+    except _ZIP_REFUSALS as exc:
         message = (
             f"{origin} is truncated or damaged: {exc}. Copy it again and compare the sizes, "
             "or train again."

@@ -228,6 +228,14 @@ def test_a_deflated_archive_is_not_unpacked() -> None:
         decode(buffer.getvalue(), origin="bomb.ckpt")
 
 
+def test_an_encrypted_archive_is_refused(content: Contents, single: ModelDescription) -> None:
+    data = bytearray(serialised(content(single)))
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+
+    with pytest.raises(CheckpointRefused, match="encrypted"):
+        decode(bytes(data), origin="secret.ckpt")
+
+
 def test_numbers_that_ask_for_memory_do_not_get_it(
     content: Contents, single: ModelDescription
 ) -> None:

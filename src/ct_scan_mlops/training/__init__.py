@@ -1,0 +1,1 @@
+"""Training: configured by Hydra, run by Lightning."""
