@@ -1,7 +1,9 @@
 """A bound on how much of a request's body is taken in, and for how long.
 
 Bytes are counted as they arrive, so that neither a chunked body nor a false Content-Length passes;
-what is over the limit is never kept.
+what is over the limit is never kept. When the answer is there before the whole body is, the rest is
+read and thrown away for a moment: closing at once would reset the connection, and the client, which
+is still sending, would not see the answer.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -10,6 +12,8 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ct_scan_mlops.serving.problems import BodyTooLarge, BodyTooSlow
+
+LINGER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,12 @@ class BoundedBodies:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = _Body(most_bytes=self.most_bytes, seconds=self.seconds, receive=receive)
+        body = _Body(most_bytes=self.most_bytes, seconds=self.seconds, receive=receive, send=send)
         declared = declared_length(scope)
         if declared is not None and declared > self.most_bytes:
-            await body.too_large().response()(scope, receive, send)
+            await body.too_large().response()(scope, body.read, body.answer)
             return
-        await self.app(scope, body.read, send)
+        await self.app(scope, body.read, body.answer)
 
 
 def declared_length(scope: Scope) -> int | None:
@@ -43,11 +47,12 @@ def declared_length(scope: Scope) -> int | None:
 
 @dataclass(slots=True, kw_only=True)
 class _Body:
-    """One request's body, from its first byte to its last."""
+    """One request's body, from its first byte to the end of the answer."""
 
     most_bytes: int
     seconds: float
     receive: Receive
+    send: Send
     taken: int = 0
     complete: bool = False
     deadline: float | None = None
@@ -78,3 +83,24 @@ class _Body:
         self.taken += len(message.get("body", b""))
         self.complete = message["type"] != "http.request" or not message.get("more_body", False)
         return message
+
+    async def answer(self, message: Message) -> None:
+        if self.complete:
+            await self.send(message)
+        elif message["type"] == "http.response.start":
+            close = (b"connection", b"close")
+            await self.send({**message, "headers": [*message["headers"], close]})
+        elif message.get("more_body", False):
+            await self.send(message)
+        else:
+            await self.send({**message, "more_body": True})
+            await self._throw_away_the_rest()
+            await self.send({"type": "http.response.body", "body": b""})
+
+    async def _throw_away_the_rest(self) -> None:
+        most = self.taken + self.most_bytes
+        with anyio.move_on_after(LINGER_SECONDS):
+            while not self.complete and self.taken <= most:
+                message = await self.receive()
+                self.taken += len(message.get("body", b""))
+                self.complete = not message.get("more_body", False)

@@ -1,9 +1,9 @@
 """Connections with the bounds that uvicorn's own lack, where they cost next to nothing.
 
 What uvicorn bounds is how long a connection may idle between requests, but not how long the head of
-a request may take, nor how many connections there are, nor what is read of a body after its answer.
-And under a flood each refusal by a route costs half a millisecond, for a thousand of which /health
-would wait in line: here an upload that finds no place is refused by its first bytes.
+a request may take, nor how many connections there are. And under a flood each refusal by a route
+costs half a millisecond, for a thousand of which /health would wait in line: here an upload that
+finds no place is refused by its first bytes.
 """
 
 from asyncio import TimerHandle, Transport  # noqa: TID251 - uvicorn's connections are asyncio's
@@ -35,6 +35,9 @@ def _response(status: str, error: str, what_next: str) -> bytes:
     return "\r\n".join((*head, "", body)).encode()
 
 
+NOT_HTTP: Final = _response(
+    "400 Bad Request", "This is no HTTP request, or its head is too large.", "Send HTTP/1.1."
+)
 TOO_SLOW: Final = _response(
     "408 Request Timeout", "The head of the request did not arrive in time.", "Send it at once."
 )
@@ -72,10 +75,15 @@ class BoundedConnection(H11Protocol):
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
             self._stop_timer()
-        elif self.conn.their_state is h11.SEND_BODY:
-            self._linger()
         elif self._timer is None:
             self._expect_head()
+
+    def send_400_response(self, msg: str) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._refuse(NOT_HTTP)
+        else:
+            super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
