@@ -45,6 +45,7 @@ class _Form:
     disposition: bytes = b""
     wanted: bool = False
     found: bool = False
+    complete: bool = False
     content: BytesIO = field(default_factory=BytesIO)
 
     def part_begins(self) -> None:
@@ -71,6 +72,9 @@ class _Form:
             _refuse(f"The form has more than one file {FIELD!r}.")
         self.found = self.found or self.wanted
 
+    def ends(self) -> None:
+        self.complete = True
+
     def data_continues(self, data: bytes, start: int, end: int) -> None:
         if self.wanted:
             self.content.write(memoryview(data)[start:end])
@@ -86,6 +90,8 @@ async def read_file(content_type: str, chunks: AsyncIterator[bytes]) -> bytes:
         parser.finalize()
     except FormParserError:
         _refuse("The body is not well-formed multipart/form-data.")
+    if not form.complete:
+        _refuse("The form breaks off before its closing boundary.")
     if not form.found:
         _refuse(f"The form has no file {FIELD!r}.")
     return form.content.getvalue()
@@ -108,6 +114,7 @@ def _parser(content_type: str, form: _Form) -> MultipartParser:
                 "on_header_end": form.header_ends,
                 "on_headers_finished": form.headers_end,
                 "on_part_data": form.data_continues,
+                "on_end": form.ends,
             },
             max_header_count=MOST_PARTS,
             max_header_size=MOST_HEADER_BYTES,

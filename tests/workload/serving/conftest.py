@@ -203,7 +203,9 @@ class Storage:
 @contextmanager
 def running(application: ASGIApp, http: type[H11Protocol] = H11Protocol) -> Iterator[str]:
     """The application behind a real port, in a thread; yields its URL."""
-    server = uvicorn.Server(uvicorn.Config(application, log_level="error", http=http))
+    server = uvicorn.Server(
+        uvicorn.Config(application, log_level="error", http=http, loop="asyncio")
+    )
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -85,14 +85,19 @@ def url(run_application: Run, slow: Slow) -> Iterator[str]:
         slow.release = True
 
 
-@pytest.mark.parametrize(
-    "start", [b"", b"GET /health HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET "]
-)
+@pytest.mark.parametrize("start", [b"", b"GET /health HT"])
 def test_a_head_that_does_not_come_ends_the_connection(url: str, start: bytes) -> None:
     began = time.monotonic()
     with connected(url, *([start] if start else [])) as connection:
         assert b"HTTP/1.1 408" in everything(connection)
     assert 0.2 < time.monotonic() - began < 3
+
+
+def test_the_head_of_a_second_request_has_its_time_too(url: str) -> None:
+    with connected(url, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET ")
+        assert everything(connection).startswith(b"HTTP/1.1 408")
 
 
 def drip(connection: socket.socket) -> None:
