@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _CALL = "Call one or more functions, interconnected into a pipeline"
 _CORE = "Call a core function"
+_SHIPPING = frozenset({"asTarball", "export", "publish"})
 
 
 def call(console: Console, words: Sequence[str]) -> int:
@@ -86,6 +87,14 @@ def _serves(selected: Sequence[Selected]) -> bool:
     return not last.owner and last.api_name == "up"
 
 
+def _ships(selected: Sequence[Selected]) -> bool:
+    """Whether the pipeline ends in an image that is written or pushed."""
+    last = selected[-1].member
+    if last.owner or last.api_name not in _SHIPPING or len(selected) == 1:
+        return False
+    return element_of(selected[-2].member.function.return_type).name == "Container"
+
+
 def _remembered(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome | None:
     """The outcome from the store alone, when every call on the way is remembered."""
     if module.loaded is None or console.options.stay:
@@ -106,8 +115,11 @@ def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -
     console.enter()
     from layerline.cli.engine_run import InSession, in_session
     from layerline.engine.api.module.calls import Caller
+    from layerline.engine.api.shipping import pack_ahead
 
     async def work(session: Session) -> Outcome:
+        if _ships(selected):
+            pack_ahead(session, selected[-1].given.get("forcedCompression"))
         caller = Caller(session=session, module=module.loaded) if module.loaded else None
         backend = InSession(session=session, caller=caller, reader=Reader(store=session.store))
         evaluation = Evaluation(

@@ -5,7 +5,9 @@ Its layers are packed beside the steps that still run, and assembled into an ima
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,12 +17,12 @@ from layerline.engine.image.layout import Compression, MediaTypes
 from layerline.engine.image.pack import layer_blob
 from layerline.engine.solve import ops
 from layerline.engine.solve.tasks import task_group
-from layerline.errors import NotSupported, QueryError
+from layerline.errors import LayerlineError, NotSupported, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from layerline.engine.api.session import Call
+    from layerline.engine.api.session import Call, Session
     from layerline.engine.api.values import Container
     from layerline.engine.solve.result import Result
 
@@ -78,29 +80,51 @@ def _compression(name: str | None) -> Compression | None:
     return known[name.upper()]
 
 
+def pack_ahead(session: Session, forced_compression: str | None = None) -> None:
+    """From here on, pack each layer that is the same in every image as soon as it is there.
+
+    For who knows that an image is going to be shipped before there is one.
+    """
+    packer = _Packer(session=session, compression=_compression(forced_compression))
+
+    async def pack(layer: str) -> None:
+        with contextlib.suppress(LayerlineError):  # assembling the image meets it again
+            await packer.pack(layer)
+
+    def hear(op: ops.Op, result: Result) -> None:
+        if isinstance(op, ops.CopyDirectory) and result.layers and result.layers[-1] != op.key:
+            session.solver.group.start_soon(pack, result.layers[-1])
+
+    session.solver.listeners.append(hear)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Packer:
+    """Packs layers beside the steps that run: one at a time, which leaves most of the machine."""
+
+    session: Session
+    compression: Compression | None
+    _turn: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    async def pack(self, layer: str) -> None:
+        """Make the blob of a layer, unless there is one."""
+        session = self.session
+        epoch = session.settings.source_date_epoch
+        make = functools.partial(layer_blob, session.store, layer, self.compression, epoch=epoch)
+        async with self._turn:
+            await session.solver.in_thread(make)
+
+
 async def _evaluated(call: Call, target: ops.Op, compression: Compression | None) -> Result:
     """Run the steps; each new layer is packed as soon as it is there, while later steps run."""
     session = call.session
     lineage = _lineage(target)
-    one_at_a_time = anyio.CapacityLimiter(1)
-
-    async def pack(layer: str) -> None:
-        async with one_at_a_time:
-            await session.solver.in_thread(
-                functools.partial(
-                    layer_blob,
-                    session.store,
-                    layer,
-                    compression,
-                    epoch=session.settings.source_date_epoch,
-                )
-            )
-
+    packer = _Packer(session=session, compression=compression)
     async with task_group() as group:
 
         def hear(op: ops.Op, result: Result) -> None:
             if op.key in lineage and result.layers:
-                group.start_soon(pack, result.layers[-1])
+                group.start_soon(packer.pack, result.layers[-1])
 
         session.solver.listeners.append(hear)
         try:
