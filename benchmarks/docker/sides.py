@@ -1,0 +1,178 @@
+"""Who is measured: Layerline, and Debian's docker with one of two Dockerfiles.
+
+A side that was warmed and then made to forget has its caches of wheels and of the distribution's
+packages, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from benchmarks.docker import dockerfiles
+from benchmarks.docker.repository import CHECKOUT
+from layerline import command
+from layerline.settings import CA_BUNDLE, process_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from benchmarks.docker.repository import Repository
+    from tests.docker import Docker
+
+LONGEST_SECONDS = 7200.0
+# The layers of a store, and what was remembered of steps; its caches and programs stay.
+_FORGOTTEN = ("blobs", "snapshots", "index.db", "index.db-wal", "index.db-shm")
+
+
+class Side(Protocol):
+    """A way to build an image and to bring it out."""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+
+    @property
+    def copies(self) -> int:
+        """How many times the image's bytes are on the disk at once."""
+
+    def warm(self) -> None:
+        """Build the image for its caches' sake."""
+
+    def forget(self) -> None:
+        """Remove all that was built, except for the caches."""
+
+    def export(self, archive: Path) -> None:
+        """Build, and write the image to a file."""
+
+    def push(self, address: str) -> None:
+        """Build, and push the image to a registry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layerline:
+    """The Layerline of this checkout, with a store of its own."""
+
+    repository: Repository
+    store: Path
+    mirror: str
+    log: Path
+    name: str = "layerline"
+    copies: int = 4
+
+    def warm(self) -> None:
+        """Build the layers and probe them."""
+        self._call("validate", f"--image={self.repository.image}")
+
+    def forget(self) -> None:
+        """Remove layers, blobs and results."""
+        for name in _FORGOTTEN:
+            path = self.store / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def export(self, archive: Path) -> None:
+        """One call."""
+        self._call("build", f"--image={self.repository.image}", "export", f"--path={archive}")
+
+    def push(self, address: str) -> None:
+        """One call."""
+        self._call("publish", f"--image={self.repository.image}", f"--address={address}")
+
+    def caches(self) -> Iterator[Path]:
+        """The caches of wheels."""
+        for place in sorted((self.store / "volumes").iterdir()):
+            identity = json.loads((place / "identity.json").read_text())
+            if str(identity).startswith("uv-"):
+                yield place / "data"
+
+    def _call(self, *words: str) -> None:
+        argv = [sys.executable, "-m", "layerline", "call", "--progress=plain", *words]
+        done = command.run(argv, env=self._environ, cwd=self.repository.place, expect=None)
+        with self.log.open("ab") as file:
+            file.write(done.stderr)
+        if done.status:
+            message = f"layerline call {' '.join(words)} failed; see {self.log}"
+            raise SystemExit(message)
+
+    @property
+    def _environ(self) -> Mapping[str, str]:
+        own = {
+            "LAYERLINE_STORE": str(self.store),
+            "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{self.mirror}",
+            "PYTHONPATH": str(CHECKOUT / "src"),
+        }
+        return {**process_environ(), **own}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerBuild:
+    """Debian's docker with BuildKit and one Dockerfile, which `write` makes for the lock."""
+
+    name: str
+    copies: int
+    repository: Repository
+    docker: Docker
+    dockerfile: str
+    write: Callable[[Repository], None]
+
+    def warm(self) -> None:
+        """Build the image."""
+        self._build(self.name)
+
+    def forget(self) -> None:
+        """Remove images and steps; BuildKit's records of cache mounts are of another type."""
+        images = self._docker("image", "ls", "--all", "--quiet").split()
+        if images:
+            self._docker("image", "rm", "--force", *dict.fromkeys(images))
+        for kind in ("regular", "frontend", "source.local"):
+            self._docker("builder", "prune", "--all", "--force", f"--filter=type={kind}")
+
+    def export(self, archive: Path) -> None:
+        """Build and save."""
+        self._build(self.name)
+        self._docker("image", "save", f"--output={archive}", self.name)
+
+    def push(self, address: str) -> None:
+        """Build and push."""
+        self._build(address)
+        self._docker("image", "push", "--quiet", address)
+
+    def _build(self, tag: str) -> None:
+        self.write(self.repository)
+        words = ("--network=host", f"--secret=id=ca,src={CA_BUNDLE}", "--progress=plain")
+        self._docker("build", *words, f"--file={self.dockerfile}", f"--tag={tag}", ".")
+
+    def _docker(self, *words: str) -> str:
+        done = self.docker.run(*words, cwd=self.repository.place, timeout=LONGEST_SECONDS)
+        return done.decode()
+
+
+def rendered(repository: Repository, docker: Docker) -> DockerBuild:
+    """The Dockerfile that is rendered from layerline.toml: a stage for each layer, and probes."""
+    return DockerBuild(
+        name="rendered",
+        copies=5,
+        repository=repository,
+        docker=docker,
+        dockerfile=f"dockerfiles/{repository.image}.Dockerfile",
+        write=dockerfiles.render,
+    )
+
+
+def plain(repository: Repository, docker: Docker) -> DockerBuild:
+    """The Dockerfile that one writes by hand."""
+    return DockerBuild(
+        name="plain",
+        copies=4,
+        repository=repository,
+        docker=docker,
+        dockerfile=f"{dockerfiles.PLAIN}/Dockerfile",
+        write=dockerfiles.write_plain,
+    )
