@@ -1,4 +1,4 @@
-"""Places for results: made when missing, and tried before hours of work go into what cannot be kept."""
+"""Places for results: made when missing, and tried before work goes into what cannot be kept."""
 
 import os
 import tempfile
@@ -18,9 +18,19 @@ def output_directory(path: Path) -> Path:
     return path
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """The file appears with all its bytes or not at all, whatever was there before."""
+    unfinished = path.with_name(f".{path.name}.partial")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    except OSError as failure:
+        raise OutputUnwritable(_explained(path, failure)) from failure
+
+
 def _explained(path: Path, failure: OSError) -> str:
     """Names the nearest directory there is: it is the one whose owner decides."""
-    nearest = path.absolute()
+    nearest = path.absolute().parent if path.is_file() else path.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
     found = nearest.stat()
@@ -30,6 +40,6 @@ def _explained(path: Path, failure: OSError) -> str:
         return f"{what} {nearest} is a file. Name another directory."
     whose = f"{nearest} belongs to {found.st_uid}:{found.st_gid}, this process runs as {ours}."
     return (
-        f"{what} {whose} Mount it writable; on the host run chown {ours} on it, or start the container "
-        f"with --user {found.st_uid}:{found.st_gid}."
+        f"{what} {whose} Mount it writable; on the host run chown {ours} on it, or start the "
+        f"container with --user {found.st_uid}:{found.st_gid}."
     )

@@ -1,7 +1,8 @@
 """What the environment may set, read once where a service starts.
 
-The only module that looks at the environment. Everything below takes values: `from_environ` gets the
-mapping, so that a test needs no environment of its own. An unset and an empty variable are the same.
+The only module that looks at the environment. Everything below takes values: `from_environ` gets
+the mapping, so that a test needs no environment of its own. An unset and an empty variable are the
+same.
 """
 
 import os

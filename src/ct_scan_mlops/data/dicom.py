@@ -87,7 +87,7 @@ def read_dicom(data: bytes, limits: Limits) -> Pixels:
 
 
 def _body(data: bytes, limits: Limits) -> tuple[str, memoryview]:
-    """The transfer syntax and the data set, inflated if it has to be and no further than allowed."""
+    """The transfer syntax and the data set, inflated where needed, as far as it is allowed."""
     rest = memoryview(data)[_META_START:]
     syntax, end = "", 0
     for element in file_meta(rest, limits):
@@ -100,8 +100,8 @@ def _body(data: bytes, limits: Limits) -> tuple[str, memoryview]:
     if syntax == _DEFLATED:
         return syntax, _inflated(body, limits)
     message = (
-        f"The DICOM file's transfer syntax is {syntax!r}; read are uncompressed little endian images. "
-        "Convert it with gdcmconv --raw."
+        f"The DICOM file's transfer syntax is {syntax!r}; read are uncompressed little endian "
+        "images. Convert it with gdcmconv --raw."
     )
     raise SliceUnsupported(message)
 
@@ -160,15 +160,13 @@ def _measure(values: _Values, limits: Limits) -> None:
         raise SliceUnsupported(message)
     allocated, stored = values.whole("BitsAllocated"), values.whole("BitsStored")
     if allocated not in (8, 16) or not 0 < stored <= allocated:
-        message = (
-            f"The DICOM file stores {stored} of {allocated} bits; read are 1 to 16 of 8 or 16."
-        )
+        message = f"The DICOM file stores {stored} of {allocated} bits; read are those of 8 or 16."
         raise SliceUnsupported(message)
     expected, actual = rows * columns * allocated // 8, len(values.raw["PixelData"])
     if not expected or actual != expected + expected % 2:
         message = (
-            f"The DICOM file's {columns} x {rows} pixels take {expected} bytes, and it has {actual}. "
-            "Its header and its pixels do not belong together."
+            f"The DICOM file's {columns} x {rows} pixels take {expected} bytes, and it has "
+            f"{actual}. Its header and its pixels do not belong together."
         )
         raise SliceInvalid(message)
 
@@ -193,7 +191,7 @@ def _decoded(values: _Values) -> NDArray[np.generic]:
 
 
 def _rescaled(stored: NDArray[np.generic], values: _Values) -> Pixels:
-    """By slope and intercept; MONOCHROME1 has its least value white, and is turned over."""
+    """By slope and intercept. That MONOCHROME1 is shown with its least value white changes none."""
     slope = values.number("RescaleSlope", "1")
     intercept = values.number("RescaleIntercept", "0")
     rescaled = stored.astype(np.float32)

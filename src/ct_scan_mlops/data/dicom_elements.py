@@ -32,7 +32,7 @@ class Encoding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element that is in no sequence, with its value as it is written; `end` is where it ends."""
+    """An element outside of sequences, its value as it is written, and where it ends."""
 
     tag: int
     value: memoryview

@@ -1,8 +1,7 @@
 """PNG files, measured by their chunks before Pillow sees them.
 
-What Pillow gets is a file put together from the few chunks a slice needs. So nothing of an animation,
-of compressed text or of a colour profile is ever unpacked, and Pillow's own global limits do not
-matter.
+What Pillow gets is a file put together from the few chunks a slice needs. So nothing of an
+animation, of compressed text or of a colour profile is ever unpacked.
 """
 
 import io
@@ -19,6 +18,7 @@ from ct_scan_mlops.errors import SliceInvalid, SliceTooLarge, SliceUnsupported
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _GREY_ALPHA, _RGB, _RGBA = 0, 4, 2, 6
+_PIECE_BYTES = 64 * 1024
 _CHANNELS = {_GREY: 1, _GREY_ALPHA: 2, _RGB: 3, _RGBA: 4}
 
 
@@ -111,15 +111,13 @@ def _refuse_animation(chunks: list[_Chunk]) -> None:
 
 
 def _measure_pixels(chunks: list[_Chunk], header: _Header) -> None:
-    """Unpacks the image data piece by piece, keeps none of it, and stops as soon as it is too much."""
+    """Unpacks the image data piece by piece, keeps none, and stops as soon as it is too much."""
     unpacker, expected, seen = zlib.decompressobj(), header.inflated_bytes(), 0
-    for chunk in chunks:
-        if chunk.kind != b"IDAT":
-            continue
-        pending: bytes | memoryview = chunk.data
+    for piece in _pieces(chunks):
+        pending: bytes | memoryview = piece
         while pending and not unpacker.eof:
             try:
-                seen += len(unpacker.decompress(pending, 65536))
+                seen += len(unpacker.decompress(pending, _PIECE_BYTES))
             except zlib.error as failure:
                 message = "The PNG's pixels cannot be unpacked. The file is damaged."
                 raise SliceInvalid(message) from failure
@@ -127,13 +125,25 @@ def _measure_pixels(chunks: list[_Chunk], header: _Header) -> None:
             if seen > expected:
                 message = f"The PNG's pixels unpack to more than the {expected} bytes of its size."
                 raise SliceTooLarge(message)
+    # The very last bytes may be held back, as the output was limited.
+    unpacker.flush()
     if not unpacker.eof:
         message = "The PNG's pixels are cut off. Send the whole file."
         raise SliceInvalid(message)
 
 
+def _pieces(chunks: list[_Chunk]) -> Iterator[memoryview]:
+    """Small ones: what is left over of a piece is copied each time."""
+    for chunk in chunks:
+        if chunk.kind == b"IDAT":
+            for start in range(0, len(chunk.data), _PIECE_BYTES):
+                yield chunk.data[start : start + _PIECE_BYTES]
+
+
 def _decoded(data: bytes, chunks: list[_Chunk], header: _Header) -> Pixels:
-    needed = [data[c.start : c.end] for c in chunks if c.kind in (b"IHDR", b"IDAT", b"IEND")]
+    # Of headers the one that was measured, and no second.
+    kept = [chunks[0], *(chunk for chunk in chunks if chunk.kind in (b"IDAT", b"IEND"))]
+    needed = [data[chunk.start : chunk.end] for chunk in kept]
     try:
         with Image.open(io.BytesIO(_SIGNATURE + b"".join(needed)), formats=["PNG"]) as image:
             values = np.asarray(image if header.channels == 1 else image.convert("L"))

@@ -4,9 +4,9 @@ PNG and DICOM only, told apart by their first bytes and never by a name. Both ar
 the limits before a decoder sees them, so that a refusal costs less than a slice does.
 
 DICOM values become Hounsfield units by the file's rescale slope and intercept. Whatever window
-the file asks for is meant for a screen: here it is always centre 40, width 400 (soft tissue), so that
--160 HU is 0 and 240 HU is 1 in every slice. PNG values are taken as windowed already: 0 is 0, and the
-largest value of the bit depth is 1.
+the file asks for is meant for a screen: here it is always centre 40, width 400 (soft tissue), so
+that -160 HU is 0 and 240 HU is 1 in every slice. PNG values are taken as windowed already: 0 is 0,
+and the largest value of the bit depth is 1.
 """
 
 import numpy as np
@@ -48,7 +48,7 @@ def windowed(hounsfield: Pixels) -> Pixels:
 
 
 def resized(pixels: Pixels, size: int) -> Pixels:
-    """The slice as a square of `size`: the mean of what falls into each pixel, linear if there is less."""
+    """The slice as a square of `size`, each pixel a weighted mean of those around it."""
     if pixels.shape == (size, size):
         return pixels
     rows = _weights(pixels.shape[0], size)
@@ -57,7 +57,7 @@ def resized(pixels: Pixels, size: int) -> Pixels:
 
 
 def _weights(length: int, size: int) -> Pixels:
-    """Row i says how much each of `length` samples counts for sample i of `size`: a triangle filter."""
+    """How much each of `length` samples counts for each of `size`: a triangle filter."""
     scale = length / size
     reach = max(scale, 1.0)
     centres = (np.arange(size) + 0.5) * scale

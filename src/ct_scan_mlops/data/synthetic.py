@@ -23,7 +23,7 @@ from ct_scan_mlops.data.dataset import COLUMNS, LABELS_FILE
 from ct_scan_mlops.data.phantom import TISSUES, slice_hounsfield
 from ct_scan_mlops.data.reading import WINDOW_CENTRE_HU, WINDOW_WIDTH_HU, windowed
 from ct_scan_mlops.errors import SettingsInvalid, WorkloadError
-from ct_scan_mlops.outputs import output_directory
+from ct_scan_mlops.outputs import output_directory, write_whole
 
 CLASSES: Final[tuple[str, ...]] = tuple(TISSUES)
 HELD_OUT_SHARE: Final = 0.15
@@ -60,14 +60,12 @@ def generate(
     for planned in plan:
         rng = np.random.default_rng((seed, planned.number))
         hounsfield = slice_hounsfield(TISSUES[planned.label], size, rng)
-        (root / planned.path).write_bytes(_encoded(hounsfield, planned, seed))
+        write_whole(root / planned.path, _encoded(hounsfield, planned, seed))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows((planned.path, planned.label, planned.split) for planned in plan)
-    unfinished = root / f".{LABELS_FILE}.partial"
-    unfinished.write_text(table.getvalue(), "utf-8")
-    unfinished.replace(root / LABELS_FILE)
+    write_whole(root / LABELS_FILE, table.getvalue().encode())
 
 
 def _check(count: int, seed: int, size: int, dicom_share: float) -> None:

@@ -1,7 +1,7 @@
 """Grey level co-occurrence (IBSI 3.6): how often two levels are neighbours at distance 1.
 
-`matrix` adds up the directions that it is given. So all four of a slice give the method "2D, merged",
-all thirteen of a volume "3D, merged", and one at a time the averaged methods.
+`matrix` adds up the directions that it is given. So all four of a slice give the method
+"2D, merged", all thirteen of a volume "3D, merged", and one at a time the averaged methods.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def matrix(levels: Levels, count: int, offsets: Sequence[Offset]) -> Values:
 
 
 def features(pairs: Values) -> dict[str, float]:
-    """Of a matrix of counts; one without a pair is that of a region that is one level throughout."""
+    """Of a matrix of counts. No pairs count as a region that is of one level throughout."""
     if not pairs.any():
         pairs = np.zeros_like(pairs)
         pairs[0, 0] = 1.0

@@ -1,8 +1,9 @@
 """The radiomics features of a slice, and the command that makes a feature set of a data directory.
 
-A slice is brought to 64 x 64 pixels, which bounds the time and makes features comparable. Its region of
-interest is cut into 32 grey levels of 12.5 HU (IBSI: fixed bin size from the window's lower end), and
-texture is aggregated as "2D, merged": the four directions of the slice are added up in one matrix.
+A slice is brought to 64 x 64 pixels, which bounds the time and makes features comparable. Its
+region of interest is cut into 32 grey levels of 12.5 HU (IBSI: fixed bin size, from the window's
+lower end), and texture is aggregated as "2D, merged": the four directions of the slice are added
+up in one matrix.
 """
 
 import argparse

@@ -31,7 +31,7 @@ def shape(region: Region, values: Values, spacing: tuple[float, ...]) -> dict[st
 
 def _axis_lengths(centred: Values) -> list[float]:
     """Of the ellipsoid with the same principal moments, longest first."""
-    moments = np.linalg.eigvalsh(centred.T @ centred / len(centred))
+    moments = np.linalg.eigvalsh(centred.T @ centred / max(1, len(centred) - 1))
     lengths: list[float] = (4.0 * np.sqrt(np.maximum(moments[::-1], 0.0))).tolist()
     return lengths
 

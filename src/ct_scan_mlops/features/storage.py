@@ -1,8 +1,8 @@
 """Feature sets on disk: a JSON document of a stated version, and the same as a pickle of builtins.
 
-The JSON is what to use. The pickle is there because such projects pass a `features_*.pkl` around; it is
-read by a machine that has been shown to need nothing but numbers, text, tuples, lists and dicts: a file
-with any other instruction is refused before the first one is carried out.
+The JSON is what to use. The pickle is there because such projects pass a `features_*.pkl` around.
+It may hold numbers, text, tuples, lists and dicts: a file with an instruction for anything else is
+refused before the first one is carried out.
 """
 
 import io
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_scan_mlops.errors import FeaturesRefused
-from ct_scan_mlops.outputs import output_directory
+from ct_scan_mlops.outputs import output_directory, write_whole
 
 FORMAT: Final = "ct-scan-features"
 VERSION: Final = 1
@@ -29,14 +29,16 @@ MOST_NAMES: Final = 1024
 
 _OPCODES: Final = frozenset(
     (
-        *("PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET"),
-        *("LONG_BINGET", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1"),
-        *("BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "EMPTY_TUPLE", "TUPLE", "TUPLE1"),
-        *("TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM"),
-        "SETITEMS",
+        *("PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINGET", "LONG_BINGET", "NONE", "NEWTRUE"),
+        *("NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE"),
+        *("BINUNICODE", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST"),
+        *("APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS"),
     )
 )
-"""What `pickle` writes for builtins at protocols 2 to 5, and nothing that calls or looks up."""
+"""What `pickle` writes for builtins at protocols 4 and 5, and nothing that calls or looks up.
+
+Earlier protocols number their memo: one instruction makes room for two thousand million entries.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +79,9 @@ def save(feature_set: FeatureSet, directory: Path, name: str = "top_features") -
     output_directory(directory)
     document = _document(feature_set)
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    _replace(directory / f"features_{name}.pkl", pickle.dumps(document, protocol=4))
+    write_whole(directory / f"features_{name}.pkl", pickle.dumps(document, protocol=4))
     path = directory / f"features_{name}.json"
-    _replace(path, text.encode())
+    write_whole(path, text.encode())
     return path
 
 
@@ -105,14 +107,11 @@ def _document(feature_set: FeatureSet) -> dict[str, object]:
     }
 
 
-def _replace(path: Path, data: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)
-
-
 def _refused(path: Path, why: str) -> FeaturesRefused:
-    message = f"{path} is no feature set: {why}. Make one with python -m ct_scan_mlops.features.extraction."
+    message = (
+        f"{path} is no feature set: {why}. "
+        "Make one with python -m ct_scan_mlops.features.extraction."
+    )
     return FeaturesRefused(message)
 
 
@@ -136,8 +135,10 @@ def _unpickled(path: Path, data: bytes) -> object:
             if opcode.name not in _OPCODES:
                 raise _refused(path, f"it holds the pickle instruction {opcode.name}")
         return _BuiltinsOnly(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError) as failure:
+    except (pickle.UnpicklingError, EOFError, LookupError, ValueError) as failure:
         raise _refused(path, f"it cannot be unpickled ({failure})") from failure
+    except (AttributeError, TypeError) as failure:
+        raise _refused(path, f"its instructions do not fit its values ({failure})") from failure
 
 
 def _parsed(path: Path, data: bytes) -> object:
