@@ -97,7 +97,7 @@ def test_the_head_of_a_second_request_has_its_time_too(url: str) -> None:
     with connected(url, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET ")
-        assert everything(connection).startswith(b"HTTP/1.1 408")
+        assert b"HTTP/1.1 408" in everything(connection)
 
 
 def drip(connection: socket.socket) -> None:
