@@ -244,7 +244,7 @@ class Layerline:
         """Serve predictions from the exported image; /ready says what is missing."""
         image = await (await self._workload("api")).exported("api")
         served = with_model(image, outputs=outputs, model=model, features=features)
-        return served.as_service(use_entrypoint=True)
+        return served.as_service(use_entrypoint=True, no_init=True)
 
     @function_run_anew
     async def test_train(self, junit: Junit = False, fresh: Fresh = False) -> str:
@@ -263,7 +263,7 @@ class Layerline:
     ) -> dagger.Service:
         """Watch for drift from the exported image, with the features as the reference."""
         image = await (await self._workload("drift-api")).exported("drift-api")
-        return watching(image, features).as_service(use_entrypoint=True)
+        return watching(image, features).as_service(use_entrypoint=True, no_init=True)
 
     @function
     async def cloud_run_manifest(

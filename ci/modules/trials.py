@@ -71,7 +71,7 @@ async def api(workload: Workload) -> list[Trial]:
             beside=("hostile.py",),
             services={
                 "api": await kept(serving),
-                "plain": image.as_service(use_entrypoint=True),
+                "plain": image.as_service(use_entrypoint=True, no_init=True),
             },
         )
     ]
@@ -128,7 +128,9 @@ async def drift(workload: Workload) -> list[Trial]:
 async def dev(workload: Workload) -> list[Trial]:
     """Jupyter in one container, asked from another one of the same image."""
     image = await workload.exported("dev")
-    service = image.with_env_variable("JUPYTER_TOKEN", _TOKEN).as_service(use_entrypoint=True)
+    service = image.with_env_variable("JUPYTER_TOKEN", _TOKEN).as_service(
+        use_entrypoint=True, no_init=True
+    )
     tester = image.with_env_variable("JUPYTER_TOKEN", _TOKEN).without_docker_healthcheck()
     return [
         Trial(name="dev", container=tester, program="test_dev.py", services={"dev": service}),
@@ -174,7 +176,7 @@ def _models(
     single = _trained(workload, image, data, "single").file(CHECKPOINT)
     dual = _trained(workload, image, data, DUAL).file(CHECKPOINT)
     cut = image.with_mounted_file("/tmp/whole", single).with_exec(
-        ["head", "-c", _CUT_BYTES, "/tmp/whole"], redirect_stdout="/tmp/cut"
+        ["dd", "if=/tmp/whole", "of=/tmp/cut", f"bs={_CUT_BYTES}", "count=1"]
     )
     return (
         workload.features(image, data)

@@ -12,6 +12,7 @@ it cannot write to, is the first process of its own, and has no capability.
 Invariant: between two answers at most one service runs, and it is a child of this process.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ ROOT = ("mount", "-o", "remount,bind,ro", "/")
 LOCKED_IN = ("unshare", "--pid", "--fork", "--kill-child", "--")
 WITHOUT_RIGHTS = ("--init-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all")
 LONGEST_SECONDS = 30.0
+EVERY_OTHER = -1
 
 
 class Service:
@@ -45,7 +47,7 @@ class Service:
             self.said = bytearray()
             self.process = subprocess.Popen(
                 [*self._confinement(), *self.command],
-                env={**os.environ, **variables},
+                env={**os.environ, "TINI_SUBREAPER": "1", **variables},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
@@ -60,8 +62,11 @@ class Service:
             began = time.monotonic()
             status = self._ended(self.process, number, seconds)
             took = time.monotonic() - began
-            if status is None:
-                self._ended(self.process, signal.SIGKILL, LONGEST_SECONDS)
+            if status is None or number == signal.SIGKILL:
+                # The first process is gone, and cannot have told the others.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(EVERY_OTHER, signal.SIGKILL)
+                self.process.wait()
             self.process = None
             return {"status": status, "seconds": round(took, 3)}
 
