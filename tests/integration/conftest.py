@@ -99,6 +99,12 @@ class Call:
         return [name for name in steps if name.startswith("withExec ") and steps[name] != "CACHED"]
 
 
+def succeeded(call: Call) -> Call:
+    """The call, which must have ended well."""
+    assert call.status == 0, call.stderr
+    return call
+
+
 @pytest.fixture(scope="session")
 def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root file system of one program."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.conftest import Call, copied, processes, wait_for_words, wait_until
+from tests.integration.conftest import copied, processes, succeeded, wait_for_words, wait_until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Project
@@ -21,11 +21,6 @@ PACKAGES = "withExec sh -c 'echo packages; head -c 8 /dev/urandom >/first'"
 SOURCE = "withExec sh -c 'cat /app/* >/third; head -c 8 /dev/urandom >>/third'"
 CGROUPS = Path("/sys/fs/cgroup")
 EXPORT = ("export", "--path=image.tar")
-
-
-def succeeded(call: Call) -> Call:
-    assert call.status == 0, call.stderr
-    return call
 
 
 def test_an_unchanged_build_starts_nothing_and_leaves_the_export_alone(project: Project) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
-from tests.integration.conftest import Call, Project, peak_megabytes
+from tests.integration.conftest import Project, peak_megabytes, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,8 +121,3 @@ def test_the_cuda_image_is_built_in_little_memory_and_not_built_again(
     asked = ("call", "build-train-cuda", "with-env-variable", "--name=JAX_PLATFORMS", "--value=cpu")
     found = cuda.call(*asked, "with-exec", f'--args=python,-c,"{program}"', "stdout")
     assert succeeded(found).stdout == "2.0\n"
-
-
-def succeeded(call: Call) -> Call:
-    assert call.status == 0, call.stderr
-    return call

@@ -1,0 +1,82 @@
+"""The reference workload in real images: two of them with every run, the others with --slow."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import pytest
+
+from layerline.settings import process_environ
+from tests.integration.conftest import Project, succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.privileged, pytest.mark.network]
+
+HOME = Path(__file__).parents[2]
+CPU_TORCH = "torch-*+cpu-*.whl"
+LONGEST_SECONDS = 3600.0
+CUDA_GIGABYTES = 40
+
+
+@pytest.fixture(scope="module")
+def repository(environ: dict[str, str]) -> Project:
+    """The checkout, over the store that the tests share."""
+    return Project(home=HOME, environ=environ)
+
+
+@pytest.fixture(scope="module")
+def flags() -> tuple[str, ...]:
+    """Where PyTorch without CUDA comes from; the default index does not have it."""
+    place = process_environ().get("PIP_FIND_LINKS", "")
+    if not place or not any(Path(place).glob(CPU_TORCH)):
+        pytest.skip(f"PIP_FIND_LINKS names no directory with {CPU_TORCH}")
+    return ("call", f"--wheelhouse={place}")
+
+
+def test_the_api_serves_what_was_trained(
+    repository: Project, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    report = tmp_path / "junit.xml"
+    words = (*flags, "test-api", "--junit", f"--output={report}")
+    succeeded(repository.call(*words, timeout=LONGEST_SECONDS))
+    found = list(ElementTree.fromstring(report.read_text()).iter("testcase"))
+    assert found
+    assert not [each.get("name") for each in found if len(each)]
+    again = succeeded(repository.call(*flags, "test-api", timeout=LONGEST_SECONDS))
+    assert "failed" not in again.stdout
+    assert again.containers() == []
+
+
+def test_drift_is_found_without_torch(repository: Project) -> None:
+    done = succeeded(repository.call("call", "test-drift-api", timeout=LONGEST_SECONDS))
+    assert "passed test_shifted_data_are_drift" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ["test-train", "test-api-cloudrun", "lint"])
+def test_the_other_images_without_cuda_work(
+    repository: Project, flags: tuple[str, ...], function: str
+) -> None:
+    succeeded(repository.call(*flags, function, timeout=LONGEST_SECONDS))
+
+
+@pytest.fixture
+def cuda(tmp_path: Path, environ: dict[str, str]) -> Iterator[Project]:
+    """The repository with a store of its own, which is gone afterwards."""
+    free = shutil.disk_usage(tmp_path).free >> 30
+    if free < CUDA_GIGABYTES:
+        pytest.skip(f"{free} GB are free, the images with CUDA need {CUDA_GIGABYTES}")
+    store = tmp_path / "store"
+    yield Project(home=HOME, environ={**environ, "LAYERLINE_STORE": str(store)})
+    shutil.rmtree(store, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_the_images_with_cuda_work(cuda: Project) -> None:
+    succeeded(cuda.call("call", "test-train-cuda", timeout=LONGEST_SECONDS))
+    succeeded(cuda.call("call", "test-dev", timeout=LONGEST_SECONDS))
