@@ -54,15 +54,15 @@ def _answered(composed: DictConfig) -> None:
     except MisconfigurationException as failure:
         _leave(f"Lightning refuses the configuration: {failure}", SettingsInvalid.exit_code)
     except OSError as failure:
-        place = f" at {failure.filename}" if failure.filename else ""
-        what = failure.strerror or str(failure)
-        _leave(f"Training cannot go on: {what}{place}. {_remedy(failure)}", 1)
+        _leave(_explained(failure, outputs=composed.paths.outputs), 1)
 
 
-def _remedy(failure: OSError) -> str:
-    if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "Make room there, or name another place with paths.outputs=DIRECTORY."
-    return "Mend that, then train again."
+def _explained(failure: OSError, *, outputs: str) -> str:
+    what = f"Training cannot go on: {failure.strerror or failure}."
+    if failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # The file that the failure names is a temporary one of a library's.
+        return f"{what} Make room in {outputs}, or name another place: paths.outputs=DIRECTORY."
+    return f"{what} It was about {failure.filename or outputs}. Mend that, then train again."
 
 
 def _leave(message: str, code: int) -> None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    Command = Callable[..., Any]
+    from tests.workload.training.conftest import Ended
+
+    Command = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -36,13 +38,11 @@ def report(outputs: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_run_writes_what_is_promised_and_nothing_else(command: Command, tmp_path: Path) -> None:
-    ended = command()
+def test_a_run_writes_what_is_promised_and_nothing_else(finished: Ended) -> None:
+    files = (path for path in finished.place.rglob("*") if path.is_file())
 
-    assert (ended.code, ended.err) == (0, "")
-    assert sorted(
-        str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()
-    ) == [
+    assert (finished.code, finished.err) == (0, "")
+    assert sorted(str(path.relative_to(finished.place)) for path in files) == [
         "outputs/checkpoints/best.ckpt",
         "outputs/checkpoints/last.ckpt",
         "outputs/logs/hydra/config.yaml",
@@ -53,8 +53,8 @@ def test_a_run_writes_what_is_promised_and_nothing_else(command: Command, tmp_pa
     ]
 
 
-def test_a_run_says_one_line_for_each_epoch(command: Command) -> None:
-    lines = command("trainer.max_epochs=2").out.splitlines()
+def test_a_run_says_one_line_for_each_epoch(finished: Ended) -> None:
+    lines = finished.out.splitlines()
 
     assert lines[0].startswith("single, seed 7: ")
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
@@ -63,11 +63,10 @@ def test_a_run_says_one_line_for_each_epoch(command: Command) -> None:
     assert len(lines) == 4
 
 
-def test_the_report_has_the_baseline_and_each_class(command: Command, tmp_path: Path) -> None:
-    command("seed=3")
+def test_the_report_has_the_baseline_and_each_class(finished: Ended) -> None:
+    found = report(finished.place / "outputs")
 
-    found = report(tmp_path / "outputs")
-    assert (found["model"], found["seed"], found["epochs"]) == ("single", 3, 1)
+    assert (found["model"], found["seed"], found["epochs"]) == ("single", 7, 2)
     assert found["baseline"] == pytest.approx(1 / 3)
     assert 0 <= found["accuracy"] <= 1
     assert set(found["classes"]) == {"benign", "malignant", "normal"}
@@ -77,27 +76,26 @@ def test_the_report_has_the_baseline_and_each_class(command: Command, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["best", "last"])
-def test_the_checkpoints_are_models(name: str, command: Command, tmp_path: Path) -> None:
-    command()
+def test_the_checkpoints_are_models(name: str, finished: Ended) -> None:
+    classifier = load(finished.place / "outputs" / "checkpoints" / f"{name}.ckpt")
 
-    classifier = load(tmp_path / "outputs" / "checkpoints" / f"{name}.ckpt")
     assert classifier.kind == "single"
     assert classifier.classes == ("benign", "malignant", "normal")
     assert classifier.image_size == 32
 
 
-def test_the_same_seed_gives_the_same_result(command: Command, tmp_path: Path) -> None:
-    for place in ("a", "b"):
-        assert command(f"paths.outputs={place}", "trainer.max_epochs=2").code == 0
-    command("paths.outputs=c", "trainer.max_epochs=2", "seed=8")
+@pytest.mark.parametrize(("seed", "same"), [(7, True), (8, False)])
+def test_the_seed_decides_the_result(
+    seed: int, finished: Ended, command: Command, *, same: bool
+) -> None:
+    again = command("trainer.max_epochs=2", f"seed={seed}")
 
-    weights = {
-        place: load(tmp_path / place / "checkpoints" / "last.ckpt").model.state_dict()
-        for place in ("a", "b", "c")
-    }
-    assert report(tmp_path / "a") == report(tmp_path / "b")
-    assert all(torch.equal(weights["a"][name], weights["b"][name]) for name in weights["a"])
-    assert not all(torch.equal(weights["a"][name], weights["c"][name]) for name in weights["a"])
+    first, second = (
+        load(ended.place / "outputs" / "checkpoints" / "last.ckpt").model.state_dict()
+        for ended in (finished, again)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first) == same
+    assert (report(again.place / "outputs") == report(finished.place / "outputs")) == same
 
 
 def test_a_dual_model_takes_all_features(command: Command, tmp_path: Path) -> None:
@@ -247,7 +245,7 @@ def test_a_checkpoint_that_does_not_fit_is_told(command: Command) -> None:
     ended = command()
 
     assert ended.code == 1
-    assert "Training cannot go on: File too large" in ended.err
+    assert "Training cannot go on: File too large. Make room in outputs" in ended.err
     assert "Traceback" not in ended.err
 
 
