@@ -6,6 +6,9 @@ import stat
 from typing import TYPE_CHECKING
 
 from layerline.engine.api.values import Stat
+from layerline.engine.solve.ops import Stored
+from layerline.engine.store.contents import tree_digest
+from layerline.engine.store.digest import digest_of
 from layerline.errors import IsADirectory, NotADirectory
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from layerline.engine.solve.ops import Op
     from layerline.engine.store.tree import Entry, Tree
 
+_TABLE = "value"
 _TYPES = {
     stat.S_IFREG: "REGULAR",
     stat.S_IFDIR: "DIRECTORY",
@@ -24,6 +28,18 @@ async def tree_of(call: Call, op: Op) -> Tree:
     """The files that an op gives."""
     result = await call.session.solver.result(op)
     return call.session.store.tree(result.layers)
+
+
+async def by_content(call: Call, op: Op) -> Stored:
+    """The files that an op gives, known by nothing but their content."""
+    session = call.session
+    layers = (await session.solver.result(op)).layers
+    row = session.store.index.get(_TABLE, f"contents {op.key}")
+    if row is None:
+        digest = await session.solver.in_thread(tree_digest, session.store.tree(layers))
+        row = {"digest": digest}
+        session.store.index.put(_TABLE, f"contents {op.key}", row)
+    return Stored(digest=digest_of(["contents", str(row["digest"])]), snapshots=layers)
 
 
 def directory_in(tree: Tree, path: str) -> Entry:

@@ -10,11 +10,9 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.reading import tree_of
+from layerline.engine.api.reading import by_content, tree_of
 from layerline.engine.solve import ops
 from layerline.engine.solve.steps.placing import matching
-from layerline.engine.store.contents import tree_digest
-from layerline.engine.store.digest import digest_of
 from layerline.errors import PathError, QueryError
 from layerline.patterns import parse_ignore
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from layerline.engine.solve.ops import Op
     from layerline.engine.store.tree import Entry, Tree
 
-_TABLE = "value"
 _IGNORE = ".dockerignore"
 
 
@@ -62,7 +59,7 @@ class Context:
             op = ops.CopyDirectory(base=ops.Scratch(), path="/", source=op, include=include)
         if isinstance(op, ops.Stored):
             return op
-        return await self._by_content(op)
+        return await by_content(self.call, op)
 
     def is_file(self, path: str) -> bool:
         """Whether a file is at the path."""
@@ -78,18 +75,6 @@ class Context:
     def _is_elsewhere(self, path: str) -> bool:
         entry = self.tree.find(path)
         return entry is not None and entry.path != path
-
-    async def _by_content(self, op: Op) -> Op:
-        session = self.call.session
-        result = await session.solver.result(op)
-        row = session.store.index.get(_TABLE, f"contents {op.key}")
-        if row is None:
-            digest = await session.solver.in_thread(tree_digest, session.store.tree(result.layers))
-            row = {"digest": digest}
-            session.store.index.put(_TABLE, f"contents {op.key}", row)
-        return ops.Stored(
-            digest=digest_of(["context", str(row["digest"])]), snapshots=result.layers
-        )
 
 
 def read_dockerfile(tree: Tree, root: str, path: str) -> str:

@@ -11,7 +11,14 @@ from layerline.engine.api.exporting import export_directory
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.names import check_name
 from layerline.engine.api.places import under
-from layerline.engine.api.reading import directory_in, exists_at, file_in, stat_at, tree_of
+from layerline.engine.api.reading import (
+    by_content,
+    directory_in,
+    exists_at,
+    file_in,
+    stat_at,
+    tree_of,
+)
 from layerline.engine.api.registry import field
 from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
 from layerline.engine.api.values import Directory, File, Stat
@@ -219,9 +226,16 @@ def with_directory(
 
 
 @field("Directory", "filter")
-def filtered(self: Directory, _call: Call, **selection: Any) -> Directory:
-    """The selected content."""
-    return Directory(tree=copied_directory(ops.Scratch(), "/", self, **selection))
+async def filtered(self: Directory, call: Call, **selection: Any) -> Directory:
+    """The selected content.
+
+    Of files that are known by their content it is known so, too: what was left out is no part of
+    what is made from it.
+    """
+    tree: ops.Op = copied_directory(ops.Scratch(), "/", self, **selection)
+    if isinstance(self.tree, ops.Stored):
+        tree = await by_content(call, tree)
+    return Directory(tree=tree)
 
 
 @field("Directory", "withoutFile")
