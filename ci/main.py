@@ -8,13 +8,14 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, field, function, object_type
 
-from ci.modules import dockerfile, lock, plan, report, sbom, trials
+from ci.modules import dockerfile, lock, report, sbom, trials
 from ci.modules.cloudrun import Deployment
 from ci.modules.complaint import FILE
 from ci.modules.definition import Definition, read
 from ci.modules.environment import PYTHON, Environment, program
-from ci.modules.image import APP, Assembly, source_of
+from ci.modules.image import APP, Assembly
 from ci.modules.layer import INSTALLER, partition
+from ci.modules.network import network
 from ci.modules.plan import Plan
 from ci.modules.resolution import resolved
 from ci.modules.trial import told
@@ -49,6 +50,16 @@ class Layerline:
     wheelhouse: Annotated[
         dagger.Directory | None, Doc("Directory of wheels to use beside the indexes")
     ] = field(default=None)
+    ca_bundle: Annotated[
+        dagger.File | None, Doc("Certificates to trust in downloads, instead of the image's")
+    ] = field(default=None)
+    index_credentials: Annotated[
+        dagger.Secret | None,
+        Doc("USER:PASSWORD for the host of --index-url, or the text of a netrc file"),
+    ] = field(default=None)
+    offline: Annotated[bool, Doc("Use what the caches and the store hold, and no network")] = field(
+        default=False
+    )
 
     @function
     async def build(
@@ -118,7 +129,7 @@ class Layerline:
         self, image: Annotated[str, Doc("An image of layerline.toml")]
     ) -> dagger.File:
         """What the probes of an image found, with seconds and bytes, as JSON."""
-        found = await (await self._assembly_of(image)).evidence(image)
+        found = await (await self._assembly_of(image)).record(image)
         return dag.file(f"{image}.evidence.json", json.dumps(found, indent=1) + "\n")
 
     @function
@@ -144,7 +155,7 @@ class Layerline:
         """Resolve all groups of a target together; save the result as locks/<target>.txt."""
         definition = await self._definition()
         current = await self._lock_text(target)
-        environment = self._environment(definition, target, current)
+        environment = await self._environment(definition, target, current)
         made = await resolved(environment, definition, current=current, upgrade=upgrade or [])
         if check and await made.contents() != current:
             message = f"{lock.path(target)} does not fit {FILE}; make it anew with `lock`"
@@ -331,19 +342,8 @@ class Layerline:
         return Workload(assembly=await self._assembly_of(image), gpu=gpu)
 
     async def _planned(self, image: str, earlier: dagger.File | None) -> Plan:
-        assembly = await self._assembly_of(image)
-        spec = assembly.definition.image(image)
         known = [] if earlier is None else json.loads(await earlier.contents())
-        before = next((each["source"] for each in known if each["subject"] == image), "")
-        now = await source_of(spec, self.source).digest()
-        return plan.of_image(
-            image,
-            assembly.partition,
-            spec.groups,
-            now=assembly.inputs(),
-            earlier=known,
-            source="" if before == now else "source",
-        )
+        return await (await self._assembly_of(image)).planned(image, known)
 
     async def _image(self, name: str) -> dagger.Container:
         return await (await self._assembly_of(name)).image(name)
@@ -358,13 +358,20 @@ class Layerline:
             definition=definition,
             target=target,
             partition=partition(text, definition, target),
-            environment=self._environment(definition, target, text),
+            environment=await self._environment(definition, target, text),
             source=self.source,
         )
 
-    def _environment(self, definition: Definition, target: str, locked: str) -> Environment:
+    async def _environment(self, definition: Definition, target: str, locked: str) -> Environment:
         definition.target(target)
         pins = lock.parse(locked)
+        reached = await network(
+            ca_bundle=self.ca_bundle,
+            credentials=self.index_credentials,
+            offline=self.offline,
+            indexes=tuple(filter(None, (self.index_url, self.extra_index_url))),
+        )
+        await reached.check_base(definition.base.image)
         return Environment(
             target=target,
             base=definition.base,
@@ -373,6 +380,7 @@ class Layerline:
                 extra_index_url=self.extra_index_url,
                 wheelhouse=self.wheelhouse,
             ),
+            network=reached,
             installer=lock.requirements([pins[INSTALLER]]) if INSTALLER in pins else INSTALLER,
         )
 

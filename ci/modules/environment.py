@@ -7,12 +7,15 @@ adds below it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagger
 from dagger import dag
 
+from ci.modules import changes
 from ci.modules.definition import Base
-from ci.modules.layer import Layer
+from ci.modules.layer import INSTALLER, Layer
+from ci.modules.network import Network
 from ci.modules.wheels import Wheels
 
 PREFIX = "/opt/venv"
@@ -25,6 +28,7 @@ _TOOLS = "/mnt/tools"
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 UV = f"{_TOOLS}/bin/uv"
 BUILDERS = "/mnt/builders.txt"
+_INSTALLER = "/mnt/installer.txt"
 WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
 
@@ -35,6 +39,7 @@ class Environment:
     target: str
     base: Base
     wheels: Wheels
+    network: Network
     installer: str
 
     def system(self, packages: Sequence[str] = (), *, user: str = "app") -> dagger.Container:
@@ -47,7 +52,9 @@ class Environment:
             .with_mounted_cache(_APT_CACHE, volume, sharing=dagger.CacheSharingMode.LOCKED)
             .with_env_variable("RUN_USER", user)
             .with_env_variable("PREFIX", PREFIX)
+            .with_(self.network.mounted)
             .with_exec(["sh", "-s", "--", *wanted], stdin=program("system.sh"))
+            .with_(self.network.unmounted)
             .without_mount(_APT_CACHE)
             .without_env_variable("RUN_USER")
             .without_env_variable("PREFIX")
@@ -59,35 +66,56 @@ class Environment:
     def builder(self) -> dagger.Container:
         """The base with the installer in a place of its own; the newest one before any lock."""
         hashed = WHEELS_ONLY if "--hash" in self.installer else ()
+        wheels = self.wheels.of([INSTALLER])
         return (
             self.system()
             .with_mounted_cache(_PIP_CACHE, self.volume("resolve"))
-            .with_(self.wheels.mounted)
-            .with_exec(["python3", "-m", "venv", _TOOLS])
+            .with_(wheels.mounted)
+            .with_(self.network.mounted)
+            .with_new_file(_INSTALLER, self.installer)
             .with_exec(
                 [
-                    *(f"{_TOOLS}/bin/pip", "install", "--quiet", "--no-compile", *hashed),
-                    *(*self.wheels.arguments(), "--requirement=/dev/stdin"),
+                    *("sh", "-s", "--", _TOOLS, _INSTALLER),
+                    *(*hashed, *self.wheels.arguments()),
                 ],
-                stdin=self.installer,
+                stdin=program("installer.sh"),
             )
-            .with_(self.wheels.unmounted)
+            .with_(self.network.unmounted)
+            .with_(wheels.unmounted)
             .without_mount(_PIP_CACHE)
         )
+
+    async def inputs(self) -> dict[str, Any]:
+        """What every layer stands on, by the name that a user knows it by."""
+        found = await dag.container().from_(self.base.image).image_ref()
+        steps = "".join(program(name) for name in ("system.sh", "installer.sh", "install.py"))
+        [installer, *_] = self.installer.split()
+        return {
+            "base": found,
+            "base.packages": list(self.base.packages),
+            "installer": f"{installer} {changes.digest(self.installer)}",
+            "Layerline's own steps": changes.digest(steps),
+            "--index-url": self.wheels.index_url,
+            "--extra-index-url": self.wheels.extra_index_url,
+            **await self.wheels.of([INSTALLER]).held(),
+            **await self.network.inputs(),
+        }
 
     def prefix(self) -> dagger.Directory:
         """The empty prefix."""
         return dag.directory().with_directory("/", self.system().directory(PREFIX))
 
     def installed(self, layer: Layer) -> dagger.Container:
-        """The builder after it has installed a layer's packages; says its seconds as JSON."""
+        """The builder after it has installed a layer's packages; says seconds and bytes as JSON."""
         builder = self.builder()
+        wheels = self.wheels_of(layer)
         if layer.from_source:
             builder = builder.with_new_file(BUILDERS, layer.build_requirements)
         return (
             builder.with_mounted_directory(PREFIX, self.prefix())
             .with_mounted_cache(UV_CACHE, self.volume(layer.name))
-            .with_(self.wheels.mounted)
+            .with_(wheels.mounted)
+            .with_(self.network.mounted)
             .with_exec(
                 [
                     *("python3", "-c", program("install.py"), PREFIX),
@@ -98,6 +126,10 @@ class Environment:
                 stdin=layer.requirements,
             )
         )
+
+    def wheels_of(self, layer: Layer) -> Wheels:
+        """Where the wheels of a layer come from, and those of what builds them."""
+        return self.wheels.of(pin.name for pin in (*layer.pins, *layer.builders))
 
     def added(self, installed: dagger.Container) -> dagger.Directory:
         """What an installation has added to the empty prefix."""

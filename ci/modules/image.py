@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import anyio
 import dagger
 
-from ci.modules import plan, probe
+from ci.modules import changes, plan, probe
 from ci.modules.definition import Definition, Image
 from ci.modules.environment import PREFIX, Environment
 from ci.modules.layer import Layer, Partition
+from ci.modules.plan import Plan
 from ci.modules.probe import Evidence
 
 APP = "/app"
@@ -57,9 +58,57 @@ class Assembly:
             subject=name,
             source=self.source,
         )
-        files = await source_of(spec, self.source).digest()
-        about = {"inputs": self.inputs(), "source": files}
-        return [*(found[layer.name] for layer in layers), {**whole, **about}]
+        return [*(found[layer.name] for layer in layers), whole]
+
+    async def record(self, name: str) -> list[Evidence]:
+        """The evidence with what a later plan is compared with."""
+        about = await self.about(name)
+        found = [{**each, **about[each["subject"]]} for each in await self.evidence(name)]
+        return [*found[:-1], {**found[-1], "files": await self.files(name)}]
+
+    async def planned(self, name: str, earlier: Sequence[Evidence]) -> Plan:
+        """What building an image would run, compared with what an earlier build has recorded."""
+        now = await self.about(name) if earlier else {}
+        before = [each for each in earlier if each["subject"] == name]
+        same = all(each == {**each, **now[name]} for each in before)
+        return plan.of_image(
+            name,
+            self.partition.of(self.definition.image(name).groups),
+            now=now,
+            earlier=earlier,
+            files={} if same else await self.files(name),
+        )
+
+    async def about(self, name: str) -> dict[str, Evidence]:
+        """What an image and each of its layers are made from; no container starts for it."""
+        spec = self.definition.image(name)
+        found: dict[str, Evidence] = {}
+        for layer in self.partition.of(spec.groups):
+            probes = probe.of_layer(layer, self.definition, self.target)
+            around = {"packages of the system": self._packages(layer.groups)}
+            found[layer.name] = {
+                "lock": plan.lock_digest(layer),
+                "wheels": await self.environment.wheels_of(layer).held(),
+                "probed": {**await probe.identities(probes, self.source), **around},
+            }
+        found[name] = {
+            "inputs": await self.environment.inputs(),
+            "image": spec.model_dump(mode="json"),
+            "probed": await probe.identities(
+                probe.of_image(spec, self.definition), self.source
+            ),
+            "source": await source_of(spec, self.source).digest(),
+        }
+        return found
+
+    async def files(self, name: str) -> dict[str, dict[str, str]]:
+        """The digests of the files that an image is made from, by the place that they are from."""
+        spec = self.definition.image(name)
+        places = {
+            "source": source_of(spec, self.source),
+            "--wheelhouse": self.environment.wheels.wheelhouse,
+        }
+        return {place: await changes.manifest(files) for place, files in places.items() if files}
 
     def assembled(self, name: str, spec: Image) -> dagger.Container:
         """An image without its evidence."""
@@ -84,14 +133,6 @@ class Assembly:
         """The files of a layer."""
         return self.environment.added(self._installation(layer))
 
-    def inputs(self) -> dict[str, str]:
-        """What all layers of the target stand on."""
-        return plan.inputs(
-            self.definition.base,
-            self.environment.installer,
-            self.environment.wheels.arguments(),
-        )
-
     def _installation(self, layer: Layer) -> dagger.Container:
         if layer.name not in self.installed:
             made = self.environment.installed(layer)
@@ -109,16 +150,19 @@ class Assembly:
             packages=[pin.name for pin in layer.pins],
         )
         installed = json.loads(await self._installation(layer).stdout())
-        return {**found, **installed, "lock": plan.lock_digest(layer)}
+        return {**found, **installed}
 
     def _placed(
         self, layers: Sequence[Layer], groups: Sequence[str], *, user: str = "app"
     ) -> dagger.Container:
-        packages = [name for group in groups for name in self.definition.groups[group].packages]
-        container = self.environment.system(packages, user=user)
+        container = self.environment.system(self._packages(groups), user=user)
         for layer in layers:
             container = container.with_directory(PREFIX, self.layer(layer))
         return container
+
+    def _packages(self, groups: Sequence[str]) -> list[str]:
+        """The packages of the distribution that groups want beside those of the base."""
+        return sorted({name for each in groups for name in self.definition.groups[each].packages})
 
 
 def with_source(
@@ -162,12 +206,16 @@ def configured(
 
 
 def _label(found: Sequence[Evidence]) -> str:
-    """Evidence as an image carries it: without seconds, so that equal images are equal."""
+    """Evidence as an image carries it: what was found, so that equal images are equal."""
     kept = [
-        {**_timeless(each), "probes": [_timeless(one) for one in each["probes"]]} for each in found
+        {
+            "subject": each["subject"],
+            "packages": each["packages"],
+            "probes": [
+                {key: value for key, value in one.items() if key != "seconds"}
+                for one in each["probes"]
+            ],
+        }
+        for each in found
     ]
     return json.dumps(kept, sort_keys=True, separators=(",", ":"))
-
-
-def _timeless(entry: Evidence) -> Evidence:
-    return {key: value for key, value in entry.items() if key != "seconds"}

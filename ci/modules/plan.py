@@ -1,30 +1,34 @@
 """What a build would run and why, compared with an earlier one; nothing is started for it.
 
-The earlier build is known by its evidence, as the function of that name gives it.
+The earlier build is known by its evidence, as the function of that name gives it: what each part
+was made from, how long that took, and how many bytes it brought.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ci.modules.layer import Layer, Partition
+from ci.modules import changes
+from ci.modules.changes import Files
+from ci.modules.layer import Layer
 from ci.modules.probe import Evidence
 
 MEGABYTE = 10**6
+UNKNOWN = "no earlier build is known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One part of an image. `why` says what makes it run again; empty where nothing does.
 
-    `size` in bytes and `seconds` are those of the earlier build, None where it had no such step.
+    `size` and `download` in bytes and `seconds` are those of the earlier build; `size` is None
+    where it had no such step.
     """
 
     name: str
     why: str
     size: int | None = None
-    seconds: float | None = None
+    download: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,85 +47,117 @@ class Plan:
         ]
         if not running:
             return "\n".join([*lines, f"Nothing of {self.image} would run."]) + "\n"
-        size = sum(step.size or 0 for step in running)
-        seconds = sum(step.seconds or 0 for step in running)
+        size = sum(step.size or 0 for step in running) / MEGABYTE
+        download = sum(step.download for step in running) / MEGABYTE
+        seconds = sum(step.seconds for step in running)
         unknown = [step.name for step in running if step.size is None]
-        said = [f"expected: {size / MEGABYTE:.0f} MB more on the disk, less to download"]
+        said = [f"expected: at most {download:.0f} MB to download, {size:.0f} MB more on the disk"]
         said += [f"{seconds:.0f} s of work" if seconds else "no times known"]
         said += [f"nothing known of {', '.join(unknown)}"] if unknown else []
         return "\n".join([*lines, "; ".join(said)]) + "\n"
 
 
-def inputs(base: object, installer: str, arguments: Sequence[str]) -> dict[str, str]:
-    """What every step of a target stands on, as an earlier build remembers it."""
-    return {
-        "base": _digest(repr(base)),
-        "installer": _digest(installer),
-        "arguments": " ".join(arguments),
-    }
-
-
 def of_image(
     image: str,
-    partition: Partition,
-    groups: Sequence[str],
+    layers: Sequence[Layer],
     *,
-    now: Mapping[str, str],
+    now: Mapping[str, Evidence],
     earlier: Sequence[Evidence],
-    source: str,
+    files: Files,
 ) -> Plan:
-    """The plan of an image. `source` says what changed in the source; empty if nothing did."""
+    """The plan of an image. `now` is what each part is made from, `files` those that changed."""
     known = {each["subject"]: each for each in earlier}
-    whole = known.get(image, {})
-    ground = _ground(now, whole.get("inputs"))
+    whole = f"{image} and its probes"
+    if image not in known:
+        names = ["base", *(layer.name for layer in layers), whole]
+        return Plan(image=image, steps=tuple(Step(name=name, why=UNKNOWN) for name in names))
+    before = known[image]
+    moved = changes.of_files(before["files"], files)
+    ground = "; ".join(changes.of_values(before["inputs"], now[image]["inputs"], said=moved))
     steps = [Step(name="base", why=ground, size=None if ground else 0)]
-    for layer in partition.of(groups):
-        before = known.get(layer.name)
-        steps.append(_layer_step(layer, ground, before))
-    rest = "; ".join(filter(None, [source, "layers" if any(step.why for step in steps) else ""]))
-    seconds = sum(one.get("seconds", 0.0) for one in whole.get("probes", ()))
-    steps.append(Step(name=f"{image} and its probes", why=rest, size=0, seconds=seconds))
+    steps += _layer_steps(layers, now, known, ground=ground, moved=moved)
+    why = [*_image_changed(image, before, now[image], moved)]
+    why += ["layers"] if any(step.why for step in steps) else []
+    steps.append(Step(name=whole, why="; ".join(why), size=0, seconds=_probed(before)))
     return Plan(image=image, steps=tuple(steps))
 
 
-def _ground(now: Mapping[str, str], before: Mapping[str, str] | None) -> str:
-    """What changed under every layer."""
-    if before is None:
-        return "no earlier build is known"
-    changed = [name for name, value in now.items() if before.get(name) != value]
-    return f"changed: {', '.join(changed)}" if changed else ""
+def _layer_steps(
+    layers: Sequence[Layer],
+    now: Mapping[str, Evidence],
+    known: Mapping[str, Evidence],
+    *,
+    ground: str,
+    moved: Mapping[str, str],
+) -> Iterator[Step]:
+    """Layers that are installed anew, that are only probed again, and that are kept."""
+    fresh = {}
+    for layer in layers:
+        reasons = ["what it stands on"] if ground else []
+        if layer.name in known:
+            reasons += _layer_changed(layer, known[layer.name], now[layer.name], moved)
+        else:
+            reasons = ["the earlier build has no such layer"]
+        fresh[layer.name] = "; ".join(reasons)
+    for layer in layers:
+        before, why = known.get(layer.name), fresh[layer.name]
+        if before is None:
+            yield Step(name=layer.name, why=why)
+        elif why:
+            yield Step(
+                name=layer.name,
+                why=why,
+                size=sum(int(package["bytes"]) for package in before["packages"]),
+                download=_download(layer, before, everything=bool(ground)),
+                seconds=before["seconds"] + _probed(before),
+            )
+        else:
+            below = [name for name in sorted(layer.needs) if fresh.get(name)]
+            reasons = [*changes.of_values(before["probed"], now[layer.name]["probed"])]
+            reasons += [f"it stands on {', '.join(below)}"] if below else []
+            why = f"its probes alone: {'; '.join(reasons)}" if reasons else ""
+            yield Step(name=layer.name, why=why, size=0, seconds=_probed(before))
 
 
-def _layer_step(layer: Layer, ground: str, before: Evidence | None) -> Step:
-    if before is None:
-        return Step(name=layer.name, why="the earlier build has no such layer")
-    return Step(
-        name=layer.name,
-        why=ground or changes(layer, before["packages"]) or _hashes(layer, before),
-        size=sum(int(package["bytes"]) for package in before["packages"]),
-        seconds=before.get("seconds"),
-    )
-
-
-def changes(layer: Layer, packages: Sequence[Mapping[str, Any]]) -> str:
-    """Which packages of a layer came, went or have another version in the lock."""
-    old = {str(each["name"]): str(each["version"]) for each in packages}
+def _layer_changed(
+    layer: Layer, before: Evidence, now: Evidence, moved: Mapping[str, str]
+) -> Iterator[str]:
+    """What makes a layer be installed anew, other than what it stands on."""
+    old = {str(each["name"]): str(each["version"]) for each in before["packages"]}
     new = {pin.name: pin.version for pin in layer.pins}
-    return ", ".join(
-        f"{name} {old.get(name, 'new')} -> {new.get(name, 'gone')}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+    if lines := list(changes.of_versions(old, new)):
+        yield ", ".join(lines)
+    elif before["lock"] != now["lock"]:
+        yield "other hashes in the lock"
+    yield from changes.of_values(before["wheels"], now["wheels"], said=moved)
+
+
+def _image_changed(
+    image: str, before: Evidence, now: Evidence, moved: Mapping[str, str]
+) -> Iterator[str]:
+    """What makes an image be put together and probed anew, other than its layers."""
+    if before["source"] != now["source"]:
+        yield f"source: {moved.get('source') or 'other modes or owners'}"
+    was, spec = before["image"], now["image"]
+    for key in sorted(key for key in spec if was.get(key) != spec[key]):
+        yield f"images.{image}.{key} changed"
+    yield from changes.of_values(before["probed"], now["probed"])
+
+
+def _download(layer: Layer, before: Evidence, *, everything: bool) -> int:
+    """What may be fetched: the wheels that are in no cache volume, as heavy as those before."""
+    kept = {} if everything else {pin.name: pin.version for pin in layer.pins}
+    return sum(
+        int(before["downloaded"].get(each["name"], each["bytes"]))
+        for each in before["packages"]
+        if kept.get(each["name"]) != each["version"]
     )
 
 
-def _hashes(layer: Layer, before: Evidence) -> str:
-    return "" if before.get("lock") == lock_digest(layer) else "other hashes in the lock"
+def _probed(before: Evidence) -> float:
+    return float(sum(each["seconds"] for each in before["probes"]))
 
 
 def lock_digest(layer: Layer) -> str:
-    """The identity of a layer's lines of the lock."""
-    return _digest(layer.requirements)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """The identity of a layer's lines of the lock, and of those that build its wheels."""
+    return changes.digest(f"{layer.requirements}\n{layer.build_requirements}")

@@ -13,6 +13,7 @@ from typing import Any
 import dagger
 from dagger import dag
 
+from ci.modules import changes
 from ci.modules.definition import Definition, Image
 from ci.modules.environment import PYTHON
 from ci.modules.layer import Layer
@@ -130,6 +131,20 @@ def programs(probes: Sequence[Probe], source: dagger.Directory) -> dagger.Direct
         else:
             directory = directory.with_new_file(name, own_program(probe.program))
     return directory
+
+
+async def identities(probes: Sequence[Probe], source: dagger.Directory) -> dict[str, str]:
+    """What each probe runs and with which arguments; the user's own are named by their path."""
+    found = {}
+    for each in probes:
+        text = (
+            await source.file(each.program).contents()
+            if each.of_source
+            else own_program(each.program)
+        )
+        asked = json.dumps([text, each.arguments])
+        found[f"probe {each.program}"] = changes.digest(asked)
+    return found
 
 
 def own_program(name: str) -> str:

@@ -47,6 +47,7 @@ async def resolved(
         environment.builder()
         .with_mounted_cache(UV_CACHE, environment.volume("resolve"))
         .with_(environment.wheels.mounted)
+        .with_(environment.network.mounted)
         .with_new_file(_LOCK, current)
     )
     if upgrade or not current:

@@ -1,0 +1,107 @@
+"""What is different between two states of the same things, in words.
+
+Invariant: the words are few, however much has changed.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import anyio
+import dagger
+
+Value = str | Sequence[str]
+Files = Mapping[str, Mapping[str, str]]
+MOST_FILES = 200
+MOST_NAMED = 8
+LONGEST_VALUE = 80
+_LONG_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
+
+
+async def manifest(directory: dagger.Directory) -> dict[str, str]:
+    """The digests of a directory's files; where they are too many, those of whole directories."""
+    found: dict[str, str] = {}
+
+    async def look(path: str) -> None:
+        try:
+            whole = path.endswith("/")
+            entry = directory.directory(path) if whole else directory.file(path)
+            found[path] = await entry.digest()
+        except dagger.QueryError:
+            found[path] = ""  # a link that leads nowhere, or to a directory
+
+    async with anyio.create_task_group() as group:
+        for path in frontier(await directory.glob("**")):
+            group.start_soon(look, path)
+    return dict(sorted(found.items()))
+
+
+def frontier(paths: Sequence[str]) -> list[str]:
+    """As many paths as there may be, which together hold all: directories end with a slash."""
+    inside: dict[str, list[str]] = {}
+    for path in paths:
+        parent = path.rstrip("/").rpartition("/")[0]
+        inside.setdefault(f"{parent}/" if parent else "", []).append(path)
+    shown = list(inside.get("", ()))
+    if len(shown) > MOST_FILES:
+        return ["./"]
+    folders = sorted(filter(None, inside), key=lambda name: (name.count("/"), name))
+    for folder in folders:
+        if folder in shown and len(shown) - 1 + len(inside[folder]) <= MOST_FILES:
+            shown.remove(folder)
+            shown += inside[folder]
+    return sorted(shown)
+
+
+def of_files(before: Files, now: Files) -> dict[str, str]:
+    """Which files of each place are other ones, new or gone; places without such are left out."""
+    told = {place: _named(before.get(place, {}), files) for place, files in now.items()}
+    return {place: text for place, text in told.items() if text}
+
+
+def _named(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    words = {
+        path: "new" if path not in before else "gone" if path not in now else "changed"
+        for path in sorted(before.keys() | now.keys())
+        if before.get(path) != now.get(path)
+    }
+    named = [f"{path} {word}" for path, word in list(words.items())[:MOST_NAMED]]
+    more = len(words) - len(named)
+    return ", ".join([*named, *([f"and {more} more"] if more else [])])
+
+
+def of_values(
+    before: Mapping[str, Value], now: Mapping[str, Value], *, said: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Which values are others; `said` has the words for some of them."""
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name, ""), now.get(name, "")
+        if old == new:
+            continue
+        if said and name in said:
+            yield f"{name}: {said[name]}"
+        elif isinstance(old, str) and isinstance(new, str):
+            yield _value(name, old, new)
+        else:
+            gone, came = (sorted({*one} - {*other}) for one, other in ((old, new), (new, old)))
+            moved = [*(f"+ {each}" for each in came), *(f"- {each}" for each in gone)]
+            yield f"{name}: {', '.join(moved) or 'another order'}"
+
+
+def _value(name: str, old: str, new: str) -> str:
+    shown = [_LONG_DIGEST.sub(r"\1", value) for value in (old, new)]
+    if any(value.startswith("sha256:") or len(value) > LONGEST_VALUE for value in shown):
+        return f"{name} {'is new' if not old else 'is gone' if not new else 'changed'}"
+    return f"{name}: {shown[0] or 'none'} -> {shown[1] or 'none'}"
+
+
+def of_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """Which packages came, went or have another version."""
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            yield f"{name} {before.get(name, 'new')} -> {now.get(name, 'gone')}"
+
+
+def digest(text: str) -> str:
+    """The identity of a text."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
