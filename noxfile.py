@@ -15,6 +15,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "imports", "dead", "tests"]
 
 PYTHON = sys.executable
+LATER_PYTHONS = ("3.12", "3.13", "3.14")
 SOURCES = os.pathsep.join(["src", "."])
 SCHEMA = Path("src/layerline/resources/schema.graphql")
 COMPILE = (
@@ -32,8 +33,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types."""
+    """Check the types; those of the functions for every Python that a module may run on."""
     session.run(PYTHON, "-m", "mypy", external=True)
+    for version in LATER_PYTHONS:
+        session.run(PYTHON, "-m", "mypy", f"--python-version={version}", "ci", external=True)
 
 
 @nox.session

@@ -172,6 +172,16 @@ def test_another_version_makes_one_layer_and_another_source_none(
     assert newer[-1] == changed[0]
 
 
+def test_a_wheel_that_nobody_asked_for_starts_nothing(
+    built: Project, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    shutil.copytree(built.home, tmp_path / "copy")
+    project = Project(home=tmp_path / "copy", environ=environ)
+    write_wheel(project.home / "wheels", "layerline-test-four", "1.0")
+    done = build(project)
+    assert (done.status, done.containers()) == (0, []), done.stderr
+
+
 def test_a_library_that_is_missing_ends_the_build(tmp_path: Path, environ: dict[str, str]) -> None:
     project = repository(tmp_path, environ)
     broken = {"layerline_test_two/lib.so": library_that_lacks(b"libx.so.6")}
@@ -234,7 +244,11 @@ def test_a_plan_starts_nothing_and_names_what_changed(
     kept = call(project, "evidence", "--image=small", "export", "--path=small.json")
     assert kept.status == 0, kept.stderr
     assert kept.containers() == []
+    same = call(project, "plan", "--image=small", "--earlier=small.json")
+    assert "Nothing of small would run.\n" in same.stdout
+
     (project.home / "src" / "train.py").write_text("print('more')\n")
+    (project.home / "src" / "model.py").write_text("")
     lines = (project.home / "locks" / "cpu.txt").read_text()
     newer = lines.replace(f"{TWO}==1.0", f"{TWO}==9.0")
     (project.home / "locks" / "cpu.txt").write_text(newer)
@@ -243,4 +257,28 @@ def test_a_plan_starts_nothing_and_names_what_changed(
     assert done.containers() == []
     assert f"run   second: {TWO} 1.0 -> 9.0\n" in done.stdout
     assert "keep  first\n" in done.stdout
-    assert "run   small and its probes: source; layers\n" in done.stdout
+    source = "source: src/model.py new, src/train.py changed"
+    assert f"run   small and its probes: {source}; layers\n" in done.stdout
+    assert "expected: at most 0 MB to download, 0 MB more on the disk; " in done.stdout
+
+
+def test_a_plan_names_the_base_the_wheel_and_the_key_that_changed(
+    built: Project, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    shutil.copytree(built.home, tmp_path / "copy")
+    project = Project(home=tmp_path / "copy", environ=environ)
+    kept = call(project, "evidence", "--image=small", "export", "--path=small.json")
+    assert kept.status == 0, kept.stderr
+    write_wheel(project.home / "wheels", ONE, "7.0")
+    definition = DEFINITION.replace("python:3.11-slim", "debian:bookworm-slim")
+    definition = definition.replace("budget_mb = 400", "budget_mb = 500")
+    (project.home / "layerline.toml").write_text(definition)
+    done = call(project, "plan", "--image=small", "--earlier=small.json")
+    assert done.status == 0, done.stderr
+    assert done.containers() == []
+    [base, *_, whole, _] = done.stdout.splitlines()
+    wheel = f"{ONE.replace('-', '_')}-7.0-py3-none-any.whl"
+    assert base.startswith("run   base: base: docker.io/library/python:3.11-slim@sha256:")
+    assert f"run   first: what it stands on; --wheelhouse: {wheel} new\n" in done.stdout
+    assert "run   second: what it stands on\n" in done.stdout
+    assert "images.small.budget_mb changed; probe budget changed; layers" in whole
