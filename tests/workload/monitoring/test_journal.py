@@ -104,6 +104,13 @@ def test_sixteen_writers_give_what_one_batch_gives(tmp_path: Path) -> None:
     assert compare(REFERENCE, window, RULE) == compare(REFERENCE, batch, RULE)
 
 
+def test_a_batch_is_never_mixed_with_another_writers(tmp_path: Path) -> None:
+    batch = observations(200)
+    with opened(tmp_path) as journal, ThreadPoolExecutor(16) as writers:
+        received = list(writers.map(journal.append, [batch] * 48))
+    assert sorted(received) == list(range(200, 9601, 200))
+
+
 def test_commits_are_flushed_to_the_disk(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         pragmas = {

@@ -7,17 +7,23 @@ import sys
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
+import anyio
 import numpy as np
 import pytest
 
-from ct_scan_mlops.monitoring import report
+from ct_scan_mlops.monitoring import report, statistics
+from ct_scan_mlops.monitoring.comparison import Rule, compare
+from ct_scan_mlops.monitoring.journal import Window
+from ct_scan_mlops.monitoring.reference import Reference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tests.workload.monitoring.conftest import Source
+    from ct_scan_mlops.settings import DriftSettings
+    from tests.workload.monitoring.conftest import Serving, Source
 
 pytest.importorskip("evidently")
+pd = pytest.importorskip("pandas")
 RNG = np.random.default_rng(7)
 
 
@@ -81,14 +87,9 @@ def test_the_page_has_our_verdicts(page: str) -> None:
         assert psi in page
 
 
-def test_only_the_features_that_differ_most_are_shown(source: Source) -> None:
-    del source
+def test_only_the_features_that_differ_most_are_shown() -> None:
     names = tuple(f"f{number}" for number in range(80))
     values = RNG.normal(size=(60, 80))
-    from ct_scan_mlops.monitoring.comparison import Rule, compare
-    from ct_scan_mlops.monitoring.journal import Window
-    from ct_scan_mlops.monitoring.reference import Reference
-
     reference = Reference(names=names, values=values, embeddings=None, identity="x")
     moved = values.copy()
     moved[:, 79] += 3
@@ -99,3 +100,67 @@ def test_only_the_features_that_differ_most_are_shown(source: Source) -> None:
     assert before.values.shape == now.values.shape == (60, report.MOST_FEATURES)
     assert verdicts["f79"].drifted
     assert "1 of 80 features have drifted" in summary
+
+
+@pytest.mark.anyio
+async def test_a_report_that_takes_too_long_is_given_up(
+    serving: Serving, settings: DriftSettings, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "LONGEST_SECONDS", 0.5)
+    async with serving(settings) as client:
+        await client.post("/observations", json=source.observations(60, seed=1))
+        with anyio.fail_after(6):
+            answer = await client.get("/report")
+    assert answer.status_code == 503
+    assert "in time" in answer.json()["error"]
+
+
+def evidently_test(name: str, reference: object, observed: object, kind: str) -> float:
+    from evidently.legacy.calculations import stattests
+    from evidently.legacy.core import ColumnType
+
+    test = getattr(stattests, name)
+    return float(
+        test(pd.Series(reference), pd.Series(observed), ColumnType(kind), 0.05).drift_score
+    )
+
+
+def test_evidentlys_ks_is_ours() -> None:
+    reference, observed = RNG.normal(size=300), RNG.normal(0.2, 1, size=100)
+    _, p_value = statistics.kolmogorov_smirnov(reference, observed)
+    assert evidently_test("ks_stat_test", reference, observed, "num") == pytest.approx(p_value)
+
+
+def test_evidentlys_psi_of_our_bins_is_ours() -> None:
+    before, now = statistics.binned(RNG.normal(size=300), RNG.normal(0.5, 1, size=200))
+    bins = np.arange(len(before))
+    theirs = evidently_test(
+        "psi_stat_test",
+        np.repeat(bins, before.astype(int)),
+        np.repeat(bins, now.astype(int)),
+        "cat",
+    )
+    assert statistics.psi(before, now) == pytest.approx(theirs)
+
+
+def test_one_value_of_a_billion_hides_a_drift_from_evidentlys_psi() -> None:
+    """The reason for bins of our own."""
+    reference, observed = RNG.normal(size=500), RNG.normal(1, 1, size=200)
+    assert evidently_test("psi_stat_test", reference, observed, "num") > 0.5
+    observed[0] = 1e9
+    assert evidently_test("psi_stat_test", reference, observed, "num") < 0.1
+    assert statistics.psi(*statistics.binned(reference, observed)) > 0.5
+
+
+def test_evidentlys_mmd_reports_drift_on_equal_data() -> None:
+    """The reason for a permutation test of our own."""
+    from evidently.legacy.metrics.data_drift.embedding_drift_methods import mmd
+
+    theirs, ours = 0, 0
+    for _ in range(5):
+        reference, observed = RNG.normal(size=(60, 4)), RNG.normal(size=(60, 4))
+        _, drifted, _ = mmd(bootstrap=True)(pd.DataFrame(observed), pd.DataFrame(reference))
+        theirs += bool(drifted)
+        ours += statistics.maximum_mean_discrepancy(reference, observed)[1] <= 0.05
+    assert theirs >= 4
+    assert ours <= 1
