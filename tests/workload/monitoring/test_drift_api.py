@@ -132,8 +132,10 @@ async def test_a_damaged_state_is_told_and_does_not_stop_the_service(
 async def test_what_is_missing_is_named_with_what_to_do(
     serving: Serving, polled: Polled, settings: DriftSettings, tmp_path: Path
 ) -> None:
-    (tmp_path / "state").write_text("")
-    missing = replace(settings, reference_path=tmp_path / "no.csv")
+    (tmp_path / "file").write_text("")
+    missing = replace(
+        settings, reference_path=tmp_path / "no.csv", state_dir=tmp_path / "file" / "state"
+    )
     async with serving(missing, ready=False) as client:
         assert (await client.get("/health")).json() == {"status": "live"}
         ready = await polled(client, lambda answer: bool(answer.json()["missing"]))
