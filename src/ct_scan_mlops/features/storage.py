@@ -143,14 +143,9 @@ def _unpickled(path: Path, data: bytes) -> object:
 
 def _parsed(path: Path, data: bytes) -> object:
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        return json.loads(data)
     except (ValueError, RecursionError) as failure:
         raise _refused(path, f"it is no JSON ({failure})") from failure
-
-
-def _no_constant(text: str) -> NoReturn:
-    message = f"{text} is no number"
-    raise ValueError(message)
 
 
 def _feature_set(path: Path, document: object) -> FeatureSet:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ct_scan_mlops.data.reading import resized
 from ct_scan_mlops.data.synthetic import generate
 from ct_scan_mlops.features import storage
 from ct_scan_mlops.features.extraction import FEATURE_NAMES, extract, extract_set, main
@@ -87,6 +88,22 @@ def test_texture_does_not_depend_on_how_the_slice_is_turned() -> None:
     upright, turned = extract(pixels), extract(np.rot90(pixels).copy())
     for name in FEATURE_NAMES:
         assert turned[name] == pytest.approx(upright[name], rel=1e-6, abs=1e-6), name
+
+
+def test_a_larger_slice_is_measured_at_the_same_size() -> None:
+    pixels = np.random.default_rng(1).random((300, 200), dtype=np.float32)
+    assert extract(pixels) == extract(resized(pixels, 64))
+
+
+def test_features_that_never_vary_do_not_spoil_the_set(data: Path, tmp_path: Path) -> None:
+    slices = [line.split(",")[0] for line in (data / "labels.csv").read_text().splitlines()[1:]]
+    only = next(path for path in slices if path.endswith(".png"))
+    lines = [f"{number}.png,normal,train" for number in range(3)]
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes((data / only).read_bytes())
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+    found = storage.load(storage.save(extract_set(tmp_path, None), tmp_path))
+    assert set(found.scale) == {1.0}
 
 
 def test_mean_scale_and_choice_come_from_the_training_split_alone(

@@ -56,3 +56,10 @@ def test_a_slice_without_an_island_is_measured_in_its_centre(
     region = region_of_interest(np.full(shape, value, dtype=np.float32))
     assert region.shape == shape
     assert region.any()
+    assert region.sum() < 900
+
+
+def test_a_vessel_is_no_island() -> None:
+    region = region_of_interest(chest_with(12, 31, 2.0))
+    assert not region[12, 31]
+    assert region[31, 31]
