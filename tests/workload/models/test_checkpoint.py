@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from ct_scan_mlops.errors import CheckpointRefused
+from ct_scan_mlops.models import checkpoint
 from ct_scan_mlops.models.checkpoint import decode, load
 
 if TYPE_CHECKING:
@@ -157,6 +158,19 @@ def test_code_in_the_pickle_does_not_run(
     # The canary sings where it can, or the test would show nothing.
     torch.load(io.BytesIO(data), weights_only=False)
     assert trace.exists()
+
+
+@pytest.mark.parametrize("canary", [Canary, EvalCanary])
+def test_torch_s_own_lock_holds_alone(
+    canary: type[Canary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes before it is for bounds and for words; this is what nothing may get past."""
+    monkeypatch.setattr(checkpoint, "check_archive", lambda *_: None)
+
+    with pytest.raises(CheckpointRefused, match="torch refused it"):
+        decode(serialised({"x": canary(tmp_path / "executed")}), origin="hostile.ckpt")
+
+    assert not (tmp_path / "executed").exists()
 
 
 def test_what_a_hostile_pickle_asks_for_is_named(tmp_path: Path) -> None:
