@@ -94,9 +94,7 @@ class Assembly:
         found[name] = {
             "inputs": await self.environment.inputs(),
             "image": spec.model_dump(mode="json"),
-            "probed": await probe.identities(
-                probe.of_image(spec, self.definition), self.source
-            ),
+            "probed": await probe.identities(probe.of_image(spec, self.definition), self.source),
             "source": await source_of(spec, self.source).digest(),
         }
         return found

@@ -25,7 +25,7 @@ from ci.modules.workload import (
 MODELS = f"{APP}/models"
 DUAL = "dual_pathway_top_features"
 _FOUND = "/mnt/found"
-_EPOCHS = 3
+_EPOCHS = MappingProxyType({"single": 8, DUAL: 3})
 _FEW = 60
 _CUT_BYTES = "9000"
 _TOOLS = ("core", "test")
@@ -41,7 +41,7 @@ async def train(workload: Workload) -> list[Trial]:
     inside = workload.assembly.with_tools(image, "train", ["test"])
     data = workload.data(image)
     found = dag.directory().with_directory("said", await _said(workload, image))
-    for model in ("single", DUAL):
+    for model in _EPOCHS:
         outputs = _trained(workload, image, data, model)
         found = found.with_directory(model, outputs)
     outside = workload.assembly.tools(_TOOLS).with_mounted_directory(_FOUND, found)
@@ -165,8 +165,13 @@ OF_IMAGE: Mapping[str, Callable[[Workload], Awaitable[list[Trial]]]] = MappingPr
 def _trained(
     workload: Workload, image: dagger.Container, data: dagger.Directory, model: str
 ) -> dagger.Directory:
+    """The outputs of a short training.
+
+    On one core: threads of several trainings that wait for each other would take most of the time.
+    """
+    alone = image.with_env_variable("OMP_NUM_THREADS", "1")
     features = workload.features(image, data)
-    return workload.trained(image, data, features, model=model, epochs=_EPOCHS)
+    return workload.trained(alone, data, features, model=model, epochs=_EPOCHS[model])
 
 
 def _models(
