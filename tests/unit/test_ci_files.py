@@ -152,8 +152,17 @@ def test_the_development_container_is_made_of_files_that_exist() -> None:
     assert image.env["PYTHONPATH"] == document["workspaceFolder"] + "/src"
 
 
+def headings(path: Path) -> set[str]:
+    """The anchors of a document, as the sites that show Markdown make them."""
+    found = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_into_the_repository_leads_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
         if "://" not in target:
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+            name, _, anchor = target.partition("#")
+            place = path.parent / name if name else path
+            assert place.exists(), f"{path.name} links to {target}"
+            assert not anchor or anchor in headings(place), f"{path.name} links to {target}"
