@@ -12,8 +12,13 @@ from typing import Self
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from mlflow.entities import Metric, Param
-from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE, MLFLOW_HTTP_REQUEST_MAX_RETRIES
+from mlflow.environment_variables import (
+    MLFLOW_ALLOW_FILE_STORE,
+    MLFLOW_DISABLE_TELEMETRY,
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+)
 from mlflow.exceptions import MlflowException
+from mlflow.telemetry import set_telemetry_client
 from mlflow.tracking import MlflowClient
 
 from ct_scan_mlops.errors import SettingsInvalid
@@ -26,6 +31,9 @@ class Tracking(Callback):
     """One run of the experiment, and as a context its end: finished, or failed."""
 
     def __init__(self, tracking_uri: str, parameters: Mapping[str, object]) -> None:
+        # It was set up when mlflow was imported, and would report each run to mlflow's makers.
+        MLFLOW_DISABLE_TELEMETRY.set(True)  # type: ignore[no-untyped-call]
+        set_telemetry_client()  # type: ignore[no-untyped-call]
         if not MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():  # type: ignore[no-untyped-call]
             MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(RETRIES)  # type: ignore[no-untyped-call]
         # The user asked for files by the address; mlflow wants to be asked twice.
