@@ -18,9 +18,19 @@ PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
 LONGEST_MODULE = 400
 REFUSED_NAMES = {"utils", "util", "helpers", "common", "misc", "manager", "managers"}
 PYTHON = [*(HOME / "src").rglob("*.py"), *(HOME / "ci").rglob("*.py")]
-# Found as programs, never imported.
-PROGRAMS = {"uv"}
-IMPORT_NAMES = {"dagger-io": "dagger", "graphql-core": "graphql"}
+WORKLOAD = HOME / "src" / "ct_scan_mlops"
+# Found as programs, or by fsspec through the protocol of an address; never imported.
+FOUND = {"gcsfs", "s3fs", "uv"}
+IMPORT_NAMES = {
+    "dagger-io": "dagger",
+    "graphql-core": "graphql",
+    "hydra-core": "hydra",
+    "mlflow-skinny": "mlflow",
+    "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
+    "python-multipart": "python_multipart",
+    "scikit-learn": "sklearn",
+}
 # The recordings name what the recording machine asked for; locks are nothing but names and hashes.
 RECORDED = ("tests/conformance/", "src/layerline/resources/schema.graphql")
 HOSTS = [
@@ -51,17 +61,20 @@ def distribution(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower()
 
 
-def imported() -> set[str]:
+def declared(requirements: list[str]) -> set[str]:
+    names = {distribution(requirement) for requirement in requirements} - FOUND
+    return {IMPORT_NAMES.get(name, name) for name in names}
+
+
+def imported(paths: list[Path]) -> set[str]:
     found = set()
-    for path in PYTHON:
-        if path.is_relative_to(HOME / "ci" / "probes"):
-            continue  # runs inside the images, with the images' libraries
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.partition(".")[0])
-    return found - sys.stdlib_module_names - {"layerline", "ci"}
+    return found - sys.stdlib_module_names - {"layerline", "ci", "ct_scan_mlops"}
 
 
 def test_no_module_is_longer_than_the_limit() -> None:
@@ -75,8 +88,16 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 
 def test_every_import_is_declared_and_every_dependency_is_used() -> None:
-    declared = {distribution(requirement) for requirement in PROJECT["dependencies"]} - PROGRAMS
-    assert {IMPORT_NAMES.get(name, name) for name in declared} == imported()
+    # What runs inside the images has the images' libraries.
+    elsewhere = (HOME / "ci" / "probes", HOME / "ci" / "trials", WORKLOAD)
+    ours = [path for path in PYTHON if not any(map(path.is_relative_to, elsewhere))]
+    assert declared(PROJECT["dependencies"]) == imported(ours)
+
+
+def test_the_workload_declares_what_it_imports_as_an_extra() -> None:
+    paths = [*WORKLOAD.rglob("*.py"), *HOME.glob("tasks.py")]
+    wanted = PROJECT["optional-dependencies"]["workload"]
+    assert declared(wanted) == imported(paths)
 
 
 def test_dagger_io_is_named_without_a_version() -> None:

@@ -1,11 +1,12 @@
 """How much a slice may take, and what a slice is once it has been read."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.float32]
+Pixels: TypeAlias = NDArray[np.float32]
 """One slice, (height, width), from 0 for black to 1 for white."""
 
 MIB = 1024 * 1024
@@ -23,7 +24,6 @@ class Limits:
     max_pixels: int = 2048 * 2048
     max_text_bytes: int = 256 * 1024
     max_elements: int = 5_000
-    max_depth: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

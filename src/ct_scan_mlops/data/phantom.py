@@ -7,12 +7,13 @@ outline and mean. So neither of those tells the classes apart, and the classes' 
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-Field = NDArray[np.float64]
+Field: TypeAlias = NDArray[np.float64]
 
 AIR_HU, LUNG_HU, FAT_HU, MUSCLE_HU, VESSEL_HU = -1000.0, -800.0, -95.0, 45.0, 30.0
 

@@ -1,15 +1,15 @@
 """Arithmetic that the features share, with an answer also where a definition divides by nothing."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
-Levels = NDArray[np.intp]
+Values: TypeAlias = NDArray[np.float64]
+Levels: TypeAlias = NDArray[np.intp]
 """Grey levels of a region in two or three dimensions: 1 to the number of levels, 0 is outside."""
 
-Region = NDArray[np.bool_]
+Region: TypeAlias = NDArray[np.bool_]
 Offset = tuple[int, ...]
 
 _NOTHING: Final = 1e-12

@@ -14,8 +14,8 @@ def main() -> int:
 
     from ct_scan_mlops.errors import SettingsInvalid
     from ct_scan_mlops.monitoring.application import create_app
-    from ct_scan_mlops.serving.connections import BoundedConnection
     from ct_scan_mlops.settings import DriftSettings, environment
+    from ct_scan_mlops.web.connections import BoundedConnection
 
     try:
         settings = DriftSettings.from_environ(environment())

@@ -16,16 +16,15 @@ from anyio import BrokenWorkerProcess, CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.requests import ClientDisconnect
 
 from ct_scan_mlops.errors import ObservationsInvalid, OutputUnwritable
 from ct_scan_mlops.monitoring import observations, report
 from ct_scan_mlops.monitoring.comparison import MOST_EMBEDDINGS, Drift, Rule, compare
 from ct_scan_mlops.monitoring.exposition import exposition
 from ct_scan_mlops.monitoring.loading import Loading, Waiting, Watching
-from ct_scan_mlops.serving.admission import Admission, Capacity
-from ct_scan_mlops.serving.bodies import BoundedBodies
-from ct_scan_mlops.serving.problems import (
+from ct_scan_mlops.web.admission import Admission, Capacity
+from ct_scan_mlops.web.bodies import BoundedBodies
+from ct_scan_mlops.web.problems import (
     MediaTypeRefused,
     NotReady,
     Overloaded,
@@ -36,12 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from ct_scan_mlops.monitoring.journal import Window
-    from ct_scan_mlops.serving.states import Missing
     from ct_scan_mlops.settings import DriftSettings
+    from ct_scan_mlops.web.missing import Missing
 
 OBSERVATIONS = "/observations"
 BODY_BYTES = 2 * 1024 * 1024
 BODY_SECONDS = 20.0
+SMALLER = "Send fewer observations at once."
 PLACES = 8
 CAPACITY = Capacity(places=PLACES, upload_bytes=PLACES * BODY_BYTES, waiting=256, wait_seconds=5.0)
 RETRY_AFTER_SECONDS = 5
@@ -167,7 +167,6 @@ def create_app(settings: DriftSettings) -> FastAPI:
     answer_problems(app)
     app.add_exception_handler(OutputUnwritable, monitoring.unwritable)
     app.add_exception_handler(ObservationsInvalid, _invalid)
-    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_api_route("/health", monitoring.health)
     app.add_api_route("/ready", monitoring.ready)
     app.add_api_route(
@@ -176,7 +175,7 @@ def create_app(settings: DriftSettings) -> FastAPI:
     app.add_api_route("/drift", monitoring.drift)
     app.add_api_route("/report", monitoring.page, response_class=HTMLResponse)
     app.add_api_route("/metrics", monitoring.metrics)
-    app.add_middleware(BoundedBodies, most_bytes=BODY_BYTES, seconds=BODY_SECONDS)
+    app.add_middleware(BoundedBodies, most_bytes=BODY_BYTES, seconds=BODY_SECONDS, smaller=SMALLER)
     return app
 
 
@@ -187,12 +186,6 @@ def _keep(state: Watching, body: bytes) -> tuple[int, int]:
         # Its traceback holds all that was parsed for as long as the answer takes.
         raise problem.with_traceback(None) from None
     return len(parsed), state.journal.append(parsed)
-
-
-async def _gone(_: Request, problem: Exception) -> Response:
-    """Nobody reads it: a client that goes away in the middle of its body is no failure of ours."""
-    del problem
-    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _invalid(_: Request, problem: Exception) -> Response:

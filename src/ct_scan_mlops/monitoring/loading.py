@@ -16,7 +16,7 @@ from ct_scan_mlops.errors import FeaturesRefused, OutputUnwritable
 from ct_scan_mlops.monitoring import reference, statistics
 from ct_scan_mlops.monitoring.journal import Journal, open_journal
 from ct_scan_mlops.outputs import output_directory
-from ct_scan_mlops.serving.states import Missing
+from ct_scan_mlops.web.missing import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import uvicorn
 
 from ct_scan_mlops.errors import SettingsInvalid
 from ct_scan_mlops.serving.application import create_app
-from ct_scan_mlops.serving.connections import BoundedConnection
+from ct_scan_mlops.serving.connections import UploadConnection
 from ct_scan_mlops.settings import ServingSettings, environment
 
 # Cloud Run kills ten seconds after SIGTERM; what remains is for closing.
@@ -38,7 +38,7 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         loop="asyncio",
-        http=BoundedConnection,
+        http=UploadConnection,
         ws="none",
         access_log=False,
         server_header=False,

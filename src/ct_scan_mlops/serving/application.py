@@ -14,15 +14,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from ct_scan_mlops.serving.admission import PREDICT, Admission, AdmittedUploads, Capacity
-from ct_scan_mlops.serving.bodies import BoundedBodies
 from ct_scan_mlops.serving.connections import REFUSED_UNREAD
 from ct_scan_mlops.serving.loading import Loading
 from ct_scan_mlops.serving.metrics import Measured, Metrics
-from ct_scan_mlops.serving.problems import NotReady, answer_problems
+from ct_scan_mlops.serving.refusals import answer_refused_slices
 from ct_scan_mlops.serving.states import Ready, Waiting
-from ct_scan_mlops.serving.uploads import DOCUMENTED_BODY, read_file
+from ct_scan_mlops.serving.uploads import DOCUMENTED_BODY, PREDICT, read_file
 from ct_scan_mlops.settings import ServingSettings
+from ct_scan_mlops.web.admission import Admission, AdmittedUploads, Capacity
+from ct_scan_mlops.web.bodies import BoundedBodies
+from ct_scan_mlops.web.problems import NotReady, answer_problems
 
 BODY_SECONDS = 20.0
 # What multipart adds around the file.
@@ -30,6 +31,7 @@ FORM_BYTES = 64 * 1024
 # The most that all uploads together hold: with it, a flood adds less than half of what torch takes.
 UPLOAD_BYTES = 48 * 1024 * 1024
 RETRY_AFTER_SECONDS = 5
+SMALLER = "Send one slice as a file below that size. MAX_UPLOAD_MB sets it where the API runs."
 CHANGED = "A file changed since the model was loaded. Restart to serve what is there now."
 
 
@@ -89,6 +91,7 @@ def create_app(settings: ServingSettings) -> FastAPI:
     )
     app = FastAPI(title="CT slices", lifespan=serving.running, docs_url=None, redoc_url=None)
     answer_problems(app)
+    answer_refused_slices(app)
     app.add_api_route("/health", serving.health)
     app.add_api_route("/ready", serving.ready)
     app.add_api_route("/metrics", serving.counted)
@@ -101,8 +104,9 @@ def _add_layers(app: FastAPI, settings: ServingSettings, metrics: Metrics) -> No
     """The one added last is the outermost."""
     most = settings.max_upload_bytes + FORM_BYTES
     capacity = Capacity(upload_bytes=max(most, UPLOAD_BYTES))
-    app.add_middleware(AdmittedUploads, admission=Admission(capacity=capacity), most_bytes=most)
-    app.add_middleware(BoundedBodies, most_bytes=most, seconds=BODY_SECONDS)
+    admission = Admission(capacity=capacity)
+    app.add_middleware(AdmittedUploads, path=PREDICT, admission=admission, most_bytes=most)
+    app.add_middleware(BoundedBodies, most_bytes=most, seconds=BODY_SECONDS, smaller=SMALLER)
     app.add_middleware(Measured, metrics=metrics)
 
 

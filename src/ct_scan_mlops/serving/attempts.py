@@ -23,8 +23,9 @@ from ct_scan_mlops.models.prediction import Classifier
 from ct_scan_mlops.serving.inference import Inference
 from ct_scan_mlops.serving.local import local_chunks
 from ct_scan_mlops.serving.remote import is_remote, remote_chunks, shown
-from ct_scan_mlops.serving.states import Missing, Ready, Waiting
+from ct_scan_mlops.serving.states import Ready, Waiting
 from ct_scan_mlops.settings import ServingSettings
+from ct_scan_mlops.web.missing import Missing
 
 # Predictions of one slice gain nothing from more, and the loop that answers /health needs a core.
 TORCH_THREADS = 1

@@ -13,8 +13,9 @@ from time import monotonic
 
 from ct_scan_mlops.serving.local import Fingerprint, fingerprint
 from ct_scan_mlops.serving.remote import is_remote, shown
-from ct_scan_mlops.serving.states import Missing, Ready, State, Waiting
+from ct_scan_mlops.serving.states import Ready, State, Waiting
 from ct_scan_mlops.settings import ServingSettings
+from ct_scan_mlops.web.missing import Missing
 
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0

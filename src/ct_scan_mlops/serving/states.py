@@ -3,17 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from ct_scan_mlops.web.missing import Missing
+
 if TYPE_CHECKING:
     from ct_scan_mlops.serving.inference import Inference
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
-    """What stands between the service and an answer, and the variable that would change it."""
-
-    variable: str
-    value: str | None
-    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ from typing import NoReturn
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from ct_scan_mlops.serving.problems import BadRequest, MediaTypeRefused, Problem
+from ct_scan_mlops.web.problems import BadRequest, MediaTypeRefused, Problem
 
+PREDICT = "/predict"
 MOST_PARTS = 8
 MOST_HEADER_BYTES = 4096
 FIELD = "file"

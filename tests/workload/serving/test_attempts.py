@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ct_scan_mlops.serving.attempts import Attempts
-from ct_scan_mlops.serving.states import Missing, Ready, Waiting
+from ct_scan_mlops.serving.states import Ready, Waiting
 from ct_scan_mlops.settings import ServingSettings
+from ct_scan_mlops.web.missing import Missing
 
 
 def attempt(root: Path, **environ: str) -> Waiting | Ready:

@@ -13,7 +13,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from ct_scan_mlops.serving import connections
-from ct_scan_mlops.serving.connections import REFUSED_UNREAD, BoundedConnection
+from ct_scan_mlops.serving.connections import REFUSED_UNREAD, UploadConnection
+from ct_scan_mlops.web import connections as bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Run = Callable[..., AbstractContextManager[str]]
 
 
-class Hasty(BoundedConnection):
+class Hasty(UploadConnection):
     head_seconds = 0.3
     linger_seconds = 0.3
 
@@ -138,6 +139,6 @@ def test_an_upload_too_many_is_refused_unread_and_others_are_served(
 
 
 def test_connections_have_a_limit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(bounded, "MOST_CONNECTIONS", 1)
     with connected(url), connected(url) as second:
         assert everything(second).startswith(b"HTTP/1.1 503")

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from ct_scan_mlops.serving.problems import BadRequest, MediaTypeRefused, Problem
 from ct_scan_mlops.serving.uploads import MOST_PARTS, read_file
+from ct_scan_mlops.web.problems import BadRequest, MediaTypeRefused, Problem
 
 TYPE = "multipart/form-data; boundary=x"
 

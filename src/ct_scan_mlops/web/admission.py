@@ -1,4 +1,4 @@
-"""How many predictions are taken in at once, and with how much memory.
+"""How many uploads are taken in at once, and with how much memory.
 
 Each upload reserves what it says it will send (or the most that it may) before a byte of it is
 read. A few requests more wait for a place, for a bounded time; all others are refused at once,
@@ -12,10 +12,9 @@ from dataclasses import KW_ONLY, dataclass, field
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ct_scan_mlops.serving.bodies import declared_length
-from ct_scan_mlops.serving.problems import Overloaded
+from ct_scan_mlops.web.bodies import declared_length
+from ct_scan_mlops.web.problems import Overloaded
 
-PREDICT = "/predict"
 PLACES = 32
 WAITING = 64
 RETRY_AFTER_SECONDS = 1
@@ -83,7 +82,7 @@ class Admission:
 
 def _overloaded() -> Overloaded:
     return Overloaded(
-        "All places for predictions are taken.",
+        "All places are taken.",
         f"Try again after {RETRY_AFTER_SECONDS} s, with fewer requests at the same time.",
         retry_after=RETRY_AFTER_SECONDS,
     )
@@ -91,15 +90,16 @@ def _overloaded() -> Overloaded:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedUploads:
-    """The layer that lets an upload through only once it has a place."""
+    """The layer that lets an upload to `path` through only once it has a place."""
 
     app: ASGIApp
     _: KW_ONLY
+    path: str
     admission: Admission
     most_bytes: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PREDICT:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != self.path:
             await self.app(scope, receive, send)
             return
         declared = declared_length(scope)

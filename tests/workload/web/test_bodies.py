@@ -4,8 +4,8 @@ import anyio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from ct_scan_mlops.serving.bodies import BoundedBodies
-from ct_scan_mlops.serving.problems import BodyTooLarge, BodyTooSlow
+from ct_scan_mlops.web.bodies import BoundedBodies
+from ct_scan_mlops.web.problems import BodyTooLarge, BodyTooSlow
 
 MOST = 1000
 
@@ -40,7 +40,7 @@ def exchange(app: object, pieces: list[int], *, pause: float = 0, **headers: str
 
     async def run() -> None:
         raw = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
-        bounded = BoundedBodies(app, most_bytes=MOST, seconds=0.2)  # type: ignore[arg-type]
+        bounded = BoundedBodies(app, most_bytes=MOST, seconds=0.2, smaller="x")  # type: ignore[arg-type]
         await bounded({"type": "http", "headers": raw}, receive, send)
         sent.append({"left": left})
 

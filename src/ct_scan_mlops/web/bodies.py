@@ -11,25 +11,26 @@ from dataclasses import KW_ONLY, dataclass
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ct_scan_mlops.serving.problems import BodyTooLarge, BodyTooSlow
+from ct_scan_mlops.web.problems import BodyTooLarge, BodyTooSlow
 
 LINGER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class BoundedBodies:
-    """The layer in front of everything that reads bodies."""
+    """The layer in front of everything that reads bodies; `smaller` says how to get below."""
 
     app: ASGIApp
     _: KW_ONLY
     most_bytes: int
     seconds: float
+    smaller: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = _Body(most_bytes=self.most_bytes, seconds=self.seconds, receive=receive, send=send)
+        body = _Body(bounds=self, receive=receive, send=send)
         declared = declared_length(scope)
         if declared is not None and declared > self.most_bytes:
             await body.too_large().response()(scope, body.read, body.answer)
@@ -49,8 +50,7 @@ def declared_length(scope: Scope) -> int | None:
 class _Body:
     """One request's body, from its first byte to the end of the answer."""
 
-    most_bytes: int
-    seconds: float
+    bounds: BoundedBodies
     receive: Receive
     send: Send
     taken: int = 0
@@ -59,26 +59,26 @@ class _Body:
 
     def too_large(self) -> BodyTooLarge:
         return BodyTooLarge(
-            f"The request is larger than {self.most_bytes:,} bytes, and was not read.",
-            "Send one slice as a file below that size. MAX_UPLOAD_MB sets it where the API runs.",
+            f"The request is larger than {self.bounds.most_bytes:,} bytes, and was not read.",
+            self.bounds.smaller,
         )
 
     async def read(self) -> Message:
         if self.complete:
             return await self.receive()
         message = await self._next_message()
-        if self.taken > self.most_bytes:
+        if self.taken > self.bounds.most_bytes:
             raise self.too_large()
         return message
 
     async def _next_message(self) -> Message:
         if self.deadline is None:
-            self.deadline = anyio.current_time() + self.seconds
+            self.deadline = anyio.current_time() + self.bounds.seconds
         try:
             with anyio.fail_after(self.deadline - anyio.current_time()):
                 message = await self.receive()
         except TimeoutError as exc:
-            error = f"The body did not arrive within {self.seconds:g} seconds."
+            error = f"The body did not arrive within {self.bounds.seconds:g} seconds."
             raise BodyTooSlow(error, "Send it again over a faster connection.") from exc
         self.taken += len(message.get("body", b""))
         self.complete = message["type"] != "http.request" or not message.get("more_body", False)
@@ -98,7 +98,7 @@ class _Body:
             await self.send({"type": "http.response.body", "body": b""})
 
     async def _throw_away_the_rest(self) -> None:
-        most = self.taken + self.most_bytes
+        most = self.taken + self.bounds.most_bytes
         with anyio.move_on_after(LINGER_SECONDS):
             while not self.complete and self.taken <= most:
                 message = await self.receive()

@@ -8,10 +8,9 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-
-from ct_scan_mlops.errors import SliceRefused, SliceTooLarge, SliceUnsupported
+from starlette.requests import ClientDisconnect
 
 
 class Problem(Exception):
@@ -43,7 +42,7 @@ class BodyTooSlow(Problem):
 
 
 class BodyTooLarge(Problem):
-    """The body, is above the limit."""
+    """The body is above the limit."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
@@ -61,37 +60,23 @@ class Overloaded(Problem):
 
 
 class NotReady(Problem):
-    """There is no model to answer with, yet."""
+    """What is needed for an answer is not there yet."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
-
-
-_SLICE = "Send one slice as a PNG or DICOM file."
 
 
 def answer_problems(app: FastAPI) -> None:
     """Let the application answer each exception as JSON, the unforeseen ones too."""
     app.add_exception_handler(Problem, _of_problem)
-    app.add_exception_handler(SliceRefused, _of_slice)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(ClientDisconnect, _of_the_gone)
     app.add_exception_handler(Exception, _of_the_unforeseen)
 
 
 async def _of_problem(_: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, Problem)
     return exc.response()
-
-
-async def _of_slice(_: Request, exc: Exception) -> JSONResponse:
-    match exc:
-        case SliceTooLarge():
-            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        case SliceUnsupported():
-            status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-        case _:
-            status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return _response(status, str(exc), _SLICE, {})
 
 
 async def _of_validation(_: Request, exc: Exception) -> JSONResponse:
@@ -105,6 +90,12 @@ async def _of_http(_: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
     headers = dict(exc.headers or {})
     return _response(exc.status_code, f"{exc.detail}.", "See /openapi.json.", headers)
+
+
+async def _of_the_gone(_: Request, exc: Exception) -> Response:
+    """Nobody reads it: a client that goes away in the middle of its body is no failure of ours."""
+    del exc
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _of_the_unforeseen(_: Request, exc: Exception) -> JSONResponse:

@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
-from ct_scan_mlops.serving.admission import Admission, Capacity
-from ct_scan_mlops.serving.problems import Overloaded
+from ct_scan_mlops.web.admission import Admission, Capacity
+from ct_scan_mlops.web.problems import Overloaded
 
 
 def admission(**bounds: float) -> Admission:

@@ -1,0 +1,1 @@
+"""What both services stand on: bounds on requests, and words for refusals."""
