@@ -1,4 +1,7 @@
-"""What a service said goes under each test that fails."""
+"""What a service said goes under each test that fails, in the text and in the XML.
+
+Into the XML go only sections that are named as pytest names captured output.
+"""
 
 from __future__ import annotations
 
@@ -20,5 +23,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     if report.failed:
         for service in KEPT:
-            report.sections.append((f"what {service.host} said", service.log()[-MOST_LOG:]))
+            report.sections.append(
+                (f"Captured stdout of {service.host}", service.log()[-MOST_LOG:])
+            )
     return report
