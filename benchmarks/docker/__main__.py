@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.docker import report, sides
-from benchmarks.docker.cases import timings
+from benchmarks.docker.cases import fits, timings, warm
 from benchmarks.docker.floor import floor
 from benchmarks.docker.repository import Repository
 from layerline.engine.store.removal import remove_tree
@@ -37,6 +38,7 @@ PEERS = {"plain": sides.plain, "rendered": sides.rendered}
 def main() -> None:
     """Measure, print the table and write the document."""
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends then, too
     options.work.mkdir(parents=True, exist_ok=True)
     run = _run(options)
     for line in report.table(run):
@@ -69,6 +71,9 @@ def _run(options: argparse.Namespace) -> report.Run:
                 mirror=mirror,
                 log=options.work / "layerline.log",
             )
+            if not fits(own, repository, place):
+                raise SystemExit(1)
+            warm(own, repository)
             found = {own.name: timings(own, repository, place)}
             lowest = floor(repository, own.caches(), place)
             remove_tree(own.store)
@@ -92,7 +97,13 @@ def _dockers(
     home.mkdir()
     with daemon(home, f"--registry-mirror=http://{mirror}", buildkit=True) as docker:
         version = docker.run("version", "--format={{.Server.Version}}").decode().strip()
-        chosen = [PEERS[name](repository, docker) for name in peers]
+        chosen = [
+            side
+            for name in peers
+            if fits(side := PEERS[name](repository, docker), repository, place)
+        ]
+        for side in chosen[:1]:
+            warm(side, repository)
         return version, {side.name: timings(side, repository, place) for side in chosen}
 
 

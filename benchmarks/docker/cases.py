@@ -61,12 +61,16 @@ class Timing:
         return cls(seconds=round(seconds, 2), load=(before, os.getloadavg()[0]))
 
 
-def measured(side: Side, repository: Repository, work: Path) -> Iterator[tuple[Case, Timing]]:
-    """All cases of one side, each after the one that it builds on."""
+def warm(side: Side, repository: Repository) -> None:
+    """Fill the caches of a side, for both locks."""
     for put in (repository.change, repository.restore):
         put()
         _say(f"{side.name}: fills its caches")
         side.warm()
+
+
+def measured(side: Side, repository: Repository, work: Path) -> Iterator[tuple[Case, Timing]]:
+    """All cases of one side, each after the one that it builds on."""
     side.forget()
     with tempfile.TemporaryDirectory(dir=work, prefix="archive-") as name:
         archive = Path(name, "image.tar")
@@ -88,14 +92,18 @@ def measured(side: Side, repository: Repository, work: Path) -> Iterator[tuple[C
     side.forget()
 
 
-def timings(side: Side, repository: Repository, work: Path) -> dict[Case, Timing]:
-    """All cases of one side, told as they come; none where the disk is too small for it."""
-    found: dict[Case, Timing] = {}
+def fits(side: Side, repository: Repository, work: Path) -> bool:
+    """Whether the disk is large enough for a side; says what it lacks."""
     free = shutil.disk_usage(work).free
     wanted = side.copies * (repository.spec.budget_mb or 0) * _MB
     if free < wanted:
         _say(f"{side.name}: left out, it needs {wanted / _GB:.0f} GB of the {free / _GB:.0f} free")
-        return found
+    return free >= wanted
+
+
+def timings(side: Side, repository: Repository, work: Path) -> dict[Case, Timing]:
+    """All cases of one side, told as they come."""
+    found = {}
     for case, timing in measured(side, repository, work):
         free = shutil.disk_usage(work).free
         _say(f"{side.name}: {case.words}: {timing.seconds:.1f} s, {free / _GB:.0f} GB free")

@@ -35,7 +35,7 @@ class Run:
 
 def table(run: Run) -> Iterator[str]:
     """The table in Markdown, then floor and machine."""
-    own, *others = (name for name, found in run.sides.items() if found)
+    own, *others = run.sides
     head = ["case", own, *(f"{word} {name}" for name in others for word in ("docker", "ratio"))]
     yield _row([*head, "wanted", "load"])
     yield _row(["---"] * (len(head) + 2))
