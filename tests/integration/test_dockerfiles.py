@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import http.server
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +21,13 @@ from layerline.settings import process_environ
 from tests.docker import daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.docker import Docker
 
 pytestmark = [pytest.mark.slow, pytest.mark.privileged, pytest.mark.network]
 
+HOME = Path(__file__).parents[2]
 DEFINITION = """\
 [targets.cpu]
 [groups.core]
@@ -38,6 +43,23 @@ source = ["train.py"]
 PROBE = "import numpy\nassert numpy.arange(4).reshape(2, 2).sum() == 6\n"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 LONGEST_SECONDS = 900.0
+# Asked inside the container, as there is no network: what the service says of itself once it has
+# looked for what it is to serve, for which it has imported all that it needs.
+ASK = """\
+import json, time, urllib.error, urllib.request
+deadline = time.monotonic() + 120
+missing = []
+while not missing and time.monotonic() < deadline:
+    time.sleep(0.5)
+    try:
+        urllib.request.urlopen("http://127.0.0.1:{port}/ready")
+    except urllib.error.HTTPError as answer:
+        missing = json.load(answer)["missing"]
+    except OSError:
+        pass  # not listening yet
+print(missing)
+"""
+NOTHING = "/app/nothing.json"
 COMPILE = ("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--python-version=3.11")
 
 
@@ -69,11 +91,44 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def build(docker: Docker, repository: Path) -> str:
-    """Build the image; its identity."""
-    words = ("build", "--quiet", "--network=host", f"--secret=id=ca,src={CERTIFICATES}")
-    file = "--file=dockerfiles/small.Dockerfile"
-    return docker.run(*words, file, ".", cwd=repository, timeout=LONGEST_SECONDS).decode().strip()
+@contextlib.contextmanager
+def shown(folder: Path) -> Iterator[str]:
+    """A directory of wheels as builds with the host's network can read it: its URL."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """The tests' output is not the place."""
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A `uv.toml` by which PyTorch's +cpu wheel is found: the default index has none."""
+    folder = Path(process_environ().get("PIP_FIND_LINKS", ""))
+    if not folder.is_absolute() or not any(folder.glob("torch-*+cpu-*.whl")):
+        pytest.skip("PIP_FIND_LINKS names no directory with a +cpu wheel of PyTorch")
+    settings = tmp_path_factory.mktemp("indexes") / "uv.toml"
+    with shown(folder) as url:
+        settings.write_text(f"find-links = [{json.dumps(url)}]\n")
+        yield settings
+
+
+def build(
+    docker: Docker, repository: Path, name: str = "small", *, secrets: Sequence[str] = ()
+) -> str:
+    """Build an image; its identity."""
+    given = [f"--secret=id={each}" for each in (f"ca,src={CERTIFICATES}", *secrets)]
+    words = ("build", "--quiet", "--network=host", *given, f"--file=dockerfiles/{name}.Dockerfile")
+    return docker.run(*words, ".", cwd=repository, timeout=LONGEST_SECONDS).decode().strip()
 
 
 def test_an_image_is_built_probed_and_configured(docker: Docker, repository: Path) -> None:
@@ -93,3 +148,23 @@ def test_a_probe_that_fails_stops_the_build(docker: Docker, repository: Path) ->
     probe.write_text("raise SystemExit('the probe of the test says no')\n")
     with pytest.raises(Exception, match="the probe of the test says no"):
         build(docker, repository)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("api", "MODEL_PATH"), ("drift-api", "REFERENCE_PATH")]
+)
+def test_an_image_of_this_repository_is_built_and_serves(
+    docker: Docker, indexes: Path, name: str, variable: str
+) -> None:
+    built = build(docker, HOME, name, secrets=[f"uv.toml,src={indexes}"])
+    [found] = json.loads(docker.run("image", "inspect", built))
+    (port,) = read((HOME / "layerline.toml").read_text()).image(name).ports
+    assert list(found["Config"]["ExposedPorts"]) == [f"{port}/tcp"]
+    words = ("--detach", "--network=none", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL")
+    running = docker.run("run", *words, f"--env={variable}={NOTHING}", built).decode().strip()
+    missing = docker.run("exec", running, "python", "-c", ASK.format(port=port), timeout=180.0)
+    assert variable in missing.decode()
+    assert "o such file" in missing.decode()
+    docker.run("stop", "--time=10", running)
+    [ended] = json.loads(docker.run("inspect", running))
+    assert ended["State"]["ExitCode"] == 0
