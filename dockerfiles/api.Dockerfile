@@ -14,9 +14,9 @@ RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
     mkdir /requirements \
  && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
  && python3 /mnt/slice.py /mnt/lock.txt aiobotocore aioitertools botocore decorator gcsfs google-api-core google-auth-oauthlib google-cloud-core google-cloud-storage google-cloud-storage-control google-crc32c google-resumable-media googleapis-common-protos grpc-google-iam-v1 grpcio grpcio-status jmespath oauthlib proto-plus requests-oauthlib s3fs > /requirements/cloud.txt \
- && python3 /mnt/slice.py /mnt/lock.txt imageio lazy-loader numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-image scikit-learn scipy threadpoolctl tifffile tzdata > /requirements/core.txt \
- && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath setuptools sympy torch > /requirements/pytorch.txt \
- && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals networkx opentelemetry-api packaging propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath networkx setuptools sympy torch > /requirements/pytorch.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals opentelemetry-api propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
  && python3 /mnt/slice.py /mnt/lock.txt wrapt > /requirements/shared+api+api-cloudrun+drift-api.txt \
  && python3 /mnt/slice.py /mnt/lock.txt google-auth pyasn1 pyasn1-modules > /requirements/shared+api+api-cloudrun+train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt

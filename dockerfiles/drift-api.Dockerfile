@@ -13,12 +13,12 @@ RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
     --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
     mkdir /requirements \
  && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
- && python3 /mnt/slice.py /mnt/lock.txt imageio lazy-loader numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-image scikit-learn scipy threadpoolctl tifffile tzdata > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
  && python3 /mnt/slice.py /mnt/lock.txt appdirs defusedxml deprecation distro dynaconf evidently faker formulaic interface-meta iterative-telemetry litestar litestar-htmx markdown-it-py mdurl msgspec multipart mypy-extensions nltk patsy plotly polyfactory regex rich rich-click shellingham sniffio statsmodels tenacity typer typing-inspect ujson uuid6 watchdog > /requirements/drift.txt \
- && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals networkx opentelemetry-api packaging propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals opentelemetry-api propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
  && python3 /mnt/slice.py /mnt/lock.txt wrapt > /requirements/shared+api+api-cloudrun+drift-api.txt \
  && python3 /mnt/slice.py /mnt/lock.txt pygments > /requirements/shared+drift-api.txt \
- && python3 /mnt/slice.py /mnt/lock.txt opentelemetry-proto tqdm > /requirements/shared+drift-api+train.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt opentelemetry-proto packaging tqdm > /requirements/shared+drift-api+train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt httpcore httpx iniconfig pluggy pytest ruff > /requirements/test.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
 
@@ -118,6 +118,7 @@ RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     set -eu; cd /tmp; for subject in cpu/api cpu/core cpu/drift cpu/shared cpu/shared+api+api-cloudrun+drift-api cpu/shared+drift-api cpu/shared+drift-api+train cpu/test drift-api; do \
       env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
     done
+ENV DO_NOT_TRACK="1"
 ENV PORT="8001"
 ENV PYTHONPATH="/app/src"
 EXPOSE 8001

@@ -12,14 +12,14 @@ FROM bare AS requirements
 RUN --mount=type=bind,source=locks/cu13.txt,target=/mnt/lock.txt \
     --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
     mkdir /requirements \
- && python3 /mnt/slice.py /mnt/lock.txt imageio joblib lazy-loader narwhals numpy pandas pillow pydicom pytz pyyaml scikit-image scikit-learn scipy threadpoolctl tifffile > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt joblib narwhals numpy pandas pillow pydicom pytz pyyaml scikit-learn scipy threadpoolctl > /requirements/core.txt \
  && python3 /mnt/slice.py /mnt/lock.txt cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-crt nvidia-cuda-cupti nvidia-cuda-nvcc nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-ml-py nvidia-nccl-cu13 nvidia-nvshmem-cu13 nvidia-nvtx nvidia-nvvm > /requirements/cuda.txt \
  && python3 /mnt/slice.py /mnt/lock.txt nvidia-cudnn-cu13 > /requirements/cudnn.txt \
  && python3 /mnt/slice.py /mnt/lock.txt contourpy cycler fonttools kiwisolver matplotlib opencv-python-headless polars polars-runtime-32 pyparsing ultralytics ultralytics-platform ultralytics-thop > /requirements/cv.txt \
  && python3 /mnt/slice.py /mnt/lock.txt jax jax-cuda13-pjrt jax-cuda13-plugin jaxlib ml-dtypes opt-einsum > /requirements/jax.txt \
  && python3 /mnt/slice.py /mnt/lock.txt nvidia-nvjitlink > /requirements/nvjitlink.txt \
- && python3 /mnt/slice.py /mnt/lock.txt filelock mpmath setuptools sympy torch torchaudio torchvision triton > /requirements/pytorch.txt \
- && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal anyio attrs certifi cffi charset-normalizer cloudpickle frozenlist fsspec h11 idna jinja2 markupsafe multidict networkx packaging propcache psutil pycparser python-dateutil requests typing-extensions tzdata urllib3 yarl > /requirements/shared.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt filelock mpmath networkx setuptools sympy torch torchaudio torchvision triton > /requirements/pytorch.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal anyio attrs certifi cffi charset-normalizer cloudpickle frozenlist fsspec h11 idna jinja2 markupsafe multidict packaging propcache psutil pycparser python-dateutil requests typing-extensions tzdata urllib3 yarl > /requirements/shared.txt \
  && python3 /mnt/slice.py /mnt/lock.txt httpcore httpx iniconfig pluggy pytest ruff > /requirements/test.txt \
  && python3 /mnt/slice.py /mnt/lock.txt annotated-doc annotated-types antlr4-python3-runtime cachetools click cryptography databricks-sdk fastapi gitdb gitpython google-auth hydra-core importlib-metadata invoke lightning lightning-utilities mlflow-skinny omegaconf opentelemetry-api opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions protobuf pyasn1 pyasn1-modules pydantic pydantic-core python-dotenv pytorch-lightning smmap sqlparse starlette torchmetrics tqdm typing-inspection uvicorn zipp > /requirements/train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt setuptools > /requirements/train.builders.txt \

@@ -13,13 +13,13 @@ RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
     --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
     mkdir /requirements \
  && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
- && python3 /mnt/slice.py /mnt/lock.txt imageio lazy-loader numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-image scikit-learn scipy threadpoolctl tifffile tzdata > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
  && python3 /mnt/slice.py /mnt/lock.txt opencv-python-headless > /requirements/cv.txt \
  && python3 /mnt/slice.py /mnt/lock.txt jax jaxlib ml-dtypes opt-einsum > /requirements/jax.txt \
- && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath setuptools sympy torch > /requirements/pytorch.txt \
- && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals networkx opentelemetry-api packaging propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath networkx setuptools sympy torch > /requirements/pytorch.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals opentelemetry-api propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
  && python3 /mnt/slice.py /mnt/lock.txt google-auth pyasn1 pyasn1-modules > /requirements/shared+api+api-cloudrun+train.txt \
- && python3 /mnt/slice.py /mnt/lock.txt opentelemetry-proto tqdm > /requirements/shared+drift-api+train.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt opentelemetry-proto packaging tqdm > /requirements/shared+drift-api+train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt antlr4-python3-runtime cachetools databricks-sdk gitdb gitpython hydra-core importlib-metadata invoke lightning lightning-utilities mlflow-skinny omegaconf opentelemetry-sdk opentelemetry-semantic-conventions pytorch-lightning smmap sqlparse torchmetrics zipp > /requirements/train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt setuptools > /requirements/train.builders.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
