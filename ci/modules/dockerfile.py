@@ -44,6 +44,11 @@ They use the same cache volumes, times and probes as the pipeline. These secrets
 they are given (`--secret id=NAME,src=FILE`), and reach no layer: `ca` (certificates to trust),
 `pip.conf` and `uv.toml` (package indexes, with their credentials).
 
+A directory of wheels is read over HTTP, with `--network=host` and a `uv.toml` of one line:
+
+    python3 -m http.server 8765 --bind 127.0.0.1 --directory wheels
+    find-links = ["http://127.0.0.1:8765/"]
+
 Other than in the pipeline, the probes of layers run in the finished image, there is no label with
 their evidence, and the time of the build stands in the image's configuration.
 """
