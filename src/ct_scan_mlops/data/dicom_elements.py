@@ -1,7 +1,8 @@
 """The elements of a DICOM data set, one after another, in bounded time and memory.
 
 No recursion and no copies: sequences of known length are stepped over, those of unknown length are
-followed by a stack that may not grow beyond the limits. Every length is held against what there is.
+followed with a stack, which the limit on elements bounds too. Every length is held against what
+there is.
 """
 
 import struct
@@ -80,7 +81,7 @@ def _walk(
         if head.tag in (_ITEM_END, _SEQUENCE_END):
             _close(stack, head.tag)
         elif head.length == _UNDEFINED:
-            _open(stack, head, limits)
+            _open(stack, head)
         else:
             at = _end(data, head)
             if not stack:
@@ -117,7 +118,7 @@ def _close(stack: list[_Open], tag: int) -> None:
         raise SliceInvalid(message)
 
 
-def _open(stack: list[_Open], head: _Head, limits: Limits) -> None:
+def _open(stack: list[_Open], head: _Head) -> None:
     if head.tag == _ITEM and stack:
         stack.append(_Open(_ITEM_END, head.inside))
     elif head.nests:
@@ -125,9 +126,6 @@ def _open(stack: list[_Open], head: _Head, limits: Limits) -> None:
     else:
         message = "The DICOM file's pixels are compressed. Send it uncompressed (gdcmconv --raw)."
         raise SliceUnsupported(message)
-    if len(stack) > 2 * limits.max_depth:
-        message = f"The DICOM file nests sequences more than {limits.max_depth} deep."
-        raise SliceTooLarge(message)
 
 
 def _end(data: memoryview, head: _Head) -> int:

@@ -169,6 +169,19 @@ class TestHostilePng:
         head = chunk_of(b"acTL", struct.pack(">II", frames, 0))
         refuses(png(between=head + frame * frames), SliceRefused)
 
+    @pytest.mark.parametrize(("width", "height"), [(5_000, 2), (2, 5_000)])
+    def test_a_picture_of_few_pixels_may_not_be_any_length(
+        self, png: Callable[..., bytes], refuses: Callable[..., None], width: int, height: int
+    ) -> None:
+        packed = zlib.compress(bytes(height * (width + 1)))
+        refuses(png(width=width, height=height, packed=packed), SliceTooLarge)
+
+    @pytest.mark.parametrize("packed", [b"", b"no zlib", zlib.compress(bytes(30))])
+    def test_pixels_that_are_too_few_are_refused(
+        self, png: Callable[..., bytes], refuses: Callable[..., None], packed: bytes
+    ) -> None:
+        refuses(png(packed=packed), SliceInvalid)
+
     def test_a_second_header_does_not_replace_the_measured_one(
         self, png: Callable[..., bytes], chunk_of: Callable[[bytes, bytes], bytes]
     ) -> None:
