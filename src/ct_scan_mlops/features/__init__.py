@@ -1,5 +1,6 @@
 """Radiomics features by names and definitions of the IBSI reference manual (arXiv 1612.07003).
 
-PyRadiomics has no wheel for Python 3.11 and does not build with numpy 2, hence our own on numpy and
-scipy, which tests hold against the manual's digital phantom.
+They are our own, on numpy and scipy: PyRadiomics has no wheel for Python 3.11, and its source
+release does not compile there (cmatrices.h is not in it). Tests hold them against the manual's
+phantom.
 """
