@@ -1,6 +1,6 @@
 """JUnit's XML: what tests found, joined and told in lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -9,11 +9,12 @@ WORST = ("failure", "error")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A test: its name, how it ended in one word, and its seconds."""
+    """A test: its name, how it ended in one word, its seconds, and what it has measured."""
 
     name: str
     outcome: str
     seconds: float
+    measured: tuple[str, ...] = ()
 
 
 def cases(text: str) -> tuple[Case, ...]:
@@ -35,8 +36,13 @@ def summary(name: str, text: str, *, seconds: float) -> str:
     outcomes = sorted({case.outcome for case in found})
     counts = [f"{sum(case.outcome == each for case in found)} {each}" for each in outcomes]
     lines = [f"{name}: {', '.join(counts) or 'no tests'} in {seconds:.1f} s"]
-    lines += [f"  {case.outcome} {case.name} [{case.seconds:.1f} s]" for case in found]
+    lines += [line for case in found for line in _told(case)]
     return "\n".join(lines) + "\n"
+
+
+def _told(case: Case) -> Iterator[str]:
+    yield f"  {case.outcome} {case.name} [{case.seconds:.1f} s]"
+    yield from (f"    {each}" for each in case.measured)
 
 
 def _case(element: ElementTree.Element) -> Case:
@@ -46,5 +52,10 @@ def _case(element: ElementTree.Element) -> Case:
     else:
         outcome = "skipped" if "skipped" in kinds else "passed"
     return Case(
-        name=element.get("name", ""), outcome=outcome, seconds=float(element.get("time", "0"))
+        name=element.get("name", ""),
+        outcome=outcome,
+        seconds=float(element.get("time", "0")),
+        measured=tuple(
+            f"{each.get('name')}: {each.get('value')}" for each in element.iter("property")
+        ),
     )

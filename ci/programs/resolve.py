@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 # From the beginning; what the resolution itself leaves of it is never less than the second one.
-LONGEST_SECONDS = 14.0
+LONGEST_SECONDS = 12.0
 LEAST_SEARCH_SECONDS = 6.0
 NO_SOLUTION = "No solution found"
 NOT_KEPT = "network was disabled"

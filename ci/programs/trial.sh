@@ -5,6 +5,7 @@ status=0
 timeout 1200 "$0" -m pytest -p no:cacheprovider --quiet --tb=short --color=no -rs \
     --junitxml=/tmp/junit.xml --rootdir=. --import-mode=importlib \
     --override-ini=pythonpath=. --override-ini=junit_logging=system-out \
-    --override-ini=junit_log_passing_tests=false "$@" >&2 || status=$?
+    --override-ini=junit_log_passing_tests=false --override-ini=junit_family=xunit1 \
+    "$@" >&2 || status=$?
 cat /tmp/junit.xml
 exit "$status"

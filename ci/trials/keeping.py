@@ -74,6 +74,12 @@ class Kept:
         seen: dict[str, Any] = answer.raise_for_status().json()
         return seen
 
+    def metric(self, name: str) -> float:
+        """A number that the service tells of itself."""
+        lines = self.get("/metrics").text.splitlines()
+        told = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return float(told[name])
+
     def get(self, path: str) -> httpx.Response:
         return self.client.get(self.url + path)
 

@@ -20,7 +20,7 @@ from ci.trials import hostile
 from ci.trials.keeping import Kept, found, kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 DATA = Path("/app/data")
 MODELS = "/app/models"
@@ -31,7 +31,9 @@ MOST_HEALTH_SECONDS = 0.5
 # What one admitted slice may take while it is decoded: 4096 x 4096 pixels of 4 bytes.
 ONE_IMAGE = 64 << 20
 REQUESTS = 1000
+MEMORY = "process_resident_memory_bytes"
 PROBE_SECONDS = 0.1
+MB = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class Watch:
     """What a second client sees while others ask: how long /health takes, and the memory."""
 
     health: list[float] = field(default_factory=list)
-    memory: list[int] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
 
     def p99(self) -> float:
         return statistics.quantiles(self.health, n=100, method="inclusive")[98]
@@ -85,7 +87,10 @@ def test_outputs_would_be_found_in_an_image_that_copies_everything() -> None:
 
 @pytest.mark.parametrize("variables", [SINGLE, DUAL], ids=["single", "dual"])
 def test_a_trained_model_beats_the_baseline(
-    service: Kept, rows: list[Row], variables: Mapping[str, str]
+    service: Kept,
+    rows: list[Row],
+    variables: Mapping[str, str],
+    record_property: Callable[[str, str], None],
 ) -> None:
     ready(service, variables)
     held_out = [row for row in rows if row.split == "test"]
@@ -95,7 +100,8 @@ def test_a_trained_model_beats_the_baseline(
     most_frequent = max(
         sum(row.label == label for row in held_out) for label in {row.label for row in held_out}
     )
-    assert right > 1.2 * most_frequent, f"{right} of {len(held_out)} right"
+    record_property("right", f"{right} of {len(held_out)}, baseline {most_frequent}")
+    assert right > 1.2 * most_frequent
 
 
 def test_a_missing_checkpoint_is_named(service: Kept) -> None:
@@ -127,7 +133,7 @@ HOSTILE = {
 def test_a_hostile_file_is_refused_in_bounded_memory(service: Kept, name: str) -> None:
     data, status = HOSTILE[name]
     ready(service, SINGLE)
-    idle = memory(service)
+    idle = service.metric(MEMORY)
     with watched(service) as watch:
         for _ in range(5):
             answer = service.post("/predict", files={"file": data})
@@ -136,12 +142,17 @@ def test_a_hostile_file_is_refused_in_bounded_memory(service: Kept, name: str) -
     assert max(watch.memory) < 1.5 * idle + ONE_IMAGE
 
 
-def test_a_thousand_requests_at_once_leave_it_alive(service: Kept, rows: list[Row]) -> None:
+def test_a_thousand_requests_at_once_leave_it_alive(
+    service: Kept, rows: list[Row], record_property: Callable[[str, str], None]
+) -> None:
     ready(service, SINGLE)
     data = rows[0].path.read_bytes()
-    idle = memory(service)
+    idle = service.metric(MEMORY)
     with watched(service) as watch:
         statuses = anyio.run(flood, service.url, data)
+    record_property("statuses", str(statuses))
+    record_property("p99 of /health", f"{watch.p99() * 1000:.0f} ms")
+    record_property("memory", f"{idle / MB:.0f} MB idle, at most {max(watch.memory) / MB:.0f} MB")
     assert statuses.keys() <= {200, 429, 503}, statuses
     assert statuses[200] > 0
     assert max(watch.memory) < 1.5 * idle + ONE_IMAGE
@@ -173,13 +184,6 @@ def predicted(service: Kept, path: Path) -> str:
     return label
 
 
-def memory(service: Kept) -> int:
-    """The resident bytes of the process, as it tells itself."""
-    lines = service.get("/metrics").text.splitlines()
-    told = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    return int(float(told["process_resident_memory_bytes"]))
-
-
 @contextmanager
 def watched(service: Kept) -> Iterator[Watch]:
     """Ask for its health and memory until the block ends."""
@@ -190,7 +194,7 @@ def watched(service: Kept) -> Iterator[Watch]:
             began = time.monotonic()
             assert service.get("/health").status_code == 200
             watch.health.append(time.monotonic() - began)
-            watch.memory.append(memory(service))
+            watch.memory.append(service.metric(MEMORY))
 
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(ask)

@@ -6,7 +6,8 @@ from ci.modules import junit
 
 ONE = """<?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests">
 <testsuite name="pytest" errors="0" failures="1" skipped="1" tests="4" time="1.2">
-<testcase classname="t" name="good" time="0.25" />
+<testcase classname="t" name="good" time="0.25"><properties>
+<property name="cold start" value="2.1 s" /></properties></testcase>
 <testcase classname="t" name="bad" time="0.5"><failure message="no">trace</failure></testcase>
 <testcase classname="t" name="broken" time="0.1"><error message="no">trace</error></testcase>
 <testcase classname="t" name="left" time="0"><skipped message="why" /></testcase>
@@ -29,7 +30,7 @@ def test_several_documents_become_one() -> None:
 def test_the_summary_counts_and_times() -> None:
     lines = junit.summary("api", ONE, seconds=7.0).splitlines()
     assert lines[0] == "api: 2 failed, 1 passed, 1 skipped in 7.0 s"
-    assert "  passed good [0.2 s]" in lines
+    assert lines[1:3] == ["  passed good [0.2 s]", "    cold start: 2.1 s"]
 
 
 def test_no_tests_are_told() -> None:
