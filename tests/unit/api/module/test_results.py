@@ -15,7 +15,7 @@ from layerline.engine.api.module.results import key_of, lifetime, recall, rememb
 from layerline.engine.api.values import Container, Directory, File, Secret
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.solve.codec import identity_of
-from layerline.engine.solve.ops import NewFile, Scratch, Stored
+from layerline.engine.solve.ops import Exec, ExecRootfs, NewFile, Scratch, SecretRef, Stored
 from layerline.engine.solve.served import PortSpec
 from layerline.engine.store.store import Store
 from tests.conftest import SOURCE
@@ -104,6 +104,26 @@ def test_a_result_whose_files_are_gone_is_a_miss(store: Store) -> None:
 def test_what_only_this_session_has_is_not_remembered(store: Store) -> None:
     secret = Secret(identity="i", name="token")
     remember(store.index, "k", {"token": name_of(secret)}, seconds=60, load=lambda _: secret)
+    assert recall(store.index, "k") is None
+
+
+def test_steps_made_with_a_secret_are_remembered_while_they_are_kept(store: Store) -> None:
+    env = (("TOKEN", SecretRef(identity="i")),)
+    step = Exec(rootfs=Scratch(), args=("true",), secret_env=env)
+    placed = NewFile(base=ExecRootfs(exec=step), path="/x", data=b"x")
+    directory = Directory(tree=placed)
+    remember(store.index, "k", name_of(directory), seconds=DAY, load=lambda _: directory)
+    assert recall(store.index, "k") is None
+    store.index.put("result", placed.key, {})
+    found = recall(store.index, "k")
+    assert found is not None
+    assert found.objects == {name_of(directory): directory}
+
+
+def test_a_container_that_has_a_secret_is_not_remembered(store: Store) -> None:
+    env = (("TOKEN", SecretRef(identity="i")),)
+    value = Container(config=ImageConfig(), rootfs=Scratch(), secret_env=env)
+    remember(store.index, "k", name_of(value), seconds=DAY, load=lambda _: value)
     assert recall(store.index, "k") is None
 
 

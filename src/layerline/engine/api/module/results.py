@@ -1,8 +1,9 @@
 """The remembered results of function calls: when one may be used again, and for how long.
 
 Invariant: a result is remembered with everything that the ids in it name, so that a later session
-can read them; what a later session cannot have (a secret's plaintext) is not remembered. A failed
-call is not remembered.
+can read them; what a later session cannot have (a secret's plaintext) is not remembered. Steps that
+were made with a secret are remembered, and hold while their results are kept. A failed call is not
+remembered.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from layerline.engine.store.index import Index
 
 _TABLE = "call"
-_EPOCH = 1
+_EPOCH = 2
 _LONGEST_SECONDS = 7 * 24 * 3600.0
+_STEP = re.compile(r'"\$op":"([0-9a-f]{64})"')
 _ID = re.compile(r"[A-Z]\w*:[0-9a-f]{64}")
-_OF_ONE_SESSION = ('"$":"SecretRef"', '"$":"Secret"', '"$":"Service"')
+_SECRET = '"$":"SecretRef"'
+_OF_ONE_SESSION = ('"$":"Secret"', '"$":"Service"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,11 @@ def recall(index: Index, key: str) -> Remembered | None:
     row = index.get(_TABLE, key)
     if row is None or float(str(row["expires"])) <= time.time():
         return None
-    documents = row["objects"]
+    documents, made = row["objects"], row["made"]
     assert isinstance(documents, dict)
+    assert isinstance(made, list)
+    if any(index.get("result", step) is None for step in made):
+        return None
     if documents:
         load_resolvers()  # their modules register the classes that documents may name
     objects = {name: decode(document) for name, document in documents.items()}
@@ -76,11 +82,23 @@ def remember(
 ) -> None:
     """Keep a result for `seconds`; `load` gives the object of an id."""
     documents = {name: encode(load(name)) for name in set(ids_in(value))}
-    text = json.dumps(documents, separators=(",", ":"))
-    if any(mark in text for mark in _OF_ONE_SESSION):
+    values = _text([document["value"] for document in documents.values()])
+    steps = _text([document["ops"] for document in documents.values()])
+    if _SECRET in values or any(mark in values + steps for mark in _OF_ONE_SESSION):
         return
-    row = {"value": value, "expires": str(time.time() + seconds), "objects": documents}
+    # A step that lacks its secret cannot be made again, so what stands on it has to be there.
+    made = sorted(set(_STEP.findall(values))) if _SECRET in steps else []
+    row = {
+        "value": value,
+        "expires": str(time.time() + seconds),
+        "objects": documents,
+        "made": made,
+    }
     index.put(_TABLE, key, row, snapshots=sorted(set(_snapshots(documents))))
+
+
+def _text(documents: list[Json]) -> str:
+    return json.dumps(documents, separators=(",", ":"))
 
 
 def ids_in(value: Json) -> Iterator[str]:
