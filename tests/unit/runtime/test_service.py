@@ -20,7 +20,7 @@ from layerline.engine.runtime.service import (
     Services,
     ServiceSpec,
 )
-from layerline.errors import ExecError
+from layerline.errors import Cancelled, ExecError
 from tests.unit.runtime.conftest import mounts
 
 if TYPE_CHECKING:
@@ -37,11 +37,15 @@ def services(box: Box) -> Iterator[Services]:
     for program in ("pasta", "ip", "nft"):
         if command.find(program) is None:
             pytest.skip(f"{program} is not installed")
-    before = links()
+    before = links(), namespaces()
     with Services(box.runtime) as services:
         yield services
-    assert links() == before
-    assert [line for line in mounts() if "nsfs" in line] == []
+    assert (links(), namespaces()) == before
+
+
+def namespaces() -> list[str]:
+    """Those that are mounted somewhere; another daemon of this machine may have its own."""
+    return [line for line in mounts() if "nsfs" in line]
 
 
 def links() -> list[str]:
@@ -235,3 +239,15 @@ def test_an_exec_ends_when_its_service_does(box: Box, services: Services) -> Non
     with pytest.raises(ExecError, match="start web"):
         box.run("sleep", "60", watch=lambda: service.failure)
     assert time.monotonic() - began < 3
+
+
+def test_a_start_that_never_becomes_healthy_ends_when_it_is_cancelled(
+    box: Box, services: Services
+) -> None:
+    spec = web(box, container=lambda: nullcontext(box.spec("sleep", "60")))
+    cancel = threading.Event()
+    threading.Timer(0.3, cancel.set).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        services.start(spec, cancel)
+    assert time.monotonic() - began < 5

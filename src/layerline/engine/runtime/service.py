@@ -92,11 +92,15 @@ class Service:
         self.users = 0
         self.idle_since = 0.0
         self._killed = threading.Event()
+        self._cancel = threading.Event()
         self._container: Container | None = None
         self._stack = ExitStack()
 
-    def start(self, runtime: Runtime, network: SessionNetwork, hosts: Hosts) -> None:
-        """Start and return when it is healthy; a service that is not is ended again."""
+    def start(
+        self, runtime: Runtime, network: SessionNetwork, hosts: Hosts, cancel: threading.Event
+    ) -> None:
+        """Start and return when it is healthy; one that is not, or is cancelled, is ended again."""
+        self._cancel = cancel
         with ExitStack() as stack:
             attached = stack.enter_context(network.attached())
             self.address = attached.address
@@ -158,6 +162,9 @@ class Service:
         while not ready():
             if self.ended.wait(pause):
                 self._raise_failure()
+            if self._cancel.is_set():
+                message = f"the start of {self.spec.hostname} was cancelled"
+                raise Cancelled(message)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _raise_failure(self) -> None:
@@ -245,14 +252,16 @@ class Services:
         self._stack.close()
         self._network = None
 
-    def start(self, spec: ServiceSpec | HostService) -> Service:
+    def start(
+        self, spec: ServiceSpec | HostService, cancel: threading.Event | None = None
+    ) -> Service:
         """The running service of this key, started if need be; it runs until it is stopped."""
-        return self._acquire(spec)
+        return self._acquire(spec, cancel or threading.Event())
 
     @contextmanager
-    def used(self, spec: ServiceSpec | HostService) -> Iterator[Service]:
+    def used(self, spec: ServiceSpec | HostService, cancel: threading.Event) -> Iterator[Service]:
         """The running service; it may be stopped some time after its last user is done."""
-        service = self._acquire(spec)
+        service = self._acquire(spec, cancel)
         try:
             yield service
         finally:
@@ -290,7 +299,7 @@ class Services:
         with forward(listener, partial(network.dial, service.address, port, timeout=_DIAL)):
             yield number
 
-    def _acquire(self, spec: ServiceSpec | HostService) -> Service:
+    def _acquire(self, spec: ServiceSpec | HostService, cancel: threading.Event) -> Service:
         with self._lock:
             turn = self._starting.setdefault(spec.key, threading.Lock())
         with turn:
@@ -301,7 +310,7 @@ class Services:
                     return service
             self.stop(spec.key, kill=True)
             service = Service(spec)
-            service.start(self._runtime, self._opened_network(), self._hosts())
+            service.start(self._runtime, self._opened_network(), self._hosts(), cancel)
             with self._lock:
                 service.users = 1
                 self._running[spec.key] = service

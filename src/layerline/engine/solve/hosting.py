@@ -34,6 +34,14 @@ _NANOSECONDS = 1e9
 _HOSTNAME_BYTES = 8
 
 
+async def _set_when_cancelled(cancel: threading.Event) -> None:
+    """A thread does not see that the task which waits for it was cancelled."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        cancel.set()
+
+
 def _tunnel_key(
     spec: served.ServiceSpec, forwards: Sequence[served.Forward], *, native: bool
 ) -> str:
@@ -78,7 +86,15 @@ class Hosting:
     async def start(self, spec: served.ServiceSpec) -> Service:
         """The running service; returns when it is healthy."""
         definition = await self.defined(spec)
-        return await self.solver.in_thread(self.services().start, definition)
+        cancel = threading.Event()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_set_when_cancelled, cancel)
+                service = await self.solver.in_thread(self.services().start, definition, cancel)
+                group.cancel_scope.cancel()
+        except ExceptionGroup as alone:
+            raise alone.exceptions[0] from None
+        return service
 
     async def stop(self, spec: served.ServiceSpec, *, kill: bool = False) -> None:
         """End a service; one that does not run is fine."""
@@ -194,7 +210,9 @@ class Hosting:
             return self._services
 
     @contextlib.contextmanager
-    def joined(self, op: ops.Exec, container: ContainerSpec) -> Iterator[Joined]:
+    def joined(
+        self, op: ops.Exec, container: ContainerSpec, cancel: threading.Event
+    ) -> Iterator[Joined]:
         """The container as it runs beside the services that it is bound to.
 
         Which stay up meanwhile.
@@ -204,18 +222,18 @@ class Hosting:
             return
         with contextlib.ExitStack() as stack:
             used = [
-                (binding.alias, stack.enter_context(self._bound(binding)))
+                (binding.alias, stack.enter_context(self._bound(binding, cancel)))
                 for binding in op.bindings
             ]
             placed = stack.enter_context(self.services().joined(container, used))
             yield Joined(container=placed, services=tuple(service for _, service in used))
 
     @contextlib.contextmanager
-    def _bound(self, binding: served.ServiceBinding) -> Iterator[Service]:
+    def _bound(self, binding: served.ServiceBinding, cancel: threading.Event) -> Iterator[Service]:
         with contextlib.ExitStack() as stack:
             definition = self._ready[binding.service.key]
             try:
-                service = stack.enter_context(self.services().used(definition))
+                service = stack.enter_context(self.services().used(definition, cancel))
             except ExecError as exc:
                 starting = f"start {hostname_of(binding.service)}"
                 raise ExecError(

@@ -125,7 +125,7 @@ async def _interact(call: Call, op: ops.Exec) -> None:
         work = Work(bench=bench, key=op.key, inputs=inputs, step=step, cancel=threading.Event())
         with contextlib.ExitStack() as stack:
             container = staged(op, work, stack)
-            joined = stack.enter_context(solver.hosting.joined(op, container))
+            joined = stack.enter_context(solver.hosting.joined(op, container, work.cancel))
             terminal = stack.enter_context(bench.terminal.lent())
             run_on_terminal(bench.runtime(), joined.container, terminal)
 

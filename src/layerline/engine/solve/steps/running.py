@@ -41,7 +41,7 @@ def run(op: ops.Exec, work: Work) -> Result:
     with contextlib.ExitStack() as stack:
         stage = _Stage(op=op, work=work, stack=stack)
         container = stage.container()
-        joined = stack.enter_context(work.bench.hosting.joined(op, container))
+        joined = stack.enter_context(work.bench.hosting.joined(op, container, work.cancel))
         outcome = stack.enter_context(
             work.bench.runtime().run(
                 joined.container,
