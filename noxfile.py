@@ -53,7 +53,8 @@ def dead(session: nox.Session) -> None:
     fields = {re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower() for word in words}
     called = Path(session.create_tmp(), "called.py")
     called.write_text("".join(f"_.{name}\n" for name in sorted(fields) if not iskeyword(name)))
-    session.run(PYTHON, "-m", "vulture", "src", "ci", "noxfile.py", "tasks.py", str(called), external=True)
+    read = ("src", "ci", "noxfile.py", "tasks.py", str(called))
+    session.run(PYTHON, "-m", "vulture", *read, external=True)
 
 
 @nox.session
