@@ -152,6 +152,21 @@ def test_a_service_is_up_until_it_is_interrupted(
         process.communicate()
 
 
+def test_whoever_names_ports_may_have_the_services_own_in_use(command_line: CommandLine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as own:
+        free = listener.getsockname()[1]
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own.bind(("127.0.0.1", 8000))
+        own.listen()
+        listener.close()
+        process = command_line.start(*PYTHON, *SERVER, "up", f"--ports={free}:8000")
+        try:
+            assert "Directory listing" in httpx.get(address(process)).text
+        finally:
+            process.kill()
+            process.communicate()
+
+
 def test_a_socket_of_the_host_in_a_container(command_line: CommandLine) -> None:
     place = command_line.workdir / "greetings"
     program = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/s'); "

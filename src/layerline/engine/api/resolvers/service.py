@@ -182,7 +182,8 @@ async def up(
 
     The same ones unless others are named.
     """
-    tunnel = await call.session.services.tunnel(self.spec, _forwards(ports), native=not random)
+    native = not random and not ports
+    tunnel = await call.session.services.tunnel(self.spec, _forwards(ports), native=native)
     step = call.session.journal.step(f"up {hostname_of(self.spec)}")
     for here, there in tunnel.ports:
         step.write(f"http://localhost:{here} leads to port {there} of the service\n".encode())
