@@ -196,7 +196,7 @@ def test_other_layers_are_made_from_caches_without_a_network(
     # The system, the installer, the resolution, and the installation of each layer.
     assert steps.count("sh -s -- python") + steps.count("sh -s -- pytho") == 1
     assert steps.count("sh -s -- /mnt/") == 1
-    assert steps.count("python3 -c '\"\"") == 2
+    assert steps.count('python3 -c \'""') == 2
     after = manifest(project.home / "small.tar")[1]
     assert len([layer for layer in after if layer not in before]) == 1
 

@@ -46,4 +46,3 @@ async def test_what_is_no_socket_is_refused(open_a_session: OpenSession, tmp_pat
         missing = await fail(session, '{ host { unixSocket(path: "nothing") { id } } }')
     assert "is not a unix socket" in wrong["message"]
     assert "no such file or directory" in missing["message"]
-

@@ -26,7 +26,6 @@ from layerline.engine.store.writer import Writer
 from layerline.errors import ExecError
 
 if TYPE_CHECKING:
-
     from layerline.engine.runtime.spec import Outcome, Output
     from layerline.engine.solve.bench import Bench, Work
     from layerline.engine.store.snapshots import Draft
