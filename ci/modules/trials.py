@@ -29,6 +29,8 @@ _EPOCHS = MappingProxyType({"single": 8, DUAL: 3})
 _FEW = 60
 _CUT_BYTES = "9000"
 _TOOLS = ("core", "test")
+# The workload's tests are about all of its parts, whichever image has them.
+_EVERYTHING = ("api", "cloud", "drift", "test")
 _STORAGE_PORT = 4443
 _PLANTED = "outputs/checkpoints/planted.ckpt"
 _TOKEN = "trial"
@@ -38,7 +40,7 @@ async def train(workload: Workload) -> list[Trial]:
     """The workload's own tests inside the image; and its runs, seen from outside."""
     image = await workload.exported("train")
     tests = workload.assembly.source.directory("tests/workload")
-    inside = workload.assembly.with_tools(image, "train", ["test"])
+    inside = workload.assembly.with_tools(image, "train", _EVERYTHING)
     data = workload.data(image)
     found = dag.directory().with_directory("said", await _said(workload, image))
     for model in _EPOCHS:
