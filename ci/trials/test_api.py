@@ -28,6 +28,9 @@ FEATURES = f"{MODELS}/features_top_features.json"
 SINGLE = {"MODEL_PATH": f"{MODELS}/single.ckpt"}
 DUAL = {"MODEL_PATH": f"{MODELS}/dual.ckpt", "FEATURES_PATH": FEATURES}
 MOST_HEALTH_SECONDS = 0.5
+# On a machine that is busy with other work /health is late without any flood: so many times more.
+TIMES_IDLE = 10
+QUIET_SECONDS = 2.0
 # What one admitted slice may take while it is decoded: 4096 x 4096 pixels of 4 bytes.
 ONE_IMAGE = 64 << 20
 REQUESTS = 1000
@@ -148,6 +151,8 @@ def test_a_thousand_requests_at_once_leave_it_alive(
     ready(service, SINGLE)
     data = rows[0].path.read_bytes()
     idle = service.metric(MEMORY)
+    with watched(service) as quiet:
+        time.sleep(QUIET_SECONDS)
     with watched(service) as watch:
         statuses = anyio.run(flood, service.url, data)
     record_property("statuses", str(statuses))
@@ -156,7 +161,7 @@ def test_a_thousand_requests_at_once_leave_it_alive(
     assert statuses.keys() <= {200, 429, 503}, statuses
     assert statuses[200] > 0
     assert max(watch.memory) < 1.5 * idle + ONE_IMAGE
-    assert watch.p99() < MOST_HEALTH_SECONDS
+    assert watch.p99() < max(MOST_HEALTH_SECONDS, TIMES_IDLE * quiet.p99())
     assert predicted(service, rows[0].path)
 
 
