@@ -124,7 +124,7 @@ def test_every_line_of_a_lock_is_hashed() -> None:
 def test_every_dependency_has_a_line_that_says_what_for() -> None:
     text = (HOME / "docs/dependencies.md").read_text()
     described = set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
-    extras = PROJECT["optional-dependencies"]["dev"]
+    extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
     wanted = {distribution(requirement) for requirement in [*PROJECT["dependencies"], *extras]}
     assert wanted | launcher_packages() <= described
     assert described <= wanted | launcher_packages() | {"hatchling", "python3-venv"}
