@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 WORST = ("failure", "error")
+_MANY = 40
+_SLOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +33,21 @@ def joined(texts: Sequence[str]) -> str:
 
 
 def summary(name: str, text: str, *, seconds: float) -> str:
-    """How many tests ended how, and then each of them with its time."""
+    """How many tests ended how, and then each of them with its time.
+
+    Of many only those that did not pass, that took their time, or that have measured something.
+    """
     found = cases(text)
     outcomes = sorted({case.outcome for case in found})
     counts = [f"{sum(case.outcome == each for case in found)} {each}" for each in outcomes]
     lines = [f"{name}: {', '.join(counts) or 'no tests'} in {seconds:.1f} s"]
-    lines += [line for case in found for line in _told(case)]
+    notable = [case for case in found if len(found) <= _MANY or _is_notable(case)]
+    lines += [line for case in notable for line in _told(case)]
     return "\n".join(lines) + "\n"
+
+
+def _is_notable(case: Case) -> bool:
+    return case.outcome != "passed" or case.seconds >= _SLOW_SECONDS or bool(case.measured)
 
 
 def _told(case: Case) -> Iterator[str]:

@@ -35,3 +35,15 @@ def test_the_summary_counts_and_times() -> None:
 
 def test_no_tests_are_told() -> None:
     assert junit.summary("api", "<testsuites/>", seconds=0.0) == "api: no tests in 0.0 s\n"
+
+
+def test_of_many_tests_only_the_notable_are_told() -> None:
+    case = '<testcase name="t{}" time="{}">{}</testcase>'
+    cases = [case.format(number, 0.1, "") for number in range(100)]
+    cases += [case.format("slow", 9, ""), case.format("bad", 0, "<failure/>")]
+    text = junit.summary("train", f"<testsuites>{''.join(cases)}</testsuites>", seconds=1.0)
+    assert text.splitlines() == [
+        "train: 1 failed, 101 passed in 1.0 s",
+        "  passed tslow [9.0 s]",
+        "  failed tbad [0.0 s]",
+    ]
