@@ -14,13 +14,15 @@ import json
 import signal
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.docker import report, sides
-from benchmarks.docker.cases import fits, timings, warm
+from benchmarks.docker import cases, report, sides
+from benchmarks.docker.cases import OWN
 from benchmarks.docker.floor import floor
 from benchmarks.docker.repository import Repository
+from layerline import command
 from layerline.engine.store.removal import remove_tree
 from layerline.settings import process_environ
 from tests.docker import daemon
@@ -28,9 +30,10 @@ from tests.images import cache_directory, serve
 from tests.registry import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from benchmarks.docker.cases import Case, Timing
+    from benchmarks.docker.sides import Side
 
 PEERS = {"plain": sides.plain, "rendered": sides.rendered}
 
@@ -60,51 +63,62 @@ def _options() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> report.Run:
     began = time.strftime("%Y-%m-%d %H:%M %Z")
+    found: dict[str, dict[Case, Timing]] = {}
     with _directory(options.work) as place:
         repository = Repository.copied(
             place / "repository", image=options.image, package=options.package
         )
         with _bases(place) as mirror:
-            own = sides.Layerline(
-                repository=repository,
-                store=place / "store",
-                mirror=mirror,
-                log=options.work / "layerline.log",
-            )
-            if not fits(own, repository, place):
-                raise SystemExit(1)
-            warm(own, repository)
-            found = {own.name: timings(own, repository, place)}
-            lowest = floor(repository, own.caches(), place)
-            remove_tree(own.store)
-            version, others = _dockers(options.peer or list(PEERS), repository, mirror, place)
+            bench = _Bench(place=place, repository=repository, mirror=mirror, work=options.work)
+            lowest = None
+            for group in cases.groups(options.peer or list(PEERS), repository, place):
+                with contextlib.ExitStack() as stack:
+                    opened = {name: stack.enter_context(bench.side(name)) for name in group}
+                    found |= cases.timings(opened, place)
+                    if isinstance(own := opened.get(OWN), sides.Layerline):
+                        lowest = floor(own.repository, own.caches(), place)
+        if lowest is None:
+            raise SystemExit(1)
         return report.Run(
             image=options.image,
             commit=repository.commit,
             package=options.package,
-            docker=version,
+            docker=command.run(["dockerd", "--version"]).stdout.decode().strip(),
             began=began,
-            sides={**found, **others},
+            sides=found,
             floor=lowest,
         )
 
 
-def _dockers(
-    peers: list[str], repository: Repository, mirror: str, place: Path
-) -> tuple[str, Mapping[str, Mapping[Case, Timing]]]:
-    """Docker's version and what its sides took; they share the cache mounts of one daemon."""
-    home = place / "docker"
-    home.mkdir()
-    with daemon(home, f"--registry-mirror=http://{mirror}", buildkit=True) as docker:
-        version = docker.run("version", "--format={{.Server.Version}}").decode().strip()
-        chosen = [
-            side
-            for name in peers
-            if fits(side := PEERS[name](repository, docker), repository, place)
-        ]
-        for side in chosen[:1]:
-            warm(side, repository)
-        return version, {side.name: timings(side, repository, place) for side in chosen}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """Where sides are set up, each with a copy of the repository, and taken down again."""
+
+    place: Path
+    repository: Repository
+    mirror: str
+    work: Path
+
+    @contextlib.contextmanager
+    def side(self, name: str) -> Iterator[Side]:
+        """A side with caches and a daemon of its own; nothing of it stays."""
+        home = self.place / name
+        home.mkdir()
+        repository = self.repository.copy(home / "repository")
+        try:
+            if name == OWN:
+                log = self.work / f"{name}.log"
+                store = home / "store"
+                yield sides.Layerline(
+                    repository=repository, store=store, mirror=self.mirror, log=log
+                )
+            else:
+                with daemon(
+                    home, f"--registry-mirror=http://{self.mirror}", buildkit=True
+                ) as docker:
+                    yield PEERS[name](repository, docker)
+        finally:
+            remove_tree(home)
 
 
 @contextlib.contextmanager

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 from tests.registry import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from benchmarks.docker.repository import Repository
     from benchmarks.docker.sides import Side
 
+OWN = "layerline"
+# How many times a side has the image's bytes on the disk at once.
+COPIES = {OWN: 4, "plain": 4, "rendered": 5}
 _MB, _GB = 10**6, 10**9
 
 
@@ -61,54 +64,66 @@ class Timing:
         return cls(seconds=round(seconds, 2), load=(before, os.getloadavg()[0]))
 
 
-def warm(side: Side, repository: Repository) -> None:
-    """Fill the caches of a side, for both locks."""
-    for put in (repository.change, repository.restore):
-        put()
-        _say(f"{side.name}: fills its caches")
-        side.warm()
+def groups(peers: list[str], repository: Repository, work: Path) -> Iterator[list[str]]:
+    """The sides that are measured together: all, or each by itself where the disk is too small.
+
+    Together they take turns, so that what else the machine does concerns them alike.
+    """
+    names = [OWN, *peers]
+    if not _lacking(names, repository, work):
+        yield names
+        return
+    for name in names:
+        if not (lacking := _lacking([name], repository, work)):
+            yield [name]
+            continue
+        _say(f"{name}: left out, as {lacking / _GB:.0f} GB more would have to be free")
+        if name == OWN:
+            return
 
 
-def measured(side: Side, repository: Repository, work: Path) -> Iterator[tuple[Case, Timing]]:
+def _lacking(names: list[str], repository: Repository, work: Path) -> int:
+    """How many bytes the disk lacks for sides at once."""
+    image = (repository.spec.budget_mb or 0) * _MB
+    return max(0, image * sum(COPIES[name] for name in names) - shutil.disk_usage(work).free)
+
+
+def timings(sides: Mapping[str, Side], work: Path) -> dict[str, dict[Case, Timing]]:
+    """All cases of sides that take turns, told as they come."""
+    for name, side in sides.items():
+        for put in (side.repository.change, side.repository.restore):
+            put()
+            _say(f"{name}: fills its caches")
+            side.warm()
+    found: dict[str, dict[Case, Timing]] = {name: {} for name in sides}
+    for turn in zip(*(_measured(side, work) for side in sides.values()), strict=True):
+        for name, (case, timing) in zip(sides, turn, strict=True):
+            found[name][case] = timing
+            _say(f"{name}: {case.words}: {timing.seconds:.1f} s, load {timing.load[0]:.1f}")
+    return found
+
+
+def _measured(side: Side, work: Path) -> Iterator[tuple[Case, Timing]]:
     """All cases of one side, each after the one that it builds on."""
     side.forget()
     with tempfile.TemporaryDirectory(dir=work, prefix="archive-") as name:
         archive = Path(name, "image.tar")
         yield Case.FIRST_EXPORT, Timing.of(lambda: side.export(archive))
         yield Case.AGAIN_EXPORT, Timing.of(lambda: side.export(archive))
-        repository.change()
+        side.repository.change()
         yield Case.CHANGED_EXPORT, Timing.of(lambda: side.export(archive))
-    repository.restore()
+    side.repository.restore()
     side.forget()
     with (
         tempfile.TemporaryDirectory(dir=work, prefix="registry-") as name,
         serving(Path(name)) as registry,
     ):
-        address = f"{registry}/{repository.image}"
+        address = f"{registry}/{side.repository.image}"
         yield Case.FIRST_PUSH, Timing.of(lambda: side.push(f"{address}:first"))
-        repository.change()
+        side.repository.change()
         yield Case.CHANGED_PUSH, Timing.of(lambda: side.push(f"{address}:changed"))
-    repository.restore()
+    side.repository.restore()
     side.forget()
-
-
-def fits(side: Side, repository: Repository, work: Path) -> bool:
-    """Whether the disk is large enough for a side; says what it lacks."""
-    free = shutil.disk_usage(work).free
-    wanted = side.copies * (repository.spec.budget_mb or 0) * _MB
-    if free < wanted:
-        _say(f"{side.name}: left out, it needs {wanted / _GB:.0f} GB of the {free / _GB:.0f} free")
-    return free >= wanted
-
-
-def timings(side: Side, repository: Repository, work: Path) -> dict[Case, Timing]:
-    """All cases of one side, told as they come."""
-    found = {}
-    for case, timing in measured(side, repository, work):
-        free = shutil.disk_usage(work).free
-        _say(f"{side.name}: {case.words}: {timing.seconds:.1f} s, {free / _GB:.0f} GB free")
-        found[case] = timing
-    return found
 
 
 def _say(text: str) -> None:

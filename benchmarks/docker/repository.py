@@ -6,8 +6,9 @@ Nothing but the lock is ever changed in it, so both sides are asked for the same
 from __future__ import annotations
 
 import re
+import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,11 @@ class Repository:
         target = read((place / DEFINITION).read_text()).image(image).target
         locked = (place / lock.path(target)).read_text()
         return cls(place=place, image=image, locked=locked, changed=_downgraded(locked, package))
+
+    def copy(self, place: Path) -> Repository:
+        """Another copy, to be changed without this one."""
+        shutil.copytree(self.place, place, symlinks=True)
+        return replace(self, place=place)
 
     @property
     def commit(self) -> str:

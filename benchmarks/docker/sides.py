@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.docker.repository import Repository
     from tests.docker import Docker
 
+_TAG = "measured"
 LONGEST_SECONDS = 7200.0
 # The layers of a store, and what was remembered of steps; its caches and programs stay.
 _FORGOTTEN = ("blobs", "snapshots", "index.db", "index.db-wal", "index.db-shm")
@@ -33,12 +34,8 @@ class Side(Protocol):
     """A way to build an image and to bring it out."""
 
     @property
-    def name(self) -> str:
-        """What the table calls it."""
-
-    @property
-    def copies(self) -> int:
-        """How many times the image's bytes are on the disk at once."""
+    def repository(self) -> Repository:
+        """The side's own copy of what is built."""
 
     def warm(self) -> None:
         """Build the image for its caches' sake."""
@@ -61,8 +58,6 @@ class Layerline:
     store: Path
     mirror: str
     log: Path
-    name: str = "layerline"
-    copies: int = 4
 
     def warm(self) -> None:
         """Build the layers and probe them."""
@@ -115,8 +110,6 @@ class Layerline:
 class DockerBuild:
     """Debian's docker with BuildKit and one Dockerfile, which `write` makes for the lock."""
 
-    name: str
-    copies: int
     repository: Repository
     docker: Docker
     dockerfile: str
@@ -124,7 +117,7 @@ class DockerBuild:
 
     def warm(self) -> None:
         """Build the image."""
-        self._build(self.name)
+        self._build(_TAG)
 
     def forget(self) -> None:
         """Remove images and steps; BuildKit's records of cache mounts are of another type."""
@@ -136,8 +129,8 @@ class DockerBuild:
 
     def export(self, archive: Path) -> None:
         """Build and save."""
-        self._build(self.name)
-        self._docker("image", "save", f"--output={archive}", self.name)
+        self._build(_TAG)
+        self._docker("image", "save", f"--output={archive}", _TAG)
 
     def push(self, address: str) -> None:
         """Build and push."""
@@ -157,8 +150,6 @@ class DockerBuild:
 def rendered(repository: Repository, docker: Docker) -> DockerBuild:
     """The Dockerfile that is rendered from layerline.toml: a stage for each layer, and probes."""
     return DockerBuild(
-        name="rendered",
-        copies=5,
         repository=repository,
         docker=docker,
         dockerfile=f"dockerfiles/{repository.image}.Dockerfile",
@@ -169,8 +160,6 @@ def rendered(repository: Repository, docker: Docker) -> DockerBuild:
 def plain(repository: Repository, docker: Docker) -> DockerBuild:
     """The Dockerfile that one writes by hand."""
     return DockerBuild(
-        name="plain",
-        copies=4,
         repository=repository,
         docker=docker,
         dockerfile=f"{dockerfiles.PLAIN}/Dockerfile",
