@@ -47,6 +47,15 @@ def test_a_file_in_two_layers_counts_for_the_newer_one(tmp_path: Path) -> None:
     assert sizes["new"] > 300_000 > sizes["old"]
 
 
+def test_a_hole_in_a_file_takes_no_place(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        place = snapshot(store, "sparse", {"a": b"start"})
+        with (place / "a").open("r+b") as file:
+            file.truncate(10**12)
+        (item,) = (each for each in items(store.root) if each.name == "sparse")
+    assert item.size < 10**6
+
+
 def test_a_volume_knows_how_often_it_was_used_and_when(tmp_path: Path) -> None:
     with Store.open(tmp_path / "store") as store:
         for _ in range(3):

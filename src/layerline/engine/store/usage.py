@@ -75,7 +75,8 @@ class Sizes:
             return 0
         if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
             self._seen.add(mark)
-        return info.st_size
+        # Of a file with holes only what is on the disk.
+        return min(info.st_size, info.st_blocks * 512)
 
 
 def items(root: Path) -> list[Item]:
