@@ -10,7 +10,7 @@ import json
 import math
 import pickle
 import pickletools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -87,7 +87,7 @@ def save(feature_set: FeatureSet, directory: Path, name: str = "top_features") -
 
 def load(path: Path) -> FeatureSet:
     """Reads either file. Nothing in it is executed, whatever it holds."""
-    return decode(_bytes(path), path)
+    return decode(read_file(path, _refused), path)
 
 
 def decode(data: bytes, path: Path) -> FeatureSet:
@@ -115,17 +115,18 @@ def _refused(path: Path, why: str) -> FeaturesRefused:
     return FeaturesRefused(message)
 
 
-def _bytes(path: Path) -> bytes:
+def read_file(path: Path, refused: Callable[[Path, str], FeaturesRefused]) -> bytes:
+    """The bytes of a regular file of at most MOST_BYTES; `refused` makes the error that tells."""
     try:
         # A pipe or a device would be waited for, or be without an end.
         if path.exists() and not path.is_file():
-            raise _refused(path, "it is no file")
+            raise refused(path, "it is no file")
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
     except OSError as failure:
-        raise _refused(path, f"it cannot be read ({failure.strerror})") from failure
+        raise refused(path, f"it cannot be read ({failure.strerror})") from failure
     if len(data) > MOST_BYTES:
-        raise _refused(path, f"it has more than {MOST_BYTES} bytes")
+        raise refused(path, f"it has more than {MOST_BYTES:,} bytes")
     return data
 
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 LEAST_ROWS = 20
 MOST_ROWS = 20_000
-MOST_BYTES = 32 * 1024 * 1024
 MOST_FEATURES = 512
 MOST_EMBEDDING = 4096
 # Beyond it a square no longer fits into the arithmetic of the embeddings' distances.
@@ -104,7 +103,9 @@ def _identity(names: Sequence[str], values: Floats, embeddings: Floats | None) -
 
 
 def _csv(path: Path) -> tuple[tuple[str, ...], Floats, Floats | None]:
-    text = io.TextIOWrapper(io.BytesIO(_bytes(path)), encoding="utf-8-sig", newline="")
+    text = io.TextIOWrapper(
+        io.BytesIO(storage.read_file(path, _refused)), encoding="utf-8-sig", newline=""
+    )
     reader = csv.reader(text, strict=True)
     try:
         header = next(reader, [])
@@ -121,20 +122,6 @@ def _csv(path: Path) -> tuple[tuple[str, ...], Floats, Floats | None]:
         raise _refused(path, f"an embedding has a component beyond {LARGEST_COMPONENT:g}")
     names = tuple(header[column] for column in features)
     return names, values, components if embedding else None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        # A pipe or a device would be waited for, or be without an end.
-        if path.exists() and not path.is_file():
-            raise _refused(path, "it is no file")
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as failure:
-        raise _refused(path, f"it cannot be read ({failure.strerror})") from failure
-    if len(data) > MOST_BYTES:
-        raise _refused(path, f"it has more than {MOST_BYTES:,} bytes")
-    return data
 
 
 def _columns(path: Path, header: list[str]) -> tuple[list[int], list[int]]:

@@ -343,7 +343,7 @@ def test_a_file_that_is_too_large_is_refused_without_being_read_whole(
     with file.open("wb") as sparse:
         sparse.truncate(2 * 1024 * MIB)
     start = time.perf_counter()
-    with pytest.raises(FeaturesRefused, match=f"more than {MOST_BYTES} bytes"):
+    with pytest.raises(FeaturesRefused, match=f"more than {MOST_BYTES:,} bytes"):
         load(file)
     assert time.perf_counter() - start < 1.0
 

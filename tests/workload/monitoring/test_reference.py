@@ -111,6 +111,6 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_too_large_is_not_read_on(tmp_path: Path) -> None:
     path = tmp_path / "some.csv"
     with path.open("wb") as file:
-        file.truncate(references.MOST_BYTES + 1)
+        file.truncate(storage.MOST_BYTES + 1)
     with pytest.raises(FeaturesRefused, match="more than 33,554,432 bytes"):
         references.load(path)
