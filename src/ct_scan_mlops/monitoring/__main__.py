@@ -1,6 +1,5 @@
 """Serves the drift API as the environment says: `python -m ct_scan_mlops.monitoring`."""
 
-import logging
 import signal
 import sys
 from types import FrameType
@@ -10,11 +9,10 @@ GRACE_SECONDS = 6
 
 def main() -> int:
     # Here, since the process that makes reports runs this module too, under another name.
-    import uvicorn
-
     from ct_scan_mlops.errors import SettingsInvalid
     from ct_scan_mlops.monitoring.application import create_app
     from ct_scan_mlops.settings import DriftSettings, environment
+    from ct_scan_mlops.web import running
     from ct_scan_mlops.web.connections import BoundedConnection
 
     try:
@@ -22,18 +20,13 @@ def main() -> int:
     except SettingsInvalid as problem:
         print(problem, file=sys.stderr)
         return problem.exit_code
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(message)s")
     signal.signal(signal.SIGTERM, _end)
-    uvicorn.run(
+    running.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        loop="asyncio",
-        http=BoundedConnection,
-        ws="none",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        connection=BoundedConnection,
+        grace_seconds=GRACE_SECONDS,
     )
     return 0
 

@@ -29,6 +29,7 @@ from ct_scan_mlops.web.problems import (
     NotReady,
     Overloaded,
     answer_problems,
+    problem_response,
 )
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _keep(state: Watching, body: bytes) -> tuple[int, int]:
 
 async def _invalid(_: Request, problem: Exception) -> Response:
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return JSONResponse({"error": str(problem), "what next": "Nothing of it was kept."}, status)
+    return problem_response(status, str(problem), "Nothing of it was kept.")
 
 
 def _rule(settings: DriftSettings) -> Rule:

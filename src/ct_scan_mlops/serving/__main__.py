@@ -7,12 +7,11 @@ import signal
 import sys
 from types import FrameType
 
-import uvicorn
-
 from ct_scan_mlops.errors import SettingsInvalid
 from ct_scan_mlops.serving.application import create_app
 from ct_scan_mlops.serving.connections import UploadConnection
 from ct_scan_mlops.settings import ServingSettings, environment
+from ct_scan_mlops.web import running
 
 # Cloud Run kills ten seconds after SIGTERM; what remains is for closing.
 GRACE_SECONDS = 7
@@ -27,22 +26,17 @@ def main() -> int:
     except SettingsInvalid as exc:
         print(exc, file=sys.stderr)
         return exc.exit_code
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(message)s")
     # It logs each byte that is wrong in what anybody sends.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, _end)
     sys.setswitchinterval(SWITCH_SECONDS)
     _allow_all_descriptors()
-    uvicorn.run(
+    running.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        loop="asyncio",
-        http=UploadConnection,
-        ws="none",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        connection=UploadConnection,
+        grace_seconds=GRACE_SECONDS,
     )
     return 0
 

@@ -6,6 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from ct_scan_mlops.errors import SliceRefused, SliceTooLarge, SliceUnsupported
+from ct_scan_mlops.web.problems import problem_response
 
 _WHAT_NEXT = "Send one slice as a PNG or DICOM file."
 
@@ -22,4 +23,4 @@ async def _refused(_: Request, exc: Exception) -> JSONResponse:
             status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         case _:
             status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return JSONResponse({"error": str(exc), "what next": _WHAT_NEXT}, status)
+    return problem_response(status, str(exc), _WHAT_NEXT)

@@ -26,7 +26,7 @@ class Problem(Exception):
 
     def response(self) -> JSONResponse:
         headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
-        return _response(self.status, self.error, self.what_next, headers)
+        return problem_response(self.status, self.error, self.what_next, headers)
 
 
 class BadRequest(Problem):
@@ -83,13 +83,13 @@ async def _of_validation(_: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
     names = sorted({str(error["loc"][-1]) for error in exc.errors()})
     error = f"Not understood: {', '.join(names)}."
-    return _response(HTTPStatus.UNPROCESSABLE_ENTITY, error, "See /openapi.json.", {})
+    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, error, "See /openapi.json.")
 
 
 async def _of_http(_: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
     headers = dict(exc.headers or {})
-    return _response(exc.status_code, f"{exc.detail}.", "See /openapi.json.", headers)
+    return problem_response(exc.status_code, f"{exc.detail}.", "See /openapi.json.", headers)
 
 
 async def _of_the_gone(_: Request, exc: Exception) -> Response:
@@ -102,8 +102,11 @@ async def _of_the_unforeseen(_: Request, exc: Exception) -> JSONResponse:
     """The exception itself is raised on, and so goes to the log."""
     del exc
     error = "The service failed on this request."
-    return _response(HTTPStatus.INTERNAL_SERVER_ERROR, error, "Its log says why.", {})
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, error, "Its log says why.")
 
 
-def _response(status: int, error: str, what_next: str, headers: dict[str, str]) -> JSONResponse:
+def problem_response(
+    status: int, error: str, what_next: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """The form that every refusal has."""
     return JSONResponse({"error": error, "what next": what_next}, status, headers)
