@@ -84,7 +84,7 @@ class HostService:
 class Service:
     """One that runs; `ended` is set when its program has ended, and `failure` then says how."""
 
-    def __init__(self, spec: ServiceSpec | HostService) -> None:
+    def __init__(self, spec: ServiceSpec | HostService, cancel: threading.Event) -> None:
         self.spec = spec
         self.address = ""
         self.ended = threading.Event()
@@ -92,15 +92,12 @@ class Service:
         self.users = 0
         self.idle_since = 0.0
         self._killed = threading.Event()
-        self._cancel = threading.Event()
+        self._cancel = cancel
         self._container: Container | None = None
         self._stack = ExitStack()
 
-    def start(
-        self, runtime: Runtime, network: SessionNetwork, hosts: Hosts, cancel: threading.Event
-    ) -> None:
+    def start(self, runtime: Runtime, network: SessionNetwork, hosts: Hosts) -> None:
         """Start and return when it is healthy; one that is not, or is cancelled, is ended again."""
-        self._cancel = cancel
         with ExitStack() as stack:
             attached = stack.enter_context(network.attached())
             self.address = attached.address
@@ -309,8 +306,8 @@ class Services:
                     service.users += 1
                     return service
             self.stop(spec.key, kill=True)
-            service = Service(spec)
-            service.start(self._runtime, self._opened_network(), self._hosts(), cancel)
+            service = Service(spec, cancel)
+            service.start(self._runtime, self._opened_network(), self._hosts())
             with self._lock:
                 service.users = 1
                 self._running[spec.key] = service

@@ -75,9 +75,11 @@ class Index:
         found = self._run(statement, (table.encode(), key.encode()))
         if not found:
             return None
-        document = self._trusted(table.encode(), key.encode(), found[0])
-        if document is not None:
-            self._use(json.loads(found[0][1]))  # type: ignore[arg-type]  # trusted: they are bytes
+        trusted = self._trusted(table.encode(), key.encode(), found[0])
+        if trusted is None:
+            return None
+        document, snapshots = trusted
+        self._use(snapshots)
         return document
 
     def put(
@@ -96,9 +98,9 @@ class Index:
         for key, *row in self._run(statement, (table.encode(),)):
             if not isinstance(key, bytes):
                 continue
-            document = self._trusted(table.encode(), key, row)
-            if document is not None:
-                yield key.decode(), document
+            trusted = self._trusted(table.encode(), key, row)
+            if trusted is not None:
+                yield key.decode(), trusted[0]
 
     def damaged(self, *, drop: bool = False) -> int:
         """How many rows do not match their checksum; `drop` removes them."""
@@ -136,17 +138,20 @@ class Index:
         with self._mutex:
             self._database.close()
 
-    def _trusted(self, table: bytes, key: bytes, row: Sequence[object]) -> Document | None:
+    def _trusted(
+        self, table: bytes, key: bytes, row: Sequence[object]
+    ) -> tuple[Document, list[str]] | None:
+        """The document and the snapshots that it stands on."""
         document, snapshots, checksum = row
         if not isinstance(document, bytes) or not isinstance(snapshots, bytes):
             return None  # a flipped bit in a cell's header makes it a number
         if checksum != _checksum(table, key, document, snapshots):
             log.debug("a damaged row of %s is left out", table)
             return None
-        if not all(self._whole(name) for name in json.loads(snapshots)):
+        names: list[str] = json.loads(snapshots)
+        if not all(self._whole(name) for name in names):
             return None
-        value: Document = json.loads(document)
-        return value
+        return json.loads(document), names
 
     def _run(self, statement: str, values: Sequence[object]) -> list[tuple[object, ...]]:
         """Run one statement as a transaction; a damaged file gives way to an empty one, once."""
