@@ -16,7 +16,7 @@ from ci.modules.environment import PYTHON, Environment, program
 from ci.modules.image import APP, Assembly
 from ci.modules.layer import INSTALLER, partition
 from ci.modules.network import network
-from ci.modules.plan import Plan
+from ci.modules.probe import Evidence
 from ci.modules.resolution import resolved
 from ci.modules.trial import told
 from ci.modules.wheels import Wheels
@@ -141,7 +141,8 @@ class Layerline:
         ] = None,
     ) -> str:
         """Say what building an image would run and why, compared with an earlier build of it."""
-        return (await self._planned(image, earlier)).text()
+        planned = await (await self._assembly_of(image)).planned(image, await _recorded(earlier))
+        return planned.text()
 
     @function
     async def lock(
@@ -211,8 +212,8 @@ class Layerline:
         ] = None,
     ) -> dagger.Directory:
         """Build an image and report on it: report.html, a page by itself, and report.json."""
-        planned = await self._planned(image, earlier)
         assembly = await self._assembly_of(image)
+        planned = await assembly.planned(image, await _recorded(earlier))
         found = await assembly.evidence(image)
         made = report.document(image, assembly.target, found, planned)
         return (
@@ -341,10 +342,6 @@ class Layerline:
     async def _workload(self, image: str, *, gpu: bool = False) -> Workload:
         return Workload(assembly=await self._assembly_of(image), gpu=gpu)
 
-    async def _planned(self, image: str, earlier: dagger.File | None) -> Plan:
-        known = [] if earlier is None else json.loads(await earlier.contents())
-        return await (await self._assembly_of(image)).planned(image, known)
-
     async def _image(self, name: str) -> dagger.Container:
         return await (await self._assembly_of(name)).image(name)
 
@@ -393,3 +390,9 @@ class Layerline:
         if not await self.source.glob(path):
             return ""
         return await self.source.file(path).contents()
+
+
+async def _recorded(earlier: dagger.File | None) -> list[Evidence]:
+    """What `evidence` gave for an earlier build; nothing where none is known."""
+    known: list[Evidence] = [] if earlier is None else json.loads(await earlier.contents())
+    return known
