@@ -16,7 +16,7 @@ from layerline import command
 from layerline.settings import process_environ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
@@ -24,6 +24,7 @@ SOURCE = HERE.parents[1] / "src"
 NO_REGISTRY = "docker.io=http://127.0.0.1:9"
 LONGEST_SECONDS = 120.0
 POLL_SECONDS = 0.02
+CUDA_GIGABYTES = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,3 +218,16 @@ def _megabytes(process: int) -> float:
         return 0.0
     words = status.partition("VmRSS:")[2].split()
     return int(words[0]) / 1024 if words else 0.0
+
+
+@pytest.fixture
+def cuda(tmp_path: Path, environ: dict[str, str]) -> Iterator[Project]:
+    """The repository itself with a store of its own; all that it makes is gone afterwards."""
+    free = shutil.disk_usage(tmp_path).free >> 30
+    if free < CUDA_GIGABYTES:
+        pytest.skip(f"{free} GB are free, the images with CUDA need {CUDA_GIGABYTES}")
+    store = tmp_path / "store"
+    yield Project(home=HERE.parents[1], environ={**environ, "LAYERLINE_STORE": str(store)})
+    shutil.rmtree(store, ignore_errors=True)
+    for archive in tmp_path.glob("*.tar"):
+        archive.unlink()

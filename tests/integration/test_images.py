@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline import command
 from tests.integration.conftest import Project, peak_megabytes, succeeded
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
@@ -37,7 +33,6 @@ print("numpy computes")
 """
 ASKED = ("call", "build", "--image=small")
 LONGEST_SECONDS = 600.0
-CUDA_GIGABYTES = 40
 CUDA_MEGABYTES = 200
 
 
@@ -91,18 +86,6 @@ def test_another_version_in_one_group_leaves_the_others_alone(small: Project) ->
     again = succeeded(small.call(*ASKED, "sync", timeout=LONGEST_SECONDS))
     assert "pyyaml" in again.stderr
     assert "numpy==" not in again.stderr
-
-
-@pytest.fixture
-def cuda(tmp_path: Path, environ: dict[str, str]) -> Iterator[Project]:
-    """The repository itself with a store of its own, which is gone afterwards."""
-    free = shutil.disk_usage(tmp_path).free >> 30
-    if free < CUDA_GIGABYTES:
-        pytest.skip(f"{free} GB are free, the CUDA image needs {CUDA_GIGABYTES}")
-    store = tmp_path / "store"
-    yield Project(home=HOME, environ={**environ, "LAYERLINE_STORE": str(store)})
-    shutil.rmtree(store, ignore_errors=True)
-    (tmp_path / "train-cuda.tar").unlink(missing_ok=True)
 
 
 @pytest.mark.slow

@@ -127,6 +127,13 @@ def built(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> 
     return project
 
 
+@pytest.fixture
+def project(built: Project, tmp_path: Path, environ: dict[str, str]) -> Project:
+    """A copy of what was built, to be changed."""
+    shutil.copytree(built.home, tmp_path / "copy")
+    return Project(home=tmp_path / "copy", environ=environ)
+
+
 def test_the_image_is_the_same_from_another_place_store_time_and_order(
     built: Project, tmp_path: Path, registry: str
 ) -> None:
@@ -150,11 +157,9 @@ def test_the_image_carries_what_its_probes_found(built: Project) -> None:
 
 
 def test_another_version_makes_one_layer_and_another_source_none(
-    built: Project, tmp_path: Path, environ: dict[str, str]
+    built: Project, project: Project
 ) -> None:
     before = manifest(built.home / "small.tar")[1]
-    shutil.copytree(built.home, tmp_path / "copy")
-    project = Project(home=tmp_path / "copy", environ=environ)
     (project.home / "src" / "train.py").write_text("print('more')\n")
     assert build(project).status == 0
     changed = [layer for layer in manifest(project.home / "small.tar")[1] if layer not in before]
@@ -172,11 +177,7 @@ def test_another_version_makes_one_layer_and_another_source_none(
     assert newer[-1] == changed[0]
 
 
-def test_a_wheel_that_nobody_asked_for_starts_nothing(
-    built: Project, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    shutil.copytree(built.home, tmp_path / "copy")
-    project = Project(home=tmp_path / "copy", environ=environ)
+def test_a_wheel_that_nobody_asked_for_starts_nothing(project: Project) -> None:
     write_wheel(project.home / "wheels", "layerline-test-four", "1.0")
     done = build(project)
     assert (done.status, done.containers()) == (0, []), done.stderr
@@ -223,11 +224,7 @@ def test_requirements_that_exclude_each_other_are_explained(
     assert "images with first and images with the other groups, of a target each" in done.stderr
 
 
-def test_a_lock_that_does_not_fit_the_definition_is_told(
-    built: Project, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    shutil.copytree(built.home, tmp_path / "copy")
-    project = Project(home=tmp_path / "copy", environ=environ)
+def test_a_lock_that_does_not_fit_the_definition_is_told(project: Project) -> None:
     assert call(project, "lock", "--target=cpu", "--check", "size").status == 0
     asked = DEFINITION.replace(f'"{TWO}"]', f'"{TWO}", "six"]')
     (project.home / "layerline.toml").write_text(asked)
@@ -236,11 +233,7 @@ def test_a_lock_that_does_not_fit_the_definition_is_told(
     assert "locks/cpu.txt does not fit layerline.toml" in done.stderr
 
 
-def test_a_plan_starts_nothing_and_names_what_changed(
-    built: Project, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    shutil.copytree(built.home, tmp_path / "copy")
-    project = Project(home=tmp_path / "copy", environ=environ)
+def test_a_plan_starts_nothing_and_names_what_changed(project: Project) -> None:
     kept = call(project, "evidence", "--image=small", "export", "--path=small.json")
     assert kept.status == 0, kept.stderr
     assert kept.containers() == []
@@ -262,11 +255,7 @@ def test_a_plan_starts_nothing_and_names_what_changed(
     assert "expected: at most 0 MB to download, 0 MB more on the disk; " in done.stdout
 
 
-def test_a_plan_names_the_base_the_wheel_and_the_key_that_changed(
-    built: Project, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    shutil.copytree(built.home, tmp_path / "copy")
-    project = Project(home=tmp_path / "copy", environ=environ)
+def test_a_plan_names_the_base_the_wheel_and_the_key_that_changed(project: Project) -> None:
     kept = call(project, "evidence", "--image=small", "export", "--path=small.json")
     assert kept.status == 0, kept.stderr
     write_wheel(project.home / "wheels", ONE, "7.0")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,15 +10,11 @@ from ci.modules import junit
 from layerline.settings import process_environ
 from tests.integration.conftest import Project, succeeded
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
 HOME = Path(__file__).parents[2]
 CPU_TORCH = "torch-*+cpu-*.whl"
 LONGEST_SECONDS = 3600.0
-CUDA_GIGABYTES = 40
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +56,6 @@ def test_the_other_images_without_cuda_work(
     repository: Project, flags: tuple[str, ...], function: str
 ) -> None:
     succeeded(repository.call(*flags, function, timeout=LONGEST_SECONDS))
-
-
-@pytest.fixture
-def cuda(tmp_path: Path, environ: dict[str, str]) -> Iterator[Project]:
-    """The repository with a store of its own, which is gone afterwards."""
-    free = shutil.disk_usage(tmp_path).free >> 30
-    if free < CUDA_GIGABYTES:
-        pytest.skip(f"{free} GB are free, the images with CUDA need {CUDA_GIGABYTES}")
-    store = tmp_path / "store"
-    yield Project(home=HOME, environ={**environ, "LAYERLINE_STORE": str(store)})
-    shutil.rmtree(store, ignore_errors=True)
 
 
 @pytest.mark.slow
