@@ -104,9 +104,10 @@ COPY --from=layer-shared-api-api-cloudrun-train /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/asked,target=/mnt/asked \
+    --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
     set -eu; cd /tmp; for subject in cpu/api cpu/cloud cpu/core cpu/pytorch cpu/shared cpu/shared+api+api-cloudrun+drift-api cpu/shared+api+api-cloudrun+train api; do \
-      env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
+      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
     done
 ENV PORT="8000"
 ENV PYTHONPATH="/app/src"

@@ -156,9 +156,10 @@ COPY --from=layer-train /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/asked,target=/mnt/asked \
+    --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
     set -eu; cd /tmp; for subject in cu13/core cu13/cuda cu13/cudnn cu13/cv cu13/jax cu13/jupyter cu13/nvjitlink cu13/pytorch cu13/shared cu13/shared+dev cu13/test cu13/train dev; do \
-      env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
+      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
     done
 ENV PYTHONPATH="/app/src"
 EXPOSE 8888

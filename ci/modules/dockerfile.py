@@ -114,7 +114,9 @@ class Recipe:
             for layer in self.layers
         }
         of_image = probe.of_image(self.image, self.definition)
-        found[f"asked/{self.name}.json"] = probe.question(of_image, subject=self.name)
+        found[f"asked/{self.name}.json"] = probe.question(
+            of_image, subject=probe.subject_of(self.name)
+        )
         return {path: json.dumps(asked, indent=1) + "\n" for path, asked in found.items()}
 
     def lines(self) -> Iterator[str]:
@@ -215,10 +217,11 @@ class Recipe:
             [
                 _bound("probes", "/mnt/probes"),
                 _bound("asked", "/mnt/asked"),
+                f"type=cache,id={probe.BYTECODE_VOLUME},target={probe.BYTECODE}",
                 "type=tmpfs,target=/tmp",
             ],
             f"set -eu; cd /tmp; for subject in {' '.join([*asked, self.name])}; do \\\n"
-            f"      env HOME=/tmp JAX_PLATFORMS=cpu {PYTHON} /mnt/probes/run.py "
+            f"      env HOME=/tmp {' '.join(probe.ENVIRON)} {PYTHON} /mnt/probes/run.py "
             "< /mnt/asked/$subject.json; \\\n    done",
         )
         yield from self._configuration()

@@ -5,7 +5,7 @@ adds below it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ci.modules import changes
 from ci.modules.definition import Base
 from ci.modules.layer import INSTALLER, Layer
 from ci.modules.network import Network
+from ci.modules.pins import Pins
 from ci.modules.wheels import Wheels
 
 PREFIX = "/opt/venv"
@@ -41,11 +42,16 @@ class Environment:
     wheels: Wheels
     network: Network
     installer: str
+    pins: Pins = field(default_factory=Pins)
 
-    def system(self, packages: Sequence[str] = (), *, user: str = "app") -> dagger.Container:
+    async def system(self, packages: Sequence[str] = (), *, user: str = "app") -> dagger.Container:
         """The base image with system packages, the run user and an empty prefix."""
-        volume = dag.cache_volume(f"apt-cache-{self.target}-v2")
         wanted = sorted({*self.base.packages, *packages})
+        key = f"system for {user} with {' '.join(wanted)}"
+        return await self.pins.container(key, lambda: self._system(wanted, user))
+
+    def _system(self, wanted: Sequence[str], user: str) -> dagger.Container:
+        volume = dag.cache_volume(f"apt-cache-{self.target}-v2")
         return (
             dag.container()
             .from_(self.base.image)
@@ -63,13 +69,16 @@ class Environment:
             .with_env_variable("PYTHONUNBUFFERED", "1")
         )
 
-    def builder(self) -> dagger.Container:
+    async def builder(self) -> dagger.Container:
         """The base with the installer in a place of its own; the newest one before any lock."""
+        system = await self.system()
+        return await self.pins.container("builder", lambda: self._builder(system))
+
+    def _builder(self, system: dagger.Container) -> dagger.Container:
         hashed = WHEELS_ONLY if "--hash" in self.installer else ()
         wheels = self.wheels.of([INSTALLER])
         return (
-            self.system()
-            .with_mounted_cache(_PIP_CACHE, self.volume("resolve"))
+            system.with_mounted_cache(_PIP_CACHE, self.volume("resolve"))
             .with_(wheels.mounted)
             .with_(self.network.mounted)
             .with_new_file(_INSTALLER, self.installer)
@@ -101,18 +110,27 @@ class Environment:
             **await self.network.inputs(),
         }
 
-    def prefix(self) -> dagger.Directory:
+    async def prefix(self) -> dagger.Directory:
         """The empty prefix."""
-        return dag.directory().with_directory("/", self.system().directory(PREFIX))
+        system = await self.system()
+        return await self.pins.directory(
+            "prefix", lambda: dag.directory().with_directory("/", system.directory(PREFIX))
+        )
 
-    def installed(self, layer: Layer) -> dagger.Container:
+    async def installed(self, layer: Layer) -> dagger.Container:
         """The builder after it has installed a layer's packages; says seconds and bytes as JSON."""
-        builder = self.builder()
+        builder, prefix = await self.builder(), await self.prefix()
+        key = f"installed {layer.name}"
+        return await self.pins.container(key, lambda: self._installed(layer, builder, prefix))
+
+    def _installed(
+        self, layer: Layer, builder: dagger.Container, prefix: dagger.Directory
+    ) -> dagger.Container:
         wheels = self.wheels_of(layer)
         if layer.from_source:
             builder = builder.with_new_file(BUILDERS, layer.build_requirements)
         return (
-            builder.with_mounted_directory(PREFIX, self.prefix())
+            builder.with_mounted_directory(PREFIX, prefix)
             .with_mounted_cache(UV_CACHE, self.volume(layer.name))
             .with_(wheels.mounted)
             .with_(self.network.mounted)
@@ -131,9 +149,12 @@ class Environment:
         """Where the wheels of a layer come from, and those of what builds them."""
         return self.wheels.of(pin.name for pin in (*layer.pins, *layer.builders))
 
-    def added(self, installed: dagger.Container) -> dagger.Directory:
-        """What an installation has added to the empty prefix."""
-        return self.prefix().diff(installed.directory(PREFIX))
+    async def added(self, layer: Layer) -> dagger.Directory:
+        """The files of a layer: what its installation has added to the empty prefix."""
+        prefix, installed = await self.prefix(), await self.installed(layer)
+        return await self.pins.directory(
+            f"added {layer.name}", lambda: prefix.diff(installed.directory(PREFIX))
+        )
 
     def volume(self, name: str) -> dagger.CacheVolume:
         """The cache volume of a layer, or of another step that uses wheels."""

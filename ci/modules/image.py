@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 import dagger
@@ -28,37 +28,37 @@ class Assembly:
     partition: Partition
     environment: Environment
     source: dagger.Directory
-    installed: dict[str, dagger.Container] = field(default_factory=dict)
 
     async def image(self, name: str) -> dagger.Container:
         """A built image whose layers and whole have passed their probes; they are its label."""
         spec = self.definition.image(name)
         found = await self.evidence(name)
-        return self.assembled(name, spec).with_label(EVIDENCE_LABEL, _label(found))
+        return (await self.assembled(name, spec)).with_label(EVIDENCE_LABEL, _label(found))
 
     async def evidence(self, name: str) -> list[Evidence]:
         """What the probes of an image and of its layers say; layers are made in parallel."""
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
         found: dict[str, Evidence] = {}
+        whole = probe.subject_of(name)
+        for layer in layers:
+            await self.environment.added(layer)  # known by its id before many want it at once
 
         async def gate(layer: Layer) -> None:
             found[layer.name] = await self._layer_evidence(layer)
+
+        async def gate_whole() -> None:
+            found[whole] = await self._image_evidence(whole, name, spec)
 
         try:
             async with anyio.create_task_group() as group:
                 for layer in layers:
                     group.start_soon(gate, layer)
+                group.start_soon(gate_whole)
         except ExceptionGroup as several:
             # The first failure has ended the others; the user is shown that one.
             raise several.exceptions[0] from None
-        whole = await probe.evidence(
-            self.assembled(name, spec),
-            probe.of_image(spec, self.definition),
-            subject=name,
-            source=self.source,
-        )
-        return [*(found[layer.name] for layer in layers), whole]
+        return [*(found[layer.name] for layer in layers), found[whole]]
 
     async def record(self, name: str) -> list[Evidence]:
         """The evidence with what a later plan is compared with."""
@@ -69,8 +69,9 @@ class Assembly:
     async def planned(self, name: str, earlier: Sequence[Evidence]) -> Plan:
         """What building an image would run, compared with what an earlier build has recorded."""
         now = await self.about(name) if earlier else {}
-        before = [each for each in earlier if each["subject"] == name]
-        same = all(each == {**each, **now[name]} for each in before)
+        whole = probe.subject_of(name)
+        before = [each for each in earlier if each["subject"] == whole]
+        same = all(each == {**each, **now[whole]} for each in before)
         return plan.of_image(
             name,
             self.partition.of(self.definition.image(name).groups),
@@ -91,7 +92,7 @@ class Assembly:
                 "wheels": await self.environment.wheels_of(layer).held(),
                 "probed": {**await probe.identities(probes, self.source), **around},
             }
-        found[name] = {
+        found[probe.subject_of(name)] = {
             "inputs": await self.environment.inputs(),
             "image": spec.model_dump(mode="json"),
             "probed": await probe.identities(probe.of_image(spec, self.definition), self.source),
@@ -108,54 +109,56 @@ class Assembly:
         }
         return {place: await changes.manifest(files) for place, files in places.items() if files}
 
-    def assembled(self, name: str, spec: Image) -> dagger.Container:
+    async def assembled(self, name: str, spec: Image) -> dagger.Container:
         """An image without its evidence."""
-        container = self._placed(self.partition.of(spec.groups), spec.groups, user=spec.user)
+        layers = self.partition.of(spec.groups)
+        container = await self._placed(layers, spec.groups, user=spec.user)
         return configured(with_source(container, spec, self.source), name, spec, self.definition)
 
-    def tools(self, groups: Sequence[str]) -> dagger.Container:
+    async def tools(self, groups: Sequence[str]) -> dagger.Container:
         """The base with the layers of groups, which need not be together in any image."""
-        return self._placed(self.partition.of(groups), groups)
+        return await self._placed(self.partition.of(groups), groups)
 
-    def with_tools(
+    async def with_tools(
         self, container: dagger.Container, name: str, groups: Sequence[str]
     ) -> dagger.Container:
         """An image with the layers that further groups need."""
         has = self.definition.image(name).groups
-        for layer in self.partition.of(groups):
-            if not set(has).intersection(layer.groups):
-                container = container.with_directory(PREFIX, self.layer(layer))
-        return container
-
-    def layer(self, layer: Layer) -> dagger.Directory:
-        """The files of a layer."""
-        return self.environment.added(self._installation(layer))
-
-    def _installation(self, layer: Layer) -> dagger.Container:
-        if layer.name not in self.installed:
-            made = self.environment.installed(layer)
-            self.installed[layer.name] = made
-        return self.installed[layer.name]
+        further = [
+            layer for layer in self.partition.of(groups) if not set(has).intersection(layer.groups)
+        ]
+        return await self._with(container, further)
 
     async def _layer_evidence(self, layer: Layer) -> Evidence:
         """Probe a layer with nothing but the base and the layers that it needs."""
         layers = sorted((layer, *self.partition.below(layer)), key=lambda each: each.name)
         found = await probe.evidence(
-            self._placed(layers, layer.groups),
+            await self._placed(layers, layer.groups),
             probe.of_layer(layer, self.definition, self.target),
             subject=layer.name,
             source=self.source,
             packages=[pin.name for pin in layer.pins],
         )
-        installed = json.loads(await self._installation(layer).stdout())
+        installed = json.loads(await (await self.environment.installed(layer)).stdout())
         return {**found, **installed}
 
-    def _placed(
+    async def _image_evidence(self, subject: str, name: str, spec: Image) -> Evidence:
+        return await probe.evidence(
+            await self.assembled(name, spec),
+            probe.of_image(spec, self.definition),
+            subject=subject,
+            source=self.source,
+        )
+
+    async def _placed(
         self, layers: Sequence[Layer], groups: Sequence[str], *, user: str = "app"
     ) -> dagger.Container:
-        container = self.environment.system(self._packages(groups), user=user)
+        system = await self.environment.system(self._packages(groups), user=user)
+        return await self._with(system, layers)
+
+    async def _with(self, container: dagger.Container, layers: Sequence[Layer]) -> dagger.Container:
         for layer in layers:
-            container = container.with_directory(PREFIX, self.layer(layer))
+            container = container.with_directory(PREFIX, await self.environment.added(layer))
         return container
 
     def _packages(self, groups: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ci.modules import changes
 from ci.modules.changes import Files
 from ci.modules.layer import Layer
-from ci.modules.probe import Evidence
+from ci.modules.probe import Evidence, subject_of
 
 MEGABYTE = 10**6
 UNKNOWN = "no earlier build is known"
@@ -67,16 +67,16 @@ def of_image(
 ) -> Plan:
     """The plan of an image. `now` is what each part is made from, `files` those that changed."""
     known = {each["subject"]: each for each in earlier}
-    whole = f"{image} and its probes"
-    if image not in known:
+    subject, whole = subject_of(image), f"{image} and its probes"
+    if subject not in known:
         names = ["base", *(layer.name for layer in layers), whole]
         return Plan(image=image, steps=tuple(Step(name=name, why=UNKNOWN) for name in names))
-    before = known[image]
+    before = known[subject]
     moved = changes.of_files(before["files"], files)
-    ground = "; ".join(changes.of_values(before["inputs"], now[image]["inputs"], said=moved))
+    ground = "; ".join(changes.of_values(before["inputs"], now[subject]["inputs"], said=moved))
     steps = [Step(name="base", why=ground, size=None if ground else 0)]
     steps += _layer_steps(layers, now, known, ground=ground, moved=moved)
-    why = [*_image_changed(image, before, now[image], moved)]
+    why = [*_image_changed(image, before, now[subject], moved)]
     why += ["layers"] if any(step.why for step in steps) else []
     steps.append(Step(name=whole, why="; ".join(why), size=0, seconds=_probed(before)))
     return Plan(image=image, steps=tuple(steps))

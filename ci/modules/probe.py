@@ -20,6 +20,10 @@ from ci.modules.layer import Layer
 
 PROBES = Path(__file__).parents[1] / "probes"
 NO_PROBES = {"run", "__init__"}
+BYTECODE = "/mnt/bytecode"
+BYTECODE_VOLUME = "bytecode-v2"
+# JAX is kept off its CUDA plugin, which crashes where there is no GPU.
+ENVIRON = ("JAX_PLATFORMS=cpu", f"BYTECODE={BYTECODE}")
 _PLACE = "/mnt/probes"
 _HOME = "/tmp"
 Evidence = dict[str, Any]
@@ -45,6 +49,11 @@ class Probe:
     def of_source(self) -> bool:
         """Whether it is the user's own."""
         return self.program.endswith(".py")
+
+
+def subject_of(image: str) -> str:
+    """How evidence names an image: a layer may have the same name."""
+    return f"image {image}"
 
 
 def of_layer(layer: Layer, definition: Definition, target: str) -> tuple[Probe, ...]:
@@ -101,18 +110,16 @@ async def evidence(
     source: dagger.Directory,
     packages: Sequence[str] = (),
 ) -> Evidence:
-    """Run probes in a container that is not changed by it; a failing one is an error.
-
-    JAX is kept off its CUDA plugin, which crashes where there is no GPU.
-    """
+    """Run probes in a container that is not changed by it; a failing one is an error."""
     asked = question(probes, subject=subject, packages=packages)
     answer = await (
         container.with_mounted_directory(_PLACE, programs(probes, source))
+        .with_mounted_cache(BYTECODE, dag.cache_volume(BYTECODE_VOLUME))
         .with_mounted_temp(_HOME)
         .with_workdir(_HOME)
         .with_user("root")
         .with_exec(
-            ["env", f"HOME={_HOME}", "JAX_PLATFORMS=cpu", PYTHON, f"{_PLACE}/run.py"],
+            ["env", f"HOME={_HOME}", *ENVIRON, PYTHON, f"{_PLACE}/run.py"],
             stdin=json.dumps(asked),
         )
         .stdout()

@@ -17,11 +17,14 @@ Report = dict[str, Any]
 
 
 def document(image: str, target: str, found: Sequence[Evidence], plan: Plan) -> Report:
-    """The report of an image as data. Layers begin together; the image follows the slowest."""
+    """The report of an image as data.
+
+    Layers begin together; the image follows the slowest installation, beside the layers' probes.
+    """
     why = {step.name: step.why for step in plan.steps}
     steps = [_step(each, why.get(each["subject"], "")) for each in found]
     layers, whole = steps[:-1], steps[-1]
-    ready = max((each["seconds"] + each["probe_seconds"] for each in layers), default=0.0)
+    ready = max((each["seconds"] for each in layers), default=0.0)
     base = {"name": "base", "why": why["base"]}
     whole["why"] = plan.steps[-1].why
     return {

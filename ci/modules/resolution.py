@@ -44,7 +44,7 @@ async def resolved(
         "lock": _LOCK,
     }
     container = (
-        environment.builder()
+        (await environment.builder())
         .with_mounted_cache(UV_CACHE, environment.volume("resolve"))
         .with_(environment.wheels.mounted)
         .with_(environment.network.mounted)

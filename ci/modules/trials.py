@@ -40,13 +40,13 @@ async def train(workload: Workload) -> list[Trial]:
     """The workload's own tests inside the image; and its runs, seen from outside."""
     image = await workload.exported("train")
     tests = workload.assembly.source.directory("tests/workload")
-    inside = workload.assembly.with_tools(image, "train", _EVERYTHING)
+    inside = await workload.assembly.with_tools(image, "train", _EVERYTHING)
     data = workload.data(image)
     found = dag.directory().with_directory("said", await _said(workload, image))
     for model in _EPOCHS:
         outputs = _trained(workload, image, data, model)
         found = found.with_directory(model, outputs)
-    outside = workload.assembly.tools(_TOOLS).with_mounted_directory(_FOUND, found)
+    outside = (await workload.assembly.tools(_TOOLS)).with_mounted_directory(_FOUND, found)
     return [
         Trial(name="train", container=outside, program="test_train.py"),
         Trial(
@@ -66,7 +66,7 @@ async def api(workload: Workload) -> list[Trial]:
     return [
         Trial(
             name="api",
-            container=workload.assembly.tools(_TOOLS)
+            container=(await workload.assembly.tools(_TOOLS))
             .with_mounted_directory(DATA, data)
             .with_mounted_directory(_FOUND, await _contents(workload, "api")),
             program="test_api.py",
@@ -82,7 +82,7 @@ async def api(workload: Workload) -> list[Trial]:
 async def cloudrun(workload: Workload) -> list[Trial]:
     """The image for Cloud Run under its rules, with models in a bucket."""
     trainer, image = await workload.exported("train"), await workload.exported("api-cloudrun")
-    tester = workload.assembly.tools(_TOOLS)
+    tester = await workload.assembly.tools(_TOOLS)
     models = _models(workload, trainer, workload.data(trainer))
     bucket = (
         tester.with_mounted_directory(MODELS, models)
@@ -114,7 +114,7 @@ async def drift(workload: Workload) -> list[Trial]:
     return [
         Trial(
             name="drift-api",
-            container=workload.assembly.tools(_TOOLS)
+            container=(await workload.assembly.tools(_TOOLS))
             .with_mounted_directory(FEATURES, features)
             .with_mounted_directory(_FOUND, dag.directory().with_new_file("wrong.json", wrong)),
             program="test_drift_api.py",
@@ -142,7 +142,7 @@ async def dev(workload: Workload) -> list[Trial]:
 async def cuda(workload: Workload) -> list[Trial]:
     """Imports, a step on the CPU, and CUDA's libraries; with a GPU also a step on that."""
     image = await workload.exported("train-cuda")
-    container = workload.assembly.with_tools(image, "train-cuda", ["test"])
+    container = await workload.assembly.with_tools(image, "train-cuda", ["test"])
     if workload.gpu:
         container = container.experimental_with_all_gp_us()
     else:
@@ -217,7 +217,8 @@ async def _contents(workload: Workload, name: str) -> dagger.Directory:
     made = {"image": spec, "copied": spec.model_copy(update={"source": ("**",)})}
     contents = dag.directory()
     for key, each in made.items():
-        listing = assembly.assembled(name, each).with_exec(["find", OUTPUTS, "-type", "f"])
+        assembled = await assembly.assembled(name, each)
+        listing = assembled.with_exec(["find", OUTPUTS, "-type", "f"])
         paths = (await listing.stdout()).splitlines()
         contents = contents.with_new_file(f"{key}.json", json.dumps(paths))
     return contents

@@ -2,24 +2,53 @@
 
     run.py < {"subject": NAME, "packages": [NAME, ...], "probes": [[NAME, [ARGUMENT, ...]], ...]}
 
-A probe is a program beside this one. The first that fails ends the run with its output.
+A probe is a program beside this one. The first that fails ends the run with its output. $BYTECODE
+is a directory for bytecode that later runs use again.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 
 HERE = pathlib.Path(__file__).parent
+UNUSED_SECONDS = 14 * 86400
 # Half of the time of an import goes into compiling: what one probe has compiled the next one reads.
-# It goes with the container; a file's time and size do not tell two versions apart here.
-BYTECODE = {
-    "PYTHONDONTWRITEBYTECODE": "",
-    "PYTHONPYCACHEPREFIX": str(pathlib.Path.cwd() / "bytecode"),
-}
+PREFIX = pathlib.Path.cwd() / "bytecode"
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(PREFIX)}
+
+
+def share_bytecode(kept: pathlib.Path) -> None:
+    """Let the bytecode of packages outlive this container, in a directory that many use at once.
+
+    All files have one time here, so that it does not tell two versions of a package apart: its
+    RECORD does, which has the hashes of its files. What several packages write to is not kept.
+    """
+    site = pathlib.Path(sysconfig.get_path("purelib"))
+    owners: dict[str, list[str]] = {}
+    for record in site.glob("*.dist-info/RECORD"):
+        content = record.read_text()
+        name = hashlib.sha256(content.encode()).hexdigest()
+        for top in {line.partition("/")[0] for line in content.splitlines() if "/" in line}:
+            owners.setdefault(top, []).append(name)
+    linked = PREFIX / site.relative_to("/")
+    linked.mkdir(parents=True, exist_ok=True)
+    for top, names in owners.items():
+        link = linked / top
+        if top.isidentifier() and len(names) == 1 and (site / top).is_dir() and not link.exists():
+            directory = kept / f"{top}-{names[0]}"
+            directory.mkdir(exist_ok=True)
+            os.utime(directory)
+            link.symlink_to(directory)
+    for directory in kept.iterdir():
+        if directory.stat().st_mtime < time.time() - UNUSED_SECONDS:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def probed(name: str, arguments: list[str], subject: str) -> dict[str, object]:
@@ -49,6 +78,8 @@ def measured(name: str) -> dict[str, object]:
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
+    if "BYTECODE" in os.environ:
+        share_bytecode(pathlib.Path(os.environ["BYTECODE"]))
     evidence = {
         "subject": asked["subject"],
         "probes": [probed(name, words, asked["subject"]) for name, words in asked["probes"]],

@@ -149,7 +149,7 @@ def test_the_image_is_the_same_from_another_place_store_time_and_order(
 def test_the_image_carries_what_its_probes_found(built: Project) -> None:
     config = json.loads(json.dumps(manifest(built.home / "small.tar")[2]["config"]))
     evidence = json.loads(config["Labels"]["layerline.evidence"])
-    assert [each["subject"] for each in evidence] == ["first", "second", "shared", "small"]
+    assert [each["subject"] for each in evidence] == ["first", "second", "shared", "image small"]
     assert evidence[0]["packages"][0]["name"] == ONE
     assert {one["result"] for each in evidence for one in each["probes"]} == {"passed"}
     assert config["ExposedPorts"] == {"8000/tcp": {}}

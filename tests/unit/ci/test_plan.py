@@ -11,6 +11,7 @@ from tests.unit.ci.test_layer import TOML, locked
 
 PARTS = partition(locked(), read(TOML), "cu13")
 GROUPS = ("core", "jax")
+IMAGE = "core"  # as one of its layers is called
 INPUTS = {
     "base": "debian:bookworm-slim@sha256:" + "a" * 64,
     "base.packages": ["python3", "tini"],
@@ -36,7 +37,7 @@ def made_from(parts: Partition = PARTS, **others: object) -> Found:
         "probed": {"probe budget": "sha256:aa"},
         "source": "sha256:aa",
     }
-    return {**layers, "small": {**image, **others}}
+    return {**layers, f"image {IMAGE}": {**image, **others}}
 
 
 def remembered() -> list[dict[str, Any]]:
@@ -53,7 +54,7 @@ def remembered() -> list[dict[str, Any]]:
         for layer in PARTS.of(GROUPS)
     ]
     files = {"source": {"src/a.py": "sha256:aa", "src/old.py": "sha256:cc"}}
-    whole = {"subject": "small", "probes": [{"seconds": 2.0}], "files": files}
+    whole = {"subject": f"image {IMAGE}", "probes": [{"seconds": 2.0}], "files": files}
     made = made_from()
     return [{**each, **made[str(each["subject"])]} for each in [*layers, whole]]
 
@@ -63,7 +64,7 @@ def planned(
 ) -> plan.Plan:
     parts = partition(text or locked(), read(TOML), "cu13")
     return plan.of_image(
-        "small",
+        IMAGE,
         parts.of(GROUPS),
         now=now or made_from(parts),
         earlier=remembered(),
@@ -78,14 +79,14 @@ def why(made: plan.Plan) -> dict[str, str]:
 def test_nothing_runs_when_nothing_changed() -> None:
     made = planned()
     assert set(why(made).values()) == {""}
-    assert made.text().endswith("Nothing of small would run.\n")
+    assert made.text().endswith(f"Nothing of {IMAGE} would run.\n")
 
 
 def test_a_changed_line_of_the_lock_is_named_and_what_it_costs_is_told() -> None:
     text = planned(text=locked({"jax": "2"})).text()
     assert "run   jax: jax 1 -> 2\n" in text
     assert "keep  core\n" in text
-    assert "run   small and its probes: layers\n" in text
+    assert f"run   {IMAGE} and its probes: layers\n" in text
     expected = "expected: at most 2 MB to download, 10 MB more on the disk; 13 s of work"
     assert expected in text
 
@@ -139,7 +140,7 @@ def test_a_changed_source_runs_no_layer_and_its_files_are_named() -> None:
     found = why(planned(now=made_from(source="sha256:bb"), files=files))
     expected = "source: src/a.py changed, src/b.py new, src/old.py gone"
     assert {name: text for name, text in found.items() if text} == {
-        "small and its probes": expected
+        f"{IMAGE} and its probes": expected
     }
 
 
@@ -147,13 +148,13 @@ def test_a_changed_key_of_the_image_and_a_changed_probe_are_named() -> None:
     now = made_from(image={"env": {}, "budget_mb": 8}, probed={"probe budget": "sha256:bb"})
     now["core"]["probed"] = {"probe versions": "sha256:aa", "packages of the system": ["libgl1"]}
     found = why(planned(now=now))
-    assert found["small and its probes"] == (
-        "images.small.budget_mb changed; probe budget changed; layers"
+    assert found[f"{IMAGE} and its probes"] == (
+        f"images.{IMAGE}.budget_mb changed; probe budget changed; layers"
     )
     assert found["core"] == "its probes alone: packages of the system: + libgl1"
 
 
 def test_without_an_earlier_build_everything_runs_and_nothing_is_known() -> None:
-    made = plan.of_image("small", PARTS.of(GROUPS), now={}, earlier=[], files={})
+    made = plan.of_image(IMAGE, PARTS.of(GROUPS), now={}, earlier=[], files={})
     assert "run   base: no earlier build is known\n" in made.text()
     assert "nothing known of base, core, cuda, cudnn, jax, shared" in made.text()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
+import venv
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +15,13 @@ from ci.modules.definition import read
 from ci.modules.layer import partition
 from ci.modules.probe import PROBES, of_image, of_layer
 from layerline import command
+from layerline.settings import process_environ
 from tests.unit.ci.test_layer import TOML, locked
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+EPOCH = 315532800
 COMPUTING = ("api", "core", "cv", "jax", "jupyter", "pytorch")
 
 
@@ -62,6 +67,60 @@ def test_a_probe_that_fails_ends_the_run_and_shows_why(
     assert (status, output) == (1, "")
     assert said in error
     assert error.rstrip().endswith(f"probe {probe!r} of here failed with exit code 1")
+
+
+def installed(site: Path, value: int) -> None:
+    """A package that says a value of one digit when it is imported; its files have one time."""
+    for name, text in {
+        "told/__init__.py": f"print({value})\n",
+        "told-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: told\nVersion: 1\n",
+        "told-1.dist-info/RECORD": f"told/__init__.py,sha256={value},9\n",
+    }.items():
+        path = site / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (EPOCH, EPOCH))
+
+
+def told(python: Path, bytecode: Path, place: Path) -> str:
+    """What the package says in a run of the probes that begins with an empty directory."""
+    place.mkdir()
+    asked = {"subject": "here", "packages": [], "probes": [("imports", ["told"])]}
+    environ = {**process_environ(), "BYTECODE": str(bytecode)}
+    argv = [python, PROBES / "run.py"]
+    done = command.run(argv, stdin=json.dumps(asked).encode(), cwd=place, env=environ)
+    output: str = json.loads(done.stdout)["probes"][0]["output"]
+    return output
+
+
+def test_bytecode_of_a_package_is_read_again_and_never_for_another_version(tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    [site] = tmp_path.glob("venv/lib/python*/site-packages")
+    python, bytecode = tmp_path / "venv/bin/python", tmp_path / "bytecode"
+    bytecode.mkdir()
+    installed(site, 1)
+    assert told(python, bytecode, tmp_path / "first") == "1\ntold"
+    [kept] = bytecode.iterdir()
+    [compiled] = kept.iterdir()
+    before = compiled.stat().st_mtime_ns
+    assert told(python, bytecode, tmp_path / "again") == "1\ntold"
+    assert compiled.stat().st_mtime_ns == before
+    installed(site, 2)
+    assert told(python, bytecode, tmp_path / "changed") == "2\ntold"
+
+
+def test_bytecode_that_nobody_uses_goes(tmp_path: Path) -> None:
+    bytecode = tmp_path / "bytecode"
+    old, new = bytecode / "old-1", bytecode / "new-1"
+    for directory, age in ((old, 15 * 86400), (new, 86400)):
+        directory.mkdir(parents=True)
+        os.utime(directory, (time.time() - age,) * 2)
+    venv.create(tmp_path / "venv", symlinks=True)
+    [site] = tmp_path.glob("venv/lib/python*/site-packages")
+    installed(site, 1)
+    told(tmp_path / "venv/bin/python", bytecode, tmp_path / "run")
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_a_layer_is_gated_by_its_versions_libraries_imports_and_its_own_probe() -> None:
