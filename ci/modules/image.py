@@ -36,18 +36,29 @@ class Assembly:
         return (await self.assembled(name, spec)).with_label(EVIDENCE_LABEL, _label(found))
 
     async def evidence(self, name: str) -> list[Evidence]:
-        """What the probes of an image and of its layers say; layers are made in parallel."""
+        """What the probes of an image and of its layers say.
+
+        Layers are made in parallel. Probes wait for those of what theirs stands on: they find the
+        bytecode that these have left, and what fails is told of the layer that it is in.
+        """
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
-        found: dict[str, Evidence] = {}
         whole = probe.subject_of(name)
         for layer in layers:
             await self.environment.added(layer)  # known by its id before many want it at once
+        found: dict[str, Evidence] = {}
+        passed = {layer.name: anyio.Event() for layer in layers}
 
         async def gate(layer: Layer) -> None:
-            found[layer.name] = await self._layer_evidence(layer)
+            installed = await (await self.environment.installed(layer)).stdout()
+            for below in self.partition.foundations(layer):
+                await passed[below].wait()
+            found[layer.name] = {**await self._layer_evidence(layer), **json.loads(installed)}
+            passed[layer.name].set()
 
         async def gate_whole() -> None:
+            for below in sorted({name for layer in layers for name in layer.needs}):
+                await passed[below].wait()
             found[whole] = await self._image_evidence(whole, name, spec)
 
         try:
@@ -132,15 +143,13 @@ class Assembly:
     async def _layer_evidence(self, layer: Layer) -> Evidence:
         """Probe a layer with nothing but the base and the layers that it needs."""
         layers = sorted((layer, *self.partition.below(layer)), key=lambda each: each.name)
-        found = await probe.evidence(
+        return await probe.evidence(
             await self._placed(layers, layer.groups),
             probe.of_layer(layer, self.definition, self.target),
             subject=layer.name,
             source=self.source,
             packages=[pin.name for pin in layer.pins],
         )
-        installed = json.loads(await (await self.environment.installed(layer)).stdout())
-        return {**found, **installed}
 
     async def _image_evidence(self, subject: str, name: str, spec: Image) -> Evidence:
         return await probe.evidence(

@@ -65,6 +65,10 @@ class Partition:
         """The layers that a layer needs, in the same order."""
         return tuple(self.layers[name] for name in sorted(layer.needs))
 
+    def foundations(self, layer: Layer) -> tuple[str, ...]:
+        """The layers that a layer needs and that do not need it in turn: these have an order."""
+        return tuple(each.name for each in self.below(layer) if layer.name not in each.needs)
+
 
 def partition(text: str, definition: Definition, target: str) -> Partition:
     """Cut a target's lock into layers."""

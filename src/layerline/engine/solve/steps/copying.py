@@ -28,9 +28,11 @@ def copy_directory(op: ops.CopyDirectory, work: Work) -> Result:
     if not entry.is_dir:
         message = f"path {op.source_path} is a file, not a directory"
         raise NotADirectory(message)
-    selection = Selection(
-        source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore
-    )
+    selection = None
+    if op.include or op.exclude or op.gitignore:
+        selection = Selection(
+            source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore
+        )
 
     def change(writer: Writer) -> None:
         writer.copy(
@@ -43,7 +45,12 @@ def copy_directory(op: ops.CopyDirectory, work: Work) -> Result:
             through_links=True,
         )
 
-    return work.bench.add_layer(_name(op, work) or work.key, work.layers(op.base), change)
+    name = _name(op, work)
+    if name is None:
+        return work.bench.add_layer(work.key, work.layers(op.base), change)
+    # Several steps may want it at once, each over another base: one of them makes it.
+    with work.bench.store.locks.exclusive(f"placed {name}", cancel=work.cancel):
+        return work.bench.add_layer(name, work.layers(op.base), change)
 
 
 def _name(op: ops.CopyDirectory, work: Work) -> str | None:
