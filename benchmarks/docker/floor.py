@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -37,7 +36,8 @@ def floor(repository: Repository, caches: Iterable[Path], work: Path) -> Floor:
         place = Path(name)
         cache, prefix = place / "cache", place / "prefix"
         for each in caches:
-            shutil.copytree(each, cache, copy_function=_linked, symlinks=True, dirs_exist_ok=True)
+            # Of what several caches have, the first one is kept.
+            command.run(["cp", "--archive", "--link", "--no-clobber", f"{each}/.", cache])
         pins = [pin for layer in repository.layers() for pin in layer.pins]
         requirements = place / "requirements.txt"
         requirements.write_text(lock.requirements(pins))
@@ -49,9 +49,3 @@ def floor(repository: Repository, caches: Iterable[Path], work: Path) -> Floor:
         archive = place / "prefix.tar"
         tar = Timing.of(lambda: command.run(["tar", "--create", f"--file={archive}", prefix]))
         return Floor(install=install, tar=tar, size=archive.stat().st_size)
-
-
-def _linked(source: str, target: str) -> None:
-    """A second name for a file; of what several caches have, the first one is kept."""
-    if not Path(target).exists():
-        Path(target).hardlink_to(source)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.docker import dockerfiles
 from benchmarks.docker.repository import CHECKOUT
+from ci.modules.probe import BYTECODE_VOLUME
 from layerline import command
 from layerline.settings import CA_BUNDLE, process_environ
 
@@ -64,9 +65,9 @@ class Layerline:
         self._call("validate", f"--image={self.repository.image}")
 
     def forget(self) -> None:
-        """Remove layers, blobs and results."""
-        for name in _FORGOTTEN:
-            path = self.store / name
+        """Remove layers, blobs, results, and the bytecode that probes have kept."""
+        kept = [place for name, place in self._volumes() if name.startswith(BYTECODE_VOLUME)]
+        for path in (*(self.store / name for name in _FORGOTTEN), *kept):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -82,10 +83,12 @@ class Layerline:
 
     def caches(self) -> Iterator[Path]:
         """The caches of wheels."""
+        yield from (place / "data" for name, place in self._volumes() if name.startswith("uv-"))
+
+    def _volumes(self) -> Iterator[tuple[str, Path]]:
+        """The cache volumes with their names."""
         for place in sorted((self.store / "volumes").iterdir()):
-            identity = json.loads((place / "identity.json").read_text())
-            if str(identity).startswith("uv-"):
-                yield place / "data"
+            yield str(json.loads((place / "identity.json").read_text())), place
 
     def _call(self, *words: str) -> None:
         argv = [sys.executable, "-m", "layerline", "call", "--progress=plain", *words]

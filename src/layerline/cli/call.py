@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _CALL = "Call one or more functions, interconnected into a pipeline"
 _CORE = "Call a core function"
 _SHIPPING = frozenset({"asTarball", "export", "publish"})
+_COMPRESSIONS = frozenset({"gzip", "zstd", "uncompressed"})
 
 
 def call(console: Console, words: Sequence[str]) -> int:
@@ -87,12 +88,22 @@ def _serves(selected: Sequence[Selected]) -> bool:
     return not last.owner and last.api_name == "up"
 
 
-def _ships(selected: Sequence[Selected]) -> bool:
-    """Whether the pipeline ends in an image that is written or pushed."""
-    last = selected[-1].member
-    if last.owner or last.api_name not in _SHIPPING or len(selected) == 1:
-        return False
-    return element_of(selected[-2].member.function.return_type).name == "Container"
+def packing(selected: Sequence[Selected]) -> str | None:
+    """How the layers of the image that a pipeline ends in are to be compressed.
+
+    Empty where the engine chooses, None where no image is written or pushed. A module's function
+    that has `compression` among its arguments is taken for one that pushes: a wrong guess costs
+    work, and nothing else.
+    """
+    last = selected[-1]
+    if last.member.owner:
+        named = last.value("compression")
+        return named if named in _COMPRESSIONS else None
+    if last.member.api_name not in _SHIPPING or len(selected) == 1:
+        return None
+    if element_of(selected[-2].member.function.return_type).name != "Container":
+        return None
+    return last.given.get("forcedCompression") or ""
 
 
 def _remembered(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome | None:
@@ -118,8 +129,8 @@ def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -
     from layerline.engine.api.shipping import pack_ahead
 
     async def work(session: Session) -> Outcome:
-        if _ships(selected):
-            pack_ahead(session, selected[-1].given.get("forcedCompression"))
+        if (compression := packing(selected)) is not None:
+            pack_ahead(session, compression or None)
         caller = Caller(session=session, module=module.loaded) if module.loaded else None
         backend = InSession(session=session, caller=caller, reader=Reader(store=session.store))
         evaluation = Evaluation(

@@ -6,6 +6,7 @@ type and nothing that is required is missing.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,12 @@ class Selected:
     def given(self) -> dict[str, Any]:
         """The values of the flags that were given, by the arguments' names."""
         return {name: flag.value for name, flag in self.flags.items() if flag.changed}
+
+    def value(self, name: str) -> Any:  # noqa: ANN401 - as the argument's type has it
+        """The value of an argument, given or by default; None where there is none."""
+        arg = self.args.get(name)
+        by_default = arg.default_value if arg is not None else None
+        return self.given.get(name, by_default and json.loads(by_default))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from layerline.cli.call import packing
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import global_flags
 from layerline.cli.pipeline import Parser, Root, constructor_of, supported
@@ -43,6 +44,9 @@ MAIN = ObjectTypeDef(
         Function(name="greet_all", return_type=TEXT, args=(arg("who"), arg("mark", default='"!"'))),
         Function(name="flavor", return_type=FLAVOR, args=(arg("f", FLAVOR, '"CPU"'),)),
         Function(name="ctr", return_type=CONTAINER, args=()),
+        Function(
+            name="push", return_type=TEXT, args=(arg("to"), arg("compression", default='"zstd"'))
+        ),
         Function(name="eat", return_type=TEXT, args=(arg("food", reference("Report")),)),
     ),
     constructor=Function(
@@ -88,6 +92,24 @@ def test_an_enum_is_given_by_its_member_in_any_case() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "compression"),
+    [
+        (["ctr", "export", "--path=x"], ""),
+        (["ctr", "publish", "--address=x", "--forced-compression=Zstd"], "ZSTD"),
+        (["push", "--to=x"], "zstd"),
+        (["push", "--to=x", "--compression=gzip"], "gzip"),
+        (["push", "--to=x", "--compression=best"], None),
+        (["greet-all", "--who=x"], None),
+        (["ctr", "rootfs", "export", "--path=x"], None),
+    ],
+)
+def test_a_pipeline_that_ends_in_an_image_says_how_to_pack_it(
+    words: list[str], compression: str | None
+) -> None:
+    assert packing(parser().parse(words)) == compression
+
+
+@pytest.mark.parametrize(
     ("words", "message", "usage"),
     [
         (["nofunc"], 'unknown command "nofunc" for "layerline call"', "layerline call"),
@@ -115,7 +137,7 @@ def test_mistakes_are_told_with_the_command_that_helps(
 
 def test_functions_with_arguments_that_no_text_can_give_are_skipped() -> None:
     usable, skipped = supported(TYPES, reference("Sample"))
-    assert [member.command for member in usable] == ["name", "greet-all", "flavor", "ctr"]
+    assert [member.command for member in usable] == ["name", "greet-all", "flavor", "ctr", "push"]
     assert skipped == ["eat"]
 
 
