@@ -93,6 +93,17 @@ def test_an_image_has_the_layers_that_its_groups_need() -> None:
     ]
 
 
+def test_of_two_layers_that_need_each_other_neither_is_a_foundation() -> None:
+    text = locked().replace("# via jax, lightning\n", "# via jax, lightning, torch\n")
+    text = text.replace("# via lightning\n", "# via lightning, numpy\n")
+    made = partition(text, read(TOML), "cu13")
+    assert "pytorch" in made.layers["core"].needs
+    assert "core" in made.layers["pytorch"].needs
+    assert "core" not in made.foundations(made.layers["pytorch"])
+    assert "pytorch" not in made.foundations(made.layers["core"])
+    assert "cudnn" in made.foundations(made.layers["pytorch"])
+
+
 def test_another_version_changes_one_layer() -> None:
     before = partition(locked(), read(TOML), "cu13").layers
     after = partition(locked({"jax": "2"}), read(TOML), "cu13").layers

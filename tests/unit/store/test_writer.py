@@ -240,6 +240,30 @@ def test_a_merge_replaces_files_and_keeps_the_rest(empty: Tree, layer: MakeLayer
     assert (fresh.lookup("n/m").mode, fresh.lookup("n").mode) == (0o711, 0o755)
 
 
+def test_directories_of_a_merge_have_the_times_of_the_source(empty: Tree, layer: MakeLayer) -> None:
+    def dated(writer: Writer) -> None:
+        many("met/new/deep/f", "met/g")(writer)
+        for path in ("met/new/deep", "met/new", "met"):
+            writer.set(path, mtime=1000)
+
+    source = layer(empty, dated)
+    target = layer(empty, many("met/there"))
+    tree = layer(target, lambda writer: writer.copy(source, "/", "/"))
+    times = {entry.path: entry.stat.st_mtime for entry in tree.walk() if entry.is_dir}
+    assert times == dict.fromkeys(("/met", "/met/new", "/met/new/deep"), 1000)
+    assert tree.lookup("/").stat.st_mtime == target.lookup("/").stat.st_mtime
+
+
+def test_a_link_that_leads_two_directories_of_a_merge_into_one_loses_nothing(
+    empty: Tree, layer: MakeLayer
+) -> None:
+    source = layer(empty, many("a/f", "a/s/one", "b/f", "b/s/two"))
+    target = layer(empty, lambda writer: writer.symlink("a", "b"))
+    tree = layer(target, lambda writer: writer.copy(source, "/", "/", through_links=True))
+    assert names(tree) == ["/a", "/a/f", "/a/s", "/a/s/one", "/a/s/two", "/b"]
+    assert tree.lookup("b", follow=False).is_symlink
+
+
 def test_a_filtered_merge_makes_only_the_directories_that_are_needed(
     empty: Tree, layer: MakeLayer
 ) -> None:

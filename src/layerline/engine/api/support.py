@@ -53,6 +53,9 @@ What differs everywhere, on purpose:
   otherwise the exec fails.
 - **Base images** that no registry gives are bootstrapped from the distribution's packages
   (`debian:*`, `ubuntu:*`), and said to be so.
+- **Compression** of layers: gzip as fast as igzip makes it, zstd in its level 1. What a call is
+  going to export or publish is compressed beside its steps: when it ends in `asTarball`, `export`
+  or `publish`, or in a function with an argument `compression` that says zstd or gzip.
 - **Module code** runs in a process of this machine with its own environment, not in a container.
 """
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from layerline.engine.image.pack import tar_digest
 from layerline.engine.solve import ops
+from layerline.engine.store.writer import Writer
 
 if TYPE_CHECKING:
     from tests.unit.solve.conftest import OpenShop, Shop
@@ -35,6 +37,24 @@ async def test_what_stands_below_and_beside_does_not_change_the_layer(open_shop:
         names = [entry.path for entry in shop.store.tree(await result(shop, beneath)).walk()]
     assert alone == beside
     assert "/opt/venv/lib/new/a.py" in names
+
+
+async def test_of_many_steps_that_place_it_at_once_one_makes_it(
+    open_shop: OpenShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    copy = Writer.copy
+
+    def counted(self: Writer, *args: Any, **options: Any) -> None:  # noqa: ANN401  as it has
+        made.append(self)
+        copy(self, *args, **options)
+
+    monkeypatch.setattr(Writer, "copy", counted)
+    bases = [ops.NewFile(base=PREFIX, path=f"/{number}", data=b"") for number in range(8)]
+    async with open_shop() as shop, anyio.create_task_group() as group:
+        for base in bases:
+            group.start_soon(top, shop, placed(base))
+    assert len(made) == 1
 
 
 async def result(shop: Shop, op: ops.Op) -> tuple[str, ...]:
