@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.cloning import NANOSECONDS, Looks, clone, dress
+from layerline.engine.store.merge import Merge
 from layerline.engine.store.overlay import EPOCH, attributes, make_opaque, make_whiteout
 from layerline.engine.store.removal import remove_tree
 from layerline.engine.store.tree import Entry, Tree
 from layerline.errors import IsADirectory, NotADirectory, PathExists, PathNotFound
-from layerline.patterns import Verdict, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from layerline.patterns import Wanted
 
 Owner = tuple[int, int]
 ROOT: Owner = (0, 0)
@@ -52,7 +54,7 @@ class Writer:
         where, entry = self.view.resolve(path)
         if entry is None:
             parent = self._parent(where, path, missing=parents, mode=parent_mode)
-            self._make_directory(parent, _name(where), _fresh(mode, owner))
+            self.make_directory(parent, _name(where), _fresh(mode, owner))
         elif not entry.is_dir:
             message = f"{path}: not a directory"
             raise NotADirectory(message)
@@ -127,7 +129,7 @@ class Writer:
             return
         parent = self._parent(entry.path, path)
         name = _name(entry.path)
-        place = self._vacant(parent, name)
+        place = self.vacant(parent, name)
         if self.view.child(parent, name) is not None:
             with _unchanged(parent.location):
                 make_whiteout(place)
@@ -183,11 +185,11 @@ class Writer:
             where, entry = self.view.resolve(path, follow=False)[0], None
         if entry is None:
             parent = self._parent(where, path)
-            self._make_directory(parent, _name(where), looks, attributes(origin.location))
+            self.make_directory(parent, _name(where), looks, attributes(origin.location))
         elif through_links and where != "/" and not self._is_own(entry):
-            dress(self._directory(where).location, looks, attributes(origin.location))
-        merge = _Copy(self, source, wanted, owner, mode, share=share, through_links=through_links)
-        merge.merge(origin, lambda: self._directory(where))
+            dress(self.directory(where).location, looks, attributes(origin.location))
+        merge = Merge(self, source, wanted, owner, mode, share=share, through_links=through_links)
+        merge.run(origin, lambda: self.directory(where))
 
     def _is_own(self, entry: Entry) -> bool:
         return entry.location.startswith(f"{self.view.layers[-1]}/")
@@ -196,7 +198,7 @@ class Writer:
     def _slot(self, where: str, asked: str) -> Iterator[str]:
         """The vacant place on the disk for a resolved path, whose parents are made."""
         parent = self._parent(where, asked)
-        place = self._vacant(parent, _name(where))
+        place = self.vacant(parent, _name(where))
         with _unchanged(parent.location):
             yield place
 
@@ -204,9 +206,9 @@ class Writer:
         above = where.rpartition("/")[0] or "/"
         if not missing and self.view.find(above) is None:
             raise PathNotFound(asked)
-        return self._directory(above, mode=mode)
+        return self.directory(above, mode=mode)
 
-    def _directory(self, where: str, *, mode: int = 0o755) -> Entry:
+    def directory(self, where: str, *, mode: int = 0o755) -> Entry:
         """The directory at a resolved path, brought into the top, or made with its parents."""
         here = self.view.lookup("/")
         for name in filter(None, where.split("/")):
@@ -216,13 +218,13 @@ class Writer:
     def _descend(self, here: Entry, name: str, *, mode: int = 0o755) -> Entry:
         child = self.view.child(here, name)
         if child is None:
-            return self._make_directory(here, name, _fresh(mode, ROOT))
+            return self.make_directory(here, name, _fresh(mode, ROOT))
         if not child.is_dir:
             message = f"{child.path}: not a directory"
             raise NotADirectory(message)
-        return self._raise_up(here, child)
+        return self.raise_up(here, child)
 
-    def _raise_up(self, here: Entry, child: Entry) -> Entry:
+    def raise_up(self, here: Entry, child: Entry) -> Entry:
         """Bring a directory from below into the top, where its parent `here` is already."""
         place = f"{here.location}/{child.name}"
         if child.location == place:
@@ -232,10 +234,11 @@ class Writer:
         dress(place, Looks.of(child.stat), attributes(child.location))
         return _required(self.view.child(here, child.name))
 
-    def _make_directory(
+    def make_directory(
         self, here: Entry, name: str, looks: Looks, extended: dict[str, bytes] | None = None
     ) -> Entry:
-        place = self._vacant(here, name)
+        """A new directory in the top, in place of whatever has its name."""
+        place = self.vacant(here, name)
         below = self.view.child(here, name)
         with _unchanged(here.location):
             Path(place).mkdir(0o700)
@@ -244,7 +247,7 @@ class Writer:
         dress(place, looks, extended or {})
         return _required(self.view.child(here, name))
 
-    def _vacant(self, here: Entry, name: str) -> str:
+    def vacant(self, here: Entry, name: str) -> str:
         """Clear the name in the top; what lies below it shows again."""
         place = f"{here.location}/{name}"
         with _unchanged(here.location):
@@ -254,7 +257,7 @@ class Writer:
     def _own(self, entry: Entry) -> str:
         """Bring an entry into the top as something of its own, shared with no other layer."""
         if entry.is_dir:
-            return self._directory(entry.path).location
+            return self.directory(entry.path).location
         parent = self._parent(entry.path, entry.path)
         place = f"{parent.location}/{entry.name}"
         if entry.location == place and entry.stat.st_nlink == 1:
@@ -264,139 +267,6 @@ class Writer:
             clone(entry.location, entry.stat, part, Looks.of(entry.stat), share=False)
             Path(part).rename(place)
         return place
-
-
-class _Copy:
-    """One merge of a directory into another, entry by entry.
-
-    In a directory that the merge has made where nothing was, no name has to be looked for first.
-    """
-
-    def __init__(
-        self,
-        writer: Writer,
-        source: Tree,
-        wanted: Wanted | None,
-        owner: Owner | None,
-        mode: int | None,
-        *,
-        share: bool,
-        through_links: bool,
-    ) -> None:
-        self._writer = writer
-        self._source = source
-        self._wanted = wanted
-        self._owner = owner
-        self._mode = mode
-        self._share = share
-        self._through_links = through_links
-        self._twins: dict[tuple[int, int], str] = {}
-        self._fresh: set[str] = set()
-        self._times: dict[str, int] = {}
-
-    def merge(self, origin: Entry, target: Callable[[], Entry]) -> None:
-        """Merge what is below a directory; `target` makes the one that takes it, if need be."""
-        pending = [(origin, "", target)]
-        while pending:
-            directory, prefix, above = pending.pop()
-            for child in self._source.children(directory):
-                relative = prefix + child.name
-                verdict = self._verdict(relative, child)
-                if verdict is Verdict.DROP:
-                    continue
-                if not child.is_dir:
-                    self._put(child, above())
-                    continue
-                made = _Once(self, child, above)
-                if verdict is Verdict.KEEP:
-                    made()
-                pending.append((child, f"{relative}/", made))
-        # Whatever was put into a directory has changed its time.
-        for location, mtime_ns in self._times.items():
-            os.utime(location, ns=(mtime_ns, mtime_ns))
-
-    def _verdict(self, relative: str, child: Entry) -> Verdict:
-        """What becomes of an entry; only a directory can be kept for what is below it."""
-        if self._wanted is None:
-            return Verdict.KEEP
-        verdict = self._wanted(relative, is_dir=child.is_dir)
-        return verdict if child.is_dir or verdict is Verdict.KEEP else Verdict.DROP
-
-    def directory(self, child: Entry, here: Entry) -> Entry:
-        """Make or dress the directory that takes the content of `child`."""
-        writer = self._writer
-        looks = Looks.of(child.stat, owner=self._owner, mode=self._mode)
-        extended = attributes(child.location)
-        made = self._made_in_fresh(here, child.name)
-        if made is not None:
-            dress(made.location, looks, extended)
-            self._times[made.location] = looks.mtime_ns
-            return made
-        there = writer.view.child(here, child.name)
-        if there is not None and there.is_symlink and self._through_links:
-            where, leads_to = writer.view.resolve(there.path)
-            if leads_to is not None and leads_to.is_dir:
-                there = writer._directory(where)
-        if there is None or not there.is_dir:
-            made = writer._make_directory(here, child.name, looks, extended)
-            self._fresh.add(made.location)
-            self._times[made.location] = looks.mtime_ns
-            return made
-        if there.path == f"{here.path.rstrip('/')}/{child.name}":
-            there = writer._raise_up(here, there)
-        dress(there.location, looks, extended)
-        self._times[there.location] = looks.mtime_ns
-        return there
-
-    def _made_in_fresh(self, here: Entry, name: str) -> Entry | None:
-        """A directory in a fresh one; None where it cannot be made without looking."""
-        if here.location not in self._fresh:
-            return None
-        place = f"{here.location}/{name}"
-        try:
-            Path(place).mkdir(0o700)
-        except FileExistsError:  # a link of the base has led two directories into one
-            return None
-        self._fresh.add(place)
-        path = f"{here.path.rstrip('/')}/{name}"
-        return Entry(path=path, location=place, stat=os.lstat(place), parts=(place,))
-
-    def _put(self, child: Entry, here: Entry) -> None:
-        if here.location in self._fresh:
-            with contextlib.suppress(FileExistsError):  # likewise
-                self._place(child, f"{here.location}/{child.name}")
-                return
-        elif here.location not in self._times:
-            self._times[here.location] = os.lstat(here.location).st_mtime_ns
-        self._place(child, self._writer._vacant(here, child.name))
-
-    def _place(self, child: Entry, place: str) -> None:
-        """Put a copy of an entry, or a link to it or to its twin, at a vacant place."""
-        looks = Looks.of(
-            child.stat, owner=self._owner, mode=None if child.is_symlink else self._mode
-        )
-        twin = (child.stat.st_dev, child.stat.st_ino)
-        if twin in self._twins:
-            os.link(self._twins[twin], place, follow_symlinks=False)
-            return
-        clone(child.location, child.stat, place, looks, share=self._share)
-        if child.stat.st_nlink > 1 and child.is_file:
-            self._twins[twin] = place
-
-
-class _Once:
-    """Makes a directory of a merge the first time that it is needed."""
-
-    def __init__(self, copy: _Copy, child: Entry, above: Callable[[], Entry]) -> None:
-        self._copy = copy
-        self._child = child
-        self._above = above
-        self._made: Entry | None = None
-
-    def __call__(self) -> Entry:
-        if self._made is None:
-            self._made = self._copy.directory(self._child, self._above())
-        return self._made
 
 
 def _name(where: str) -> str:

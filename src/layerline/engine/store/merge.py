@@ -1,0 +1,156 @@
+"""The merge of a directory of a finished tree into a directory that is written.
+
+Invariant: files of the finished tree are shared or copied, never changed; a directory that is met
+or made has its time again once all is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline.engine.store.cloning import Looks, clone, dress
+from layerline.engine.store.overlay import attributes
+from layerline.engine.store.tree import Entry
+from layerline.patterns import Verdict, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerline.engine.store.tree import Tree
+    from layerline.engine.store.writer import Owner, Writer
+
+
+class Merge:
+    """One merge of a directory into another, entry by entry.
+
+    In a directory that the merge has made where nothing was, no name has to be looked for first.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        source: Tree,
+        wanted: Wanted | None,
+        owner: Owner | None,
+        mode: int | None,
+        *,
+        share: bool,
+        through_links: bool,
+    ) -> None:
+        self._writer = writer
+        self._source = source
+        self._wanted = wanted
+        self._owner = owner
+        self._mode = mode
+        self._share = share
+        self._through_links = through_links
+        self._twins: dict[tuple[int, int], str] = {}
+        self._fresh: set[str] = set()
+        self._times: dict[str, int] = {}
+
+    def run(self, origin: Entry, target: Callable[[], Entry]) -> None:
+        """Merge what is below a directory; `target` makes the one that takes it, if need be."""
+        pending = [(origin, "", target)]
+        while pending:
+            directory, prefix, above = pending.pop()
+            for child in self._source.children(directory):
+                relative = prefix + child.name
+                verdict = self._verdict(relative, child)
+                if verdict is Verdict.DROP:
+                    continue
+                if not child.is_dir:
+                    self._put(child, above())
+                    continue
+                made = _Once(self, child, above)
+                if verdict is Verdict.KEEP:
+                    made()
+                pending.append((child, f"{relative}/", made))
+        # Whatever was put into a directory has changed its time.
+        for location, mtime_ns in self._times.items():
+            os.utime(location, ns=(mtime_ns, mtime_ns))
+
+    def _verdict(self, relative: str, child: Entry) -> Verdict:
+        """What becomes of an entry; only a directory can be kept for what is below it."""
+        if self._wanted is None:
+            return Verdict.KEEP
+        verdict = self._wanted(relative, is_dir=child.is_dir)
+        return verdict if child.is_dir or verdict is Verdict.KEEP else Verdict.DROP
+
+    def directory(self, child: Entry, here: Entry) -> Entry:
+        """Make or dress the directory that takes the content of `child`."""
+        writer = self._writer
+        looks = Looks.of(child.stat, owner=self._owner, mode=self._mode)
+        extended = attributes(child.location)
+        made = self._made_in_fresh(here, child.name)
+        if made is not None:
+            dress(made.location, looks, extended)
+            self._times[made.location] = looks.mtime_ns
+            return made
+        there = writer.view.child(here, child.name)
+        if there is not None and there.is_symlink and self._through_links:
+            where, leads_to = writer.view.resolve(there.path)
+            if leads_to is not None and leads_to.is_dir:
+                there = writer.directory(where)
+        if there is None or not there.is_dir:
+            made = writer.make_directory(here, child.name, looks, extended)
+            self._fresh.add(made.location)
+            self._times[made.location] = looks.mtime_ns
+            return made
+        if there.path == f"{here.path.rstrip('/')}/{child.name}":
+            there = writer.raise_up(here, there)
+        dress(there.location, looks, extended)
+        self._times[there.location] = looks.mtime_ns
+        return there
+
+    def _made_in_fresh(self, here: Entry, name: str) -> Entry | None:
+        """A directory in a fresh one; None where it cannot be made without looking."""
+        if here.location not in self._fresh:
+            return None
+        place = f"{here.location}/{name}"
+        try:
+            Path(place).mkdir(0o700)
+        except FileExistsError:  # a link of the base has led two directories into one
+            return None
+        self._fresh.add(place)
+        path = f"{here.path.rstrip('/')}/{name}"
+        return Entry(path=path, location=place, stat=os.lstat(place), parts=(place,))
+
+    def _put(self, child: Entry, here: Entry) -> None:
+        if here.location in self._fresh:
+            with contextlib.suppress(FileExistsError):  # likewise
+                self._place(child, f"{here.location}/{child.name}")
+                return
+        elif here.location not in self._times:
+            self._times[here.location] = os.lstat(here.location).st_mtime_ns
+        self._place(child, self._writer.vacant(here, child.name))
+
+    def _place(self, child: Entry, place: str) -> None:
+        """Put a copy of an entry, or a link to it or to its twin, at a vacant place."""
+        looks = Looks.of(
+            child.stat, owner=self._owner, mode=None if child.is_symlink else self._mode
+        )
+        twin = (child.stat.st_dev, child.stat.st_ino)
+        if twin in self._twins:
+            os.link(self._twins[twin], place, follow_symlinks=False)
+            return
+        clone(child.location, child.stat, place, looks, share=self._share)
+        if child.stat.st_nlink > 1 and child.is_file:
+            self._twins[twin] = place
+
+
+class _Once:
+    """Makes a directory of a merge the first time that it is needed."""
+
+    def __init__(self, merge: Merge, child: Entry, above: Callable[[], Entry]) -> None:
+        self._merge = merge
+        self._child = child
+        self._above = above
+        self._made: Entry | None = None
+
+    def __call__(self) -> Entry:
+        if self._made is None:
+            self._made = self._merge.directory(self._child, self._above())
+        return self._made
