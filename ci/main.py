@@ -324,10 +324,9 @@ class Layerline:
     async def lint(self) -> str:
         """Check the style of the source."""
         assembly = await self._assembly_of("train")
-        tools = (await assembly.tools(["test"])).with_mounted_directory(APP, self.source)
-        return (
-            await tools.with_workdir(APP).with_exec(["ruff", "check", "--no-cache", "."]).stdout()
-        )
+        tools = await assembly.tools(["test"])
+        checked = tools.with_mounted_directory(APP, self.source).with_workdir(APP)
+        return await checked.with_exec(["ruff", "check", "--no-cache", "."]).stdout()
 
     async def _tried(
         self, images: list[str], *, junit: bool, fresh: bool, gpu: bool = False

@@ -6,6 +6,7 @@ A probe is a program beside this one. The first that fails ends the run with its
 is a directory for bytecode that later runs use again.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -44,11 +45,13 @@ def share_bytecode(kept: pathlib.Path) -> None:
         if top.isidentifier() and len(names) == 1 and (site / top).is_dir() and not link.exists():
             directory = kept / f"{top}-{names[0]}"
             directory.mkdir(exist_ok=True)
-            os.utime(directory)
+            with contextlib.suppress(FileNotFoundError):  # gone just now: compiled once more
+                os.utime(directory)
             link.symlink_to(directory)
     for directory in kept.iterdir():
-        if directory.stat().st_mtime < time.time() - UNUSED_SECONDS:
-            shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another run was quicker
+            if directory.stat().st_mtime < time.time() - UNUSED_SECONDS:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def probed(name: str, arguments: list[str], subject: str) -> dict[str, object]:

@@ -98,7 +98,7 @@ def packing(selected: Sequence[Selected]) -> str | None:
     last = selected[-1]
     if last.member.owner:
         named = last.value("compression")
-        return named if named in _COMPRESSIONS else None
+        return named if isinstance(named, str) and named in _COMPRESSIONS else None
     if last.member.api_name not in _SHIPPING or len(selected) == 1:
         return None
     if element_of(selected[-2].member.function.return_type).name != "Container":

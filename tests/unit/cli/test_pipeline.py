@@ -14,6 +14,7 @@ from layerline.engine.api.module.definitions import (
     FieldTypeDef,
     Function,
     FunctionArg,
+    ListTypeDef,
     Module,
     ObjectTypeDef,
     TypeDef,
@@ -46,6 +47,17 @@ MAIN = ObjectTypeDef(
         Function(name="ctr", return_type=CONTAINER, args=()),
         Function(
             name="push", return_type=TEXT, args=(arg("to"), arg("compression", default='"zstd"'))
+        ),
+        Function(
+            name="many",
+            return_type=TEXT,
+            args=(
+                arg(
+                    "compression",
+                    TypeDef(kind="LIST_KIND", as_list=ListTypeDef(element_type_def=TEXT)),
+                    "[]",
+                ),
+            ),
         ),
         Function(name="eat", return_type=TEXT, args=(arg("food", reference("Report")),)),
     ),
@@ -100,6 +112,7 @@ def test_an_enum_is_given_by_its_member_in_any_case() -> None:
         (["push", "--to=x", "--compression=gzip"], "gzip"),
         (["push", "--to=x", "--compression=best"], None),
         (["greet-all", "--who=x"], None),
+        (["many", "--compression=gzip"], None),
         (["ctr", "rootfs", "export", "--path=x"], None),
     ],
 )
@@ -137,7 +150,14 @@ def test_mistakes_are_told_with_the_command_that_helps(
 
 def test_functions_with_arguments_that_no_text_can_give_are_skipped() -> None:
     usable, skipped = supported(TYPES, reference("Sample"))
-    assert [member.command for member in usable] == ["name", "greet-all", "flavor", "ctr", "push"]
+    assert [member.command for member in usable] == [
+        "name",
+        "greet-all",
+        "flavor",
+        "ctr",
+        "push",
+        "many",
+    ]
     assert skipped == ["eat"]
 
 
