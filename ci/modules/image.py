@@ -43,6 +43,7 @@ class Assembly:
         """
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
+        foundations = self.partition.foundations(spec.groups)
         whole = probe.subject_of(name)
         for layer in layers:
             await self.environment.added(layer)  # known by its id before many want it at once
@@ -51,13 +52,13 @@ class Assembly:
 
         async def gate(layer: Layer) -> None:
             installed = await (await self.environment.installed(layer)).stdout()
-            for below in self.partition.foundations(layer):
+            for below in foundations[layer.name]:
                 await passed[below].wait()
             found[layer.name] = {**await self._layer_evidence(layer), **json.loads(installed)}
             passed[layer.name].set()
 
         async def gate_whole() -> None:
-            for below in sorted({name for layer in layers for name in layer.needs}):
+            for below in sorted(set().union(*foundations.values())):
                 await passed[below].wait()
             found[whole] = await self._image_evidence(whole, name, spec)
 

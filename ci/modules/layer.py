@@ -65,9 +65,21 @@ class Partition:
         """The layers that a layer needs, in the same order."""
         return tuple(self.layers[name] for name in sorted(layer.needs))
 
-    def foundations(self, layer: Layer) -> tuple[str, ...]:
-        """The layers that a layer needs and that do not need it in turn: these have an order."""
-        return tuple(each.name for each in self.below(layer) if layer.name not in each.needs)
+    def foundations(self, groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """For each layer that groups need, those of them that it stands on.
+
+        Layers that need each other stand on neither. What groups do not need is left out, though a
+        layer may need it for a package that only others use.
+        """
+        layers = self.of(groups)
+        return {
+            layer.name: tuple(
+                each.name
+                for each in layers
+                if each.name in layer.needs and layer.name not in each.needs
+            )
+            for layer in layers
+        }
 
 
 def partition(text: str, definition: Definition, target: str) -> Partition:

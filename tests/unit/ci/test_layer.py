@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -99,9 +100,19 @@ def test_of_two_layers_that_need_each_other_neither_is_a_foundation() -> None:
     made = partition(text, read(TOML), "cu13")
     assert "pytorch" in made.layers["core"].needs
     assert "core" in made.layers["pytorch"].needs
-    assert "core" not in made.foundations(made.layers["pytorch"])
-    assert "pytorch" not in made.foundations(made.layers["core"])
-    assert "cudnn" in made.foundations(made.layers["pytorch"])
+    found = made.foundations(["core", "pytorch"])
+    assert "core" not in found["pytorch"]
+    assert "pytorch" not in found["core"]
+    assert "cudnn" in found["pytorch"]
+
+
+@pytest.mark.parametrize("name", sorted(OURS.images))
+def test_layers_of_an_image_stand_on_others_of_it_and_in_an_order(name: str) -> None:
+    image = OURS.image(name)
+    made = partition((HOME / lock.path(image.target)).read_text(), OURS, image.target)
+    found = made.foundations(image.groups)
+    assert found.keys() == {layer.name for layer in made.of(image.groups)}
+    assert set(graphlib.TopologicalSorter(found).static_order()) == found.keys()
 
 
 def test_another_version_changes_one_layer() -> None:
