@@ -83,11 +83,16 @@ def _run(options: argparse.Namespace) -> report.Run:
             image=options.image,
             commit=repository.commit,
             package=options.package,
-            docker=command.run(["dockerd", "--version"]).stdout.decode().strip(),
+            docker=_docker_version(),
             began=began,
             sides=found,
             floor=lowest,
         )
+
+
+def _docker_version() -> str:
+    said = command.run(["dockerd", "--version"]).stdout.decode()
+    return said.strip().removeprefix("Docker version ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,7 @@ def _machine(run: Run) -> dict[str, Any]:
         "processors": os.cpu_count(),
         "memory": f"{memory / _GB:.0f} GB",
         "kernel": platform.release(),
-        "and": run.docker,
+        "docker": run.docker,
     }
 
 

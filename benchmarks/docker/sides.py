@@ -6,7 +6,6 @@ packages, and nothing else.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from benchmarks.docker import dockerfiles
 from benchmarks.docker.repository import CHECKOUT
 from ci.modules.probe import BYTECODE_VOLUME
 from layerline import command
+from layerline.engine.store.usage import identity_of
 from layerline.settings import CA_BUNDLE, process_environ
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Layerline:
     def _volumes(self) -> Iterator[tuple[str, Path]]:
         """The cache volumes with their names."""
         for place in sorted((self.store / "volumes").iterdir()):
-            yield str(json.loads((place / "identity.json").read_text())), place
+            yield identity_of(place), place
 
     def _call(self, *words: str) -> None:
         argv = [sys.executable, "-m", "layerline", "call", "--progress=plain", *words]

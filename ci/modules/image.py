@@ -60,7 +60,7 @@ class Assembly:
         async def gate_whole() -> None:
             for below in sorted(set().union(*foundations.values())):
                 await passed[below].wait()
-            found[whole] = await self._image_evidence(whole, name, spec)
+            found[whole] = await self._image_evidence(name)
 
         try:
             async with anyio.create_task_group() as group:
@@ -152,11 +152,12 @@ class Assembly:
             packages=[pin.name for pin in layer.pins],
         )
 
-    async def _image_evidence(self, subject: str, name: str, spec: Image) -> Evidence:
+    async def _image_evidence(self, name: str) -> Evidence:
+        spec = self.definition.image(name)
         return await probe.evidence(
             await self.assembled(name, spec),
             probe.of_image(spec, self.definition),
-            subject=subject,
+            subject=probe.subject_of(name),
             source=self.source,
         )
 

@@ -19,7 +19,8 @@ Report = dict[str, Any]
 def document(image: str, target: str, found: Sequence[Evidence], plan: Plan) -> Report:
     """The report of an image as data.
 
-    Layers begin together; the image follows the slowest installation, beside the layers' probes.
+    Layers begin together; the image is drawn from the slowest installation on, though its probes
+    wait for those of layers that others stand on.
     """
     why = {step.name: step.why for step in plan.steps}
     steps = [_step(each, why.get(each["subject"], "")) for each in found]

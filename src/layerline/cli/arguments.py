@@ -7,7 +7,6 @@ Scalars are converted while the command line is read; what needs the engine (`en
 from __future__ import annotations
 
 import functools
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +173,7 @@ def _build_arg(text: str) -> dict[str, str]:
 
 def _default_text(arg: FunctionArg, kind: str) -> str:
     """The default as help shows it, in Go's words."""
-    value = json.loads(arg.default_value) if arg.default_value is not None else None
+    value = arg.default
     match value:
         case None:
             return ""

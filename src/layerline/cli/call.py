@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _CALL = "Call one or more functions, interconnected into a pipeline"
 _CORE = "Call a core function"
 _SHIPPING = frozenset({"asTarball", "export", "publish"})
-_COMPRESSIONS = frozenset({"gzip", "zstd", "uncompressed"})
 
 
 def call(console: Console, words: Sequence[str]) -> int:
@@ -97,8 +96,10 @@ def packing(selected: Sequence[Selected]) -> str | None:
     """
     last = selected[-1]
     if last.member.owner:
+        from layerline.engine.image.layout import Compression
+
         named = last.value("compression")
-        return named if isinstance(named, str) and named in _COMPRESSIONS else None
+        return named if named in [each.value.lower() for each in Compression] else None
     if last.member.api_name not in _SHIPPING or len(selected) == 1:
         return None
     if element_of(selected[-2].member.function.return_type).name != "Container":

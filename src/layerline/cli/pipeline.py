@@ -6,7 +6,6 @@ type and nothing that is required is missing.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +42,7 @@ class Selected:
     def value(self, name: str) -> Any:  # noqa: ANN401 - as the argument's type has it
         """The value of an argument, given or by default; None where there is none."""
         arg = self.args.get(name)
-        by_default = arg.default_value if arg is not None else None
-        return self.given.get(name, by_default and json.loads(by_default))
+        return self.given.get(name, arg.default if arg is not None else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ci.modules.definition import read
+from ci.modules.image import EPOCH
 from ci.modules.layer import partition
 from ci.modules.probe import PROBES, of_image, of_layer
 from layerline import command
@@ -21,7 +22,6 @@ from tests.unit.ci.test_layer import TOML, locked
 if TYPE_CHECKING:
     from pathlib import Path
 
-EPOCH = 315532800
 COMPUTING = ("api", "core", "cv", "jax", "jupyter", "pytorch")
 
 
@@ -69,6 +69,13 @@ def test_a_probe_that_fails_ends_the_run_and_shows_why(
     assert error.rstrip().endswith(f"probe {probe!r} of here failed with exit code 1")
 
 
+def environment(place: Path) -> Path:
+    """A new virtual environment; where its packages lie."""
+    venv.create(place, symlinks=True)
+    [site] = place.glob("lib/python*/site-packages")
+    return site
+
+
 def installed(site: Path, value: int) -> None:
     """A package that says a value of one digit when it is imported; its files have one time."""
     for name, text in {
@@ -94,8 +101,7 @@ def told(python: Path, bytecode: Path, place: Path) -> str:
 
 
 def test_bytecode_of_a_package_is_read_again_and_never_for_another_version(tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", symlinks=True)
-    [site] = tmp_path.glob("venv/lib/python*/site-packages")
+    site = environment(tmp_path / "venv")
     python, bytecode = tmp_path / "venv/bin/python", tmp_path / "bytecode"
     bytecode.mkdir()
     installed(site, 1)
@@ -115,8 +121,7 @@ def test_bytecode_that_nobody_uses_goes(tmp_path: Path) -> None:
     for directory, age in ((old, 15 * 86400), (new, 86400)):
         directory.mkdir(parents=True)
         os.utime(directory, (time.time() - age,) * 2)
-    venv.create(tmp_path / "venv", symlinks=True)
-    [site] = tmp_path.glob("venv/lib/python*/site-packages")
+    site = environment(tmp_path / "venv")
     installed(site, 1)
     told(tmp_path / "venv/bin/python", bytecode, tmp_path / "run")
     assert not old.exists()

@@ -98,7 +98,7 @@ def volumes(root: Path) -> list[VolumeUse]:
     sizes = Sizes()
     found = []
     for place in (root / "volumes").iterdir():
-        identity = _identity(place)
+        identity = identity_of(place)
         item = Item(
             kind="volume",
             name=place.name,
@@ -116,7 +116,8 @@ def named(root: Path, name: str) -> list[VolumeUse]:
     return [each for each in volumes(root) if name in (each.key, each.identity, each.item.name)]
 
 
-def _identity(place: Path) -> str:
+def identity_of(place: Path) -> str:
+    """The identity of the cache volume in a directory; the directory's name where it is lost."""
     try:
         return str(json.loads((place / "identity.json").read_bytes()))
     except (FileNotFoundError, ValueError):

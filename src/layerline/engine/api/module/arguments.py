@@ -5,7 +5,6 @@ A contextual default (a path, an address) is read afresh for every call.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,7 @@ def complete(
             message = f'argument "{arg.name}" has a default address'
             raise NeedsEngine(message)
         elif arg.default_value not in (None, "null"):
-            arguments[arg.name] = json.loads(arg.default_value or "null")
+            arguments[arg.name] = arg.default
     return arguments
 
 

@@ -6,6 +6,7 @@ The same values describe the core API to the command line. Names are those that 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -76,6 +77,11 @@ class FunctionArg(Value):
     default_address: str = ""
     ignore: tuple[str, ...] = ()
     deprecated: str | None = None
+
+    @property
+    def default(self) -> Json:
+        """The default as a value; None where there is none."""
+        return json.loads(self.default_value or "null")
 
 
 @register

@@ -29,7 +29,7 @@ def copy_directory(op: ops.CopyDirectory, work: Work) -> Result:
         message = f"path {op.source_path} is a file, not a directory"
         raise NotADirectory(message)
     selection = None
-    if op.include or op.exclude or op.gitignore:
+    if _is_filtered(op):
         selection = Selection(
             source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore
         )
@@ -55,11 +55,15 @@ def copy_directory(op: ops.CopyDirectory, work: Work) -> Result:
 
 def _name(op: ops.CopyDirectory, work: Work) -> str | None:
     """The name of a layer that does not depend on what it stands on."""
-    if op.include or op.exclude or op.gitignore or op.owner or op.mode is not None:
+    if _is_filtered(op) or op.owner or op.mode is not None:
         return None
     return placed_name(
         work.layers(op.source), work.tree(op.source), op.source_path, work.tree(op.base), op.path
     )
+
+
+def _is_filtered(op: ops.CopyDirectory) -> bool:
+    return bool(op.include or op.exclude or op.gitignore)
 
 
 def copy_file(op: ops.CopyFile, work: Work) -> Result:
