@@ -23,7 +23,7 @@ from benchmarks.docker.cases import OWN
 from benchmarks.docker.floor import floor
 from benchmarks.docker.repository import Repository
 from layerline import command
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.rmtree import remove_tree
 from layerline.settings import process_environ
 from tests.docker import daemon
 from tests.images import cache_directory, serve

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
-from layerline.engine.api.module.indexes import installer_environ
+from layerline.engine.module.indexes import installer_environ
 from layerline.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from layerline.doctor import main
 from layerline.doctor.context import Excluded, survey
 from layerline.doctor.ignore import ignore_lines, is_secret
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.rmtree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

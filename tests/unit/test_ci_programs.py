@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from layerline import command
-from layerline.engine.image.credentials import Credentials, Login
+from layerline.engine.image.registry.credentials import Credentials, Login
 
 HOME = Path(__file__).parents[2]
 ENVIRON = {"PATH": "/usr/bin:/bin"}

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import host
+from layerline.cli.display.progress import CallLog, PlainLines, debug_lines, without_terminal
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import Options
-from layerline.cli.progress import CallLog, PlainLines, debug_lines, without_terminal
 from layerline.errors import UsageError
 from layerline.log import Journal
 
@@ -96,7 +96,7 @@ class Console:
     def _show(self, stack: contextlib.ExitStack, *, live: bool) -> None:
         progress, verbosity = self.options.progress, self.options.verbosity
         if live:
-            from layerline.cli.live import LiveView
+            from layerline.cli.display.live import LiveView
 
             view = LiveView(keeps=verbosity >= 0, outputs=verbosity > 0)
             stack.enter_context(view.showing())

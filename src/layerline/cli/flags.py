@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.api.module.naming import kebab
+from layerline.engine.module.naming import kebab
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:

@@ -91,12 +91,12 @@ def _dispatch(console: Console) -> int:
         message = f'unknown command "{name}" for "{PROGRAM}"'
         raise UsageError(message, usage=PROGRAM)
     module, function, _ = _COMMANDS[name]
-    command = getattr(import_module(f"layerline.cli.{module}"), function)
+    command = getattr(import_module(f"layerline.cli.commands.{module}"), function)
     return int(command(console, rest[1:]))
 
 
 def _help(console: Console) -> str:
-    from layerline.cli.help import Page
+    from layerline.cli.display.help import Page
 
     page = Page(
         about=_ABOUT,
@@ -133,7 +133,7 @@ def _step(exc: ExecError) -> str:
 
 def _unexpected(exc: Exception, console: Console | None) -> int:
     """A defect of Layerline: one sentence for the user, the traceback for the log."""
-    from layerline.cli.progress import CallLog
+    from layerline.cli.display.progress import CallLog
 
     innermost: BaseException = exc
     while isinstance(innermost, BaseExceptionGroup):

@@ -8,12 +8,12 @@ import pytest
 
 from layerline.engine.api.execute import answer
 from layerline.errors import QueryError, SecretError
-from tests.unit.api.conftest import ask, fail
+from tests.unit.conftest import ask, fail
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.api.conftest import OpenSession
+    from tests.unit.conftest import OpenSession
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from layerline.engine.api.session import Session
-    from tests.unit.api.conftest import OpenSession
+    from tests.unit.conftest import OpenSession
 
 pytestmark = pytest.mark.anyio
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from layerline.cli.display.help import usages
 from layerline.cli.flags import Flag, FlagSet
-from layerline.cli.help import usages
 from layerline.cli.options import Options, global_flags, module_flags
 from layerline.errors import UsageError
 

@@ -13,10 +13,10 @@ import pytest
 
 from layerline import command
 from layerline.engine.image.archive import write_archive, write_layout
+from layerline.engine.image.archive_reader import import_image
 from layerline.engine.image.assemble import Assembled, Part, assemble
 from layerline.engine.image.config import ImageConfig
-from layerline.engine.image.importer import import_image
-from layerline.engine.image.layout import Compression, MediaTypes
+from layerline.engine.image.manifests import Compression, MediaTypes
 from layerline.engine.image.pack import layer_blob
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference

@@ -10,7 +10,7 @@ from layerline import command
 from layerline.engine.image.bootstrap import Recipe, sources_for
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
-from layerline.engine.image.registries import Registries
+from layerline.engine.image.registry.connections import Registries
 from layerline.engine.image.resolve import Resolver, make_base
 from layerline.engine.store.store import Store
 from layerline.errors import BootstrapFailed, RegistryUnreachable

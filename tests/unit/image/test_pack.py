@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.engine.image import stream
-from layerline.engine.image.layout import Compression
+from layerline.engine.image.manifests import Compression
 from layerline.engine.image.pack import layer_blob, pack
 from layerline.errors import ArchiveInvalid
 from tests.images import snapshot_of

@@ -13,13 +13,13 @@ import pytest
 from layerline import command
 from layerline.engine.image.assemble import Assembled, Part, assemble
 from layerline.engine.image.config import ImageConfig
-from layerline.engine.image.credentials import Credentials, Login, registry_of
-from layerline.engine.image.endpoint import same_owner
-from layerline.engine.image.layout import FAMILIES, MediaTypes
+from layerline.engine.image.manifests import FAMILIES, MediaTypes
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
-from layerline.engine.image.registries import Registries
-from layerline.engine.image.registry import Repository
+from layerline.engine.image.registry.client import same_owner
+from layerline.engine.image.registry.connections import Registries
+from layerline.engine.image.registry.credentials import Credentials, Login, registry_of
+from layerline.engine.image.registry.repository import Repository
 from layerline.engine.image.resolve import Resolver
 from layerline.engine.store.store import Store
 from layerline.errors import (

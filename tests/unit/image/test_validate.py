@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from layerline.engine.image.archive import write_layout
+from layerline.engine.image.archive_reader import import_image
 from layerline.engine.image.config import ImageConfig
-from layerline.engine.image.importer import import_image
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.validate import validate
 from layerline.engine.store.store import Store

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.solve.bench import Bench
 from layerline.engine.solve.solver import Solver
+from layerline.engine.solve.step_context import SolveContext
 from layerline.engine.store.store import Store
 from layerline.errors import RuntimeMissing, SecretError
 from layerline.log import Event, Journal
@@ -62,14 +62,14 @@ def open_shop(tmp_path: Path) -> OpenShop:
         journal = Journal()
         settings = Settings(store=tmp_path / "store", home=tmp_path, config=tmp_path / "none")
         with Store.open(settings.store) as store:
-            bench = Bench(
+            context = SolveContext(
                 store=store,
                 settings=settings,
                 journal=journal,
                 find_runtime=no_runtime,
                 secret=no_secret,
             )
-            async with Solver.running(bench) as solver:
+            async with Solver.running(context) as solver:
                 shop = Shop(solver=solver, store=store)
                 journal.listeners.append(shop.events.append)
                 yield shop

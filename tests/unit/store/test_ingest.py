@@ -10,8 +10,8 @@ import pytest
 
 from layerline.engine.store import hostwalk
 from layerline.engine.store import ingest as module
-from layerline.engine.store.contents import tree_digest
 from layerline.engine.store.ingest import Ingested, ingest
+from layerline.engine.store.tree_digest import tree_digest
 from layerline.errors import NotADirectory, PathError, PathNotFound
 from layerline.patterns import Filter, Verdict
 

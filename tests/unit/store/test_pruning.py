@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from layerline import command
+from layerline.engine.store.fsck import find_problems
 from layerline.engine.store.pruning import choose, prune
-from layerline.engine.store.soundness import find_problems
 from layerline.engine.store.store import Store
 from layerline.engine.store.usage import Item, items, volumes
 from layerline.errors import StoreBusy, StoreVersion

@@ -29,9 +29,8 @@ from graphql import (
     print_ast,
 )
 
-from layerline.engine.api import resolvers
+from layerline.engine.api.fields import FIELDS
 from layerline.engine.api.names import snake
-from layerline.engine.api.registry import FIELDS
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
@@ -42,14 +41,22 @@ if TYPE_CHECKING:
 Info = GraphQLResolveInfo[Any]
 
 _LOADERS = ("load", "FromID")
+# By name, not by import: the rooms above this one add the resolvers of their own fields.
+_RESOLVERS = (
+    "layerline.engine.api.resolvers",
+    "layerline.engine.dockerfile.resolvers",
+    "layerline.engine.module.resolvers",
+)
 _MAKING = threading.Lock()
 
 
 @functools.cache
 def load_resolvers() -> None:
     """Import every module of resolvers, so that the registry is complete."""
-    for module in pkgutil.walk_packages(resolvers.__path__, resolvers.__name__ + "."):
-        importlib.import_module(module.name)
+    for name in _RESOLVERS:
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{name}."):
+            importlib.import_module(module.name)
 
 
 def served_schema() -> GraphQLSchema:

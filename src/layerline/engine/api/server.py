@@ -50,7 +50,7 @@ async def serving(session: Session) -> AsyncIterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         session.port = listener.getsockname()[1]
-        session.solver.bench.nested.update(
+        session.solver.context.nested.update(
             DAGGER_SESSION_PORT=str(session.port), DAGGER_SESSION_TOKEN=session.main.token
         )
         server = _Server(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from layerline.engine.api.images import Images
+from layerline.engine.api.objects import Query
 from layerline.engine.api.secrets import SecretBook
-from layerline.engine.api.values import Query
+from layerline.engine.api.session_registries import Images
 from layerline.engine.runtime.container import Runtime
-from layerline.engine.solve.bench import Bench
-from layerline.engine.solve.codec import identity_of
+from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.solver import Solver
+from layerline.engine.solve.step_context import SolveContext
 from layerline.engine.store.store import Store
 from layerline.errors import QueryError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from layerline.engine.solve.hosting import Hosting
+    from layerline.engine.solve.services import SessionServices
     from layerline.errors import LayerlineError
     from layerline.log import Journal
     from layerline.settings import Settings
@@ -77,9 +77,9 @@ class Session:
     _once: dict[str, _Once] = field(default_factory=dict)
 
     @property
-    def services(self) -> Hosting:
+    def services(self) -> SessionServices:
         """The session's services."""
-        return self.solver.hosting
+        return self.solver.services
 
     def call(self, client: Client | None = None) -> Call:
         """The context of a query by a client, the main one by default."""
@@ -159,7 +159,7 @@ async def open_session(
         book = SecretBook(settings=settings, workdir=workdir)
         images = Images(store=store, settings=settings)
         stack.callback(images.close)
-        bench = Bench(
+        context = SolveContext(
             store=store,
             settings=settings,
             journal=journal,
@@ -167,7 +167,7 @@ async def open_session(
             secret=book.plaintext,
             interactive=tuple(interactive),
         )
-        async with Solver.running(bench) as solver:
+        async with Solver.running(context) as solver:
             main = Client(token=token or new_token())
             session = Session(
                 settings=settings,

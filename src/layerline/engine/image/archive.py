@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from layerline.engine.image import layout, stream, tarwriter
+from layerline.engine.image import manifests, stream, tarwriter
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import DEFAULT_TAG, Reference
 from layerline.engine.image.tarwriter import Member
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from layerline.engine.image.assemble import Assembled
-    from layerline.engine.image.layout import Descriptor
+    from layerline.engine.image.manifests import Descriptor
     from layerline.engine.store.store import Store
 
 OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -93,8 +93,8 @@ def _holds(place: Path, file: _File) -> bool:
 def _files(image: Assembled, reference: Reference | None) -> list[_File]:
     top = {
         "oci-layout": OCI_LAYOUT,
-        "index.json": layout.index_bytes(
-            [_named(image.root, reference)], layout.FAMILIES[layout.MediaTypes.OCI].index
+        "index.json": manifests.index_bytes(
+            [_named(image.root, reference)], manifests.FAMILIES[manifests.MediaTypes.OCI].index
         ),
         "manifest.json": _docker_manifest(image, reference),
     }
@@ -108,12 +108,12 @@ def _files(image: Assembled, reference: Reference | None) -> list[_File]:
 
 
 def _named(root: Descriptor, reference: Reference | None) -> Descriptor:
-    annotations = {layout.REF_NAME: DEFAULT_TAG}
+    annotations = {manifests.REF_NAME: DEFAULT_TAG}
     if reference is not None:
         tagged = replace(reference.tagged(), digest=None)
         annotations = {
             _CONTAINERD_NAME: str(tagged),
-            layout.REF_NAME: tagged.tag or DEFAULT_TAG,
+            manifests.REF_NAME: tagged.tag or DEFAULT_TAG,
         }
     return replace(root, annotations=tuple(sorted(annotations.items())))
 
@@ -135,8 +135,8 @@ def _docker_manifest(image: Assembled, reference: Reference | None) -> bytes:
     return json.dumps([document], separators=(",", ":")).encode()
 
 
-def _platform_of(image: Assembled, manifest: layout.Manifest) -> Platform:
-    document = layout.parse_json(image.document(manifest.config.digest), "image configuration")
+def _platform_of(image: Assembled, manifest: manifests.Manifest) -> Platform:
+    document = manifests.parse_json(image.document(manifest.config.digest), "image configuration")
     return Platform.of(document["os"], document["architecture"], document.get("variant", ""))
 
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.image import layout
+from layerline.engine.image import manifests
 from layerline.engine.image.config import History, ImageConfig, timestamp
-from layerline.engine.image.layout import Compression, Descriptor, Family, Manifest, MediaTypes
+from layerline.engine.image.manifests import Compression, Descriptor, Family, Manifest, MediaTypes
 from layerline.engine.image.pack import LayerBlob, layer_blob
 
 if TYPE_CHECKING:
@@ -64,35 +64,35 @@ def assemble(
     epoch: int | None = None,
 ) -> Assembled:
     """Make the blobs that are missing and the documents over them."""
-    family = layout.FAMILIES[media_types]
+    family = manifests.FAMILIES[media_types]
     blobs = _blobs(store, parts, compression, epoch)
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
-    manifests = []
+    composed = []
     entries = []
     for part in parts:
         layers = [blobs[name] for name in part.layers]
-        data = layout.document_bytes(
+        data = manifests.document_bytes(
             _finished(part.config, layers, epoch).to_oci([layer.diff_id for layer in layers])
         )
-        config = layout.describe(data, family.config)
+        config = manifests.describe(data, family.config)
         manifest = Manifest(
             config=config,
             layers=tuple(_descriptor(layer, family) for layer in layers),
             annotations=part.annotations,
         )
-        body = layout.manifest_bytes(manifest, family)
-        entry = layout.describe(body, family.manifest)
+        body = manifests.manifest_bytes(manifest, family)
+        entry = manifests.describe(body, family.manifest)
         documents[config.digest] = (config, data)
         documents[entry.digest] = (entry, body)
-        manifests.append(manifest)
+        composed.append(manifest)
         entries.append(replace(entry, platform=part.config.platform))
     if len(entries) == 1:
         root = entries[0]
     else:
-        body = layout.index_bytes(entries, family.index)
-        root = layout.describe(body, family.index)
+        body = manifests.index_bytes(entries, family.index)
+        root = manifests.describe(body, family.index)
         documents[root.digest] = (root, body)
-    return Assembled(root=root, manifests=tuple(manifests), documents=tuple(documents.values()))
+    return Assembled(root=root, manifests=tuple(composed), documents=tuple(documents.values()))
 
 
 def _blobs(

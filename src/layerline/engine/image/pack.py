@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.image import stream, tarwriter
-from layerline.engine.image.layout import Compression
+from layerline.engine.image.manifests import Compression
 from layerline.engine.image.tarwriter import Member
 from layerline.engine.store import overlay
 from layerline.engine.store.digest import Digest, parse_digest

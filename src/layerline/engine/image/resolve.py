@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.image import layout
+from layerline.engine.image import manifests
 from layerline.engine.image.assemble import Part, assemble
 from layerline.engine.image.bootstrap import PATH, Recipe, bootstrap
 from layerline.engine.image.config import History, ImageConfig, timestamp
-from layerline.engine.image.intake import Image, admit
+from layerline.engine.image.layer_import import Image, admit
 from layerline.engine.image.pack import keep_original, layer_blob, tar_digest
-from layerline.engine.image.registry import Fetched, Repository
+from layerline.engine.image.registry.repository import Fetched, Repository
 from layerline.engine.store.digest import parse_digest
 from layerline.errors import (
     BootstrapFailed,
@@ -30,10 +30,10 @@ from layerline.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from layerline.engine.image.layout import Descriptor
+    from layerline.engine.image.manifests import Descriptor
     from layerline.engine.image.platform import Platform
     from layerline.engine.image.reference import Reference
-    from layerline.engine.image.registries import Registries
+    from layerline.engine.image.registry.connections import Registries
     from layerline.engine.store.store import Store
 
 _TABLE = "image"
@@ -87,9 +87,9 @@ class Resolver:
 
     def _pull(self, place: Repository, fetched: Fetched, platform: Platform) -> Image:
         chosen = _choose(place, fetched, platform)
-        manifest = layout.parse_manifest(chosen.data, chosen.descriptor.media_type)
+        manifest = manifests.parse_manifest(chosen.data, chosen.descriptor.media_type)
         raw = place.document(manifest.config)
-        config = layout.parse_json(raw, "image configuration")
+        config = manifests.parse_json(raw, "image configuration")
 
         def fetch(layer: Descriptor) -> None:
             place.fetch(self.store, layer)
@@ -129,19 +129,19 @@ class Resolver:
             return None
         try:
             data = self.store.blobs.read(parse_digest(str(row["manifest"])))
-            manifest = layout.parse_manifest(data, str(row["media_type"]))
+            manifest = manifests.parse_manifest(data, str(row["media_type"]))
             raw = self.store.blobs.read(manifest.config.digest)
         except StoreDamaged:
             # The documents are gone: the image is fetched again, its layers need not be.
             return None
         if not all(self.store.blobs.has(layer.digest) for layer in manifest.layers):
             return None
-        config = layout.parse_json(raw, "image configuration")
+        config = manifests.parse_json(raw, "image configuration")
         layers = row["layers"]
         return Image(
             config=ImageConfig.from_oci(config),
             layers=tuple(layers) if isinstance(layers, list) else (),
-            diff_ids=layout.check_config(config, manifest),
+            diff_ids=manifests.check_config(config, manifest),
             blobs=manifest.layers,
             annotations=manifest.annotations,
             reference=wanted.with_digest(digest),
@@ -193,12 +193,12 @@ def make_base(
 
 def _choose(place: Repository, fetched: Fetched, platform: Platform) -> Fetched:
     for _ in range(_DEEPEST_INDEX):
-        if fetched.descriptor.media_type not in layout.INDEX_TYPES:
+        if fetched.descriptor.media_type not in manifests.INDEX_TYPES:
             break
-        index = layout.parse_index(fetched.data, fetched.descriptor.media_type)
-        chosen = layout.choose(index.manifests, platform)
+        index = manifests.parse_index(fetched.data, fetched.descriptor.media_type)
+        chosen = manifests.choose(index.manifests, platform)
         found = place.manifest(chosen.digest)
-        layout.verified(found.data, chosen)
+        manifests.verified(found.data, chosen)
         fetched = Fetched(descriptor=chosen, data=found.data)
     return fetched
 

@@ -16,7 +16,7 @@ import zstandard
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
-from layerline.engine.image.layout import Compression
+from layerline.engine.image.manifests import Compression
 from layerline.engine.store.digest import Digest
 from layerline.errors import ArchiveInvalid
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.image.config import LARGEST_ID
-from layerline.engine.image.rootdir import RootDir, make_opaque, refuse
+from layerline.engine.image.confined_root import RootDir, make_opaque, refuse
 from layerline.engine.image.tarreader import Entry, Reader
 from layerline.engine.store import overlay
 from layerline.errors import ArchiveInvalid

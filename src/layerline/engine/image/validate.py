@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerline.engine.image import layout, stream
-from layerline.engine.image import source as files
+from layerline.engine.image import archive_source as files
+from layerline.engine.image import manifests, stream
+from layerline.engine.image.archive_reader import check_version, top_level
+from layerline.engine.image.archive_source import ArchiveSource, DirectorySource, Source
 from layerline.engine.image.config import ImageConfig
-from layerline.engine.image.importer import check_version, top_level
-from layerline.engine.image.source import ArchiveSource, DirectorySource, Source
 from layerline.engine.image.tarreader import Reader
 from layerline.engine.image.unpack import bounded
 from layerline.errors import ArchiveInvalid
@@ -20,7 +20,7 @@ from layerline.errors import ArchiveInvalid
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from layerline.engine.image.layout import Descriptor, Manifest
+    from layerline.engine.image.manifests import Descriptor, Manifest
     from layerline.engine.store.digest import Digest
 
 _DEEPEST_INDEX = 3
@@ -45,19 +45,19 @@ def _validate(source: Source) -> int:
 
 def _check(source: Source, descriptor: Descriptor, depth: int) -> int:
     data = files.read_blob(source, descriptor)
-    if descriptor.media_type in layout.INDEX_TYPES:
+    if descriptor.media_type in manifests.INDEX_TYPES:
         if depth == 0:
             message = "indexes are nested too deeply"
             raise ArchiveInvalid(message)
-        inner = layout.parse_index(data, descriptor.media_type).manifests
+        inner = manifests.parse_index(data, descriptor.media_type).manifests
         return sum(_check(source, entry, depth - 1) for entry in inner)
-    _check_image(source, layout.parse_manifest(data, descriptor.media_type))
+    _check_image(source, manifests.parse_manifest(data, descriptor.media_type))
     return 1
 
 
 def _check_image(source: Source, manifest: Manifest) -> None:
-    document = layout.parse_json(files.read_blob(source, manifest.config), "image configuration")
-    diff_ids = layout.check_config(document, manifest)
+    document = manifests.parse_json(files.read_blob(source, manifest.config), "image configuration")
+    diff_ids = manifests.check_config(document, manifest)
     config = ImageConfig.from_oci(document)
     told = sum(not entry.empty_layer for entry in config.history)
     if config.history and told != len(diff_ids):
@@ -79,7 +79,7 @@ def _check_layer(source: Source, layer: Descriptor, diff_id: Digest) -> None:
         )
         raise ArchiveInvalid(message)
     with source.open(files.blob_name(layer)) as file:
-        chunks = stream.decompress(file, layout.LAYER_TYPES[layer.media_type])
+        chunks = stream.decompress(file, manifests.LAYER_TYPES[layer.media_type])
         for _ in Reader(plain.over(bounded(chunks, layer.size))).entries():
             pass
     if plain.digest != diff_id:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from layerline import command, kernel
-from layerline.engine.runtime import oci, programs, streams
+from layerline.engine.runtime import executable, runtime_spec, streams
 from layerline.engine.runtime.capture import STDERR, STDOUT, Sinks, follow
 from layerline.engine.runtime.cgroups import Cgroups
 from layerline.engine.runtime.root import INIT, Provided, Root, assembled
@@ -150,17 +150,17 @@ class Runtime:
         redirects = streams.open_redirects(spec, root, stack)
         env = self._environment(spec, root)
         cwd = root.inside.resolve(spec.cwd)
-        complaint = _make_cwd(cwd, root) or programs.complaint(
+        complaint = _make_cwd(cwd, root) or executable.complaint(
             spec.args[0], root.inside, path=env["PATH"], cwd=cwd
         )
-        process = oci.Process(
+        process = runtime_spec.Process(
             args=(INIT, "--", *spec.args) if spec.init else spec.args,
             env=env,
             cwd=cwd,
             user=root.user,
             terminal=terminal,
         )
-        surroundings = oci.Surroundings(
+        surroundings = runtime_spec.Surroundings(
             root=root.path,
             hostname=spec.hostname,
             privileged=spec.privileged,
@@ -168,7 +168,7 @@ class Runtime:
             network=spec.network.namespace if spec.network else None,
             late=root.late,
         )
-        document = json.dumps(oci.configuration(process, surroundings))
+        document = json.dumps(runtime_spec.configuration(process, surroundings))
         (bundle / "config.json").write_text(document)
         container = Container(
             program=self.program,

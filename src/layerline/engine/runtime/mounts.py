@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from layerline import kernel
-from layerline.engine.runtime.inside import Inside
+from layerline.engine.runtime.confined_root import Inside
 from layerline.engine.runtime.spec import (
     Bind,
     ContainerSpec,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from layerline import kernel
 from layerline.engine.runtime import mounts, users
-from layerline.engine.runtime.inside import Inside
-from layerline.engine.runtime.stubs import Stub, write_stubs
+from layerline.engine.runtime.confined_root import Inside
+from layerline.engine.runtime.mountpoints import Stub, write_stubs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

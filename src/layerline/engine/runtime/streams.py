@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from layerline.engine.runtime.capture import STDERR, STDOUT
-from layerline.engine.runtime.inside import join
+from layerline.engine.runtime.confined_root import join
 
 if TYPE_CHECKING:
     from contextlib import ExitStack

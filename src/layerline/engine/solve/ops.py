@@ -1,6 +1,6 @@
 """The ops: every step that makes or changes files, as frozen values.
 
-An op's key is a pure function of its arguments and its parents' keys (`codec.Keyed`). Evaluating an
+An op's key is a pure function of its arguments and its parents' keys (`keys.Keyed`). Evaluating an
 op gives a tree: an ordered tuple of snapshots. Paths are absolute inside the tree unless said
 otherwise; owners are texts (`user[:group]`, names or numbers); names are looked up in the tree that
 is changed, unless `names` says another.
@@ -11,23 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.solve.codec import UNKEYED, Keyed, register
+from layerline.engine.solve.keys import WRITTEN, Keyed, keyed_document, register
 
 if TYPE_CHECKING:
-    from layerline.engine.solve.served import ServiceBinding
+    from layerline.engine.solve.service_definitions import ServiceBinding
 
 
 class Op(Keyed):
     """A step. Its parents are the ops among its fields."""
 
 
-@register
+@register("Scratch")
 @dataclass(frozen=True, kw_only=True)
 class Scratch(Op):
     """The empty tree."""
 
 
-@register
+@register("Stored")
 @dataclass(frozen=True, kw_only=True)
 class Stored(Op):
     """Files that are in the store already and are known by their content.
@@ -46,7 +46,7 @@ class Stored(Op):
         return ["Stored", self.digest]
 
 
-@register
+@register("Names")
 @dataclass(frozen=True, kw_only=True)
 class Names:
     """Whose etc/passwd and etc/group know an owner's name: those below `path` of `tree`."""
@@ -55,7 +55,7 @@ class Names:
     path: str = "/"
 
 
-@register
+@register("NewFile")
 @dataclass(frozen=True, kw_only=True)
 class NewFile(Op):
     """A file with these bytes.
@@ -72,7 +72,7 @@ class NewFile(Op):
     names: Names | None = None
 
 
-@register
+@register("NewDirectory")
 @dataclass(frozen=True, kw_only=True)
 class NewDirectory(Op):
     """A directory, and the parents that are missing."""
@@ -82,7 +82,7 @@ class NewDirectory(Op):
     mode: int = 0o755
 
 
-@register
+@register("Symlink")
 @dataclass(frozen=True, kw_only=True)
 class Symlink(Op):
     """A symbolic link; an error where something stands already."""
@@ -92,7 +92,7 @@ class Symlink(Op):
     path: str
 
 
-@register
+@register("Remove")
 @dataclass(frozen=True, kw_only=True)
 class Remove(Op):
     """Paths taken away, each of which may hold wildcards; a missing one is no error."""
@@ -102,7 +102,7 @@ class Remove(Op):
     root: str = "/"
 
 
-@register
+@register("CopyDirectory")
 @dataclass(frozen=True, kw_only=True)
 class CopyDirectory(Op):
     """The content of a directory merged into another.
@@ -124,7 +124,7 @@ class CopyDirectory(Op):
     names: Names | None = None
 
 
-@register
+@register("CopyFile")
 @dataclass(frozen=True, kw_only=True)
 class CopyFile(Op):
     """One file; into `path` under `name` if that is a directory or ends in a slash."""
@@ -139,7 +139,30 @@ class CopyFile(Op):
     names: Names | None = None
 
 
-@register
+@register("Placed")
+@dataclass(frozen=True, kw_only=True)
+class DockerfileCopy(Op):
+    """`base` with what `patterns` match in `source` placed at `destination`, as COPY does it.
+
+    A directory's content is merged in; a file goes under its name into a destination that is a
+    directory or ends in a slash. Patterns are absolute. `owner` gets all that is copied and made;
+    without one, what is copied keeps its owner. `mode` is octal or symbolic, empty for the
+    source's. With `parents` the directories above a match come along, those below `/./` in its
+    pattern. With `unpack` archives are unpacked.
+    """
+
+    base: Op
+    destination: str
+    source: Op
+    patterns: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    owner: str = ""
+    mode: str = ""
+    parents: bool = False
+    unpack: bool = False
+
+
+@register("Chown")
 @dataclass(frozen=True, kw_only=True)
 class Chown(Op):
     """Another owner for a path and all below it."""
@@ -150,7 +173,7 @@ class Chown(Op):
     names: Names | None = None
 
 
-@register
+@register("Timestamps")
 @dataclass(frozen=True, kw_only=True)
 class Timestamps(Op):
     """One modification time (seconds since the epoch) for a path and all below it."""
@@ -160,7 +183,7 @@ class Timestamps(Op):
     timestamp: int
 
 
-@register
+@register("Replaced")
 @dataclass(frozen=True, kw_only=True)
 class Replaced(Op):
     """A file with a text replaced: the only match, all, or the first from a line (1-based) on."""
@@ -173,7 +196,7 @@ class Replaced(Op):
     first_from: int | None = None
 
 
-@register
+@register("Diff")
 @dataclass(frozen=True, kw_only=True)
 class Diff(Op):
     """What `other` has that `base` has not, or has otherwise; removals are not shown."""
@@ -184,7 +207,7 @@ class Diff(Op):
     other_path: str
 
 
-@register
+@register("Changed")
 @dataclass(frozen=True, kw_only=True)
 class Changed(Op):
     """`base` with the changes from `before` to `after` applied, removals too."""
@@ -197,7 +220,7 @@ class Changed(Op):
     after_path: str
 
 
-@register
+@register("Patched")
 @dataclass(frozen=True, kw_only=True)
 class Patched(Op):
     """`base` with a unified diff applied at `path`."""
@@ -207,7 +230,7 @@ class Patched(Op):
     patch: bytes
 
 
-@register
+@register("ChangesPatch")
 @dataclass(frozen=True, kw_only=True)
 class ChangesPatch(Op):
     """The file `diff.patch`: a unified diff from `before` to `after`."""
@@ -218,7 +241,7 @@ class ChangesPatch(Op):
     after_path: str
 
 
-@register
+@register("SecretRef")
 @dataclass(frozen=True, kw_only=True)
 class SecretRef:
     """A secret by its identity; the plaintext is asked from the session when it is needed."""
@@ -227,7 +250,7 @@ class SecretRef:
     name: str = ""
 
 
-@register
+@register("DirectoryMount")
 @dataclass(frozen=True, kw_only=True)
 class DirectoryMount:
     """A directory of a tree at `target`; writes stay with the mount."""
@@ -239,7 +262,7 @@ class DirectoryMount:
     owner: str = ""
 
 
-@register
+@register("FileMount")
 @dataclass(frozen=True, kw_only=True)
 class FileMount:
     """A file of a tree at `target`; writes stay with the mount."""
@@ -251,7 +274,7 @@ class FileMount:
     owner: str = ""
 
 
-@register
+@register("CacheMount")
 @dataclass(frozen=True, kw_only=True)
 class CacheMount:
     """A cache volume at `target`.
@@ -267,7 +290,7 @@ class CacheMount:
     seed_path: str = "/"
 
 
-@register
+@register("TemporaryMount")
 @dataclass(frozen=True, kw_only=True)
 class TemporaryMount:
     """A tmpfs at `target`, of `size` bytes at most."""
@@ -276,7 +299,7 @@ class TemporaryMount:
     size: int | None = None
 
 
-@register
+@register("SecretMount")
 @dataclass(frozen=True, kw_only=True)
 class SecretMount:
     """A secret as a file at `target`."""
@@ -287,7 +310,7 @@ class SecretMount:
     mode: int = 0o400
 
 
-@register
+@register("SocketMount")
 @dataclass(frozen=True, kw_only=True)
 class SocketMount:
     """A unix socket of the host at `target`."""
@@ -300,15 +323,16 @@ class SocketMount:
 Mount = DirectoryMount | FileMount | CacheMount | TemporaryMount | SecretMount | SocketMount
 
 
-@register
+@register("Exec")
 @dataclass(frozen=True, kw_only=True)
 class Exec(Op):
     """A process run in a container over `rootfs`.
 
     Gives a new rootfs, the mounts as they are after it, and outputs.
 
-    `expect` is SUCCESS, FAILURE or ANY. `volatile` variables and the nested session are seen by the
-    process and in no key.
+    `expect` is SUCCESS, FAILURE or ANY. The process sees `volatile` variables, `proxies` and the
+    nested session; of them only the names of volatile variables are in the key, as on the Dagger
+    engine (for a Dockerfile's proxies not even these, as in BuildKit).
     """
 
     rootfs: Op
@@ -328,10 +352,16 @@ class Exec(Op):
     nesting: bool = False
     init: bool = True
     platform: str = ""
-    volatile: tuple[tuple[str, str], ...] = field(default=(), metadata=UNKEYED)
+    volatile: tuple[tuple[str, str], ...] = field(default=(), metadata=WRITTEN)
+    proxies: tuple[tuple[str, str], ...] = field(default=(), metadata=WRITTEN)
+
+    def identity(self) -> Any:
+        """The names of volatile variables count, their values do not."""
+        names = sorted(name for name, _ in self.volatile)
+        return {**keyed_document(self), "volatile": names}
 
 
-@register
+@register("ExecRootfs")
 @dataclass(frozen=True, kw_only=True)
 class ExecRootfs(Op):
     """The root file system after an exec."""
@@ -339,7 +369,7 @@ class ExecRootfs(Op):
     exec: Exec
 
 
-@register
+@register("ExecMount")
 @dataclass(frozen=True, kw_only=True)
 class ExecMount(Op):
     """The files of mount number `index` after an exec."""

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import anyio
 import anyio.to_thread
 
-from layerline.engine.solve.bench import Bench, Work
-from layerline.engine.solve.codec import children
-from layerline.engine.solve.hosting import Hosting
-from layerline.engine.solve.naming import describe
+from layerline.engine.solve.keys import children
+from layerline.engine.solve.labels import describe
 from layerline.engine.solve.ops import Op
 from layerline.engine.solve.result import Result
+from layerline.engine.solve.services import SessionServices
+from layerline.engine.solve.step_context import SolveContext, StepContext
 from layerline.engine.solve.steps import VIEWS, evaluate, view
 from layerline.errors import Cancelled, LayerlineError
 from layerline.log import Status
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from layerline.engine.solve.codec import Keyed
+    from layerline.engine.solve.keys import Keyed
 
 T = TypeVar("T")
 
@@ -57,28 +57,30 @@ class _Flight:
 class Solver:
     """The evaluation of ops for one session."""
 
-    bench: Bench
+    context: SolveContext
     group: TaskGroup
     made: dict[str, Result] = field(default_factory=dict)
     listeners: list[Callable[[Op, Result], None]] = field(default_factory=list)
-    hosting: Hosting = field(init=False)
+    services: SessionServices = field(init=False)
     _flights: dict[str, _Flight] = field(default_factory=dict)
     _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS))
     _slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(_AT_ONCE))
 
     def __post_init__(self) -> None:
         """Services are started with the files that this solver evaluates."""
-        self.hosting = self.bench.hosting = Hosting(solver=self)
+        self.services = SessionServices(
+            context=self.context, evaluate=self.results, in_thread=self.in_thread
+        )
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, bench: Bench) -> AsyncIterator[Self]:
+    async def running(cls, context: SolveContext) -> AsyncIterator[Self]:
         """A solver whose evaluations end with the block.
 
         What they recorded is durable afterwards.
         """
         async with anyio.create_task_group() as group:
-            solver = cls(bench=bench, group=group)
+            solver = cls(context=context, group=group)
             try:
                 yield solver
             finally:
@@ -86,8 +88,8 @@ class Solver:
                     flight.cancel.set()
                 group.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
-                    await solver.in_thread(solver.hosting.close)
-                    await solver.in_thread(bench.store.settle)
+                    await solver.in_thread(solver.services.close)
+                    await solver.in_thread(context.store.settle)
 
     async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         """Run blocking work beside the others.
@@ -165,7 +167,7 @@ class Solver:
         if not isinstance(op, VIEWS) and (known := self._known(op.key)) is not None:
             self._tell_cached(op)
             return known
-        await self.hosting.prepare(op)
+        await self.services.prepare(op)
         parents = parents_of(op)
         inputs = dict(zip([p.key for p in parents], await self.results(parents), strict=True))
         if isinstance(op, VIEWS):
@@ -174,37 +176,44 @@ class Solver:
             return await self.in_thread(self._make, op, inputs, flight.cancel)
 
     def _known(self, key: str) -> Result | None:
-        row = self.bench.store.index.get("result", key)
+        row = self.context.store.index.get("result", key)
         if row is None:
             return None
         result = Result.from_document(row)
-        if all(self.bench.store.snapshots.has(name) for name in result.snapshots()):
+        if all(self.context.store.snapshots.has(name) for name in result.snapshots()):
             return result
         return None
 
     def _tell_cached(self, op: Op) -> None:
-        self.bench.journal.step(describe(op)).end(Status.CACHED)
+        self.context.journal.step(describe(op)).end(Status.CACHED)
 
     def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
         """Evaluate under the key's lock.
 
         So that other processes wait for this result instead of making it too.
         """
-        with self.bench.store.locks.exclusive(f"key {op.key}", cancel=cancel):
+        with self.context.store.locks.exclusive(f"key {op.key}", cancel=cancel):
             if (known := self._known(op.key)) is not None:
                 return known
-            step = self.bench.journal.step(describe(op))
+            progress = self.context.journal.step(describe(op))
+            step = StepContext(
+                context=self.context,
+                services=self.services,
+                key=op.key,
+                inputs=inputs,
+                progress=progress,
+                cancel=cancel,
+            )
             try:
-                result = evaluate(
-                    op, Work(bench=self.bench, key=op.key, inputs=inputs, step=step, cancel=cancel)
-                )
+                result = evaluate(op, step)
             except LayerlineError as exc:
-                step.end(Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR, str(exc))
+                status = Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR
+                progress.end(status, str(exc))
                 raise
-            self.bench.store.index.put(
+            self.context.store.index.put(
                 "result", op.key, result.document(), snapshots=sorted(result.snapshots())
             )
-            step.end()
+            progress.end()
             return result
 
 

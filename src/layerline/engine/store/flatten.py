@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.cloning import Looks, clone, dress
+from layerline.engine.store.file_metadata import Looks, clone, dress
 from layerline.engine.store.overlay import (
     attributes,
     is_opaque,

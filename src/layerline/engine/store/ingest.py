@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.contents import Part, combine, header
 from layerline.engine.store.digest import canonical, digest_of, parse_digest
 from layerline.engine.store.hostwalk import Handles, Seen, opened, walk
+from layerline.engine.store.tree_digest import Part, combine, header
 from layerline.errors import StoreDamaged
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.cloning import Looks, clone, dress
+from layerline.engine.store.file_metadata import Looks, clone, dress
 from layerline.engine.store.overlay import attributes
 from layerline.engine.store.tree import Entry
 from layerline.patterns import Verdict, Wanted

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks, try_lock
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.store import SESSIONS, Store
 from layerline.engine.store.usage import Item, items
 from layerline.errors import StoreBusy

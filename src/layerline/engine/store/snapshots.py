@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.durable import is_full, storage_error, sync_filesystem, sync_path
 from layerline.engine.store.overlay import EPOCH
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.rmtree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

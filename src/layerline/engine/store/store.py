@@ -19,7 +19,7 @@ from layerline.engine.store.flatten import flatten
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks, shared, try_lock
 from layerline.engine.store.overlay import EPOCH
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.snapshots import Snapshots
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.volumes import Volumes

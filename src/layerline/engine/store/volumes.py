@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import canonical, digest_of
 from layerline.engine.store.durable import sync_filesystem, sync_path
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.rmtree import remove_tree
 
 if TYPE_CHECKING:
     import contextlib

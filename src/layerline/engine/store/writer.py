@@ -13,10 +13,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.cloning import NANOSECONDS, Looks, clone, dress
+from layerline.engine.store.file_metadata import NANOSECONDS, Looks, clone, dress
 from layerline.engine.store.merge import Merge
 from layerline.engine.store.overlay import EPOCH, attributes, make_opaque, make_whiteout
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.tree import Entry, Tree
 from layerline.errors import IsADirectory, NotADirectory, PathExists, PathNotFound
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.api.conftest import ask, fail
+from tests.unit.conftest import ask, fail
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.api.session import Session
-    from tests.unit.api.conftest import OpenSession
+    from tests.unit.conftest import OpenSession
 
 pytestmark = pytest.mark.anyio
 

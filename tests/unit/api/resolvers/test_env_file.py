@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.api.conftest import ask
+from tests.unit.conftest import ask
 
 if TYPE_CHECKING:
-    from tests.unit.api.conftest import OpenSession
+    from tests.unit.conftest import OpenSession
 
 pytestmark = pytest.mark.anyio
 

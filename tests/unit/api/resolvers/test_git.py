@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.solve import git
-from tests.unit.api.conftest import ask, fail
+from layerline.engine.trees import git_program
+from tests.unit.conftest import ask, fail
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.api.conftest import OpenSession
+    from tests.unit.conftest import OpenSession
 
 pytestmark = pytest.mark.anyio
 
@@ -22,17 +22,17 @@ def head(tmp_path: Path) -> str:
     """The commit of HEAD of a repository in `work`, whose files were changed afterwards."""
     work = tmp_path / "work"
     work.mkdir()
-    git.run(["init", "--quiet"], cwd=work)
+    git_program.run(["init", "--quiet"], cwd=work)
     for name in ("README", "gone", "same"):
         (work / name).write_text(name)
     (work / ".gitignore").write_text("*.log\n")
-    git.run(["add", "."], cwd=work)
-    git.run(["commit", "--quiet", "-m", "first"], cwd=work)
+    git_program.run(["add", "."], cwd=work)
+    git_program.run(["commit", "--quiet", "-m", "first"], cwd=work)
     (work / "README").write_text("changed")
     (work / "gone").unlink()
     (work / "new").write_text("new")
     (work / "out.log").write_text("log")
-    return git.run(["rev-parse", "HEAD"], cwd=work).stdout.decode().strip()
+    return git_program.run(["rev-parse", "HEAD"], cwd=work).stdout.decode().strip()
 
 
 async def test_what_is_not_committed_is_a_changeset(open_a_session: OpenSession, head: str) -> None:

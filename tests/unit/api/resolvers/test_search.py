@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
-from tests.unit.api.conftest import ask
+from tests.unit.conftest import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.api.conftest import OpenSession
+    from tests.unit.conftest import OpenSession
 
 pytestmark = [
     pytest.mark.anyio,

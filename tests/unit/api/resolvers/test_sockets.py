@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.api.conftest import OpenSession, ask, fail
+from tests.unit.conftest import OpenSession, ask, fail
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 from urllib.parse import urldefrag, urlsplit
 
-from layerline.engine.api.registry import FIELDS, field
-from layerline.engine.api.resolvers import git
-from layerline.engine.api.values import (
+from layerline.engine.api.fields import FIELDS, field
+from layerline.engine.api.objects import (
     Container,
     Directory,
     File,
@@ -22,7 +21,8 @@ from layerline.engine.api.values import (
     Service,
     Value,
 )
-from layerline.engine.solve.codec import register
+from layerline.engine.api.resolvers import git
+from layerline.engine.solve.keys import register
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Call
 
 
-@register
+@register("Address")
 @dataclass(frozen=True, kw_only=True)
 class Address(Value):
     """A text that is yet to be understood."""

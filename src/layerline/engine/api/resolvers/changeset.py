@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from layerline.engine.api.exporting import export_directory
+from layerline.engine.api.fields import field
+from layerline.engine.api.host_export import export_directory
 from layerline.engine.api.host_paths import host_path
-from layerline.engine.api.reading import directory_in, file_in, tree_of
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import Changeset, Directory, File, Value
-from layerline.engine.solve import comparison, merging, ops, patches
-from layerline.engine.solve.codec import digest_of, identity_of, register
-from layerline.engine.solve.comparison import Changes, Place
-from layerline.engine.solve.merging import OnConflict, Side
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.api.objects import Changeset, Directory, File, Value
+from layerline.engine.api.tree_access import directory_in, file_in, tree_of
+from layerline.engine.solve import ops
+from layerline.engine.solve.keys import identity_of, register
+from layerline.engine.store.digest import digest_of
+from layerline.engine.store.rmtree import remove_tree
+from layerline.engine.trees import merge, patch, tree_diff
+from layerline.engine.trees.merge import OnConflict, Side
+from layerline.engine.trees.tree_diff import Changes, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Call
 
 
-@register
+@register("DiffStat")
 @dataclass(frozen=True, kw_only=True)
 class DiffStat(Value):
     """One changed path with the lines that came and went."""
@@ -124,7 +126,7 @@ def as_patch(self: Changeset, _call: Call) -> File:
         after=self.after.tree,
         after_path=self.after.path,
     )
-    return File(tree=tree, path=patches.FILE)
+    return File(tree=tree, path=patch.FILE)
 
 
 @field("Changeset", "diffStats")
@@ -133,7 +135,7 @@ async def diff_stats(self: Changeset, call: Call) -> list[DiffStat]:
     before, after = await _places(call, self)
     found = await _changes(call, self)
     in_thread = call.session.solver.in_thread
-    lines = await in_thread(patches.count_lines, call.session.store, before, after)
+    lines = await in_thread(patch.count_lines, call.session.store, before, after)
     counts = {count.path: count for count in lines}
     moved = {count.old_path for count in lines}
     stats: list[DiffStat] = []
@@ -143,7 +145,7 @@ async def diff_stats(self: Changeset, call: Call) -> list[DiffStat]:
         ("REMOVED", [path for path in found.all_removed if path not in moved]),
     ):
         for path in paths:
-            count = counts.get(path, patches.LineCount(path=path))
+            count = counts.get(path, patch.LineCount(path=path))
             renamed = kind == "ADDED" and count.old_path is not None
             stats.append(
                 DiffStat(
@@ -213,9 +215,9 @@ async def _merged(call: Call, sets: list[Changeset], on_conflict: OnConflict) ->
     def work() -> tuple[str, ...]:
         base = Place(session.store.tree(below), before.path)
         sides = [Side.of(*pair) for pair in places]
-        edits = merging.merge(session.store, base, sides, on_conflict)
-        add = session.solver.bench.add_layer
-        return add(key, below, lambda top: patches.put(top, before.path, edits)).layers
+        edits = merge.merge(session.store, base, sides, on_conflict)
+        add = session.solver.context.add_layer
+        return add(key, below, lambda top: patch.put(top, before.path, edits)).layers
 
     async def make() -> tuple[str, ...]:
         return await session.solver.in_thread(work)
@@ -256,7 +258,7 @@ async def _changes(call: Call, changeset: Changeset) -> Changes:
     before, after = await _places(call, changeset)
 
     async def make() -> Changes:
-        return await call.session.solver.in_thread(comparison.changes, before, after)
+        return await call.session.solver.in_thread(tree_diff.changes, before, after)
 
     found: Changes = await call.session.once(f"changes {identity_of(changeset)}", make)
     return found

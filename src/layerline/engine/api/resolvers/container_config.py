@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.api.container_paths import absolute, expanded
 from layerline.engine.api.durations import go_duration, nanoseconds
-from layerline.engine.api.places import absolute, expanded
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import Container, EnvVariable, HealthcheckConfig, Label, Port
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import Container, EnvVariable, HealthcheckConfig, Label, Port
 from layerline.engine.image.config import Healthcheck
-from layerline.engine.solve import served
+from layerline.engine.solve import service_definitions
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def with_exposed_port(
     experimental_skip_healthcheck: bool = False,
 ) -> Container:
     """Expose a port; the same port again replaces the earlier one."""
-    spec = served.PortSpec(
+    spec = service_definitions.PortSpec(
         port=port,
         protocol=protocol,
         description=description,
@@ -244,7 +244,7 @@ def without_exposed_port(
     )
 
 
-def _with_ports(container: Container, ports: tuple[served.PortSpec, ...]) -> Container:
+def _with_ports(container: Container, ports: tuple[service_definitions.PortSpec, ...]) -> Container:
     named = tuple(f"{port.port}/{port.protocol.lower()}" for port in ports)
     return replace(with_config(container, exposed_ports=named), ports=ports)
 
@@ -255,7 +255,7 @@ async def exposed_ports(self: Container, call: Call) -> list[Port]:
     return [port_value(spec) for spec in (await forced(self, call)).ports]
 
 
-def port_value(spec: served.PortSpec) -> Port:
+def port_value(spec: service_definitions.PortSpec) -> Port:
     """A port as an object of the API."""
     return Port(
         port=spec.port,

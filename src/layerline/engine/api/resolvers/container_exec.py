@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.places import expanded
-from layerline.engine.api.registry import field
+from layerline.engine.api.container_paths import expanded
+from layerline.engine.api.fields import field
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import Digest
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
+    from layerline.engine.api.objects import Container
     from layerline.engine.api.session import Call
-    from layerline.engine.api.values import Container
     from layerline.engine.solve.result import Result, Text
 
 _NO_COMMAND = "no command has been set"
@@ -92,6 +92,7 @@ def exec_of(
         env=container.config.env,
         secret_env=container.secret_env,
         volatile=container.volatile,
+        proxies=container.proxies,
         cwd=container.config.workdir,
         user=container.config.user,
         mounts=container.mounts,

@@ -9,11 +9,11 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.api.container_paths import absolute, changed, expanded, source
+from layerline.engine.api.fields import field
 from layerline.engine.api.names import check_name
-from layerline.engine.api.places import absolute, changed, expanded, source
-from layerline.engine.api.reading import exists_at, stat_at
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import Container, Directory, File, Stat
+from layerline.engine.api.objects import Container, Directory, File, Stat
+from layerline.engine.api.tree_access import exists_at, stat_at
 from layerline.engine.solve import ops
 
 if TYPE_CHECKING:

@@ -6,18 +6,18 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.api.container_paths import expanded
+from layerline.engine.api.fields import field
 from layerline.engine.api.host_paths import host_path
-from layerline.engine.api.places import expanded
-from layerline.engine.api.reading import file_in, tree_of
-from layerline.engine.api.registry import field
+from layerline.engine.api.image_export import assembled
+from layerline.engine.api.objects import Container, File, Secret, Service
 from layerline.engine.api.resolvers.container_config import with_pair
-from layerline.engine.api.shipping import assembled
-from layerline.engine.api.values import Container, File, Secret, Service
+from layerline.engine.api.tree_access import file_in, tree_of
 from layerline.engine.image.archive import write_archive, write_layout
-from layerline.engine.image.importer import import_image
-from layerline.engine.image.loading import find_loader, load
+from layerline.engine.image.archive_reader import import_image
+from layerline.engine.image.docker_load import find_loader, load
 from layerline.engine.image.reference import Reference
-from layerline.engine.solve import ops, served
+from layerline.engine.solve import ops, service_definitions
 from layerline.engine.store.digest import digest_of
 from layerline.errors import QueryError
 from layerline.log import Status
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Call
     from layerline.engine.image.assemble import Assembled
     from layerline.engine.image.config import ImageConfig
-    from layerline.engine.image.intake import Image
+    from layerline.engine.image.layer_import import Image
 
 ARCHIVE = "container.tar"
 _REGISTRY_PORT = 80
@@ -64,7 +64,7 @@ async def _reached(call: Call, reference: Reference, service: Service | None) ->
         return reference
     port = reference.registry.rpartition(":")[2]
     backend = int(port) if port.isdigit() else _REGISTRY_PORT
-    forward = served.Forward(frontend=0, backend=backend)
+    forward = service_definitions.Forward(frontend=0, backend=backend)
     tunnel = await call.session.services.tunnel(service.spec, [forward])
     return replace(reference, registry=f"127.0.0.1:{tunnel.ports[0][0]}")
 
@@ -95,9 +95,11 @@ def merged(old: ImageConfig, new: ImageConfig) -> ImageConfig:
     )
 
 
-def _port(text: str) -> served.PortSpec:
+def _port(text: str) -> service_definitions.PortSpec:
     number, _, protocol = text.partition("/")
-    return served.PortSpec(port=int(number.partition("-")[0]), protocol=protocol.upper() or "TCP")
+    return service_definitions.PortSpec(
+        port=int(number.partition("-")[0]), protocol=protocol.upper() or "TCP"
+    )
 
 
 @field("Container", "imageRef")

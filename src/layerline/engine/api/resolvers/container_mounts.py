@@ -9,12 +9,12 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.places import HIDDEN, absolute, mounted
-from layerline.engine.api.registry import field
+from layerline.engine.api.container_paths import HIDDEN, absolute, mounted
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import CacheVolume, Container, Directory, File, Secret, Socket
 from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
-from layerline.engine.api.values import CacheVolume, Container, Directory, File, Secret, Socket
 from layerline.engine.solve import ops
-from layerline.engine.solve.codec import identity_of
+from layerline.engine.solve.keys import identity_of
 
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call

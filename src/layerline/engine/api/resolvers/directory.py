@@ -7,11 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.api.exporting import export_directory
+from layerline.engine.api.container_paths import under
+from layerline.engine.api.fields import field
+from layerline.engine.api.host_export import export_directory
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.names import check_name
-from layerline.engine.api.places import under
-from layerline.engine.api.reading import (
+from layerline.engine.api.objects import Directory, File, Stat
+from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
+from layerline.engine.api.tree_access import (
     by_content,
     directory_in,
     exists_at,
@@ -19,11 +22,8 @@ from layerline.engine.api.reading import (
     stat_at,
     tree_of,
 )
-from layerline.engine.api.registry import field
-from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
-from layerline.engine.api.values import Directory, File, Stat
 from layerline.engine.solve import ops
-from layerline.engine.store.contents import tree_digest
+from layerline.engine.store.tree_digest import tree_digest
 from layerline.errors import PathError, PathNotFound, QueryError
 from layerline.patterns import Matcher, PatternError
 

@@ -8,9 +8,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import Query, Value
-from layerline.engine.solve.codec import register
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import Query, Value
+from layerline.engine.solve.keys import register
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _KINDS = {"snapshots": "regular", "blobs": "regular", "volumes": "exec.cachemoun
 _BLOCK = 512
 
 
-@register
+@register("Engine")
 @dataclass(frozen=True, kw_only=True)
 class Engine(Value):
     """The engine that answers."""
@@ -32,7 +32,7 @@ class Engine(Value):
     name: str = "layerline"
 
 
-@register
+@register("EngineCache")
 @dataclass(frozen=True, kw_only=True)
 class EngineCache(Value):
     """The store; it is not pruned by itself, so all its limits are 0."""
@@ -44,7 +44,7 @@ class EngineCache(Value):
     target_space: int = 0
 
 
-@register
+@register("EngineCacheEntry")
 @dataclass(frozen=True, kw_only=True)
 class EngineCacheEntry(Value):
     """One thing in the store. Times are in nanoseconds since the epoch."""
@@ -60,7 +60,7 @@ class EngineCacheEntry(Value):
     dagql_call: str = ""
 
 
-@register
+@register("EngineCacheEntrySet")
 @dataclass(frozen=True, kw_only=True)
 class EngineCacheEntrySet(Value):
     """What the store held at one moment."""

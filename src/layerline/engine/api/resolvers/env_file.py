@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from layerline.engine.api import dotenv
-from layerline.engine.api.reading import file_in, tree_of
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import Container, EnvVariable, File, Query, Value
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import Container, EnvVariable, File, Query, Value
+from layerline.engine.api.tree_access import file_in, tree_of
 from layerline.engine.solve import ops
-from layerline.engine.solve.codec import register
+from layerline.engine.solve.keys import register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Call
 
 
-@register
+@register("EnvFile")
 @dataclass(frozen=True, kw_only=True)
 class EnvFile(Value):
     """Lines `NAME=value`, the values as they were written."""

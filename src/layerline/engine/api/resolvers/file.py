@@ -8,15 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.exporting import export_file
+from layerline.engine.api.fields import field
+from layerline.engine.api.host_export import export_file
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.names import is_plain_name
-from layerline.engine.api.reading import file_in, stat_at, tree_of
-from layerline.engine.api.registry import field
+from layerline.engine.api.objects import File, Stat
 from layerline.engine.api.resolvers.container_files import copied_file
-from layerline.engine.api.values import File, Stat
+from layerline.engine.api.tree_access import file_in, stat_at, tree_of
 from layerline.engine.solve import ops
-from layerline.engine.store.contents import file_digest, tree_digest
+from layerline.engine.store.tree_digest import file_digest, tree_digest
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:

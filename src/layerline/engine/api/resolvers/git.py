@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
+from layerline.engine.api.fields import field
 from layerline.engine.api.host_paths import host_path
-from layerline.engine.api.reading import tree_of
-from layerline.engine.api.registry import field
+from layerline.engine.api.objects import Changeset, Directory, Query, Secret, Service, Value
 from layerline.engine.api.resolvers.http import through
-from layerline.engine.api.values import Changeset, Directory, Query, Secret, Service, Value
-from layerline.engine.solve import ops, repositories
-from layerline.engine.solve.codec import digest_of, identity_of, register
-from layerline.engine.solve.comparison import Place
-from layerline.engine.solve.repositories import HEADS, TAGS, Ref, Refs, Remote
+from layerline.engine.api.tree_access import tree_of
+from layerline.engine.solve import ops
+from layerline.engine.solve.keys import identity_of, register
+from layerline.engine.sources import git as git_source
+from layerline.engine.sources.git import HEADS, TAGS, Ref, Refs, Remote
+from layerline.engine.store.digest import digest_of
+from layerline.engine.trees.tree_diff import Place
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ _TOKEN_USER = "x-access-token"
 _NUMBERS = itertools.count(1)
 
 
-@register
+@register("GitRepository")
 @dataclass(frozen=True, kw_only=True)
 class GitRepository(Value):
     """A repository at `address`, a URL or a path of the host, or in a directory (`source`)."""
@@ -47,7 +49,7 @@ class GitRepository(Value):
     service: Service | None = None
 
 
-@register
+@register("GitRef")
 @dataclass(frozen=True, kw_only=True)
 class GitRef(Value):
     """A commit of a repository; `name` is the full ref that led to it, if one did."""
@@ -137,7 +139,7 @@ async def tag(self: GitRepository, call: Call, *, name: str) -> GitRef:
 def commit(self: GitRepository, _call: Call, **arguments: str) -> GitRef:
     """A commit by its full hash (`id`)."""
     sha = arguments["id"]
-    if not repositories.is_commit(sha):
+    if not git_source.is_commit(sha):
         message = f'invalid commit SHA: "{sha}"'
         raise QueryError(message)
     return _ref(self, Ref("", sha))
@@ -186,7 +188,7 @@ async def common_ancestor(self: GitRef, call: Call, *, other: GitRef) -> GitRef:
         for each in (self, other)
     ]
     session = call.session
-    found = await session.solver.in_thread(repositories.merge_base, session.store, *sides)
+    found = await session.solver.in_thread(git_source.merge_base, session.store, *sides)
     return _ref(self.repository, Ref("", found))
 
 
@@ -209,9 +211,7 @@ async def tree(
     def work(remote: Remote) -> None:
         found = Ref(self.name, self.commit)
         with session.store.snapshots.draft() as draft:
-            repositories.checkout(
-                remote, found, draft.fs, depth=depth, tags=include_tags, keep=keep
-            )
+            git_source.checkout(remote, found, draft.fs, depth=depth, tags=include_tags, keep=keep)
             draft.commit(name)
 
     async def make() -> None:
@@ -232,7 +232,7 @@ async def _refs(call: Call, repository: GitRepository) -> Refs:
 
     async def make() -> Refs:
         remote = await _remote(call, repository)
-        return await session.solver.in_thread(repositories.list_refs, session.store, remote)
+        return await session.solver.in_thread(git_source.list_refs, session.store, remote)
 
     key = f"git refs {id(call.client)} {identity_of(repository)}"
     found: Refs = await session.once(key, make)
@@ -256,7 +256,7 @@ async def _extracted(call: Call, source: Directory) -> Path:
 
     async def make() -> Path:
         target = session.store.scratch / f"repository-{next(_NUMBERS)}"
-        await session.solver.in_thread(repositories.extract, session.store, place, target)
+        await session.solver.in_thread(git_source.extract, session.store, place, target)
         return target
 
     path: Path = await session.once(f"git directory {identity_of(source)}", make)
@@ -300,10 +300,10 @@ async def _cleaned(call: Call, source: Directory) -> Directory:
 
     def work() -> None:
         repository = session.store.scratch / f"repository-{next(_NUMBERS)}"
-        repositories.extract(session.store, files, repository)
+        git_source.extract(session.store, files, repository)
         with session.store.snapshots.draft() as draft:
-            repositories.copy_files(session.store, files, draft.fs)
-            repositories.restore(repository, draft.fs)
+            git_source.copy_files(session.store, files, draft.fs)
+            git_source.restore(repository, draft.fs)
             draft.commit(name)
 
     async def make() -> None:

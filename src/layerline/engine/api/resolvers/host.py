@@ -5,13 +5,13 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from layerline.engine.api.fields import field
 from layerline.engine.api.host_paths import host_path
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import Directory, File, Host, Socket
+from layerline.engine.api.objects import Directory, File, Host, Socket
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.ingest import Ingested, ingest
-from layerline.engine.store.selection import Selection
+from layerline.engine.store.path_filter import Selection
 from layerline.errors import IsADirectory, NotADirectory, PathNotFound, QueryError
 
 if TYPE_CHECKING:

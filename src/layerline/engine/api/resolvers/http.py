@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from layerline.engine.api.fields import field
 from layerline.engine.api.names import is_plain_name
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import File, Query, Secret, Service
-from layerline.engine.solve import ops, served
-from layerline.engine.solve.downloads import PRIVATE, Download, Wanted, fetch, file_name
+from layerline.engine.api.objects import File, Query, Secret, Service
+from layerline.engine.solve import ops, service_definitions
+from layerline.engine.sources.http import PRIVATE, Download, Wanted, fetch, file_name
 from layerline.engine.store.digest import digest_of
 from layerline.errors import QueryError
 
@@ -64,7 +64,7 @@ async def through(call: Call, service: Service, url: str) -> tuple[str, str]:
     if port is None:
         message = f"no port is known for {url!r}: name one"
         raise QueryError(message)
-    forward = served.Forward(frontend=0, backend=port)
+    forward = service_definitions.Forward(frontend=0, backend=port)
     tunnel = await call.session.services.tunnel(service.spec, [forward])
     here = urlunsplit(parts._replace(netloc=f"127.0.0.1:{tunnel.ports[0][0]}"))
     return here, parts.netloc

@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from layerline.engine.api.reading import file_in, tree_of
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import File, Query, Value
-from layerline.engine.solve.codec import register
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import File, Query, Value
+from layerline.engine.api.tree_access import file_in, tree_of
+from layerline.engine.solve.keys import register
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
-@register
+@register("JSONValue")
 @dataclass(frozen=True, kw_only=True)
 class JSONValue(Value):
     """A value as the JSON text that it was given as."""

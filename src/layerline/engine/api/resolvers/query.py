@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.api.fields import field
 from layerline.engine.api.names import is_plain_name
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import (
+from layerline.engine.api.objects import (
     CacheVolume,
     Changeset,
     Container,

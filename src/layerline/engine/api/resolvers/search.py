@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from layerline import command
-from layerline.engine.api.places import under
-from layerline.engine.api.reading import directory_in, file_in, tree_of
-from layerline.engine.api.registry import field
-from layerline.engine.api.values import Directory, File, Value
-from layerline.engine.solve.codec import register
-from layerline.engine.store.removal import remove_tree
+from layerline.engine.api.container_paths import under
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import Directory, File, Value
+from layerline.engine.api.tree_access import directory_in, file_in, tree_of
+from layerline.engine.solve.keys import register
+from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.writer import Writer
 from layerline.errors import QueryError
 
@@ -49,7 +49,7 @@ class Options(TypedDict, total=False):
     limit: int
 
 
-@register
+@register("SearchSubmatch")
 @dataclass(frozen=True, kw_only=True)
 class SearchSubmatch(Value):
     """A match in the lines of a result; positions are in bytes."""
@@ -60,7 +60,7 @@ class SearchSubmatch(Value):
     end: int
 
 
-@register
+@register("SearchResult")
 @dataclass(frozen=True, kw_only=True)
 class SearchResult(Value):
     """Lines that match."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.registry import field
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import Query, Secret
 from layerline.engine.api.secrets import split_cache_key
-from layerline.engine.api.values import Query, Secret
 
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from layerline.engine.api.places import expanded
-from layerline.engine.api.registry import field
+from layerline.engine.api.container_paths import expanded
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import Container, Host, Port, Service
 from layerline.engine.api.resolvers.container_config import port_value
 from layerline.engine.api.resolvers.container_exec import exec_of
-from layerline.engine.api.values import Container, Host, Port, Service
-from layerline.engine.solve import served
-from layerline.engine.solve.hosting import hostname_of
+from layerline.engine.solve import service_definitions
+from layerline.engine.solve.services import hostname_of
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call
     from layerline.engine.image.config import Healthcheck
-    from layerline.engine.solve.hosting import Tunnel
+    from layerline.engine.solve.services import Tunnel
 
 _SHELL = ("/bin/sh", "-c")
 
@@ -53,7 +53,7 @@ def as_service(
         init=not no_init,
     )
     check = self.config.healthcheck
-    spec = served.ServiceSpec(
+    spec = service_definitions.ServiceDefinition(
         exec=exec_op,
         ports=self.ports,
         healthcheck=None if check is None else _check(check, self.config.shell),
@@ -75,11 +75,13 @@ def _command(container: Container, args: list[str], *, use_entrypoint: bool) -> 
     return words
 
 
-def _check(check: Healthcheck, shell: tuple[str, ...] | None) -> served.ServiceCheck | None:
+def _check(
+    check: Healthcheck, shell: tuple[str, ...] | None
+) -> service_definitions.ServiceCheck | None:
     kind, *words = check.test
     if kind == "NONE" or not words:
         return None
-    return served.ServiceCheck(
+    return service_definitions.ServiceCheck(
         args=(*(shell or _SHELL), *words) if kind == "CMD-SHELL" else tuple(words),
         interval=check.interval,
         timeout=check.timeout,
@@ -94,7 +96,7 @@ def with_service_binding(
 ) -> Container:
     """Let execs reach a service by an alias; it is started when one needs it."""
     kept = tuple(binding for binding in self.bindings if binding.alias != alias)
-    binding = served.ServiceBinding(alias=alias, service=service.spec)
+    binding = service_definitions.ServiceBinding(alias=alias, service=service.spec)
     return replace(self, bindings=(*kept, binding))
 
 
@@ -115,18 +117,20 @@ async def ports(self: Service, call: Call) -> list[Port]:
     """The ports that it listens on: those of this machine for a tunnel."""
     if self.tunnel is not None:
         opened = await _opened(self, self.tunnel, call)
-        return [port_value(served.PortSpec(port=here)) for here, _ in opened.ports]
+        return [port_value(service_definitions.PortSpec(port=here)) for here, _ in opened.ports]
     return [port_value(port) for port in _ports(self)]
 
 
-async def _opened(service: Service, forwards: tuple[served.Forward, ...], call: Call) -> Tunnel:
+async def _opened(
+    service: Service, forwards: tuple[service_definitions.Forward, ...], call: Call
+) -> Tunnel:
     return await call.session.services.tunnel(service.spec, forwards, native=service.native_ports)
 
 
-def _ports(service: Service) -> tuple[served.PortSpec, ...]:
+def _ports(service: Service) -> tuple[service_definitions.PortSpec, ...]:
     if service.spec.exec is None:
         return tuple(
-            served.PortSpec(port=each.frontend, protocol=each.protocol)
+            service_definitions.PortSpec(port=each.frontend, protocol=each.protocol)
             for each in service.spec.forwards
         )
     return service.spec.ports
@@ -208,7 +212,7 @@ def host_service(
     _self: Host, _call: Call, *, ports: list[dict[str, Any]], host: str = "localhost"
 ) -> Service:
     """Ports of this machine, or of one that it reaches, as a service for containers."""
-    spec = served.ServiceSpec(host=host, forwards=_forwards(ports))
+    spec = service_definitions.ServiceDefinition(host=host, forwards=_forwards(ports))
     if not spec.forwards:
         message = "no ports specified: a host service needs one"
         raise QueryError(message)
@@ -234,9 +238,9 @@ def tunnel(
 
 def _forwards(
     ports: list[dict[str, Any]] | None, *, same: bool = True
-) -> tuple[served.Forward, ...]:
+) -> tuple[service_definitions.Forward, ...]:
     return tuple(
-        served.Forward(
+        service_definitions.Forward(
             frontend=port.get("frontend") or (port["backend"] if same else 0),
             backend=port["backend"],
             protocol=port.get("protocol") or "TCP",

@@ -7,16 +7,16 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.registry import field
+from layerline.engine.api.fields import field
+from layerline.engine.api.objects import Container, Directory, Service, TerminalCommand
 from layerline.engine.api.resolvers.container_exec import exec_of
 from layerline.engine.api.resolvers.container_image import from_
-from layerline.engine.api.values import Container, Directory, Service, TerminalCommand
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.runtime.terminal import execute_on_terminal, run_on_terminal
 from layerline.engine.solve import ops
-from layerline.engine.solve.bench import Work
+from layerline.engine.solve.container_stage import ContainerStage
 from layerline.engine.solve.solver import parents_of
-from layerline.engine.solve.steps.running import staged
+from layerline.engine.solve.step_context import StepContext
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _join(call: Call, service: RunningService, args: list[str]) -> None:
     if container is None:
         message = f"{service.spec.hostname} is no container: it has no terminal"
         raise QueryError(message)
-    with call.session.solver.bench.terminal.lent() as terminal:
+    with call.session.solver.context.terminal.lent() as terminal:
         execute_on_terminal(container, args, terminal)
 
 
@@ -117,17 +117,24 @@ async def _interact(call: Call, op: ops.Exec) -> None:
     solver = call.session.solver
     parents = parents_of(op)
     inputs = dict(zip([p.key for p in parents], await solver.results(parents), strict=True))
-    await solver.hosting.prepare(op)
-    bench = solver.bench
-    step = call.session.journal.step(f"terminal {' '.join(op.args)}")
+    await solver.services.prepare(op)
+    context = solver.context
+    progress = call.session.journal.step(f"terminal {' '.join(op.args)}")
+    step = StepContext(
+        context=context,
+        services=solver.services,
+        key=op.key,
+        inputs=inputs,
+        progress=progress,
+        cancel=threading.Event(),
+    )
 
     def run() -> None:
-        work = Work(bench=bench, key=op.key, inputs=inputs, step=step, cancel=threading.Event())
         with contextlib.ExitStack() as stack:
-            container = staged(op, work, stack)
-            joined = stack.enter_context(solver.hosting.joined(op, container, work.cancel))
-            terminal = stack.enter_context(bench.terminal.lent())
-            run_on_terminal(bench.runtime(), joined.container, terminal)
+            container = ContainerStage(op=op, step=step, stack=stack).container()
+            joined = stack.enter_context(solver.services.joined(op, container, step.cancel))
+            terminal = stack.enter_context(context.terminal.lent())
+            run_on_terminal(context.runtime(), joined.container, terminal)
 
-    with step:
+    with progress:
         await solver.in_thread(run)

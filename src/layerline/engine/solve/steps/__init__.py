@@ -5,31 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.solve import ops
-from layerline.engine.solve.placement import Placed
 from layerline.engine.solve.result import Result
-from layerline.engine.solve.steps import changing, copying, making, placing, running
+from layerline.engine.solve.steps import copies, diffs, dockerfile_copy, exec, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from layerline.engine.solve.bench import Work
+    from layerline.engine.solve.step_context import StepContext
 
-EVALUATORS: dict[type[ops.Op], Callable[[Any, Work], Result]] = {
-    ops.NewFile: making.new_file,
-    ops.NewDirectory: making.new_directory,
-    ops.Symlink: making.symlink,
-    ops.Remove: making.remove,
-    ops.Chown: making.chown,
-    ops.Timestamps: making.timestamps,
-    ops.Replaced: making.replaced,
-    ops.CopyDirectory: copying.copy_directory,
-    ops.CopyFile: copying.copy_file,
-    ops.Diff: changing.diff,
-    ops.Changed: changing.changed,
-    ops.Patched: changing.patched,
-    ops.ChangesPatch: changing.changes_patch,
-    ops.Exec: running.run,
-    Placed: placing.placed,
+EVALUATORS: dict[type[ops.Op], Callable[[Any, StepContext], Result]] = {
+    ops.NewFile: files.new_file,
+    ops.NewDirectory: files.new_directory,
+    ops.Symlink: files.symlink,
+    ops.Remove: files.remove,
+    ops.Chown: files.chown,
+    ops.Timestamps: files.timestamps,
+    ops.Replaced: files.replaced,
+    ops.CopyDirectory: copies.copy_directory,
+    ops.CopyFile: copies.copy_file,
+    ops.Diff: diffs.diff,
+    ops.Changed: diffs.changed,
+    ops.Patched: diffs.patched,
+    ops.ChangesPatch: diffs.changes_patch,
+    ops.Exec: exec.run,
+    ops.DockerfileCopy: dockerfile_copy.placed,
 }
 
 VIEWS = (ops.Scratch, ops.Stored, ops.ExecRootfs, ops.ExecMount)
@@ -49,6 +48,6 @@ def view(op: ops.Op, inputs: Mapping[str, Result]) -> Result:
             return Result()
 
 
-def evaluate(op: ops.Op, work: Work) -> Result:
+def evaluate(op: ops.Op, step: StepContext) -> Result:
     """What an op gives, its parents' results being there."""
-    return EVALUATORS[type(op)](op, work)
+    return EVALUATORS[type(op)](op, step)

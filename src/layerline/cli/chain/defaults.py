@@ -1,0 +1,73 @@
+"""What a user sets once instead of giving flags again and again: `.env` files.
+
+The one beside the module's dagger.json names the arguments of the constructor (`NAME`), of
+functions (`TEXT_NAME`) and of functions of other objects (`REPORT_TEXT_NAME`). The nearest one
+around the working directory has the module's name before that (`SAMPLE_TEXT_NAME`), and counts
+first. Case and underscores do not matter; a value is what a flag would hold.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from layerline.engine.api.dotenv import expanded
+from layerline.errors import LayerlineError, ModuleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from layerline.engine.module.definitions import FunctionArg
+    from layerline.engine.module.source import ModuleConfig
+    from layerline.engine.module.types import Member
+
+NAME = ".env"
+_SEPARATORS = re.compile(r"[-_. ]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDefaults:
+    """The texts by their keys, which are spelled without separators and in small letters."""
+
+    main_object: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, member: Member, arg: FunctionArg) -> str | None:
+        """What the user wants an argument to be where no flag says otherwise."""
+        function = member.function.name
+        owner = member.owner if function and _key(member.owner) != _key(self.main_object) else ""
+        return self.texts.get(_key(owner, function, arg.name))
+
+
+def read_defaults(
+    config: ModuleConfig, main_object: str, *, workdir: Path, environ: Mapping[str, str]
+) -> UserDefaults:
+    """The defaults for a module of a user in `workdir`; references are to `environ`."""
+    inner = config.root / NAME
+    around = (directory / NAME for directory in (workdir, *workdir.parents))
+    outer = next((path for path in around if path.is_file()), None)
+    prefix = _key(config.name)
+    texts = _texts(inner, environ) if inner.is_file() else {}
+    if outer is not None:
+        texts |= _texts(outer, environ, prefix)
+    return UserDefaults(main_object=main_object, texts=texts)
+
+
+def _texts(path: Path, environ: Mapping[str, str], prefix: str = "") -> dict[str, str]:
+    """The values behind a prefix; a file without any may be of whatever form."""
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+        if not any(_key(line).startswith(prefix) for line in lines):
+            return {}
+        found = expanded([x for x in lines if x and not x.startswith("#")], environ)
+    except (OSError, UnicodeDecodeError, LayerlineError) as exc:
+        message = f"{path} cannot be read: {exc}"
+        raise ModuleError(message) from exc
+    keys = {_key(name): value for name, value in found.items()}
+    return {key.removeprefix(prefix): text for key, text in keys.items() if key.startswith(prefix)}
+
+
+def _key(*parts: str) -> str:
+    return _SEPARATORS.sub("", "".join(parts)).casefold()

@@ -1,0 +1,209 @@
+"""A pipeline evaluated: each function on the value before it, of a list on every element.
+
+Values are JSON as functions return it: scalars, ids of core objects, states of the module's own
+objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from layerline.cli.chain.arguments import is_addressed, is_git
+from layerline.engine.module import results
+from layerline.engine.module.arguments import NeedsEngine, Reader, complete
+from layerline.engine.module.core import GIVES_ID
+from layerline.engine.module.types import OBJECTS, Member, Types, element_of
+from layerline.errors import LayerlineError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from layerline.cli.chain.parser import Selected
+    from layerline.engine.module.definitions import Function, FunctionArg, Json, TypeDef
+    from layerline.engine.module.loading import LoadedModule
+
+_LOCAL = frozenset({"Directory", "File"})
+# The words of the Dagger CLI to the letter: scripts look for them.
+_NOT_FOUND = (
+    "failed to get snapshot: failed to snapshot: failed to receive stat message: rpc error: "
+    "code = NotFound desc = get full root path: rpc error: code = NotFound desc = eval symlinks"
+)
+
+
+class Backend(Protocol):
+    """What evaluates: the store alone, or a session."""
+
+    async def address(self, typename: str, text: str) -> Json:
+        """The id of what an address names, other than a file of the host."""
+
+    async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
+        """The id of a file or directory of the host."""
+
+    async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a module's function, defaults included."""
+
+    async def own(
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
+        """What a function of the module returns."""
+
+    async def core(
+        self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
+    ) -> Json:
+        """What a function of the core gives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The value that a pipeline ends in, its type, and where it was saved if it was."""
+
+    value: Json
+    type_def: TypeDef
+    saved: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The evaluation of one pipeline; paths in flags are relative to `workdir` and `home`."""
+
+    backend: Backend
+    types: Types
+    workdir: Path
+    home: Path
+
+    async def run(self, selected: Sequence[Selected], output: str) -> Outcome:
+        """Call each function, then the end: an object is evaluated, or saved to `output`."""
+        value: Json = None
+        typename = "Query"
+        for one in selected:
+            arguments = await self._arguments(one)
+            value = await self._each(one.member, value, typename, arguments)
+            typename = element_of(one.member.function.return_type).name
+        return await self._end(value, selected[-1].member.function.return_type, output)
+
+    async def _arguments(self, one: Selected) -> dict[str, Any]:
+        try:
+            given = {
+                name: await self._value(one.args[name], value) for name, value in one.given.items()
+            }
+        except LayerlineError as exc:
+            raise UsageError(str(exc), usage=one.path) from exc
+        if one.member.owner and not one.member.is_field:
+            return await self.backend.complete(one.member.function, given)
+        return given
+
+    async def _value(self, arg: FunctionArg, value: Json) -> Json:
+        if not is_addressed(arg.type_def):
+            return value
+        texts = value if isinstance(value, list) else [value]
+        try:
+            found = [await self._address(arg, text) for text in texts]
+        except LayerlineError as exc:
+            message = f'failed to get value for argument "{arg.name}": {exc}'
+            raise LayerlineError(message) from exc
+        return found if isinstance(value, list) else found[0]
+
+    async def _address(self, arg: FunctionArg, text: str) -> Json:
+        typename = element_of(arg.type_def).name
+        if typename not in _LOCAL or is_git(text):
+            return await self.backend.address(typename, text)
+        return await self.backend.read(typename, self._host_path(text), arg.ignore)
+
+    def _host_path(self, text: str) -> Path:
+        plain = text.removeprefix("file://")
+        if plain == "~" or plain.startswith("~/"):
+            plain = f"{self.home}{plain[1:]}"
+        path = Path(self.workdir, plain)
+        if not path.exists():
+            message = f"{_NOT_FOUND}: lstat {path}: no such file or directory"
+            raise LayerlineError(message)
+        return path
+
+    async def _each(
+        self, member: Member, value: Json, typename: str, arguments: dict[str, Any]
+    ) -> Json:
+        if isinstance(value, list):
+            return [await self._each(member, item, typename, arguments) for item in value]
+        if member.is_field:
+            return value[member.function.name]
+        if member.owner:
+            return await self.backend.own(member.owner, member.function, value, arguments)
+        if member.function.role == "" and value is None and typename != "Query":
+            return None
+        return await self.backend.core(value, typename, member.function, arguments)
+
+    async def _end(self, value: Json, type_def: TypeDef, output: str) -> Outcome:
+        element = element_of(type_def)
+        plain = Outcome(value=value, type_def=type_def)
+        if element.kind not in OBJECTS or self.types.own_object(element.name) or value is None:
+            return plain
+        functions = {m.api_name: m.function for m in self.types.members(type_def)}
+        export = functions.get("export")
+        if output and export is not None and not isinstance(value, list):
+            names = {arg.name for arg in export.args}
+            arguments: dict[str, Any] = {"path": output}
+            if "allowParentDirPath" in names:
+                arguments["allowParentDirPath"] = True
+            saved = await self.backend.core(value, element.name, export, arguments)
+            return Outcome(value=value, type_def=type_def, saved=str(saved))
+        sync = functions.get("sync")
+        if sync is None or sync.role != GIVES_ID:
+            return plain
+        member = Member(function=sync, api_name="sync", owner="")
+        return Outcome(value=await self._each(member, value, element.name, {}), type_def=type_def)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Remembering:
+    """The backend that has the store alone: results that are remembered, and files of the host."""
+
+    module: LoadedModule
+    reader: Reader
+
+    async def address(self, typename: str, text: str) -> Json:
+        """Only a session knows."""
+        message = f"{typename} {text}"
+        raise NeedsEngine(message)
+
+    async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
+        """Read it into the store, which costs little where nothing changed."""
+        if typename == "Directory":
+            return self.reader.directory(path, ignore=ignore)
+        return self.reader.file(path)
+
+    async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in the defaults."""
+        return complete(function, given, self.module.config, self.reader)
+
+    async def own(
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
+        """Recall the result."""
+        seconds = results.lifetime(function, caching=self.module.config.caching)
+        key = results.key_of(self.module.digest, owner, function.name, parent, arguments)
+        known = results.recall(self.reader.store.index, key) if seconds else None
+        if known is None:
+            raise NeedsEngine
+        return known.value
+
+    async def core(
+        self, receiver: str | None, typename: str, *function_and_arguments: Json
+    ) -> Json:
+        """Only a session evaluates."""
+        message = f"{typename} {receiver} {function_and_arguments}"
+        raise NeedsEngine(message)
+
+
+def now(work: Coroutine[Any, Any, Outcome]) -> Outcome | None:
+    """Run what never waits, without an event loop; None where it turns out to need the engine."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        outcome: Outcome = done.value
+        return outcome
+    except NeedsEngine:
+        return None
+    message = "an evaluation from the store alone must not wait"
+    raise AssertionError(message)

@@ -1,0 +1,67 @@
+"""The module that a command is about; what it defines is remembered in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from layerline.cli.chain.defaults import UserDefaults, read_defaults
+from layerline.engine.module.loading import LoadedModule, load_module
+from layerline.engine.module.source import find_module
+from layerline.engine.module.types import Types
+from layerline.engine.store.store import Store
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from layerline.cli.console import Console
+    from layerline.engine.api.session import Session
+    from layerline.engine.module.definitions import Module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A module with its types and the user's defaults; no module at all for the core API."""
+
+    types: Types
+    defaults: UserDefaults = field(default_factory=UserDefaults)
+    loaded: LoadedModule | None = None
+
+
+def load(console: Console) -> Loaded:
+    """The module of --mod, or the one around the working directory; none with --no-mod."""
+    options = console.options
+    if options.no_module:
+        if options.module is not None:
+            message = "--mod and --no-mod exclude each other: leave one of them out"
+            raise UsageError(message)
+        return Loaded(types=Types())
+    config = find_module(options.module, workdir=console.workdir)
+    with Store.open(console.settings.store) as store:
+        loaded = load_module(config, store)
+        definition = loaded.definition(store)
+    if definition is None:
+        definition = _ask(console, loaded)
+    if options.eager:
+        with Store.open(console.settings.store) as store, console.working() as journal:
+            loaded.program(store, console.settings, journal)
+    types = loaded.types(definition)
+    defaults = read_defaults(
+        config,
+        types.main_object().name,
+        workdir=console.workdir,
+        environ=console.settings.environ,
+    )
+    return Loaded(types=types, loaded=loaded, defaults=defaults)
+
+
+def _ask(console: Console, loaded: LoadedModule) -> Module:
+    """Run the module's process for what it defines."""
+    console.enter()
+    from layerline.cli.chain.engine_session import in_session
+    from layerline.engine.module.calls import Caller
+
+    async def work(session: Session) -> Module:
+        return await Caller(session=session, module=loaded).define()
+
+    with console.working() as journal:
+        return in_session(console.settings, journal, workdir=console.workdir, work=work)

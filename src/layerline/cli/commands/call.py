@@ -1,0 +1,172 @@
+"""`call` and `core`: read the pipeline, evaluate it, print what it ends in."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from layerline.cli.chain.evaluate import Evaluation, Outcome, Remembering, now
+from layerline.cli.chain.modules import Loaded, load
+from layerline.cli.chain.parser import Parser, Root, Selected, constructor_of
+from layerline.cli.display.output import rendered, save
+from layerline.cli.flags import FlagSet
+from layerline.cli.options import module_flags, output_flags
+from layerline.engine.module.arguments import Reader
+from layerline.engine.module.types import Types, element_of, reference
+from layerline.engine.store.store import Store
+from layerline.errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+    from layerline.engine.api.session import Session
+
+_CALL = "Call one or more functions, interconnected into a pipeline"
+_CORE = "Call a core function"
+_SHIPPING = frozenset({"asTarball", "export", "publish"})
+
+
+def call(console: Console, words: Sequence[str]) -> int:
+    """Call functions of a module, or with --no-mod those of the core API."""
+    module = load(console)
+    if module.loaded is None:
+        return _run(console, words, _core_root(console, "call", module_flags()), module)
+    constructor = constructor_of(module.types)
+    root = Root(
+        path=f"{console.program} call",
+        about=_CALL,
+        use="[options] <function>",
+        type_def=reference(module.types.main_object().name),
+        own=module_flags(),
+        inherited=console.flags,
+        member=constructor,
+    )
+    return _run(console, words, root, module)
+
+
+def core(console: Console, words: Sequence[str]) -> int:
+    """Call functions of the core API."""
+    own = output_flags(FlagSet())
+    root = replace(_core_root(console, "core", own), about=_CORE, experimental=True)
+    return _run(console, words, root, Loaded(types=Types()))
+
+
+def _core_root(console: Console, command: str, own: FlagSet) -> Root:
+    return Root(
+        path=f"{console.program} {command}",
+        about=_CALL,
+        use="[options] <function>",
+        type_def=reference("Query"),
+        own=own,
+        inherited=console.flags,
+    )
+
+
+def _run(console: Console, words: Sequence[str], root: Root, module: Loaded) -> int:
+    parser = Parser(module.types, root, module.defaults, wants_help=console.options.help)
+    selected = parser.parse(words)
+    console.settle(root.own)
+    if console.options.help or not selected:
+        console.print(parser.page.text())
+        return 0
+    try:
+        outcome = _remembered(console, selected, module) or _evaluated(console, selected, module)
+    except Cancelled:
+        if _serves(selected):
+            return 0
+        raise
+    _show(console, outcome, module.types)
+    return 0
+
+
+def _serves(selected: Sequence[Selected]) -> bool:
+    """Whether the pipeline ends in what runs until it is interrupted."""
+    last = selected[-1].member
+    return not last.owner and last.api_name == "up"
+
+
+def packing(selected: Sequence[Selected]) -> str | None:
+    """How the layers of the image that a pipeline ends in are to be compressed.
+
+    Empty where the engine chooses, None where no image is written or pushed. A module's function
+    that has `compression` among its arguments is taken for one that pushes: a wrong guess costs
+    work, and nothing else.
+    """
+    last = selected[-1]
+    if last.member.owner:
+        from layerline.engine.image.manifests import Compression
+
+        named = last.value("compression")
+        return named if named in [each.value.lower() for each in Compression] else None
+    if last.member.api_name not in _SHIPPING or len(selected) == 1:
+        return None
+    if element_of(selected[-2].member.function.return_type).name != "Container":
+        return None
+    return last.given.get("forcedCompression") or ""
+
+
+def _remembered(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome | None:
+    """The outcome from the store alone, when every call on the way is remembered."""
+    if module.loaded is None or console.options.stay:
+        return None
+    with Store.open(console.settings.store) as store:
+        backend = Remembering(module=module.loaded, reader=Reader(store=store))
+        evaluation = Evaluation(
+            backend=backend,
+            types=module.types,
+            workdir=console.workdir,
+            home=console.settings.home,
+        )
+        return now(evaluation.run(selected, console.options.output))
+
+
+def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome:
+    """The outcome from the engine."""
+    console.enter()
+    from layerline.cli.chain.engine_session import InSession, in_session
+    from layerline.engine.api.image_export import pack_ahead
+    from layerline.engine.module.calls import Caller
+
+    async def work(session: Session) -> Outcome:
+        if (compression := packing(selected)) is not None:
+            pack_ahead(session, compression or None)
+        caller = Caller(session=session, module=module.loaded) if module.loaded else None
+        backend = InSession(session=session, caller=caller, reader=Reader(store=session.store))
+        evaluation = Evaluation(
+            backend=backend,
+            types=module.types,
+            workdir=console.workdir,
+            home=console.settings.home,
+        )
+        outcome = await evaluation.run(selected, console.options.output)
+        if element_of(outcome.type_def).name == "Changeset" and outcome.saved is None:
+            from layerline.cli.chain.changes import apply_changes
+
+            await apply_changes(console, backend, outcome)
+        return outcome
+
+    with console.working(stay=True) as journal:
+        return in_session(
+            console.settings,
+            journal,
+            workdir=console.workdir,
+            work=work,
+            interactive=console.interactive,
+        )
+
+
+def _show(console: Console, outcome: Outcome, types: Types) -> None:
+    output = console.options.output
+    if outcome.saved is not None:
+        console.tell(f'Saved to "{outcome.saved}".')
+        return
+    if element_of(outcome.type_def).name == "Changeset":
+        return
+    text = rendered(outcome.value, outcome.type_def, types, as_json=console.options.json)
+    if output and outcome.type_def.kind != "VOID_KIND":
+        console.tell(f'Saved output to "{save(text, output, console.workdir)}".')
+    console.print(text)
+    if sys.stdout.isatty() and text and not text.endswith("\n"):
+        console.print("\n")

@@ -1,0 +1,54 @@
+"""`init`: writes a `layerline.toml` for the repository it is run in, and says what it guessed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from layerline.cli.scaffold.proposal import propose
+from layerline.cli.scaffold.requirements import find_wanted
+from layerline.doctor.dockerfile import find_dockerfiles
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+
+FILE = "layerline.toml"
+_ABOUT = (
+    f"Write a {FILE} from the pyproject.toml, the requirements*.txt and the Dockerfile that are "
+    "here, and say what was guessed. An existing file is never changed."
+)
+
+
+def init(console: Console, words: Sequence[str]) -> int:
+    """Write the file."""
+    parser = argparse.ArgumentParser(
+        prog=f"{console.program} init", description=_ABOUT, allow_abbrev=False
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the file, write nothing")
+    options = parser.parse_args(list(words))
+    home = console.workdir.resolve()
+    proposal = propose(home.name, find_wanted(home), find_dockerfiles(home))
+    if options.dry_run:
+        console.print(proposal.text())
+    else:
+        try:
+            with (home / FILE).open("x") as file:
+                file.write(proposal.text())
+        except FileExistsError as exc:
+            message = f"{FILE} is here already and stays as it is; see `init --dry-run`"
+            raise UsageError(message) from exc
+    console.tell("\n".join(["Guessed:", *(f"  {note}" for note in proposal.notes)]))
+    if not options.dry_run:
+        console.tell(_next(console.program, proposal.target, proposal.image))
+    return 0
+
+
+def _next(program: str, target: str, image: str) -> str:
+    lock = f"{program} call lock --target={target} export --path=locks/{target}.txt"
+    return (
+        f"{FILE} is written: read it, then\n  {lock}\n"
+        f"  {program} call build --image={image} export --path={image}.tar"
+    )

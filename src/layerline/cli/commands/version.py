@@ -1,0 +1,32 @@
+"""`version`: of Layerline, and of the Dagger API that it speaks."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import TYPE_CHECKING
+
+from layerline.cli.flags import FlagSet
+from layerline.engine.module.source import ENGINE_VERSION
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+
+
+def version(console: Console, words: Sequence[str]) -> int:
+    """Print one line."""
+    rest = FlagSet((console.flags,)).parse(words)
+    if rest:
+        message = f'unknown command "{rest[0]}" for "{console.program} version"'
+        raise UsageError(message, usage=f"{console.program} version")
+    try:
+        own = installed("layerline")
+    except PackageNotFoundError:
+        own = "from a source tree"
+    machine = f"{platform.system().lower()}/{platform.machine()}"
+    console.print(f"{console.program} {own} (Dagger API {ENGINE_VERSION}) {machine}\n")
+    return 0

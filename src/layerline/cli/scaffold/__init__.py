@@ -1,0 +1,1 @@
+"""What `init` writes: the requirements of a repository as a `layerline.toml`."""

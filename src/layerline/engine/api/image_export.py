@@ -1,0 +1,150 @@
+"""A container on its way out.
+
+Its layers are packed beside the steps that still run, and assembled into an image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+
+from layerline.engine.image.assemble import Assembled, Part, assemble
+from layerline.engine.image.manifests import Compression, MediaTypes
+from layerline.engine.image.pack import layer_blob
+from layerline.engine.solve import ops
+from layerline.engine.solve.task_groups import task_group
+from layerline.errors import LayerlineError, NotSupported, QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.engine.api.objects import Container
+    from layerline.engine.api.session import Call, Session
+    from layerline.engine.solve.result import Result
+
+
+# The names that older clients write.
+_MEDIA_TYPES = {"OCI": MediaTypes.OCI.value, "DOCKER": MediaTypes.DOCKER.value}
+
+
+async def assembled(
+    call: Call,
+    container: Container,
+    *,
+    platform_variants: Sequence[Container] = (),
+    forced_compression: str | None = None,
+    media_types: str = MediaTypes.OCI.value,
+) -> Assembled:
+    """The image of a container and its variants.
+
+    Of two for one platform, the container itself counts.
+    """
+    chosen = {
+        str(each.config.platform): each
+        for each in (*platform_variants, container)
+        if each.rootfs is not None
+    }
+    if not chosen:
+        message = "no containers to export: give one files, by from or a file operation"
+        raise QueryError(message)
+    compression = _compression(forced_compression)
+    parts: list[Part] = []
+    for each in chosen.values():
+        assert each.rootfs is not None
+        result = await _evaluated(call, each.rootfs, compression)
+        parts.append(Part(config=each.config, layers=result.layers, annotations=each.annotations))
+    session = call.session
+    return await session.solver.in_thread(
+        functools.partial(
+            assemble,
+            session.store,
+            parts,
+            compression=compression,
+            media_types=MediaTypes(_MEDIA_TYPES.get(media_types, media_types)),
+            epoch=session.settings.source_date_epoch,
+        )
+    )
+
+
+def _compression(name: str | None) -> Compression | None:
+    if name is None:
+        return None
+    known = {each.value.upper(): each for each in Compression}
+    if name.upper() not in known:
+        message = f"forcedCompression {name}"
+        raise NotSupported(message)
+    return known[name.upper()]
+
+
+def pack_ahead(session: Session, forced_compression: str | None = None) -> None:
+    """From here on, pack each layer that is the same in every image as soon as it is there.
+
+    For who knows that an image is going to be shipped before there is one.
+    """
+    packer = _Packer(session=session, compression=_compression(forced_compression))
+
+    async def pack(layer: str) -> None:
+        with contextlib.suppress(LayerlineError):  # assembling the image meets it again
+            await packer.pack(layer)
+
+    def hear(op: ops.Op, result: Result) -> None:
+        if isinstance(op, ops.CopyDirectory) and result.layers and result.layers[-1] != op.key:
+            session.solver.group.start_soon(pack, result.layers[-1])
+
+    session.solver.listeners.append(hear)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Packer:
+    """Packs layers beside the steps that run: one at a time, which leaves most of the machine."""
+
+    session: Session
+    compression: Compression | None
+    _turn: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    async def pack(self, layer: str) -> None:
+        """Make the blob of a layer, unless there is one."""
+        session = self.session
+        epoch = session.settings.source_date_epoch
+        make = functools.partial(layer_blob, session.store, layer, self.compression, epoch=epoch)
+        async with self._turn:
+            await session.solver.in_thread(make)
+
+
+async def _evaluated(call: Call, target: ops.Op, compression: Compression | None) -> Result:
+    """Run the steps; each new layer is packed as soon as it is there, while later steps run."""
+    session = call.session
+    lineage = _lineage(target)
+    packer = _Packer(session=session, compression=compression)
+    async with task_group() as group:
+
+        def hear(op: ops.Op, result: Result) -> None:
+            if op.key in lineage and result.layers:
+                group.start_soon(packer.pack, result.layers[-1])
+
+        session.solver.listeners.append(hear)
+        try:
+            result = await session.solver.result(target)
+        finally:
+            session.solver.listeners.remove(hear)
+    return result
+
+
+def _lineage(target: ops.Op) -> set[str]:
+    """The keys of the steps whose layers lie in the target's tree."""
+    keys: set[str] = set()
+    op: ops.Op | None = target
+    while op is not None:
+        keys.add(op.key)
+        match op:
+            case ops.ExecRootfs() | ops.ExecMount():
+                op = op.exec
+            case ops.Exec():
+                op = op.rootfs
+            case _:
+                op = getattr(op, "base", None)
+    return keys

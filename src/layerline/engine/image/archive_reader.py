@@ -1,0 +1,181 @@
+"""Archives and layouts of images taken into the store: OCI ones, and docker's older form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
+
+from layerline.engine.image import archive_source as files
+from layerline.engine.image import manifests, stream
+from layerline.engine.image.archive_source import ArchiveSource, DirectorySource, Source
+from layerline.engine.image.layer_import import Image, admit
+from layerline.engine.image.manifests import Descriptor, Manifest
+from layerline.engine.image.reference import Reference
+from layerline.errors import ArchiveInvalid, InvalidReference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.image.platform import Platform
+    from layerline.engine.store.store import Store
+
+_DEEPEST_INDEX = 3
+
+
+def import_image(store: Store, path: Path, *, tag: str = "", platform: Platform) -> Image:
+    """Take an image from an archive or a layout directory, chosen by tag and then by platform."""
+    if path.is_dir():
+        return _import(store, DirectorySource(path), tag, platform)
+    with ArchiveSource.opened(path, store.scratch) as source:
+        return _import(store, source, tag, platform)
+
+
+def _import(store: Store, source: Source, tag: str, platform: Platform) -> Image:
+    if source.has("oci-layout") and source.has("index.json"):
+        return _import_oci(store, source, tag, platform)
+    if source.has("manifest.json"):
+        return _import_docker(store, source, tag)
+    message = (
+        "the archive holds no image: neither index.json (OCI) nor manifest.json (docker). "
+        "Make one with export, `docker save` or `skopeo copy`."
+    )
+    raise ArchiveInvalid(message)
+
+
+def check_version(source: Source) -> None:
+    """Refuse another layout than version 1."""
+    document = manifests.parse_json(files.read(source, "oci-layout"), "oci-layout")
+    version = document.get("imageLayoutVersion")
+    if not isinstance(version, str) or not version.startswith("1."):
+        message = f"the image layout has version {version!r}; 1.0.0 is supported"
+        raise ArchiveInvalid(message)
+
+
+def top_level(source: Source) -> tuple[Descriptor, ...]:
+    """What the layout's index.json names."""
+    data = files.read(source, "index.json")
+    return manifests.parse_index(data, manifests.FAMILIES[manifests.MediaTypes.OCI].index).manifests
+
+
+def _import_oci(store: Store, source: Source, tag: str, platform: Platform) -> Image:
+    check_version(source)
+    chosen = manifests.choose(_tagged(top_level(source), tag), platform)
+    for _ in range(_DEEPEST_INDEX):
+        if chosen.media_type not in manifests.INDEX_TYPES:
+            break
+        inner = manifests.parse_index(files.read_blob(source, chosen), chosen.media_type)
+        chosen = manifests.choose(inner.manifests, platform)
+    manifest = manifests.parse_manifest(files.read_blob(source, chosen), chosen.media_type)
+    config = manifests.parse_json(files.read_blob(source, manifest.config), "image configuration")
+
+    def fetch(layer: Descriptor) -> None:
+        _copy(store, source, files.blob_name(layer), layer)
+
+    return admit(store, manifest, config, fetch, origin="archive")
+
+
+def _tagged(found: tuple[Descriptor, ...], tag: str) -> tuple[Descriptor, ...]:
+    if not tag:
+        return found
+    named = tuple(entry for entry in found if _has_name(dict(entry.annotations), tag))
+    if not named:
+        message = f"the archive has no image tagged {tag!r}: not found"
+        raise ArchiveInvalid(message)
+    return named
+
+
+def _has_name(annotations: dict[str, str], tag: str) -> bool:
+    return tag in annotations.values()
+
+
+def _import_docker(store: Store, source: Source, tag: str) -> Image:
+    entry = _docker_entry(files.read(source, "manifest.json"), tag)
+    raw = files.read(source, entry.config)
+    config = manifests.parse_json(raw, "image configuration")
+    family = manifests.FAMILIES[manifests.MediaTypes.DOCKER]
+    names = dict.fromkeys(entry.layers)
+    blobs = {name: _copy_unnamed(store, source, name, family) for name in names}
+    manifest = Manifest(
+        config=manifests.describe(raw, family.config),
+        layers=tuple(blobs[name] for name in entry.layers),
+    )
+    return admit(store, manifest, config, _never, origin="archive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DockerEntry:
+    config: str
+    layers: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def _docker_entry(data: bytes, tag: str) -> _DockerEntry:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        message = f"the archive's manifest.json is not JSON: {exc}"
+        raise ArchiveInvalid(message) from exc
+    if not isinstance(document, list) or not document:
+        message = "the archive's manifest.json names no image"
+        raise ArchiveInvalid(message)
+    entries = [_parse_entry(entry) for entry in document]
+    wanted = [entry for entry in entries if not tag or _matches(entry.tags, tag)]
+    if not wanted:
+        message = f"the archive has no image tagged {tag!r}: not found"
+        raise ArchiveInvalid(message)
+    return wanted[0]
+
+
+def _parse_entry(entry: object) -> _DockerEntry:
+    found = entry if isinstance(entry, dict) else {}
+    config, layers, tags = found.get("Config"), found.get("Layers"), found.get("RepoTags") or []
+    if not isinstance(config, str) or not _are_texts(layers) or not _are_texts(tags):
+        message = "the archive's manifest.json is broken: Config, Layers or RepoTags"
+        raise ArchiveInvalid(message)
+    if len(layers) > manifests.MOST_LAYERS:
+        message = f"the image has {len(layers)} layers; {manifests.MOST_LAYERS} is the limit"
+        raise ArchiveInvalid(message)
+    return _DockerEntry(config=config, layers=tuple(layers), tags=tuple(tags))
+
+
+def _are_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _matches(names: tuple[str, ...], tag: str) -> bool:
+    if tag in names or any(name.rpartition(":")[2] == tag for name in names):
+        return True
+    try:
+        wanted = Reference.parse(tag).tagged()
+        return any(Reference.parse(name).tagged() == wanted for name in names)
+    except InvalidReference:
+        return False
+
+
+def _copy(store: Store, source: Source, name: str, layer: Descriptor) -> None:
+    with source.open(name) as file, store.blobs.writer() as writer:
+        for chunk in iter(lambda: file.read(stream.CHUNK), b""):
+            writer.write(chunk)
+            if writer.size > layer.size:
+                break
+        if writer.size != layer.size:
+            message = f"{name} has another size than the {layer.size} bytes that were declared"
+            raise ArchiveInvalid(message)
+        writer.commit(layer.digest)
+
+
+def _copy_unnamed(store: Store, source: Source, name: str, family: manifests.Family) -> Descriptor:
+    with source.open(name) as file, store.blobs.writer() as writer:
+        head = file.read(stream.CHUNK)
+        compression = stream.sniff(head)
+        writer.write(head)
+        for chunk in iter(lambda: file.read(stream.CHUNK), b""):
+            writer.write(chunk)
+        blob = writer.commit()
+    return Descriptor(media_type=family.layers[compression], digest=blob.digest, size=blob.size)
+
+
+def _never(layer: Descriptor) -> None:
+    message = f"layer {layer.digest} is missing from the store"
+    raise ArchiveInvalid(message)

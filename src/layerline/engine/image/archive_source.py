@@ -1,0 +1,161 @@
+"""What an image that comes as a whole is read from: a layout directory, or an archive in place."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import posixpath
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from layerline.engine.image import manifests, stream
+from layerline.engine.image.manifests import Compression, Descriptor
+from layerline.engine.image.tarreader import Reader
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MOST_MEMBERS = 100_000
+_MOST_LINKS = 8
+
+
+class Source(Protocol):
+    """Files by name. `open` raises ArchiveInvalid for a missing one."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """The file's bytes."""
+        ...
+
+
+def read(source: Source, name: str) -> bytes:
+    """A small file, whole."""
+    with source.open(name) as file:
+        data = file.read(manifests.LARGEST_DOCUMENT + 1)
+    if len(data) > manifests.LARGEST_DOCUMENT:
+        message = f"{name} is larger than {manifests.LARGEST_DOCUMENT} bytes"
+        raise ArchiveInvalid(message)
+    return data
+
+
+def read_blob(source: Source, descriptor: Descriptor) -> bytes:
+    """A document of a layout, proved."""
+    return manifests.verified(read(source, blob_name(descriptor)), descriptor)
+
+
+def blob_name(descriptor: Descriptor) -> str:
+    """Where a layout keeps a blob; the digest was parsed, so it cannot lead elsewhere."""
+    return "blobs/" + descriptor.digest.replace(":", "/")
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorySource:
+    """An OCI layout directory."""
+
+    root: Path
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self.root / name).is_file()
+
+    def open(self, name: str) -> BinaryIO:
+        """The file's bytes."""
+        try:
+            return (self.root / name).open("rb")
+        except OSError as exc:
+            message = f"the image layout has no {name}"
+            raise ArchiveInvalid(message) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSource:
+    """A tar archive, read in place: only where its members are is remembered."""
+
+    path: Path
+    members: dict[str, tuple[int, int]] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, path: Path, scratch: Path) -> Iterator[ArchiveSource]:
+        """List the members; a compressed archive is unpacked into `scratch` first."""
+        with path.open("rb") as file:
+            compression = stream.sniff(file.read(4))
+        if compression is Compression.UNCOMPRESSED:
+            yield cls._listed(path)
+            return
+        plain = scratch / f"archive-{os.getpid()}-{id(path):x}.tar"
+        try:
+            with path.open("rb") as packed, plain.open("wb") as out:
+                out.writelines(stream.decompress(packed, compression))
+            yield cls._listed(plain)
+        finally:
+            plain.unlink(missing_ok=True)
+
+    @classmethod
+    def _listed(cls, path: Path) -> ArchiveSource:
+        archive = cls(path)
+        with path.open("rb") as file:
+            reader = Reader(iter(lambda: file.read(stream.CHUNK), b""))
+            for entry in reader.entries():
+                if len(archive.members) + len(archive.links) >= _MOST_MEMBERS:
+                    message = f"the archive has more than {_MOST_MEMBERS} members"
+                    raise ArchiveInvalid(message)
+                name = posixpath.normpath(os.fsdecode(entry.name))
+                if entry.kind == "0":
+                    archive.members[name] = (reader.position, entry.size)
+                elif entry.kind in ("1", "2"):
+                    below = "" if entry.kind == "1" else posixpath.dirname(name)
+                    archive.links[name] = posixpath.normpath(
+                        posixpath.join(below, os.fsdecode(entry.target))
+                    )
+        return archive
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return self._place(name) is not None
+
+    def open(self, name: str) -> BinaryIO:
+        """The file's bytes."""
+        place = self._place(name)
+        if place is None:
+            message = f"the archive has no {name}"
+            raise ArchiveInvalid(message)
+        return io.BufferedReader(_Slice(self.path, *place), stream.CHUNK)
+
+    def _place(self, name: str) -> tuple[int, int] | None:
+        """Old docker archives hold links from one layer to another."""
+        for _ in range(_MOST_LINKS):
+            if name in self.members:
+                return self.members[name]
+            if name not in self.links:
+                return None
+            name = self.links[name]
+        return None
+
+
+class _Slice(io.RawIOBase):
+    """A part of a file as a file of its own."""
+
+    def __init__(self, path: Path, start: int, size: int) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._file.seek(start)
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = self._file.readinto(memoryview(buffer)[: self._left]) or 0
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

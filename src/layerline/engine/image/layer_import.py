@@ -1,0 +1,132 @@
+"""Images taken into the store: blobs verified, layers unpacked once, original blobs remembered.
+
+Whoever brings an image (a registry, an archive, a bootstrap) gives its documents and a way to fetch
+blobs. Nothing is unpacked before its bytes have matched their digest and size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from layerline.engine.image import manifests, stream
+from layerline.engine.image.config import ImageConfig
+from layerline.engine.image.manifests import Descriptor, Manifest
+from layerline.engine.image.pack import LayerBlob, keep_original, original_of, packed_as
+from layerline.engine.image.unpack import Unpacked, bounded, inherit, unpack
+from layerline.engine.store.digest import Digest, digest_of
+from layerline.engine.store.flatten import flatten
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.image.reference import Reference
+    from layerline.engine.store.store import Store
+
+_PARALLEL_FETCHES = 3
+
+Fetch = Callable[[Descriptor], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image in the store. `layers` are its snapshots, bottom first; `blobs` what they came from.
+
+    `origin` says where it was found: "store", "registry", "bootstrap" or "archive".
+    """
+
+    config: ImageConfig
+    layers: tuple[str, ...]
+    diff_ids: tuple[Digest, ...]
+    blobs: tuple[Descriptor, ...]
+    reference: Reference | None = None
+    annotations: tuple[tuple[str, str], ...] = ()
+    origin: str
+
+
+def admit(
+    store: Store, manifest: Manifest, config: Mapping[str, Any], fetch: Fetch, *, origin: str
+) -> Image:
+    """Unpack the layers of an image; `fetch` brings a blob into the store or raises."""
+    diff_ids = manifests.check_config(config, manifest)
+    parsed = ImageConfig.from_oci(config)
+    layers: tuple[str, ...] = ()
+    with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
+        fetching = {
+            layer.digest: pool.submit(fetch, layer)
+            for layer in manifest.layers
+            if not store.blobs.has(layer.digest)
+        }
+        for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+            if layer.digest in fetching:
+                fetching[layer.digest].result()
+            layers = (*layers, take_layer(store, layer, diff_id, below=layers))
+    return Image(
+        config=parsed,
+        layers=layers,
+        diff_ids=diff_ids,
+        blobs=manifest.layers,
+        annotations=manifest.annotations,
+        origin=origin,
+    )
+
+
+def take_layer(
+    store: Store, layer: Descriptor, diff_id: Digest, *, below: tuple[str, ...] = ()
+) -> str:
+    """The snapshot of a layer whose blob is in the store.
+
+    Its name tells the blob. A layer that has things in directories which it does not name gets the
+    metadata of those from `below`, and a snapshot for that place alone. One that was packed here
+    is not unpacked again: its files are linked.
+    """
+    plain = "layer-" + layer.digest.removeprefix("sha256:")
+    placed = f"{plain}.{digest_of(list(below))[:16]}"
+    with store.locks.exclusive(f"unpack {layer.digest}"):
+        for name in (plain, placed):
+            known = original_of(store, name) if store.snapshots.has(name) else None
+            if known is not None:
+                _check_diff_id(known.diff_id, diff_id, layer)
+                return name
+        with store.snapshots.draft() as draft:
+            blob, implied = _fill(store, layer, draft.fs)
+            _check_diff_id(blob.diff_id, diff_id, layer)
+            if implied:
+                inherit(draft.fs, implied, store.tree(below))
+            name = draft.commit(placed if implied else plain)
+        keep_original(store, name, blob)
+        return name
+
+
+def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tuple[bytes, ...]]:
+    """Fill a directory with a layer; the directories that it does not name."""
+    if (packed := packed_as(store, layer.digest)) is not None:
+        snapshot, blob = packed
+        flatten([store.snapshots.path(snapshot)], target)
+        return blob, ()
+    blob, done = _unpack(store, layer, target)
+    return blob, done.implied
+
+
+def _unpack(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, Unpacked]:
+    size = store.blobs.size(layer.digest)
+    if size != layer.size:
+        message = f"layer {layer.digest} has {size} bytes where {layer.size} were declared"
+        raise ArchiveInvalid(message)
+    compression = manifests.LAYER_TYPES[layer.media_type]
+    hasher = stream.Hasher()
+    with store.blobs.open(layer.digest) as source:
+        plain = stream.decompress(source, compression)
+        with stream.ahead(lambda: hasher.over(bounded(plain, size))) as chunks:
+            done = unpack(chunks, target)
+    blob = LayerBlob(diff_id=hasher.digest, digest=layer.digest, size=size, compression=compression)
+    return blob, done
+
+
+def _check_diff_id(found: Digest, declared: Digest, layer: Descriptor) -> None:
+    if found != declared:
+        message = f"layer {layer.digest} unpacks to {found}, the image declares {declared}"
+        raise ArchiveInvalid(message)

@@ -1,0 +1,1 @@
+"""The OCI distribution protocol: connections, login, and the repositories of a registry."""

@@ -1,0 +1,279 @@
+"""One registry over HTTP: retries, redirects, authentication, and errors in the users' words.
+
+The login goes to the registry it is for, and to a token service of the same owner; never along with
+a redirect, and never to another host that an answer names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+
+from layerline.errors import (
+    ImageError,
+    ImageNotFound,
+    RegistryDenied,
+    RegistryTimeout,
+    RegistryUnreachable,
+)
+
+if TYPE_CHECKING:
+    from layerline.engine.image.registry.credentials import Login
+
+Body = Callable[[], Iterable[bytes]]
+
+_TRIES = 5
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 10.0
+_MOST_REDIRECTS = 5
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+_LARGEST_ANSWER = 8 << 20
+_SECOND_LEVEL = frozenset({"co", "com", "org", "net", "ac", "gov", "edu"})
+_REFUSED, _NO_HOST = "connect: connection refused", "no such host"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Endpoint:
+    """Requests to the registry at `base`. Threads may share it."""
+
+    client: httpx.Client
+    base: httpx.URL
+    login: Login | None = None
+    pause: float = _FIRST_PAUSE
+    _headers: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def url(self, path: str) -> httpx.URL:
+        """A URL below the registry's interface."""
+        return httpx.URL(str(self.base).rstrip("/") + "/v2/" + path)
+
+    @contextlib.contextmanager
+    def request(
+        self,
+        method: str,
+        url: httpx.URL,
+        *,
+        scope: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        expect: frozenset[int] = frozenset({200}),
+        tries: int = _TRIES,
+    ) -> Iterator[httpx.Response]:
+        """The answer, its body not yet read. An unexpected status raises."""
+        response = self._persistent(method, url, scope, headers or {}, body, tries)
+        try:
+            if response.status_code not in expect:
+                raise _unexpected(response)
+            yield response
+        except httpx.TransportError as exc:
+            raise translated(exc, url) from exc
+        finally:
+            response.close()
+
+    def _persistent(
+        self,
+        method: str,
+        url: httpx.URL,
+        scope: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        tries: int,
+    ) -> httpx.Response:
+        for attempt in range(1, tries + 1):
+            try:
+                response = self._authorised(method, url, scope, headers, body)
+            except httpx.TransportError as exc:
+                failure = translated(exc, url)
+                if attempt == tries or _is_final(failure):
+                    raise failure from exc
+                self._wait(attempt, None)
+                continue
+            if response.status_code not in _AGAIN or attempt == tries:
+                return response
+            response.close()
+            self._wait(attempt, response.headers.get("Retry-After"))
+        message = f"{url.host} was not asked"
+        raise RegistryUnreachable(message)
+
+    def _wait(self, attempt: int, retry_after: str | None) -> None:
+        pause = self.pause * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)
+        if retry_after is not None and retry_after.isdigit():
+            pause = max(pause, float(retry_after))
+        time.sleep(min(pause, _LONGEST_PAUSE))
+
+    def _authorised(
+        self,
+        method: str,
+        url: httpx.URL,
+        scope: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+    ) -> httpx.Response:
+        with self._lock:
+            known = self._headers.get(scope)
+        response = self._follow(method, url, headers, body, known)
+        if response.status_code != 401 or _origin(url) != _origin(self.base):
+            return response
+        challenge = response.headers.get("WWW-Authenticate", "")
+        response.close()
+        authorization = self._answer(challenge, scope)
+        if authorization is None:
+            raise _denied(url, "it wants a login. Give one with withRegistryAuth or docker login")
+        with self._lock:
+            self._headers[scope] = authorization
+        return self._follow(method, url, headers, body, authorization)
+
+    def _follow(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        body: Body | None,
+        authorization: str | None,
+    ) -> httpx.Response:
+        for _ in range(_MOST_REDIRECTS):
+            mine = dict(headers)
+            if authorization is not None and _origin(url) == _origin(self.base):
+                mine["Authorization"] = authorization
+            content = body() if body is not None else None
+            request = self.client.build_request(method, url, headers=mine, content=content)
+            response = self.client.send(request, stream=True)
+            if response.status_code not in _REDIRECTS or "Location" not in response.headers:
+                return response
+            response.close()
+            target = url.join(response.headers["Location"])
+            if url.scheme == "https" and target.scheme != "https":
+                raise _denied(url, f"it redirects to {target.scheme}://{target.host}, without TLS")
+            url = target
+        message = f"{url.host} redirects without end"
+        raise RegistryUnreachable(message)
+
+    def _answer(self, challenge: str, scope: str) -> str | None:
+        kind, _, rest = challenge.partition(" ")
+        if kind.lower() == "basic":
+            return self.login.basic() if self.login is not None else None
+        if kind.lower() != "bearer":
+            return None
+        parameters = dict(_PARAMETER.findall(rest))
+        realm = httpx.URL(parameters.get("realm", ""))
+        if realm.scheme not in ("https", self.base.scheme) or not realm.host:
+            return None
+        query = {"scope": scope}
+        if "service" in parameters:
+            query["service"] = parameters["service"]
+        headers = {}
+        if self.login is not None and same_owner(self.base, realm):
+            headers["Authorization"] = self.login.basic()
+        return self._token(realm.copy_merge_params(query), headers)
+
+    def _token(self, url: httpx.URL, headers: Mapping[str, str]) -> str:
+        response = self.client.get(url, headers=dict(headers))
+        if response.status_code in _AGAIN:
+            raise RegistryUnreachable(_status(response))
+        if response.status_code != 200 or len(response.content) > _LARGEST_ANSWER:
+            raise _denied(url, f"it gives no token (status {response.status_code})")
+        try:
+            document = response.json()
+            token = document.get("token") or document.get("access_token")
+        except (ValueError, AttributeError) as exc:
+            raise _denied(url, "its token is not to be read") from exc
+        if not isinstance(token, str) or not token:
+            raise _denied(url, "its answer holds no token")
+        return f"Bearer {token}"
+
+
+def same_owner(registry: httpx.URL, realm: httpx.URL) -> bool:
+    """Whether a token service may have the registry's login: same host or a sibling's domain."""
+    if _origin(registry) == _origin(realm):
+        return True
+    if realm.scheme != "https" or is_address(registry.host) or is_address(realm.host):
+        return False
+    if registry.host == realm.host:
+        return True
+    parent = registry.host.partition(".")[2]
+    labels = parent.split(".")
+    if len(labels) < 2 or (len(labels) == 2 and labels[0] in _SECOND_LEVEL):
+        return False
+    return realm.host == parent or realm.host.endswith("." + parent)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def translated(exc: httpx.TransportError, url: httpx.URL) -> ImageError:
+    """The failure that a user is shown for what went wrong on the wire."""
+    port = url.port or (443 if url.scheme == "https" else 80)
+    place = f"{url.host}:{port}"
+    if isinstance(exc, httpx.TimeoutException):
+        message = f"{place} did not answer in time. Try again, or set a mirror"
+        return RegistryTimeout(message)
+    cause = _cause(exc)
+    if isinstance(cause, ConnectionRefusedError):
+        reason = f"dial tcp {place}: {_REFUSED}"
+    elif isinstance(cause, socket.gaierror):
+        reason = f"dial tcp: lookup {url.host}: {_NO_HOST}"
+    elif isinstance(cause, ssl.SSLCertVerificationError):
+        reason = f"tls: {place}: certificate not trusted: {cause.verify_message}"
+    else:
+        reason = f"dial tcp {place}: {str(exc) or type(exc).__name__}"
+    return RegistryUnreachable(f"{reason}. Check the address and the network")
+
+
+def _is_final(failure: ImageError) -> bool:
+    text = str(failure)
+    return _REFUSED in text or _NO_HOST in text or text.startswith("tls: ")
+
+
+def _cause(exc: BaseException) -> BaseException | None:
+    found: BaseException | None = exc
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__ or found.__context__
+    return found
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _unexpected(response: httpx.Response) -> ImageError:
+    status = response.status_code
+    if status == 404:
+        return ImageNotFound(f"{response.url.path}: not found")
+    if status in (401, 403):
+        return _denied(response.url, f"status {status}. Check the login and its rights")
+    return RegistryUnreachable(_status(response))
+
+
+def _status(response: httpx.Response) -> str:
+    with contextlib.suppress(httpx.TransportError):  # the status alone says enough
+        detail = next(response.iter_text(500), "") if not response.is_closed else ""
+        return f"{response.url.host}: unexpected status {response.status_code}: {detail[:500]}"
+    return f"{response.url.host}: unexpected status {response.status_code}"
+
+
+def _denied(url: httpx.URL, reason: str) -> RegistryDenied:
+    return RegistryDenied(f"{url.host} denied access: {reason}")

@@ -1,0 +1,133 @@
+"""Registries as the settings reach them: mirrors, proxies, certificates, plain HTTP if allowed."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import ssl
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+
+from layerline.engine.image.reference import DEFAULT_REGISTRY, Reference
+from layerline.engine.image.registry.client import Endpoint, is_loopback
+from layerline.engine.image.registry.credentials import Credentials
+from layerline.engine.image.registry.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from layerline.settings import Settings
+
+_INTERFACE_HOSTS = {DEFAULT_REGISTRY: f"registry-1.{DEFAULT_REGISTRY}"}
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Registries:
+    """Connections are kept until `close`; threads may share it."""
+
+    settings: Settings
+    credentials: Credentials
+    _client: httpx.Client | None = None
+    _endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, settings: Settings, credentials: Credentials | None = None
+    ) -> Iterator[Registries]:
+        """Connections for the length of the block."""
+        registries = cls(settings=settings, credentials=credentials or Credentials.of(settings))
+        try:
+            yield registries
+        finally:
+            registries.close()
+
+    def close(self) -> None:
+        """End all connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+            self._endpoints.clear()
+
+    def places(self, reference: Reference) -> Iterator[Repository]:
+        """Where to pull from: the mirrors in their order, then the registry itself."""
+        for mirror in self.settings.mirrors.get(reference.registry, ()):
+            url = httpx.URL(mirror if "://" in mirror else self._base(mirror))
+            yield Repository(self._endpoint(str(url), _netloc(url)), reference)
+        yield self.registry(reference)
+
+    def registry(self, reference: Reference) -> Repository:
+        """The repository itself."""
+        base = self._base(_INTERFACE_HOSTS.get(reference.registry, reference.registry))
+        return Repository(self._endpoint(base, reference.registry), reference)
+
+    def _base(self, host: str) -> str:
+        plain = host in self.settings.insecure or is_loopback(_host(host))
+        return f"{'http' if plain else 'https'}://{host}"
+
+    def _endpoint(self, base: str, registry: str) -> Endpoint:
+        with self._lock:
+            if base not in self._endpoints:
+                if self._client is None:
+                    self._client = http_client(self.settings)
+                self._endpoints[base] = Endpoint(
+                    client=self._client,
+                    base=httpx.URL(base),
+                    login=self.credentials.for_registry(registry),
+                )
+            return self._endpoints[base]
+
+
+def http_client(settings: Settings) -> httpx.Client:
+    """A client that goes through the proxies and trusts the certificates of the settings."""
+    trust = ssl.create_default_context(cafile=settings.ca_bundle)
+    return httpx.Client(
+        verify=trust,
+        timeout=_TIMEOUT,
+        trust_env=False,
+        mounts=_proxies(settings.proxies, trust),
+        headers={"User-Agent": "layerline"},
+    )
+
+
+def _proxies(
+    variables: Mapping[str, str], trust: ssl.SSLContext
+) -> dict[str, httpx.HTTPTransport | None]:
+    named = {name.lower(): value for name, value in variables.items()}
+    mounts: dict[str, httpx.HTTPTransport | None] = {}
+    for scheme in ("http", "https"):
+        proxy = named.get(f"{scheme}_proxy") or named.get("all_proxy")
+        if proxy:
+            address = proxy if "://" in proxy else f"http://{proxy}"
+            mounts[f"{scheme}://"] = httpx.HTTPTransport(proxy=address, verify=trust)
+    if mounts:
+        for host in ("localhost", "127.0.0.1", "[::1]", *_without_proxy(named.get("no_proxy", ""))):
+            mounts[f"all://{host}"] = None
+    return mounts
+
+
+def _without_proxy(text: str) -> Iterator[str]:
+    for host in filter(None, (part.strip() for part in text.split(","))):
+        if "/" in host:
+            continue
+        yield host
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host)
+            continue
+        yield "*" + (host if host.startswith(".") else f".{host}")
+
+
+def _host(name: str) -> str:
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0]
+
+
+def _netloc(url: httpx.URL) -> str:
+    return url.netloc.decode()

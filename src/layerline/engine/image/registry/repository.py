@@ -1,0 +1,240 @@
+"""Registries: manifests and blobs pulled and pushed, every byte verified while it passes.
+
+A push sends blobs first, each only if it is missing, and the manifest under its tag last, so a tag
+never points to an image that is not whole.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layerline.engine.image import manifests, stream
+from layerline.engine.image.reference import DEFAULT_TAG, Reference
+from layerline.engine.store.digest import digest_bytes
+from layerline.errors import ArchiveInvalid, ImageNotFound, RegistryTimeout, RegistryUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import httpx
+
+    from layerline.engine.image.assemble import Assembled
+    from layerline.engine.image.manifests import Descriptor
+    from layerline.engine.image.registry.client import Endpoint
+    from layerline.engine.store.blobs import BlobWriter
+    from layerline.engine.store.store import Store
+
+_ACCEPT = ", ".join(sorted(manifests.INDEX_TYPES | manifests.MANIFEST_TYPES))
+_FRUITLESS_TRIES = 3
+_PARALLEL_UPLOADS = 2
+_OK_OR_MISSING = frozenset({200, 404})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A manifest or index as a registry gave it."""
+
+    descriptor: Descriptor
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository at one endpoint."""
+
+    endpoint: Endpoint
+    reference: Reference
+
+    def manifest(self, which: str) -> Fetched:
+        """The manifest or index under a tag or a digest."""
+        url = self._url(f"manifests/{which}")
+        try:
+            with self.endpoint.request(
+                "GET", url, scope=self._scope("pull"), headers={"Accept": _ACCEPT}
+            ) as response:
+                data = _limited(response)
+                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        except ImageNotFound as exc:
+            message = f"{self.reference}: not found"
+            raise ImageNotFound(message) from exc
+        if which.startswith("sha256:") and digest_bytes(data) != which:
+            message = f"{self.reference.registry} answered {which} with other bytes"
+            raise ArchiveInvalid(message)
+        return Fetched(descriptor=manifests.describe(data, media_type), data=data)
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """A small blob, proved."""
+        if descriptor.size > manifests.LARGEST_DOCUMENT:
+            message = f"{descriptor.digest} is too large for a document: {descriptor.size} bytes"
+            raise ArchiveInvalid(message)
+        url = self._url(f"blobs/{descriptor.digest}")
+        with self.endpoint.request("GET", url, scope=self._scope("pull")) as response:
+            return manifests.verified(_limited(response), descriptor)
+
+    def fetch(self, store: Store, descriptor: Descriptor) -> None:
+        """Bring a blob into the store; a cut connection is taken up where it was cut."""
+        with store.blobs.writer() as writer:
+            fruitless = 0
+            while writer.size < descriptor.size:
+                before = writer.size
+                try:
+                    self._receive(writer, descriptor)
+                except (RegistryUnreachable, RegistryTimeout):
+                    fruitless = fruitless + 1 if writer.size == before else 0
+                    if fruitless == _FRUITLESS_TRIES:
+                        raise
+            writer.commit(descriptor.digest)
+
+    def push(self, store: Store, image: Assembled, *, sources: Sequence[Reference] = ()) -> None:
+        """Send what is missing, and last the manifest under the tag.
+
+        `sources` are images that layers came from: the registry may have these layers already.
+        """
+        mine = [
+            source.repository
+            for source in sources
+            if source.registry == self.reference.registry
+            and source.repository != self.reference.repository
+        ]
+        kinds = manifests.MANIFEST_TYPES | manifests.INDEX_TYPES
+        with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
+            for _ in pool.map(lambda layer: self._upload(store, layer, mine), image.layers):
+                pass
+        for descriptor, data in image.documents:
+            if descriptor.media_type not in kinds:
+                self._put_blob(descriptor, _repeatable(data), [])
+        for descriptor, data in image.documents:
+            if descriptor.media_type in kinds and descriptor.digest != image.root.digest:
+                self._put_manifest(descriptor.digest, descriptor, data)
+        tag = self.reference.tag or DEFAULT_TAG
+        self._put_manifest(tag, image.root, image.document(image.root.digest))
+
+    def _receive(self, writer: BlobWriter, descriptor: Descriptor) -> None:
+        start = writer.size
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        with self.endpoint.request(
+            "GET",
+            self._url(f"blobs/{descriptor.digest}"),
+            scope=self._scope("pull"),
+            headers={"Accept-Encoding": "identity", **headers},
+            expect=frozenset({200, 206}),
+        ) as response:
+            skip = start if response.status_code == 200 else 0
+            for chunk in response.iter_raw():
+                fresh = chunk[skip:]
+                skip = max(0, skip - len(chunk))
+                if writer.size + len(fresh) > descriptor.size:
+                    message = f"{descriptor.digest} is longer than the declared {descriptor.size}"
+                    raise ArchiveInvalid(message)
+                writer.write(fresh)
+        if writer.size == start:
+            message = f"{self.reference.registry} sent nothing of {descriptor.digest}"
+            raise RegistryUnreachable(message)
+
+    def _upload(self, store: Store, layer: Descriptor, sources: Sequence[str]) -> None:
+        def body() -> Iterator[bytes]:
+            with store.blobs.open(layer.digest) as file:
+                yield from iter(lambda: file.read(stream.CHUNK), b"")
+
+        self._put_blob(layer, body, sources)
+
+    def _put_blob(
+        self, blob: Descriptor, body: Callable[[], Iterator[bytes]], sources: Sequence[str]
+    ) -> None:
+        if self._has(blob):
+            return
+        for attempt in range(1, _FRUITLESS_TRIES + 1):
+            place = self._begin_upload(blob, sources)
+            if place is None:
+                return
+            try:
+                self._send(place, blob, body)
+            except (RegistryUnreachable, RegistryTimeout, ImageNotFound):
+                # A session that was cut is gone: begin a new one, unless the blob has arrived.
+                if attempt == _FRUITLESS_TRIES:
+                    raise
+                if self._has(blob):
+                    return
+            else:
+                return
+
+    def _begin_upload(self, blob: Descriptor, sources: Sequence[str]) -> httpx.URL | None:
+        """Where to send a blob; None when the registry has taken it from another repository."""
+        url = self._url("blobs/uploads/")
+        scope = self._scope("pull,push")
+        if sources:
+            url = url.copy_merge_params({"mount": blob.digest, "from": sources[0]})
+            scope = f"{scope} repository:{sources[0]}:pull"
+        with self.endpoint.request(
+            "POST", url, scope=scope, body=_nothing, expect=frozenset({201, 202})
+        ) as response:
+            if response.status_code == 201:
+                return None
+            return url.join(response.headers["Location"])
+
+    def _send(
+        self, place: httpx.URL, blob: Descriptor, body: Callable[[], Iterator[bytes]]
+    ) -> None:
+        with self.endpoint.request(
+            "PUT",
+            place.copy_merge_params({"digest": blob.digest}),
+            scope=self._scope("pull,push"),
+            headers={
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(blob.size),
+            },
+            body=body,
+            expect=frozenset({201, 204}),
+            tries=1,
+        ):
+            pass
+
+    def _put_manifest(self, which: str, descriptor: Descriptor, data: bytes) -> None:
+        with self.endpoint.request(
+            "PUT",
+            self._url(f"manifests/{which}"),
+            scope=self._scope("pull,push"),
+            headers={
+                "Content-Type": descriptor.media_type,
+                "Content-Length": str(descriptor.size),
+            },
+            body=_repeatable(data),
+            expect=frozenset({200, 201, 202}),
+        ):
+            pass
+
+    def _has(self, blob: Descriptor) -> bool:
+        with self.endpoint.request(
+            "HEAD",
+            self._url(f"blobs/{blob.digest}"),
+            scope=self._scope("pull,push"),
+            expect=_OK_OR_MISSING,
+        ) as response:
+            return response.status_code == 200
+
+    def _url(self, path: str) -> httpx.URL:
+        return self.endpoint.url(f"{self.reference.repository}/{path}")
+
+    def _scope(self, actions: str) -> str:
+        return f"repository:{self.reference.repository}:{actions}"
+
+
+def _limited(response: httpx.Response) -> bytes:
+    data = b""
+    for chunk in response.iter_bytes():
+        data += chunk
+        if len(data) > manifests.LARGEST_DOCUMENT:
+            limit = manifests.LARGEST_DOCUMENT
+            message = f"{response.url.host} sent a document of more than {limit} bytes"
+            raise ArchiveInvalid(message)
+    return data
+
+
+def _repeatable(data: bytes) -> Callable[[], Iterator[bytes]]:
+    return lambda: iter((data,))
+
+
+def _nothing() -> Iterator[bytes]:
+    return iter(())

@@ -1,0 +1,255 @@
+"""Calling a module's functions: what the process is told, and what it answers.
+
+Invariant: of two calls with the same key in one session one process runs; each process has a token
+of its own, which is worth nothing after the call.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+
+from layerline.engine.module import process, results
+from layerline.engine.module.context import read_directory, read_file
+from layerline.engine.module.definitions import (
+    Error,
+    Function,
+    FunctionCall,
+    FunctionCallArgValue,
+    Module,
+)
+from layerline.engine.module.naming import lower_camel, type_name
+from layerline.engine.solve.task_groups import task_group
+from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleError, QueryError
+from layerline.log import Status
+
+if TYPE_CHECKING:
+    from layerline.engine.api.objects import Directory, File
+    from layerline.engine.api.session import Client, Session
+    from layerline.engine.module.definitions import Json
+    from layerline.engine.module.loading import LoadedModule
+    from layerline.engine.module.process import Ended, Program
+    from layerline.log import Step
+
+
+_REMARKED = "InvalidResultError: unknown error ("
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Running:
+    """One function's process, as resolvers see it: what it was called with, what it answered."""
+
+    module: LoadedModule
+    call: FunctionCall
+    session: Session
+    workdir: Path
+    value: str | None = None
+    error: Error | None = None
+
+    def answer(self, value: str) -> None:
+        """The function's result, once."""
+        self._once()
+        self.value = value
+
+    def fail(self, error: Error) -> None:
+        """The function's error, once."""
+        self._once()
+        self.error = error
+
+    async def workdir_directory(
+        self, path: str, *, include: list[str], exclude: list[str], gitignore: bool
+    ) -> Directory:
+        """A directory that the function wrote, as it is now."""
+
+        def read() -> Directory:
+            return read_directory(
+                self.session.store,
+                self._inside(path),
+                include=include,
+                exclude=exclude,
+                gitignore=gitignore,
+            )
+
+        return await self.session.solver.in_thread(read)
+
+    async def workdir_file(self, path: str) -> File:
+        """A file that the function wrote, as it is now."""
+        return await self.session.solver.in_thread(
+            read_file, self.session.store, self._inside(path)
+        )
+
+    def _inside(self, path: str) -> Path:
+        whole = (self.workdir / path.lstrip("/")).resolve()
+        if not whole.is_relative_to(self.workdir.resolve()):
+            message = f"workdir path {path!r} escapes the function's working directory"
+            raise QueryError(message)
+        return whole
+
+    def _once(self) -> None:
+        if self.value is not None or self.error is not None:
+            message = "function call return already set"
+            raise QueryError(message)
+
+
+def running_of(client: Client) -> Running | None:
+    """The function call whose process a client is; None for the main client."""
+    return client.function if isinstance(client.function, Running) else None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Caller:
+    """Calls the functions of one module in one session."""
+
+    session: Session
+    module: LoadedModule
+    _program: list[Program] = field(default_factory=list)
+
+    async def define(self) -> Module:
+        """What the module defines, asked of its process when nobody asked before."""
+        store = self.session.store
+        known = self.module.definition(store)
+        if known is not None:
+            return known
+        with self.session.journal.step("load type definitions") as begun:
+            text = await self._run(FunctionCall(), "", begun)
+            defined: Module = self.session.load(json.loads(text), "Module")
+            self.module.remember(store, defined)
+        return defined
+
+    async def call(
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
+        """The JSON value that a function returns; objects in it are ids."""
+        key = results.key_of(self.module.digest, owner, function.name, parent, arguments)
+        seconds = results.lifetime(function, caching=self.module.config.caching)
+        if seconds is None:
+            return await self._fresh(owner, function, parent, arguments)
+
+        async def make() -> Json:
+            known = results.recall(self.session.store.index, key) if seconds > 0 else None
+            if known is not None:
+                name = shown(self.module.name, owner, function)
+                self.session.journal.step(name).end(Status.CACHED)
+                for value in known.objects.values():
+                    self.session.identify(value)
+                return known.value
+            value = await self._fresh(owner, function, parent, arguments)
+            if seconds > 0:
+                results.remember(
+                    self.session.store.index, key, value, seconds=seconds, load=self.session.load
+                )
+            return value
+
+        return await self.session.once(f"call {key}", make)
+
+    async def _fresh(
+        self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
+    ) -> Json:
+        call = FunctionCall(
+            name=function.name,
+            parent_name=owner,
+            parent=json.dumps(parent),
+            input_args=tuple(
+                FunctionCallArgValue(name=name, value=json.dumps(value))
+                for name, value in arguments.items()
+            ),
+        )
+        with self.session.journal.step(shown(self.module.name, owner, function)) as begun:
+            return json.loads(await self._run(call, function.name, begun))
+
+    async def _run(self, call: FunctionCall, name: str, begun: Step) -> str:
+        """Run the entry point for a call; the JSON text of its answer."""
+        session = self.session
+        if not self._program:
+            program = await session.solver.in_thread(
+                self.module.program, session.store, session.settings, session.journal
+            )
+            self._program.append(program)
+        with tempfile.TemporaryDirectory(dir=session.store.scratch, prefix="call-") as root:
+            running = Running(
+                module=self.module, call=call, session=session, workdir=Path(root, "scratch")
+            )
+            client = session.admit(running)
+            client.namespace = f"mod({self.module.name})"
+            try:
+                ended = await self._process(Path(root), client, begun)
+            finally:
+                session.dismiss(client)
+        return _outcome(running, ended, name, client.failure)
+
+    async def _process(self, root: Path, client: Client, begun: Step) -> Ended:
+        program, session = self._program[0], self.session
+        environ = process.variables(
+            program, module=self.module.name, port=session.port, token=client.token
+        )
+        cancel = threading.Event()
+
+        def work() -> Ended:
+            return process.run(program, root, environ, on_output=begun.write, cancel=cancel)
+
+        ended: list[Ended] = []
+        async with task_group() as group:
+            group.start_soon(_set_when_cancelled, cancel)
+            ended.append(await session.solver.in_thread(work))
+            group.cancel_scope.cancel()
+        await anyio.lowlevel.checkpoint()  # the end of a cancelled call is no answer
+        return ended[0]
+
+
+async def _set_when_cancelled(event: threading.Event) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        event.set()
+
+
+def shown(module: str, owner: str, function: Function) -> str:
+    """A call's name in the progress: `Sample.text`, and `sample` for the constructor."""
+    if not function.name:
+        return lower_camel(module)
+    return f"{type_name(module, owner)}.{lower_camel(function.name)}"
+
+
+def _outcome(running: Running, ended: Ended, name: str, known: LayerlineError | None) -> str:
+    if running.error is not None:
+        raise _failure(running.error, known)
+    if running.value is not None:
+        return running.value
+    if not name:
+        message = (
+            f"module {running.module.name!r} cannot be loaded "
+            f"(its process ended with status {ended.status}):\n{ended.output.strip()}"
+        )
+        raise ModuleError(message)
+    if ended.status == 0:
+        message = f'function "{name}" completed without returning a value'
+        raise FunctionFailed(message)
+    message = f'call function "{name}": exit code: {ended.status}'
+    raise FunctionFailed(message, exit_code=ended.status)
+
+
+def _failure(error: Error, known: LayerlineError | None) -> LayerlineError:
+    """The exception for a returned error; an exec that failed inside keeps code and outputs.
+
+    `known` is the engine's own failure. The SDK passes it on as it is, or, when it shows only in
+    what the function returned, with a misleading remark on the type of that.
+    """
+    if known is not None and error.message.startswith((str(known), _REMARKED + str(known))):
+        return known
+    values = {item.name: json.loads(item.value) for item in error.values}
+    if values.get("_type") != ExecError.wire_type:
+        return FunctionFailed(error.message, values=values)
+    return ExecError(
+        command=tuple(values.get("cmd") or ()),
+        code=int(values.get("exitCode") or 1),
+        stdout=str(values.get("stdout") or ""),
+        stderr=str(values.get("stderr") or ""),
+        message=error.message,
+    )

@@ -1,0 +1,1 @@
+"""Resolvers of the fields that a module's own process asks for."""

@@ -1,0 +1,100 @@
+"""The fields that a function's process asks for: its call, its module, and how it answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from layerline.engine.api.fields import field
+from layerline.engine.module.calls import Running, running_of
+from layerline.engine.module.definitions import (
+    CurrentModule,
+    Error,
+    ErrorValue,
+    FunctionCall,
+    TypeDef,
+)
+from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from layerline.engine.api.objects import Directory, File, Query
+    from layerline.engine.api.session import Call
+
+
+@field("Query", "currentFunctionCall")
+def current_function_call(_root: Query, call: Call) -> FunctionCall:
+    return _running(call).call
+
+
+@field("FunctionCall", "returnValue")
+def return_value(_self: FunctionCall, call: Call, *, value: str) -> None:
+    _running(call).answer(value)
+
+
+@field("FunctionCall", "returnError")
+def return_error(_self: FunctionCall, call: Call, *, error: Error) -> None:
+    _running(call).fail(error)
+
+
+@field("Query", "error")
+def error(_root: Query, _call: Call, *, message: str) -> Error:
+    return Error(message=message)
+
+
+@field("Error", "withValue")
+def with_value(self: Error, _call: Call, *, name: str, value: str) -> Error:
+    return replace(self, values=(*self.values, ErrorValue(name=name, value=value)))
+
+
+@field("Query", "currentModule")
+def current_module(_root: Query, call: Call) -> CurrentModule:
+    return CurrentModule(name=_running(call).module.name)
+
+
+@field("CurrentModule", "source")
+def current_source(_self: CurrentModule, call: Call) -> Directory:
+    return _running(call).module.source
+
+
+@field("CurrentModule", "workdir")
+async def current_workdir(
+    _self: CurrentModule,
+    call: Call,
+    *,
+    path: str,
+    exclude: list[str] | None = None,
+    include: list[str] | None = None,
+    gitignore: bool = False,
+) -> Directory:
+    running = _running(call)
+    return await running.workdir_directory(
+        path, exclude=exclude or [], include=include or [], gitignore=gitignore
+    )
+
+
+@field("CurrentModule", "workdirFile")
+async def current_workdir_file(_self: CurrentModule, call: Call, *, path: str) -> File:
+    return await _running(call).workdir_file(path)
+
+
+@field("CurrentModule", "dependencies")
+def current_dependencies(_self: CurrentModule, _call: Call) -> list[Any]:
+    return []
+
+
+@field("Query", "currentTypeDefs")
+def current_type_defs(_root: Query, call: Call, **_: object) -> list[TypeDef]:
+    running = running_of(call.client)
+    defined = running.module.definition(call.session.store) if running else None
+    return list(defined.objects) if defined else []
+
+
+def _running(call: Call) -> Running:
+    running = running_of(call.client)
+    if running is None:
+        message = (
+            "there is no current module or current function call: "
+            "only a module's own process has one"
+        )
+        raise QueryError(message)
+    return running

@@ -1,0 +1,133 @@
+"""The remembered results of function calls: when one may be used again, and for how long.
+
+Invariant: a result is remembered with everything that the ids in it name, so that a later session
+can read them; what a later session cannot have (a secret's plaintext) is not remembered. Steps that
+were made with a secret are remembered, and hold while their results are kept. A failed call is not
+remembered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from layerline.engine.api.durations import nanoseconds
+from layerline.engine.api.schema import load_resolvers
+from layerline.engine.solve.keys import identity_of
+from layerline.engine.solve.serialization import decode, encode
+from layerline.engine.store.digest import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from layerline.engine.module.definitions import Function, Json
+    from layerline.engine.store.index import Index
+
+_TABLE = "call"
+_EPOCH = 2
+_LONGEST_SECONDS = 7 * 24 * 3600.0
+_STEP = re.compile(r'"\$op":"([0-9a-f]{64})"')
+_ID = re.compile(r"[A-Z]\w*:[0-9a-f]{64}")
+_SECRET = '"$":"SecretRef"'
+_OF_ONE_SESSION = ('"$":"Secret"', '"$":"Service"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """A result: the value that the function returned, and the objects that the ids in it name."""
+
+    value: Json
+    objects: dict[str, Any]
+
+
+def key_of(module: str, owner: str, function: str, parent: Json, arguments: dict[str, Any]) -> str:
+    """Same code, object, function and arguments: same key. Objects count by their ids."""
+    return digest_of([_EPOCH, module, owner, function, parent, arguments])
+
+
+def lifetime(function: Function, *, caching: bool) -> float | None:
+    """For how many seconds a result holds; 0 is in this session only, None not at all."""
+    if function.cache_policy == "Never":
+        return None
+    if function.cache_policy == "PerSession" or (not caching and function.time_to_live is None):
+        return 0.0
+    if function.time_to_live is None:
+        return _LONGEST_SECONDS
+    seconds = nanoseconds(function.time_to_live) / 1e9
+    return min(seconds, _LONGEST_SECONDS) if seconds > 0 else None
+
+
+def recall(index: Index, key: str) -> Remembered | None:
+    """The remembered result of a call, if it has not expired and its objects can still be read."""
+    row = index.get(_TABLE, key)
+    if row is None or float(str(row["expires"])) <= time.time():
+        return None
+    documents, made = row["objects"], row["made"]
+    assert isinstance(documents, dict)
+    assert isinstance(made, list)
+    if any(index.get("result", step) is None for step in made):
+        return None
+    if documents:
+        load_resolvers()  # their modules register the classes that documents may name
+    objects = {name: decode(document) for name, document in documents.items()}
+    if any(f"{value.typename}:{identity_of(value)}" != name for name, value in objects.items()):
+        return None
+    return Remembered(value=row["value"], objects=objects)
+
+
+def remember(
+    index: Index, key: str, value: Json, *, seconds: float, load: Callable[[str], Any]
+) -> None:
+    """Keep a result for `seconds`; `load` gives the object of an id."""
+    documents = {name: encode(load(name)) for name in set(ids_in(value))}
+    values = _text([document["value"] for document in documents.values()])
+    steps = _text([document["ops"] for document in documents.values()])
+    if _SECRET in values or any(mark in values + steps for mark in _OF_ONE_SESSION):
+        return
+    # A step that lacks its secret cannot be made again, so what stands on it has to be there.
+    made = sorted(set(_STEP.findall(values))) if _SECRET in steps else []
+    row = {
+        "value": value,
+        "expires": str(time.time() + seconds),
+        "objects": documents,
+        "made": made,
+    }
+    index.put(_TABLE, key, row, snapshots=sorted(set(_snapshots(documents))))
+
+
+def _text(documents: list[Json]) -> str:
+    return json.dumps(documents, separators=(",", ":"))
+
+
+def ids_in(value: Json) -> Iterator[str]:
+    """The ids of objects inside a JSON value."""
+    match value:
+        case str():
+            if _ID.fullmatch(value):
+                yield value
+        case list():
+            for item in value:
+                yield from ids_in(item)
+        case dict():
+            for item in value.values():
+                yield from ids_in(item)
+        case _:
+            pass
+
+
+def _snapshots(document: Json) -> Iterator[str]:
+    """The snapshots that stored trees inside a document stand on."""
+    match document:
+        case {"$": "Stored", "snapshots": names}:
+            yield from names
+        case dict():
+            for item in document.values():
+                yield from _snapshots(item)
+        case list():
+            for item in document:
+                yield from _snapshots(item)
+        case _:
+            pass

@@ -1,0 +1,161 @@
+"""What a container needs before it starts: overlays, mounts, volumes and secrets of an exec's op.
+
+Below its two users: the step that runs an exec, and the services.
+"""
+
+from __future__ import annotations
+
+import stat
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline.engine.runtime import spec
+from layerline.engine.solve import ops
+from layerline.engine.solve.result import INLINE_BYTES, Result, Text
+from layerline.engine.store.tree import Tree
+from layerline.engine.store.writer import Writer
+
+if TYPE_CHECKING:
+    import contextlib
+
+    from layerline.engine.runtime.spec import Outcome, Output
+    from layerline.engine.solve.step_context import StepContext
+    from layerline.engine.store.snapshots import Draft
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ContainerStage:
+    """What one exec needs while it runs; everything is released when `stack` unwinds.
+
+    `container` prepares it, `result` keeps what the process left.
+    """
+
+    op: ops.Exec
+    step: StepContext
+    stack: contextlib.ExitStack
+    root: Draft | None = None
+    drafts: dict[int, Draft] = field(default_factory=dict)
+    secrets: list[bytes] = field(default_factory=list)
+
+    def container(self) -> spec.ContainerSpec:
+        """The container to run."""
+        op, context = self.op, self.step.context
+        root, self.root = self._overlay(self.step.layers(op.rootfs))
+        mounts = tuple(self._mount(index, mount) for index, mount in enumerate(op.mounts))
+        env = (
+            *op.env,
+            *op.volatile,
+            *op.proxies,
+            *((name, self._secret(ref).decode(errors="replace")) for name, ref in op.secret_env),
+        )
+        if op.nesting:
+            env = (*env, *context.nested.items())
+        return spec.ContainerSpec(
+            rootfs=root,
+            args=op.args,
+            env=env,
+            cwd=op.cwd or "/",
+            user=op.user,
+            mounts=mounts,
+            stdin=None if op.stdin is None else op.stdin.encode(),
+            redirect_stdin=op.redirect_stdin,
+            redirect_stdout=op.redirect_stdout,
+            redirect_stderr=op.redirect_stderr,
+            privileged=op.privileged,
+            hostname=uuid.uuid4().hex if op.privileged else spec.HOSTNAME,
+            init=op.init,
+            secrets=tuple(self.secrets),
+        )
+
+    def result(self, outcome: Outcome) -> Result:
+        """Keep what the process left."""
+        mounts = tuple(self._kept(index, mount) for index, mount in enumerate(self.op.mounts))
+        assert self.root is not None
+        layers = (
+            *self.step.context.flat(self.step.layers(self.op.rootfs)),
+            self.root.commit(self.step.key),
+        )
+        return Result(
+            layers=layers,
+            mounts=mounts,
+            code=outcome.code,
+            stdout=self._text(outcome.stdout),
+            stderr=self._text(outcome.stderr),
+            combined=self._text(outcome.combined),
+        )
+
+    def _overlay(self, layers: tuple[str, ...]) -> tuple[spec.Overlay, Draft]:
+        context = self.step.context
+        draft = self.stack.enter_context(context.store.snapshots.draft())
+        below = context.store.tree(context.flat(layers))
+        Writer(below, draft.fs)  # gives the new layer's root the looks of the root below it
+        return spec.Overlay(lower=below.layers, upper=draft.fs, work=draft.work), draft
+
+    def _mount(self, index: int, mount: ops.Mount) -> spec.Mount:
+        match mount:
+            case ops.DirectoryMount() | ops.FileMount():
+                overlay, self.drafts[index] = self._overlay(self.step.layers(mount.source))
+                return spec.LayerMount(
+                    target=mount.target,
+                    overlay=overlay,
+                    subpath=mount.path,
+                    readonly=mount.readonly,
+                )
+            case ops.CacheMount():
+                return self._volume(mount)
+            case ops.TemporaryMount():
+                return spec.Tmpfs(target=mount.target, size=mount.size)
+            case ops.SecretMount():
+                data = self._secret(mount.secret)
+                return spec.SecretFile(
+                    target=mount.target, data=data, owner=mount.owner, mode=mount.mode
+                )
+            case ops.SocketMount():
+                return spec.Bind(target=mount.target, source=Path(mount.host_path))
+
+    def _volume(self, mount: ops.CacheMount) -> spec.Volume:
+        volumes = self.step.context.store.volumes
+        place = (
+            volumes.volume(mount.volume)
+            if mount.seed is None
+            else self._seeded(mount.volume, mount.seed, mount.seed_path)
+        )
+        if mount.sharing != "SHARED":
+            self.stack.enter_context(volumes.locked(mount.volume, cancel=self.step.cancel))
+        return spec.Volume(target=mount.target, source=place, owner=mount.owner)
+
+    def _seeded(self, volume: str, seed: ops.Op, path: str) -> Path:
+        tree = self.step.tree(seed)
+        root = tree.lookup(path).stat
+
+        def fill(place: Path) -> None:
+            Writer(Tree(()), place).copy(tree, path, "/", share=False)
+
+        return self.step.context.store.volumes.volume(
+            volume, seed=fill, owner=(root.st_uid, root.st_gid), mode=stat.S_IMODE(root.st_mode)
+        )
+
+    def _secret(self, ref: ops.SecretRef) -> bytes:
+        value = self.step.context.secret(ref.identity)
+        self.secrets.append(value)
+        return value
+
+    def _kept(self, index: int, mount: ops.Mount) -> tuple[str, ...]:
+        if not isinstance(mount, ops.DirectoryMount | ops.FileMount):
+            return ()
+        below = self.step.layers(mount.source)
+        draft = self.drafts[index]
+        if mount.readonly or not any(draft.fs.iterdir()):
+            return below
+        return (*self.step.context.flat(below), draft.commit(f"{self.step.key}-m{index}"))
+
+    def _text(self, output: Output) -> Text:
+        if output.size <= INLINE_BYTES:
+            return Text(inline=output.read().decode(errors="replace"))
+        with self.step.context.store.blobs.writer() as writer:
+            reader = output.reader()
+            while chunk := reader.read(1 << 20):
+                writer.write(chunk)
+            return Text(blob=writer.commit().digest)

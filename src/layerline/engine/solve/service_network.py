@@ -1,0 +1,36 @@
+"""How a step sees the session's services: as the network that its container joins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import threading
+    from contextlib import AbstractContextManager
+
+    from layerline.engine.runtime.service import Service
+    from layerline.engine.runtime.spec import ContainerSpec
+    from layerline.engine.solve import ops
+    from layerline.errors import LayerlineError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedContainer:
+    """A container on the network of its services."""
+
+    container: ContainerSpec
+    services: tuple[Service, ...] = ()
+
+    def failure(self) -> LayerlineError | None:
+        """Why the container cannot go on: a service that it needs has ended."""
+        return next((s.failure for s in self.services if s.ended.is_set() and s.failure), None)
+
+
+class ServiceNetwork(Protocol):
+    """Brings the services of an exec up and keeps them up while its container runs."""
+
+    def joined(
+        self, op: ops.Exec, container: ContainerSpec, cancel: threading.Event
+    ) -> AbstractContextManager[JoinedContainer]:
+        """The container as it runs beside the services that it is bound to."""

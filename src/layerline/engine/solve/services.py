@@ -1,0 +1,292 @@
+"""The session's services: ops turned into running containers, started once, reached by name.
+
+A service is known by the key of its definition. Its container's files are evaluated like any
+exec's; what it writes is dropped when it ends.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from layerline.engine.runtime import service as running
+from layerline.engine.solve import ops
+from layerline.engine.solve.container_stage import ContainerStage
+from layerline.engine.solve.keys import children
+from layerline.engine.solve.service_definitions import Forward
+from layerline.engine.solve.service_network import JoinedContainer
+from layerline.engine.solve.step_context import StepContext
+from layerline.errors import ExecError, QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+    from layerline.engine.runtime.service import HostService, Service, ServiceSpec
+    from layerline.engine.runtime.spec import ContainerSpec
+    from layerline.engine.solve.result import Result
+    from layerline.engine.solve.service_definitions import (
+        ServiceBinding,
+        ServiceCheck,
+        ServiceDefinition,
+    )
+    from layerline.engine.solve.step_context import SolveContext
+
+_NANOSECONDS = 1e9
+_HOSTNAME_BYTES = 8
+
+
+async def _set_when_cancelled(cancel: threading.Event) -> None:
+    """A thread does not see that the task which waits for it was cancelled."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        cancel.set()
+
+
+def _tunnel_key(
+    spec: ServiceDefinition,
+    forwards: Sequence[Forward],
+    *,
+    native: bool,
+) -> str:
+    return repr((spec.key, tuple(forwards), native))
+
+
+def hostname_of(spec: ServiceDefinition) -> str:
+    """The name that was given, or one that the definition gives."""
+    if spec.hostname:
+        return spec.hostname
+    digest = bytes.fromhex(spec.key)[:_HOSTNAME_BYTES]
+    return base64.b32hexencode(digest).decode().rstrip("=").lower()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Tunnel:
+    """A way from ports of 127.0.0.1 to a service: (the port here, the port there) of each."""
+
+    stack: contextlib.ExitStack
+    ports: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SessionServices:
+    """Starts and stops services for a session.
+
+    Made when the first is needed, closed with the session.
+    """
+
+    context: SolveContext
+    evaluate: Callable[[list[ops.Op]], Awaitable[list[Result]]]
+    in_thread: Callable[..., Awaitable[Any]]
+    _services: running.Services | None = None
+    _tunnels: dict[str, Tunnel] = field(default_factory=dict)
+    _ready: dict[str, ServiceSpec | HostService] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _opening: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def start(self, spec: ServiceDefinition) -> Service:
+        """The running service; returns when it is healthy."""
+        definition = await self.defined(spec)
+        cancel = threading.Event()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_set_when_cancelled, cancel)
+                service: Service = await self.in_thread(self.services().start, definition, cancel)
+                group.cancel_scope.cancel()
+        except ExceptionGroup as alone:
+            raise alone.exceptions[0] from None
+        return service
+
+    async def stop(self, spec: ServiceDefinition, *, kill: bool = False) -> None:
+        """End a service; one that does not run is fine."""
+        await self.in_thread(lambda: self.services().stop(spec.key, kill=kill))
+
+    async def tunnel(
+        self,
+        spec: ServiceDefinition,
+        forwards: Sequence[Forward],
+        *,
+        native: bool = False,
+    ) -> Tunnel:
+        """Open ports on 127.0.0.1 that lead to a service.
+
+        Those asked for, else one for each exposed port.
+        """
+        key = _tunnel_key(spec, forwards, native=native)
+        async with self._opening:
+            if key not in self._tunnels:
+                service = await self.start(spec)
+                exposed = [
+                    Forward(frontend=port.port if native else 0, backend=port.port)
+                    for port in spec.ports
+                ]
+                wanted = [*forwards, *exposed] if native else list(forwards) or exposed
+                if not wanted:
+                    message = "no ports exposed: expose one, or name the ports of the tunnel"
+                    raise QueryError(message)
+                self._tunnels[key] = await self.in_thread(self._open, service, wanted)
+            return self._tunnels[key]
+
+    async def close_tunnel(
+        self,
+        spec: ServiceDefinition,
+        forwards: Sequence[Forward],
+        *,
+        native: bool = False,
+    ) -> None:
+        """Close the ports of a tunnel; the service that they lead to runs on."""
+        async with self._opening:
+            tunnel = self._tunnels.pop(_tunnel_key(spec, forwards, native=native), None)
+            if tunnel is not None:
+                await self.in_thread(tunnel.stack.close)
+
+    def _open(self, service: Service, forwards: Sequence[Forward]) -> Tunnel:
+        with contextlib.ExitStack() as stack:
+            ports = []
+            for forward in forwards:
+                try:
+                    number = stack.enter_context(
+                        self.services().tunnel(
+                            service, port=forward.backend, listen=forward.frontend
+                        )
+                    )
+                except OSError as exc:
+                    message = (
+                        f"port {forward.frontend} of this machine cannot be used: {exc.strerror}"
+                    )
+                    raise QueryError(message) from exc
+                ports.append((number, forward.backend))
+            return Tunnel(stack=stack.pop_all(), ports=tuple(ports))
+
+    async def defined(self, spec: ServiceDefinition) -> ServiceSpec | HostService:
+        """The definition that the runtime starts.
+
+        The container's files are evaluated, its own services started.
+        """
+        if spec.exec is None:
+            return running.HostService(
+                key=spec.key,
+                hostname=hostname_of(spec),
+                ports={forward.frontend: forward.backend for forward in spec.forwards},
+                host=spec.host,
+            )
+        parents = [child for child in children(spec.exec) if isinstance(child, ops.Op)]
+        results = await self.evaluate(parents)
+        inputs = dict(zip([parent.key for parent in parents], results, strict=True))
+        bound = [(await self.start(each.service), each.alias) for each in spec.exec.bindings]
+        aliases = tuple((service.address, alias) for service, alias in bound)
+        return self._definition(spec, spec.exec, inputs, aliases)
+
+    def _definition(
+        self,
+        spec: ServiceDefinition,
+        exec_op: ops.Exec,
+        inputs: Mapping[str, Result],
+        aliases: tuple[tuple[str, str], ...],
+    ) -> ServiceSpec:
+        progress = self.context.journal.step(f"service {hostname_of(spec)}")
+
+        @contextlib.contextmanager
+        def container() -> Iterator[ContainerSpec]:
+            cancel = threading.Event()
+            step = StepContext(
+                context=self.context,
+                services=self,
+                key=spec.key,
+                inputs=inputs,
+                progress=progress,
+                cancel=cancel,
+            )
+            with contextlib.ExitStack() as stack:
+                placed = ContainerStage(op=exec_op, step=step, stack=stack).container()
+                yield replace(placed, hosts=(*placed.hosts, *aliases))
+
+        check = spec.healthcheck
+        return running.ServiceSpec(
+            key=spec.key,
+            hostname=hostname_of(spec),
+            container=container,
+            ports=tuple(
+                running.Port(
+                    number=port.port,
+                    protocol="udp" if port.protocol == "UDP" else "tcp",
+                    check=not port.skip_healthcheck,
+                )
+                for port in spec.ports
+            ),
+            healthcheck=None if check is None else _healthcheck(check),
+            on_output=progress.write,
+        )
+
+    def services(self) -> running.Services:
+        """The services of the runtime."""
+        with self._lock:
+            if self._services is None:
+                self._services = running.Services(self.context.runtime())
+            return self._services
+
+    @contextlib.contextmanager
+    def joined(
+        self, op: ops.Exec, container: ContainerSpec, cancel: threading.Event
+    ) -> Iterator[JoinedContainer]:
+        """The container as it runs beside the services that it is bound to.
+
+        Which stay up meanwhile.
+        """
+        if not op.bindings and self._services is None:
+            yield JoinedContainer(container=container)
+            return
+        with contextlib.ExitStack() as stack:
+            used = [
+                (binding.alias, stack.enter_context(self._bound(binding, cancel)))
+                for binding in op.bindings
+            ]
+            placed = stack.enter_context(self.services().joined(container, used))
+            yield JoinedContainer(container=placed, services=tuple(service for _, service in used))
+
+    @contextlib.contextmanager
+    def _bound(self, binding: ServiceBinding, cancel: threading.Event) -> Iterator[Service]:
+        with contextlib.ExitStack() as stack:
+            definition = self._ready[binding.service.key]
+            try:
+                service = stack.enter_context(self.services().used(definition, cancel))
+            except ExecError as exc:
+                starting = f"start {hostname_of(binding.service)}"
+                raise ExecError(
+                    command=exc.command,
+                    code=exc.code,
+                    stdout=exc.stdout,
+                    stderr=exc.stderr,
+                    message=str(exc).replace(starting, f"{starting} (aliased as {binding.alias})"),
+                ) from exc
+            yield service
+
+    async def prepare(self, op: ops.Op) -> None:
+        """Define the services of an exec before it is run; they start when it does."""
+        if isinstance(op, ops.Exec):
+            for binding in op.bindings:
+                if binding.service.key not in self._ready:
+                    self._ready[binding.service.key] = await self.defined(binding.service)
+
+    def close(self) -> None:
+        """End all tunnels and services."""
+        for tunnel in self._tunnels.values():
+            tunnel.stack.close()
+        if self._services is not None:
+            self._services.close()
+
+
+def _healthcheck(check: ServiceCheck) -> running.Healthcheck:
+    chosen = running.Healthcheck(args=check.args)
+    if check.interval:
+        chosen = replace(chosen, interval=check.interval / _NANOSECONDS)
+    if check.timeout:
+        chosen = replace(chosen, timeout=check.timeout / _NANOSECONDS)
+    if check.retries:
+        chosen = replace(chosen, retries=check.retries)
+    return replace(chosen, start_period=check.start_period / _NANOSECONDS)

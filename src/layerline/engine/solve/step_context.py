@@ -1,0 +1,102 @@
+"""What the steps work with.
+
+The store, the runtime, the session's secrets and services, and the trees made so far.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from layerline.engine.runtime.terminal import UserTerminal
+from layerline.engine.solve.result import Result
+from layerline.engine.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from layerline.engine.runtime.container import Runtime
+    from layerline.engine.solve.ops import Op
+    from layerline.engine.solve.service_network import ServiceNetwork
+    from layerline.engine.store.store import Store
+    from layerline.engine.store.tree import Tree
+    from layerline.log import Journal, Step
+    from layerline.settings import Settings
+
+MOST_LAYERS = 120
+KEPT_LAYERS = 40
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SolveContext:
+    """Shared by all steps of a session."""
+
+    store: Store
+    settings: Settings
+    journal: Journal
+    find_runtime: Callable[[], Runtime]
+    secret: Callable[[str], bytes]
+    nested: dict[str, str] = field(default_factory=dict)
+    interactive: tuple[str, ...] = ()
+    terminal: UserTerminal = field(init=False)
+    _runtime: Runtime | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """The terminal is shared with what the journal shows."""
+        self.terminal = UserTerminal(journal=self.journal)
+
+    def runtime(self) -> Runtime:
+        """The OCI runtime, looked for when the first container is to run."""
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = self.find_runtime()
+            return self._runtime
+
+    def add_layer(
+        self, key: str, below: tuple[str, ...], change: Callable[[Writer], None]
+    ) -> Result:
+        """A snapshot on top of a tree, made by `change` if it is not there under that name.
+
+        Nothing is kept if that fails.
+        """
+        below = self.flat(below)
+        if self.store.snapshots.has(key):
+            return Result(layers=(*below, key))
+        with self.store.snapshots.draft() as draft:
+            change(Writer(self.store.tree(below), draft.fs))
+            return Result(layers=(*below, draft.commit(key)))
+
+    def flat(self, layers: tuple[str, ...]) -> tuple[str, ...]:
+        """The same tree in few enough snapshots for one overlay mount.
+
+        The lowest ones stay as they are.
+        """
+        if len(layers) < MOST_LAYERS:
+            return layers
+        return (*layers[:KEPT_LAYERS], self.store.flatten(layers[KEPT_LAYERS:]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """One step under way.
+
+    `key` names its result, `inputs` are the results of its parents by their keys, `progress` takes
+    its output, `cancel` is set when nobody waits for it any more.
+    """
+
+    context: SolveContext
+    services: ServiceNetwork
+    key: str
+    inputs: Mapping[str, Result]
+    progress: Step
+    cancel: threading.Event
+
+    def layers(self, op: Op) -> tuple[str, ...]:
+        """The snapshots of a parent."""
+        return self.inputs[op.key].layers
+
+    def tree(self, op: Op) -> Tree:
+        """The files of a parent."""
+        return self.context.store.tree(self.layers(op))

@@ -1,0 +1,86 @@
+"""Copies between trees.
+
+By hard links where nothing about a file changes, so that a placed layer costs no bytes.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from layerline.engine.solve.steps.files import owner_of
+from layerline.engine.solve.steps.layer_names import placed_name
+from layerline.engine.store.path_filter import Selection
+from layerline.errors import IsADirectory, NotADirectory
+
+if TYPE_CHECKING:
+    from layerline.engine.solve import ops
+    from layerline.engine.solve.result import Result
+    from layerline.engine.solve.step_context import StepContext
+    from layerline.engine.store.writer import Writer
+
+
+def copy_directory(op: ops.CopyDirectory, step: StepContext) -> Result:
+    """Merge the content of a directory into another."""
+    owner = owner_of(op, step)
+    source = step.tree(op.source)
+    entry = source.lookup(op.source_path)
+    if not entry.is_dir:
+        message = f"path {op.source_path} is a file, not a directory"
+        raise NotADirectory(message)
+    selection = None
+    if _is_filtered(op):
+        selection = Selection(
+            source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore
+        )
+
+    def change(writer: Writer) -> None:
+        writer.copy(
+            source,
+            op.source_path,
+            op.path,
+            wanted=selection,
+            owner=owner,
+            mode=op.mode,
+            through_links=True,
+        )
+
+    name = _name(op, step)
+    if name is None:
+        return step.context.add_layer(step.key, step.layers(op.base), change)
+    # Several steps may want it at once, each over another base: one of them makes it.
+    with step.context.store.locks.exclusive(f"placed {name}", cancel=step.cancel):
+        return step.context.add_layer(name, step.layers(op.base), change)
+
+
+def _name(op: ops.CopyDirectory, step: StepContext) -> str | None:
+    """The name of a layer that does not depend on what it stands on."""
+    if _is_filtered(op) or op.owner or op.mode is not None:
+        return None
+    return placed_name(
+        step.layers(op.source), step.tree(op.source), op.source_path, step.tree(op.base), op.path
+    )
+
+
+def _is_filtered(op: ops.CopyDirectory) -> bool:
+    return bool(op.include or op.exclude or op.gitignore)
+
+
+def copy_file(op: ops.CopyFile, step: StepContext) -> Result:
+    """Put one file at a path, or under its name into the directory there."""
+    owner = owner_of(op, step)
+    entry = step.tree(op.source).lookup(op.source_path)
+    if entry.is_dir:
+        message = f"path {op.source_path} is a directory, not a file"
+        raise IsADirectory(message)
+    there = step.tree(op.base).find(op.path)
+    into = op.path.endswith("/") or (there is not None and there.is_dir)
+    path = posixpath.join(op.path, op.name) if into else op.path
+
+    def change(writer: Writer) -> None:
+        if owner is not None and op.path.endswith("/") and op.path != "/":
+            writer.mkdir(op.path)
+            writer.set(op.path, owner=owner)
+        writer.put_file(path, entry, mode=op.mode, owner=owner)
+
+    return step.context.add_layer(step.key, step.layers(op.base), change)

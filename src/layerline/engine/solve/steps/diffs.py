@@ -1,0 +1,103 @@
+"""Differences between trees, as layers and as patches, and putting them onto other trees."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from typing import TYPE_CHECKING
+
+from layerline.engine.solve.result import Result
+from layerline.engine.trees import patch
+from layerline.engine.trees.tree_diff import Place, differences, parents, topmost
+from layerline.patterns import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from layerline.engine.solve import ops
+    from layerline.engine.solve.step_context import StepContext
+    from layerline.engine.store.writer import Writer
+
+
+def diff(op: ops.Diff, step: StepContext) -> Result:
+    """What came or changed; a directory that something was taken from counts as changed."""
+    other = step.tree(op.other)
+    found = differences(Place(step.tree(op.base), op.base_path), Place(other, op.other_path))
+    if not found:
+        return Result()
+    came = {each.path for each in found if each.after is not None}
+    shown = came | (parents(each.path for each in found) - {each.path for each in found})
+    if op.base_path == op.other_path == "/" and (tops := _own_layers(op, step, shown)):
+        return Result(layers=tops)
+
+    def wanted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk asks
+        return Verdict.KEEP if path in shown else Verdict.DROP
+
+    return step.context.add_layer(
+        step.key, (), lambda writer: writer.copy(other, op.other_path, "/", wanted=wanted)
+    )
+
+
+def _own_layers(op: ops.Diff, step: StepContext, shown: Collection[str]) -> tuple[str, ...]:
+    """The layers above those of the base, if they are just the difference: that costs no copy."""
+    below, layers = step.layers(op.base), step.layers(op.other)
+    if layers[: len(below)] != below:
+        return ()
+    tops = layers[len(below) :]
+    snapshots = step.context.store.snapshots
+    plain = all(name in shown for top in tops for name in _names(snapshots.path(top)))
+    return tops if plain else ()
+
+
+def _names(layer: Path) -> Iterator[str]:
+    """The paths of everything in a layer, whiteouts too."""
+    pending = [(str(layer), "")]
+    while pending:
+        directory, prefix = pending.pop()
+        with os.scandir(directory) as listing:
+            for item in listing:
+                yield prefix + item.name
+                if item.is_dir(follow_symlinks=False):
+                    pending.append((item.path, f"{prefix}{item.name}/"))
+
+
+def changed(op: ops.Changed, step: StepContext) -> Result:
+    """Take away what went, then merge what came or changed."""
+    after = step.tree(op.after)
+    found = differences(Place(step.tree(op.before), op.before_path), Place(after, op.after_path))
+    if not found:
+        return Result(layers=step.layers(op.base))
+    gone = topmost(each.path for each in found if each.went)
+    came = {each.path for each in found if each.after is not None}
+    passed = parents(came)
+
+    def wanted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk asks
+        if path in came:
+            return Verdict.KEEP
+        return Verdict.PASS if path in passed else Verdict.DROP
+
+    def change(writer: Writer) -> None:
+        for path in gone:
+            writer.remove(posixpath.join(op.path, path))
+        writer.copy(after, op.after_path, op.path, wanted=wanted)
+
+    return step.context.add_layer(step.key, step.layers(op.base), change)
+
+
+def patched(op: ops.Patched, step: StepContext) -> Result:
+    """Apply a unified diff to the files that it names."""
+    place = Place(step.tree(op.base), op.path)
+    edits = patch.apply(step.context.store, place, op.patch)
+
+    return step.context.add_layer(
+        step.key, step.layers(op.base), lambda writer: patch.put(writer, op.path, edits)
+    )
+
+
+def changes_patch(op: ops.ChangesPatch, step: StepContext) -> Result:
+    """The file of the unified diff."""
+    before = Place(step.tree(op.before), op.before_path)
+    after = Place(step.tree(op.after), op.after_path)
+    text = patch.make(step.context.store, before, after)
+    return step.context.add_layer(step.key, (), lambda writer: writer.write(patch.FILE, text))

@@ -1,0 +1,105 @@
+"""Files from http and https URLs, known in the store by their bytes.
+
+Invariant: what was read to its end and has the checksum that was asked for is kept, else nothing.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import os
+import posixpath
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from layerline.engine.image.registry.connections import http_client
+from layerline.engine.store.digest import digest_of
+from layerline.engine.store.overlay import EPOCH
+from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from layerline.engine.store.store import Store
+    from layerline.settings import Settings
+
+PRIVATE = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A file as it is asked for; `checksum` is `sha256:` and digits, or empty."""
+
+    url: str
+    name: str
+    mode: int = PRIVATE
+    checksum: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A snapshot that holds one file; `digest` is of its name, looks and bytes."""
+
+    snapshot: str
+    name: str
+    digest: str
+
+
+def file_name(url: str, otherwise: str) -> str:
+    """What a download is called: the last part of the URL's path."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        message = f"{url}: only http:// and https:// URLs can be fetched"
+        raise QueryError(message)
+    name = posixpath.basename(unquote(parts.path))
+    return name if name not in ("", ".", "..") else otherwise
+
+
+def fetch(store: Store, settings: Settings, wanted: Wanted) -> Download:
+    """Fetch a file; an error unless its bytes have the checksum, where one is given."""
+    with store.snapshots.draft() as draft:
+        place = draft.fs / wanted.name
+        with http_client(settings) as client:
+            found, modified = _write(client, wanted, place)
+        if wanted.checksum and wanted.checksum != f"sha256:{found}":
+            message = f"digest mismatch of {wanted.url}: sha256:{found}, expected {wanted.checksum}"
+            raise QueryError(message)
+        place.chmod(wanted.mode)
+        os.utime(place, (modified, modified))
+        os.utime(draft.fs, (EPOCH, EPOCH))
+        digest = digest_of(["download", wanted.name, wanted.mode, found, modified])
+        snapshot = draft.commit(f"download-{digest}")
+        return Download(snapshot=snapshot, name=wanted.name, digest=digest)
+
+
+def _write(client: httpx.Client, wanted: Wanted, place: Path) -> tuple[str, int]:
+    """Write the body; its checksum, and when the server says that it was changed."""
+    hasher = hashlib.sha256()
+    headers = dict(wanted.headers)
+    try:
+        with (
+            client.stream("GET", wanted.url, headers=headers, follow_redirects=True) as response,
+            place.open("xb") as file,
+        ):
+            if not response.is_success:
+                message = f"invalid response status {response.status_code} of {wanted.url}"
+                raise QueryError(message)
+            for chunk in response.iter_bytes():
+                hasher.update(chunk)
+                file.write(chunk)
+            return hasher.hexdigest(), _modified(response.headers.get("last-modified", ""))
+    except httpx.HTTPError as exc:
+        message = f"failed to load {wanted.url}: {exc}"
+        raise QueryError(message) from exc
+
+
+def _modified(text: str) -> int:
+    try:
+        return int(email.utils.parsedate_to_datetime(text).timestamp())
+    except (TypeError, ValueError):
+        return EPOCH

@@ -1,0 +1,205 @@
+"""A cache volume as one file, so that a machine that is thrown away can start warm.
+
+The file is a tar archive: `volume.json` first, then the volume's files below `data`, and `end.json`
+with their number last. Invariant: a volume appears whole or not at all, and nothing of an archive,
+however made, is written outside it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import stat
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from layerline.engine.store.blobs import CHUNK
+from layerline.engine.store.digest import canonical, digest_of
+from layerline.engine.store.durable import publish, storage_error, sync_filesystem, sync_path
+from layerline.engine.store.rmtree import remove_tree
+from layerline.errors import ArchiveInvalid, StoreError
+
+if TYPE_CHECKING:
+    from layerline.engine.store.store import Store
+    from layerline.engine.store.usage import VolumeUse
+
+_FORMAT = 1
+_HEAD, _END, _DATA = "volume.json", "end.json", "data"
+_PATIENCE = 10.0
+_LARGEST_NOTE = 1 << 16
+
+
+def export_volume(store: Store, volume: VolumeUse, target: Path) -> int:
+    """Write a volume into a file; the number of its entries."""
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with store.volumes.locked(volume.identity, timeout=_PATIENCE):
+            count = _write(volume, part)
+        publish(part, target)
+    except OSError as exc:
+        raise storage_error(exc, f"{target} cannot be written") from exc
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
+    """Make a volume from such a file; its identity."""
+    part = store.scratch / f"import-{secrets.token_hex(4)}"
+    try:
+        part.mkdir(mode=0o700)
+        with source.open("rb") as file:
+            identity = _read(file, part, source)
+        (part / "identity.json").write_bytes(canonical(identity))
+        place = store.root / "volumes" / digest_of(identity)
+        with store.volumes.locked(identity, timeout=_PATIENCE):
+            if place.exists():
+                if not replace:
+                    message = (
+                        f"the volume {identity} exists. Give --replace to put this in its place."
+                    )
+                    raise StoreError(message)
+                place.rename(store.scratch / f"replaced-{secrets.token_hex(4)}")
+            sync_filesystem(part)
+            part.rename(place)
+            sync_path(place.parent)
+    except OSError as exc:
+        raise storage_error(exc, f"{source} cannot be imported") from exc
+    finally:
+        remove_tree(part)
+    return identity
+
+
+def _write(volume: VolumeUse, part: Path) -> int:
+    with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as archive:
+        _note(archive, _HEAD, {"format": _FORMAT, "identity": volume.identity})
+        count = 0
+        for path in _tree(volume.item.place / "data"):
+            name = PurePosixPath(_DATA, path.relative_to(volume.item.place / "data").as_posix())
+            info = archive.gettarinfo(path, arcname=str(name))
+            if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
+                continue  # a socket or pipe means nothing elsewhere
+            if info.isreg():
+                with path.open("rb") as file:
+                    archive.addfile(info, file)
+            else:
+                archive.addfile(info)
+            count += 1
+        _note(archive, _END, {"entries": count})
+    return count
+
+
+def _tree(root: Path) -> list[Path]:
+    found = [root]
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        found += [Path(folder, name) for name in sorted([*folders, *files])]
+    return found
+
+
+def _note(archive: tarfile.TarFile, name: str, document: dict[str, object]) -> None:
+    data = canonical(document)
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    archive.addfile(info, io.BytesIO(data))
+
+
+def _read(file: io.BufferedReader, part: Path, source: Path) -> str:
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            members = iter(archive)
+            head = _noted(archive, next(members, None), _HEAD)
+            identity, form = head.get("identity"), head.get("format")
+            if form != _FORMAT or not isinstance(identity, str):
+                raise _invalid(source, f"its format is {form!r}")
+            times: list[tuple[Path, float]] = []
+            count = 0
+            member = next(members, None)
+            while member is not None and member.name != _END:
+                _place(archive, member, part, times, source)
+                count += 1
+                member = next(members, None)
+            if _noted(archive, member, _END).get("entries") != count:
+                raise _invalid(source, "entries are missing")
+            for path, mtime in reversed(times):
+                os.utime(path, (mtime, mtime))
+    except (tarfile.TarError, ValueError, EOFError) as exc:
+        raise _invalid(source, str(exc)) from exc
+    return identity
+
+
+def _noted(
+    archive: tarfile.TarFile, member: tarfile.TarInfo | None, name: str
+) -> dict[str, object]:
+    file = archive.extractfile(member) if member is not None and member.isreg() else None
+    if member is None or file is None or member.name != name or member.size > _LARGEST_NOTE:
+        message = f"it has no {name} where one must be"
+        raise ValueError(message)
+    document = json.loads(file.read())
+    if not isinstance(document, dict):
+        message = f"{name} is no object"
+        raise ValueError(message)  # noqa: TRY004  one kind of error for all that is wrong with it
+    return document
+
+
+def _place(
+    archive: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    part: Path,
+    times: list[tuple[Path, float]],
+    source: Path,
+) -> None:
+    """Write one entry; its name must be plain, and everything above it a real directory."""
+    path = _inside(part, member.name, source)
+    if member.isdir():
+        path.mkdir()
+        path.chmod(stat.S_IMODE(member.mode))
+        times.append((path, member.mtime))
+    elif member.issym():
+        path.symlink_to(member.linkname)
+    elif member.islnk():
+        other = _inside(part, member.linkname, source)
+        if not stat.S_ISREG(other.lstat().st_mode):
+            raise _invalid(source, f"{member.name} is a link to no file")
+        os.link(other, path, follow_symlinks=False)
+        return
+    elif member.isreg():
+        _copy(archive, member, path)
+    else:
+        raise _invalid(source, f"{member.name} is no file, directory or link")
+    if os.geteuid() == 0:
+        os.chown(path, member.uid, member.gid, follow_symlinks=False)
+        if not member.issym():
+            path.chmod(stat.S_IMODE(member.mode))  # a change of owner takes set-id bits away
+
+
+def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    data = archive.extractfile(member)
+    assert data is not None  # a regular file has bytes
+    with path.open("xb") as file:
+        for chunk in iter(lambda: data.read(CHUNK), b""):
+            file.write(chunk)
+        if file.tell() != member.size:
+            message = f"{member.name} ends early"
+            raise ValueError(message)
+    path.chmod(stat.S_IMODE(member.mode))
+    os.utime(path, (member.mtime, member.mtime))
+
+
+def _inside(part: Path, name: str, source: Path) -> Path:
+    names = name.split("/")
+    if names[0] != _DATA or any(each in ("", ".", "..") for each in names) or "\0" in name:
+        raise _invalid(source, f"it has an entry {name!r}")
+    above = part
+    for each in names[:-1]:
+        above /= each
+        if above.is_symlink() or not above.is_dir():
+            raise _invalid(source, f"{name} is below something that is no directory")
+    return above / names[-1]
+
+
+def _invalid(source: Path, why: str) -> ArchiveInvalid:
+    return ArchiveInvalid(f"{source} is no volume that `store volume export` wrote: {why}.")

@@ -1,0 +1,75 @@
+"""Changes are shown, and applied only when the user agrees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.cli.chain.changes import apply_changes
+from layerline.cli.chain.engine_session import InSession
+from layerline.cli.chain.evaluate import Outcome
+from layerline.cli.chain.queries import ask, literal
+from layerline.cli.console import Console
+from layerline.cli.options import Options
+from layerline.engine.module.arguments import Reader
+from layerline.engine.module.definitions import TypeDef
+from layerline.errors import LayerlineError
+from tests.unit.conftest import open_a_session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.api.session import Session
+    from tests.unit.conftest import OpenSession
+
+__all__ = ["open_a_session"]
+pytestmark = pytest.mark.anyio
+CHANGESET = TypeDef(kind="OBJECT_KIND", name="Changeset")
+
+
+async def changed(session: Session, change: str) -> str:
+    """The id of what a change of an empty directory is."""
+    empty = (await ask(session, "{ directory { id } }"))["directory"]["id"]
+    made = f"changes(from: {literal(empty)}) {{ id }}"
+    found = await ask(session, f"{{ directory {{ {change} {{ {made} }} }} }}")
+    return str(next(iter(found["directory"].values()))["changes"]["id"])
+
+
+async def apply(session: Session, workdir: Path, change: str, *words: str) -> None:
+    console = Console(
+        program="layerline",
+        words=[],
+        options=Options.of([f"--workdir={workdir}", *words]),
+        settings=session.settings,
+    )
+    backend = InSession(session=session, caller=None, reader=Reader(store=session.store))
+    outcome = Outcome(value=await changed(session, change), type_def=CHANGESET)
+    await apply_changes(console, backend, outcome)
+
+
+NEW = 'withNewFile(path: "a/b.txt", contents: "x")'
+
+
+async def test_they_are_applied_where_the_user_is(
+    open_a_session: OpenSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_a_session() as session:
+        await apply(session, tmp_path, NEW, "-y")
+    assert (tmp_path / "a" / "b.txt").read_text() == "x"
+    assert "added    a/b.txt" in capsys.readouterr().err
+
+
+async def test_nobody_to_ask_is_an_error(open_a_session: OpenSession, tmp_path: Path) -> None:
+    async with open_a_session() as session:
+        with pytest.raises(LayerlineError, match="give --auto-apply"):
+            await apply(session, tmp_path, NEW)
+    assert not (tmp_path / "a").exists()
+
+
+async def test_no_changes_are_no_question(
+    open_a_session: OpenSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_a_session() as session:
+        await apply(session, tmp_path, 'withoutFile(path: "none")')
+    assert capsys.readouterr().err == "no changes to apply\n"

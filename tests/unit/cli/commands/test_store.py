@@ -1,0 +1,100 @@
+"""`store`: sizes and durations as users write them, and its subcommands on a real store."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.cli.commands.store import bytes_of, seconds_of, shown_size, store
+from layerline.cli.console import Console
+from layerline.cli.options import Options
+from layerline.engine.store.store import Store
+from layerline.errors import UsageError
+from layerline.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Console:
+    environ = {"HOME": str(tmp_path), "LAYERLINE_STORE": str(tmp_path / "store")}
+    with Store.open(tmp_path / "store") as opened:
+        opened.blobs.put(b"x" * 5000)
+        (opened.volumes.volume("uv-cpu-" + "0" * 64) / "wheel").write_text("w")
+    return Console(
+        program="layerline",
+        words=[],
+        options=Options.of(["--workdir", str(tmp_path)]),
+        settings=Settings.from_environ(environ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1000", 1000), ("10GB", 10**10), ("512MiB", 512 << 20), ("1.5k", 1500), ("2 tb", 2 * 10**12)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("48h", 172800), ("1d12h", 129600)])
+def test_durations(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "ten", "10 parsecs", "-1h"])
+def test_what_is_neither_is_refused(text: str) -> None:
+    for read in (bytes_of, seconds_of):
+        with pytest.raises(argparse.ArgumentTypeError):
+            read(text)
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1500, "1.5 kB"), (2.5e12, "2500.0 GB")])
+def test_sizes_are_shown(size: float, text: str) -> None:
+    assert shown_size(size) == text
+
+
+def test_df_and_volumes_as_json(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
+    assert store(console, ["df", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["parts"]["blobs"] == {"count": 1, "bytes": 5000}
+    assert document["bytes"] == sum(each["bytes"] for each in document["parts"].values())
+    assert store(console, ["volumes", "--json"]) == 0
+    [volume] = json.loads(capsys.readouterr().out)["volumes"]
+    assert (volume["key"], volume["hits"]) == ("uv-cpu", 1)
+
+
+def test_check_tells_by_its_status(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
+    assert store(console, ["check", "--deep"]) == 0
+    [blob] = (console.settings.store / "blobs").iterdir()
+    blob.chmod(0o600)
+    blob.write_text("other")
+    capsys.readouterr()
+    assert store(console, ["check", "--deep", "--json"]) == 1
+    [problem] = json.loads(capsys.readouterr().out)["problems"]
+    assert problem["name"] == blob.name
+    assert store(console, ["check", "--deep", "--repair"]) == 0
+    assert store(console, ["check", "--deep"]) == 0
+
+
+def test_prune_wants_to_know_what_to_keep(console: Console) -> None:
+    with pytest.raises(UsageError, match="what to keep"):
+        store(console, ["prune"])
+    assert store(console, ["prune", "--keep-storage", "0"]) == 0
+    assert list((console.settings.store / "blobs").iterdir()) == []
+    assert list((console.settings.store / "volumes").iterdir()) != []
+
+
+def test_a_volume_goes_out_and_comes_in_by_its_name(console: Console, tmp_path: Path) -> None:
+    assert store(console, ["volume", "export", "uv-cpu"]) == 0
+    assert store(console, ["prune", "--volume", "uv-cpu"]) == 0
+    with pytest.raises(UsageError, match="no volume"):
+        store(console, ["volume", "export", "uv-cpu"])
+    assert store(console, ["volume", "import", "uv-cpu.tar"]) == 0
+    with Store.open(tmp_path / "store") as opened:
+        place = opened.volumes.volume("uv-cpu-" + "0" * 64)
+        assert (place / "wheel").read_text() == "w"

@@ -1,0 +1,99 @@
+"""A Dockerfile is cut into instructions wherever comments, continuations and heredocs end."""
+
+from __future__ import annotations
+
+import pytest
+
+from layerline.engine.dockerfile.lines import Heredoc, read_source
+from layerline.errors import QueryError
+
+
+def rests(text: str) -> list[str]:
+    return [line.rest for line in read_source(text).lines]
+
+
+def test_continuations_join_lines_over_comments_and_empty_ones() -> None:
+    assert rests("RUN a \\\n  # no\n\n  && b \\ \n && c\nRUN d\n") == ["a   && b  && c", "d"]
+
+
+def test_a_hash_inside_a_line_is_no_comment() -> None:
+    assert rests("RUN echo a # b") == ["echo a # b"]
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_not_part_of_words() -> None:
+    assert rests("\ufeffFROM a\r\nRUN b \\\r\n c\r\n") == ["a", "b  c"]
+
+
+def test_keywords_are_read_in_any_case() -> None:
+    assert [line.keyword for line in read_source("from a\nRun b\n").lines] == ["FROM", "RUN"]
+
+
+def test_a_line_knows_where_it_begins() -> None:
+    assert [line.number for line in read_source("# c\n\nFROM a\nRUN b \\\n c\nRUN d").lines] == [
+        3,
+        4,
+        6,
+    ]
+
+
+def test_directives_before_the_first_line_count() -> None:
+    source = read_source("# syntax=docker/dockerfile:1\n# escape=`\nRUN a `\n b\\")
+    assert (source.syntax, source.escape, source.lines[0].rest) == (
+        "docker/dockerfile:1",
+        "`",
+        "a  b\\",
+    )
+
+
+def test_a_directive_after_a_comment_is_a_comment() -> None:
+    assert read_source("# hello\n# escape=`\nRUN a").escape == "\\"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# escape=x\nRUN a", "invalid escape token"),
+        ("# escape=`\n# escape=`\nRUN a", "only one escape parser directive"),
+        ("# nothing\n", "file with no instructions"),
+        ("RUN <<EOF\na\n", "unterminated heredoc"),
+    ],
+)
+def test_what_is_broken_is_told(text: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        read_source(text)
+
+
+def test_flags_are_apart_from_arguments() -> None:
+    line = read_source('COPY --from=a --chown="x y" --link b --c d').lines[0]
+    assert (line.flags, line.rest) == (("--from=a", "--chown=x y", "--link"), "b --c d")
+
+
+def test_a_heredoc_keeps_its_bytes_and_ends_at_its_name() -> None:
+    first, second = read_source("RUN <<EOF\n# kept \\\n\n  x\nEOF\nRUN b\n").lines
+    assert first.heredocs == (
+        Heredoc(name="EOF", raw="# kept \\\n\n  x\n", expand=True, chomp=False),
+    )
+    assert second.rest == "b"
+
+
+def test_a_dash_cuts_leading_tabs() -> None:
+    document = read_source("RUN <<-E\n\t\ta\n\tb\n\tE\n").lines[0].heredocs[0]
+    assert (document.raw, document.text) == ("\t\ta\n\tb\n", "a\nb\n")
+
+
+def test_a_quoted_name_asks_for_no_expansion() -> None:
+    assert not read_source("COPY <<'E' /x\n$A\nE\n").lines[0].heredocs[0].expand
+
+
+def test_several_heredocs_follow_each_other() -> None:
+    documents = read_source("COPY <<A <<B /x/\n1\nA\n2\nB\n").lines[0].heredocs
+    assert [(d.name, d.raw) for d in documents] == [("A", "1\n"), ("B", "2\n")]
+
+
+@pytest.mark.parametrize("text", ['RUN ["echo", "<<EOF"]', 'RUN echo "<< EOF"', "ENV A=<<EOF"])
+def test_what_only_looks_like_a_heredoc_is_none(text: str) -> None:
+    assert read_source(text).lines[0].heredocs == ()
+
+
+def test_a_trigger_keeps_its_heredoc() -> None:
+    assert read_source("ONBUILD RUN <<E\na\nE\n").lines[0].texts() == "RUN <<E\na\nE"

@@ -1,0 +1,105 @@
+"""A call as its process meets it: one answer, files inside its directory, failures as they were."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.engine.module import results
+from layerline.engine.module.calls import Caller, Running, running_of, shown
+from layerline.engine.module.definitions import Error, Function, FunctionCall, TypeDef
+from layerline.engine.module.loading import load_module
+from layerline.engine.module.source import read_config
+from layerline.errors import PathError, QueryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.api.session import Session
+    from tests.unit.conftest import OpenSession
+
+pytestmark = pytest.mark.anyio
+
+TEXT = TypeDef(kind="STRING_KIND")
+DOCUMENT = {"name": "my-mod", "engineVersion": "v0.21.8", "sdk": {"source": "python"}}
+
+
+def begun(session: Session, tmp_path: Path) -> Running:
+    """A call of a module without code, whose process has an empty directory."""
+    root = tmp_path / "module"
+    scratch = tmp_path / "scratch"
+    for place in (root, scratch):
+        place.mkdir(exist_ok=True)
+    (root / "dagger.json").write_text(json.dumps(DOCUMENT))
+    module = load_module(read_config(root), session.store)
+    return Running(module=module, call=FunctionCall(), session=session, workdir=scratch)
+
+
+async def test_a_call_is_answered_once(open_a_session: OpenSession, tmp_path: Path) -> None:
+    async with open_a_session() as session:
+        answered = begun(session, tmp_path)
+        answered.answer("1")
+        failed = begun(session, tmp_path)
+        failed.fail(Error(message="no"))
+        for running in (answered, failed):
+            with pytest.raises(QueryError, match="return already set"):
+                running.answer("2")
+            with pytest.raises(QueryError, match="return already set"):
+                running.fail(Error(message="late"))
+        assert (answered.value, failed.value) == ("1", None)
+
+
+async def test_what_a_function_wrote_is_read_as_it_is_now(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    async with open_a_session() as session:
+        running = begun(session, tmp_path)
+        digests = set()
+        for text in ("one", "two", "one"):
+            (running.workdir / "made.txt").write_text(text)
+            digests.add(session.identify(await running.workdir_file("made.txt")))
+        assert len(digests) == 2
+
+
+@pytest.mark.parametrize("path", ["../secret", "a/../../secret", "link"])
+async def test_no_path_leads_out_of_the_directory(
+    open_a_session: OpenSession, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "secret").write_text("s")
+    async with open_a_session() as session:
+        running = begun(session, tmp_path)
+        (running.workdir / "link").symlink_to(tmp_path / "secret")
+        with pytest.raises(QueryError, match="escapes"):
+            await running.workdir_file(path)
+        with pytest.raises(PathError):
+            await running.workdir_directory("none", include=[], exclude=[], gitignore=False)
+
+
+async def test_only_the_process_of_a_call_has_one(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    async with open_a_session() as session:
+        running = begun(session, tmp_path)
+        assert running_of(session.admit(running)) is running
+        assert running_of(session.main) is None
+
+
+async def test_a_remembered_result_needs_no_process(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+
+    function = Function(name="greet", return_type=TEXT)
+    async with open_a_session() as session:
+        module = begun(session, tmp_path).module
+        key = results.key_of(module.digest, "MyMod", "greet", None, {"name": "x"})
+        results.remember(session.store.index, key, "hello", seconds=60, load=session.load)
+        caller = Caller(session=session, module=module)
+        assert await caller.call("MyMod", function, None, {"name": "x"}) == "hello"
+
+
+def test_calls_have_the_names_of_the_api() -> None:
+    assert shown("my-mod", "MyMod", Function(name="", return_type=TEXT)) == "myMod"
+    assert shown("my-mod", "MyMod", Function(name="do_it", return_type=TEXT)) == "MyMod.doIt"
+    assert shown("my-mod", "Report", Function(name="a", return_type=TEXT)) == "MyModReport.a"

@@ -1,0 +1,82 @@
+"""Keys are pure functions of what an op says, and documents come back as they were."""
+
+from __future__ import annotations
+
+import pytest
+
+from layerline.engine.api.objects import Directory
+from layerline.engine.solve import ops
+from layerline.engine.solve.keys import identity_of
+from layerline.engine.solve.serialization import decode, encode
+
+
+def a_file(data: bytes = b"x", base: ops.Op | None = None) -> ops.NewFile:
+    return ops.NewFile(base=base or ops.Scratch(), path="/a", data=data)
+
+
+def test_equal_steps_have_equal_keys() -> None:
+    assert a_file().key == a_file().key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        a_file(b"y"),
+        a_file(base=ops.NewDirectory(base=ops.Scratch(), path="/d")),
+        ops.NewFile(base=ops.Scratch(), path="/a", data=b"x", mode=0o600),
+        ops.NewFile(base=ops.Scratch(), path="/a", data=b"x", owner="1:1"),
+    ],
+)
+def test_every_argument_and_parent_is_in_the_key(other: ops.Op) -> None:
+    assert other.key != a_file().key
+
+
+def test_what_is_stored_is_known_by_its_digest_alone() -> None:
+    one = ops.Stored(digest="d", snapshots=("a", "b"))
+    two = ops.Stored(digest="d", snapshots=("c",))
+    assert one.key == two.key
+    assert ops.Stored(digest="e", snapshots=("c",)).key != two.key
+
+
+def test_a_volatile_variable_is_not_in_the_key_of_an_exec() -> None:
+    one = ops.Exec(rootfs=ops.Scratch(), args=("true",), volatile=(("V", "1"),))
+    two = ops.Exec(rootfs=ops.Scratch(), args=("true",), volatile=(("V", "2"),))
+    assert one.key == two.key
+    assert one.key != ops.Exec(rootfs=ops.Scratch(), args=("true",), env=(("V", "1"),)).key
+
+
+def test_the_cache_volume_of_a_mount_is_in_the_key() -> None:
+    def exec_with(volume: str) -> ops.Exec:
+        mount = ops.CacheMount(target="/c", volume=volume)
+        return ops.Exec(rootfs=ops.Scratch(), args=("true",), mounts=(mount,))
+
+    assert exec_with("one").key != exec_with("two").key
+
+
+def test_a_value_comes_back_from_its_document() -> None:
+    exec_op = ops.Exec(
+        rootfs=a_file(b"\xff\x00"),
+        args=("sh", "-c", "true"),
+        env=(("A", "b"),),
+        mounts=(ops.DirectoryMount(target="/m", source=a_file()), ops.TemporaryMount(target="/t")),
+    )
+    value = Directory(tree=ops.ExecRootfs(exec=exec_op), path="/m")
+    again = decode(encode(value))
+    assert again == value
+    assert again.tree.key == value.tree.key
+    assert identity_of(again) == identity_of(value)
+
+
+def test_a_deep_chain_needs_no_deep_stack() -> None:
+    op: ops.Op = ops.Scratch()
+    for number in range(3000):
+        op = ops.NewFile(base=op, path=f"/{number}", data=b"")
+    assert decode(encode(Directory(tree=op))).tree.key == op.key
+
+
+def test_a_shared_parent_is_written_once() -> None:
+    shared = a_file()
+    document = encode(
+        Directory(tree=ops.Diff(base=shared, base_path="/", other=shared, other_path="/"))
+    )
+    assert len(document["ops"]) == 3  # the diff, the file, scratch

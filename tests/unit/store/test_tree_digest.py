@@ -1,0 +1,88 @@
+"""A content digest knows all that makes a difference, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+
+import pytest
+
+from layerline.engine.store.tree import Tree
+from layerline.engine.store.tree_digest import file_digest, tree_digest
+from layerline.engine.store.writer import Writer
+from layerline.errors import PathNotFound
+
+MakeLayer = Callable[[Tree, Callable[[Writer], None]], Tree]
+
+
+def sample(writer: Writer) -> None:
+    """A few entries of each kind."""
+    writer.write("d/e/f", b"content")
+    writer.write("d/g", b"")
+    writer.symlink("g", "d/l")
+    writer.mkdir("empty")
+
+
+def retarget(writer: Writer) -> None:
+    """Let a link point elsewhere."""
+    writer.remove("d/l")
+    writer.symlink("e", "d/l")
+
+
+def move(writer: Writer) -> None:
+    """Put a file into another directory."""
+    writer.remove("d/g")
+    writer.write("d/e/g", b"")
+
+
+CHANGES: dict[str, Callable[[Writer], None]] = {
+    "bytes": lambda writer: writer.write("d/e/f", b"c0ntent"),
+    "mode": lambda writer: writer.set("d/e/f", mode=0o755),
+    "mode of a directory": lambda writer: writer.set("d/e", mode=0o700),
+    "mode of the root": lambda writer: writer.set("/", mode=0o700),
+    "target": retarget,
+    "new name": lambda writer: writer.write("d/n", b""),
+    "gone": lambda writer: writer.remove("empty"),
+    "moved": move,
+    "attribute": lambda writer: os.setxattr(writer.view.lookup("/").location, "user.note", b"x"),
+}
+
+
+@pytest.mark.parametrize("kind", list(CHANGES))
+def test_every_change_of_content_changes_the_digest(
+    empty: Tree, layer: MakeLayer, kind: str
+) -> None:
+    base = layer(empty, sample)
+    assert tree_digest(layer(base, CHANGES[kind])) != tree_digest(base)
+
+
+def test_times_and_layers_take_no_part(empty: Tree, layer: MakeLayer) -> None:
+    one = layer(empty, sample)
+    other = layer(empty, lambda writer: writer.write("gone", b"x"))
+    other = layer(other, sample)
+    other = layer(other, lambda writer: writer.remove("gone"))
+    other = layer(other, lambda writer: writer.set("/", mtime=7, recursive=True))
+    assert tree_digest(one) == tree_digest(other)
+
+
+def test_owners_take_part(empty: Tree, layer: MakeLayer, root: None) -> None:  # noqa: ARG001
+    base = layer(empty, sample)
+    owned = layer(base, lambda writer: writer.set("d/g", owner=(1, 2)))
+    assert tree_digest(owned) != tree_digest(base)
+
+
+def test_a_directory_has_the_digest_it_has_alone(empty: Tree, layer: MakeLayer) -> None:
+    alone = layer(empty, lambda writer: writer.write("a", b"1"))
+    inside = layer(empty, lambda writer: writer.write("x/y/a", b"1"))
+    assert tree_digest(inside, "x/y") == tree_digest(alone)
+    assert tree_digest(inside, "x") != tree_digest(alone)
+
+
+def test_the_digest_of_a_file(empty: Tree, layer: MakeLayer) -> None:
+    tree = layer(empty, sample)
+    assert file_digest(tree.lookup("d/e/f").location) == hashlib.sha256(b"content").hexdigest()
+    changed = layer(tree, lambda writer: writer.set("d/e/f", mode=0o600))
+    assert tree_digest(tree, "d/e/f") != tree_digest(changed, "d/e/f")
+    with pytest.raises(PathNotFound):
+        tree_digest(tree, "nope")
