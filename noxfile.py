@@ -15,6 +15,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "imports", "dead", "tests"]
 
 PYTHON = sys.executable
+FUNCTIONS = ("ci", "src/layerline/pipeline")
 LATER_PYTHONS = ("3.12", "3.13", "3.14")
 SOURCES = os.pathsep.join(["src", "."])
 SCHEMA = Path("src/layerline/resources/schema.graphql")
@@ -36,7 +37,7 @@ def types(session: nox.Session) -> None:
     """Check the types; those of the functions for every Python that a module may run on."""
     session.run(PYTHON, "-m", "mypy", external=True)
     for version in LATER_PYTHONS:
-        session.run(PYTHON, "-m", "mypy", f"--python-version={version}", "ci", external=True)
+        session.run(PYTHON, "-m", "mypy", f"--python-version={version}", *FUNCTIONS, external=True)
 
 
 @nox.session

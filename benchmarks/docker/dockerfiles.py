@@ -10,13 +10,13 @@ import json
 from typing import TYPE_CHECKING
 
 from ci.main import NOT_SOURCE
-from ci.modules import dockerfile
+from layerline.pipeline import dockerfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.docker.repository import Repository
-    from ci.modules.layer import Layer
+    from layerline.pipeline.layer import Layer
 
 # Layerline leaves what is below dockerfiles/ out of an image's source.
 PLAIN = f"{dockerfile.PLACE}/plain"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.docker.cases import Timing
-from ci.modules import lock
 from layerline import command
+from layerline.pipeline import lock
 from layerline.settings import process_environ
 
 if TYPE_CHECKING:

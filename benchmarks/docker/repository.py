@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ci.modules import lock
-from ci.modules.definition import read
-from ci.modules.layer import partition
-from ci.modules.requirement import normal
 from layerline import command
+from layerline.pipeline import lock
+from layerline.pipeline.definition import read
+from layerline.pipeline.layer import partition
+from layerline.pipeline.requirement import normal
 from layerline.settings import process_environ
 
 if TYPE_CHECKING:
-    from ci.modules.definition import Definition, Image
-    from ci.modules.layer import Layer
+    from layerline.pipeline.definition import Definition, Image
+    from layerline.pipeline.layer import Layer
 
 CHECKOUT = Path(__file__).parents[2]
 DEFINITION = "layerline.toml"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.docker import dockerfiles
 from benchmarks.docker.repository import CHECKOUT
-from ci.modules.probe import BYTECODE_VOLUME
 from layerline import command
 from layerline.engine.store.usage import identity_of
+from layerline.pipeline.probe import BYTECODE_VOLUME
 from layerline.settings import CA_BUNDLE, process_environ
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import dagger
 from dagger import dag
 
-from ci.modules.image import APP, Assembly
+from layerline.pipeline.image import APP, Assembly
 
 DATA = f"{APP}/data"
 OUTPUTS = f"{APP}/outputs"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ci.main import NOT_SOURCE
-from ci.modules import dockerfile, lock
-from ci.modules.definition import read
 from layerline import command
+from layerline.pipeline import dockerfile, lock
+from layerline.pipeline.definition import read
+from layerline.pipeline.functions import NOT_SOURCE
 from layerline.settings import process_environ
 from tests.docker import daemon
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from ci.main import Layerline
-from ci.modules import trials
-from ci.modules.definition import read
+from ci.modules import image_tests
+from layerline.pipeline.definition import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Call:
 def functions() -> dict[str, set[str]]:
     """The flags of each function, and under the empty name those of the module."""
     found = {"": _flags(Layerline)}
-    for name, member in vars(Layerline).items():
+    for name, member in inspect.getmembers(Layerline):
         if inspect.iscoroutinefunction(inspect.unwrap(member)) and not name.startswith("_"):
             found[name.replace("_", "-")] = _flags(member)
     return found
@@ -119,7 +119,7 @@ def test_each_ci_system_runs_the_tests_of_the_readme_and_of_the_images() -> None
         assert "./layerline test\n" in text
         assert re.search(r"layerline call \S+ test\n", text)
         assert "publish --image=" in text
-        for image in trials.OF_IMAGE.keys() - {"dev", "train-cuda"}:
+        for image in image_tests.OF_IMAGE.keys() - {"dev", "train-cuda"}:
             assert f"test-{image}" in text
         for image in DEFINITION.images:
             assert image in text

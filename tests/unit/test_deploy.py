@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ci.modules.definition import read
+from layerline.pipeline.definition import read
 
 HOME = Path(__file__).parents[2]
 TEXT = (HOME / "deploy/compose.yaml").read_text()

@@ -58,7 +58,7 @@ def test_a_directory_with_a_definition_is_served_by_the_shipped_pipeline(tmp_pat
     (tmp_path / "project" / "layerline.toml").write_text("")
     found = find_module(None, workdir=below)
     assert found.name == "layerline"
-    assert (found.root / "ci" / "main.py").is_file()
+    assert (found.root / "main.py").is_file()
     assert found.resolve("/") == tmp_path / "project"
     with pytest.raises(ModuleError, match="outside of context directory"):
         found.resolve("../other")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import shutil
 import signal
 import threading
@@ -169,7 +170,7 @@ def _furnish(program: Program, root: Path) -> None:
     for name in _COPIED:
         with contextlib.suppress(FileNotFoundError):  # no system has them all
             shutil.copy(Path("/etc", name), root / "etc" / name)
-    paths = [str(program.place / path) for path in program.project.paths]
+    paths = [posixpath.normpath(program.place / path) for path in program.project.paths]
     if program.project.entry_point and not program.project.built:
         paths.append("/runtime.d")
         _write_metadata(program.project, root / "runtime.d")

@@ -19,9 +19,9 @@ LOCKS = ("uv.lock", "requirements.lock")
 class Project:
     """The Python project of a module.
 
-    `paths` are the directories that go on the import path, relative to the project; where the code
-    lies elsewhere, the project has to be `built`. `lock` names a lock file beside the
-    pyproject.toml, if there is one.
+    `paths` are the directories that an editable installation puts on the import path, relative to
+    the project; where the code cannot be imported from them, the project has to be `built`. `lock`
+    names a lock file next to the pyproject.toml, if there is one.
     """
 
     directory: Path
@@ -45,7 +45,7 @@ def read_project(directory: Path, module: str) -> Project:
     entry_points = table.get("entry-points", {}).get("dagger.mod", {})
     entry_point = entry_points.get("main_object")
     package = package_name(name)
-    paths = tuple(p for p in ("src", ".") if (directory / p).is_dir())
+    paths = tuple(p for p in (*_dev_mode_dirs(document), "src", ".") if (directory / p).is_dir())
     wanted = entry_point.partition(":")[0].partition(".")[0] if entry_point else package
     return Project(
         directory=directory,
@@ -70,6 +70,13 @@ def _document(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         message = f"{path} cannot be read: {exc}"
         raise ModuleError(message) from exc
+
+
+def _dev_mode_dirs(document: dict[str, Any]) -> tuple[str, ...]:
+    """What hatchling's editable wheels put on the import path, as Hatch documents it for builds."""
+    build = document.get("tool", {}).get("hatch", {}).get("build", {})
+    wheel = build.get("targets", {}).get("wheel", {})
+    return tuple(str(path) for path in wheel.get("dev-mode-dirs") or build.get("dev-mode-dirs", ()))
 
 
 def _importable(directory: Path, paths: tuple[str, ...], package: str) -> bool:

@@ -7,6 +7,7 @@ the tool: that module's code, with this directory as what its contextual paths m
 from __future__ import annotations
 
 import json
+import posixpath
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,16 +82,27 @@ def find_module(reference: str | None, *, workdir: Path) -> ModuleConfig:
             f"no {CONFIG} and no {DEFINITION} in {start} or above it; name the module with -m PATH"
         )
         raise ModuleError(message)
-    if (root / CONFIG).exists():
-        return read_config(root)
-    return replace(read_config(shipped_pipeline()), served=root)
+    if not (root / CONFIG).exists():
+        return _shipped_for(root)
+    if root == shipped_pipeline() and not _is_checkout(root):
+        return _shipped_for(_find_up(workdir, DEFINITION) or workdir)
+    return read_config(root)
 
 
 def shipped_pipeline() -> Path:
-    """The module that ships with the tool; in a checkout of the tool that is the checkout."""
-    package = Path(layerline.__file__).parent
-    shipped = package / "pipeline"
-    return shipped if (shipped / CONFIG).exists() else package.parents[1]
+    """The pipeline's module inside the tool's package."""
+    return Path(layerline.__file__).parent / "pipeline"
+
+
+def _shipped_for(served: Path) -> ModuleConfig:
+    """The shipped pipeline for a directory; a repository around the tool's own place is none."""
+    shipped = shipped_pipeline()
+    return replace(read_config(shipped), context=shipped.parents[1], served=served)
+
+
+def _is_checkout(shipped: Path) -> bool:
+    """Whether the tool runs from its own repository instead of an installation."""
+    return (shipped.parents[2] / ".git").exists() and (shipped.parents[2] / CONFIG).exists()
 
 
 def read_config(root: Path) -> ModuleConfig:
@@ -158,7 +170,8 @@ def _find_up(start: Path, *names: str) -> Path | None:
 
 
 def _rebase(prefix: str, pattern: str) -> str:
-    return f"!{prefix}{pattern[1:]}" if pattern.startswith("!") else prefix + pattern
+    bang, path = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
+    return bang + posixpath.normpath(prefix + path)
 
 
 def _normal(path: Path) -> str:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ci.modules.definition import Definition, read
 from layerline.cli.commands.init import init
 from layerline.cli.console import Console
 from layerline.cli.options import Options
 from layerline.errors import UsageError
+from layerline.pipeline.definition import Definition, read
 from layerline.settings import Settings
 
 if TYPE_CHECKING:

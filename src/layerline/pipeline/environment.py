@@ -1,0 +1,174 @@
+"""What images and layers are made in: the base, and the base with the installer.
+
+Every image has its packages in one virtual environment at PREFIX; a layer is what an installation
+adds below it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagger
+from dagger import dag
+
+from layerline.pipeline import changes
+from layerline.pipeline.definition import Base
+from layerline.pipeline.layer import INSTALLER, Layer
+from layerline.pipeline.network import Network
+from layerline.pipeline.object_ids import IdCache
+from layerline.pipeline.wheels import Wheels
+
+PREFIX = "/opt/venv"
+PYTHON = f"{PREFIX}/bin/python"
+PATH = f"{PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+UV_CACHE = "/mnt/uv"
+_APT_CACHE = "/var/cache/apt"
+_PIP_CACHE = "/root/.cache/pip"
+_TOOLS = "/mnt/tools"
+_PROGRAMS = Path(__file__).parent / "programs"
+UV = f"{_TOOLS}/bin/uv"
+BUILDERS = "/mnt/builders.txt"
+_INSTALLER = "/mnt/installer.txt"
+WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where the layers of one target are made, with the target's own cache volumes."""
+
+    target: str
+    base: Base
+    wheels: Wheels
+    network: Network
+    installer: str
+    ids: IdCache = field(default_factory=IdCache)
+
+    async def system(self, packages: Sequence[str] = (), *, user: str = "app") -> dagger.Container:
+        """The base image with system packages, the run user and an empty prefix."""
+        wanted = sorted({*self.base.packages, *packages})
+        key = f"system for {user} with {' '.join(wanted)}"
+        return await self.ids.container(key, lambda: self._system(wanted, user))
+
+    def _system(self, wanted: Sequence[str], user: str) -> dagger.Container:
+        volume = dag.cache_volume(f"apt-cache-{self.target}-v2")
+        return (
+            dag.container()
+            .from_(self.base.image)
+            .with_mounted_cache(_APT_CACHE, volume, sharing=dagger.CacheSharingMode.LOCKED)
+            .with_env_variable("RUN_USER", user)
+            .with_env_variable("PREFIX", PREFIX)
+            .with_(self.network.mounted)
+            .with_exec(["sh", "-s", "--", *wanted], stdin=program("system.sh"))
+            .with_(self.network.unmounted)
+            .without_mount(_APT_CACHE)
+            .without_env_variable("RUN_USER")
+            .without_env_variable("PREFIX")
+            .with_env_variable("PATH", PATH)
+            .with_env_variable("PYTHONDONTWRITEBYTECODE", "1")
+            .with_env_variable("PYTHONUNBUFFERED", "1")
+        )
+
+    async def builder(self) -> dagger.Container:
+        """The base with the installer in a place of its own; the newest one before any lock."""
+        system = await self.system()
+        return await self.ids.container("builder", lambda: self._builder(system))
+
+    def _builder(self, system: dagger.Container) -> dagger.Container:
+        hashed = WHEELS_ONLY if "--hash" in self.installer else ()
+        wheels = self.wheels.of([INSTALLER])
+        return (
+            system.with_mounted_cache(_PIP_CACHE, self.volume("resolve"))
+            .with_(wheels.mounted)
+            .with_(self.network.mounted)
+            .with_new_file(_INSTALLER, self.installer)
+            .with_exec(
+                [
+                    *("sh", "-s", "--", _TOOLS, _INSTALLER),
+                    *(*hashed, *self.wheels.arguments()),
+                ],
+                stdin=program("installer.sh"),
+            )
+            .with_(self.network.unmounted)
+            .with_(wheels.unmounted)
+            .without_mount(_PIP_CACHE)
+        )
+
+    async def inputs(self) -> dict[str, Any]:
+        """What every layer stands on, by the name that a user knows it by."""
+        found = await dag.container().from_(self.base.image).image_ref()
+        steps = "".join(program(name) for name in ("system.sh", "installer.sh", "install.py"))
+        [installer, *_] = self.installer.split()
+        return {
+            "base": found,
+            "base.packages": list(self.base.packages),
+            "installer": f"{installer} {changes.digest(self.installer)}",
+            "Layerline's own steps": changes.digest(steps),
+            "--index-url": self.wheels.index_url,
+            "--extra-index-url": self.wheels.extra_index_url,
+            **await self.wheels.of([INSTALLER]).held(),
+            **await self.network.inputs(),
+        }
+
+    async def prefix(self) -> dagger.Directory:
+        """The empty prefix."""
+        system = await self.system()
+        return await self.ids.directory(
+            "prefix", lambda: dag.directory().with_directory("/", system.directory(PREFIX))
+        )
+
+    async def installed(self, layer: Layer) -> dagger.Container:
+        """The builder after it has installed a layer's packages; says seconds and bytes as JSON."""
+        builder, prefix = await self.builder(), await self.prefix()
+        key = f"installed {layer.name}"
+        return await self.ids.container(key, lambda: self._installed(layer, builder, prefix))
+
+    def _installed(
+        self, layer: Layer, builder: dagger.Container, prefix: dagger.Directory
+    ) -> dagger.Container:
+        wheels = self.wheels_of(layer)
+        if layer.from_source:
+            builder = builder.with_new_file(BUILDERS, layer.build_requirements)
+        return (
+            builder.with_mounted_directory(PREFIX, prefix)
+            .with_mounted_cache(UV_CACHE, self.volume(layer.name))
+            .with_(wheels.mounted)
+            .with_(self.network.mounted)
+            .with_exec(
+                [
+                    *("python3", "-c", program("install.py"), PREFIX),
+                    *(UV, "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
+                    *("--link-mode=copy", *WHEELS_ONLY, *building(layer)),
+                    *(*self.wheels.arguments(), "--requirements=-"),
+                ],
+                stdin=layer.requirements,
+            )
+        )
+
+    def wheels_of(self, layer: Layer) -> Wheels:
+        """Where the wheels of a layer come from, and those of what builds them."""
+        return self.wheels.of(pin.name for pin in (*layer.pins, *layer.builders))
+
+    async def added(self, layer: Layer) -> dagger.Directory:
+        """The files of a layer: what its installation has added to the empty prefix."""
+        prefix, installed = await self.prefix(), await self.installed(layer)
+        return await self.ids.directory(
+            f"added {layer.name}", lambda: prefix.diff(installed.directory(PREFIX))
+        )
+
+    def volume(self, name: str) -> dagger.CacheVolume:
+        """The cache volume of a layer, or of another step that uses wheels."""
+        return dag.cache_volume(f"uv-{name}-{self.target}-v2")
+
+
+def program(name: str) -> str:
+    """The text of a program that runs in a container."""
+    return (_PROGRAMS / name).read_text()
+
+
+def building(layer: Layer) -> tuple[str, ...]:
+    """What lets the installer build those packages of a layer that have no wheel."""
+    if not layer.from_source:
+        return ()
+    sources = (f"--no-binary={name}" for name in layer.from_source)
+    return (*sources, f"--build-constraints={BUILDERS}", "--require-build-hashes")

@@ -1,0 +1,207 @@
+"""The functions that every project has, for the object of a module to inherit."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+import dagger
+from dagger import DefaultPath, Doc, Ignore, dag, function
+
+from layerline.pipeline import dockerfile, lock, report, sbom
+from layerline.pipeline.diagnostics import FILE
+from layerline.pipeline.environment import PYTHON, program
+from layerline.pipeline.probe import Evidence
+from layerline.pipeline.project import Project
+from layerline.pipeline.resolution import resolved
+from layerline.pipeline.wheels import Wheels
+
+NOT_SOURCE = [
+    *(".*", "**/__pycache__", "**/*.pyc", "*.tar"),
+    *("benchmarks", "data", "dist", "dockerfiles", "outputs"),
+]
+
+ImageName = Annotated[str, Doc("An image of layerline.toml")]
+TargetName = Annotated[str, Doc("A target of layerline.toml")]
+
+
+@dataclass(kw_only=True)
+class PipelineFunctions:
+    """The constructor's arguments and the functions; a module's `@object_type` inherits both.
+
+    The arguments are attributes, not fields of the SDK: these would be listed as functions.
+    """
+
+    source: Annotated[
+        dagger.Directory,
+        DefaultPath("/"),
+        Ignore(NOT_SOURCE),
+        Doc("Project directory with layerline.toml and locks"),
+    ]
+    index_url: Annotated[str, Doc("Package index to use instead of the default")] = ""
+    extra_index_url: Annotated[str, Doc("Package index to use in addition")] = ""
+    wheelhouse: Annotated[
+        dagger.Directory | None, Doc("Directory of wheels to use in addition to the indexes")
+    ] = None
+    ca_bundle: Annotated[
+        dagger.File | None, Doc("Certificates to trust in downloads, instead of the image's")
+    ] = None
+    index_credentials: Annotated[
+        dagger.Secret | None,
+        Doc("USER:PASSWORD for the host of --index-url, or the text of a netrc file"),
+    ] = None
+    offline: Annotated[bool, Doc("Use only the caches and the store, not the network")] = False
+
+    @function
+    async def build(self, image: ImageName) -> dagger.Container:
+        """Build an image; its layers and the image itself must pass their probes."""
+        return await self.project().image(image)
+
+    @function
+    async def build_all(self) -> dagger.Directory:
+        """Build every image, each layer once, as a directory of OCI archives."""
+        project = self.project()
+        definition = await project.definition()
+        archives = dag.directory()
+        for target in sorted(definition.targets):
+            images = definition.images_of(target)
+            if not images:
+                continue
+            assembly = await project.assembly(definition, target)
+            for name in sorted(images):
+                built = await assembly.image(name)
+                archives = archives.with_file(f"{name}.tar", built.as_tarball())
+        return archives
+
+    @function
+    async def validate(self, image: ImageName) -> str:
+        """Run the probes of an image and its layers, and list what each found."""
+        found = await (await self.project().assembly_of(image)).evidence(image)
+        return "".join(
+            f"{each['subject']}: {one['probe']} {one['result']} in {one['seconds']} s: "
+            f"{one['output']}\n"
+            for each in found
+            for one in each["probes"]
+        )
+
+    @function
+    async def evidence(self, image: ImageName) -> dagger.File:
+        """Save what the probes of an image found, with seconds and bytes, as JSON."""
+        found = await (await self.project().assembly_of(image)).record(image)
+        return dag.file(f"{image}.evidence.json", json.dumps(found, indent=1) + "\n")
+
+    @function
+    async def plan(
+        self,
+        image: ImageName,
+        earlier: Annotated[
+            dagger.File | None, Doc("Output of `evidence` for an earlier build")
+        ] = None,
+    ) -> str:
+        """List what building an image would run and why, compared with an earlier build."""
+        assembly = await self.project().assembly_of(image)
+        planned = await assembly.planned(image, await _recorded(earlier))
+        return planned.text()
+
+    @function
+    async def lock(
+        self,
+        target: TargetName,
+        upgrade: Annotated[
+            list[str] | None, Doc("Packages to upgrade to their newest version; 'all' for all")
+        ] = None,
+        check: Annotated[bool, Doc("Fail if the lock is out of date, and change nothing")] = False,
+    ) -> dagger.File:
+        """Resolve all groups of a target together; save the result as locks/<target>.txt."""
+        project = self.project()
+        definition = await project.definition()
+        current = await project.lock_text(target)
+        environment = await project.environment(definition, target, current)
+        made = await resolved(environment, definition, current=current, upgrade=upgrade or [])
+        if check and await made.contents() != current:
+            message = (
+                f"{lock.path(target)} is out of date with {FILE}: regenerate it with "
+                f"'layerline call lock --target={target} export --path={lock.path(target)}'"
+            )
+            raise lock.LockError(message)
+        return made
+
+    @function
+    async def publish(
+        self,
+        image: ImageName,
+        address: Annotated[str, Doc("Where to push: registry/repository:tag")],
+        compression: Annotated[str, Doc("Compression of the layers: zstd or gzip")] = "zstd",
+    ) -> str:
+        """Build an image and push it; prints the address with its digest."""
+        built = await self.project().image(image)
+        chosen = {
+            "zstd": dagger.ImageLayerCompression.Zstd,
+            "gzip": dagger.ImageLayerCompression.Gzip,
+        }[compression]
+        return await built.publish(address, forced_compression=chosen)
+
+    @function
+    async def sbom(self, image: ImageName) -> dagger.File:
+        """List the contents of an image as a CycloneDX document in JSON."""
+        project = self.project()
+        definition = await project.definition()
+        target = definition.image(image).target
+        built = await project.image(image)
+        said = await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout()
+        pins = lock.parse(await project.lock_text(target))
+        made = sbom.document(image, target, json.loads(said), pins)
+        return dag.file(f"{image}.cdx.json", json.dumps(made, indent=1) + "\n")
+
+    @function
+    async def dockerfiles(self) -> dagger.Directory:
+        """Render the images as Dockerfiles for BuildKit; save them as dockerfiles/."""
+        project = self.project()
+        definition = await project.definition()
+        targets = sorted({image.target for image in definition.images.values()})
+        locks = {target: await project.lock_text(target) for target in targets}
+        made = dag.directory()
+        for path, text in dockerfile.rendered(definition, locks, ignored=NOT_SOURCE).items():
+            made = made.with_new_file(path, text)
+        for path in dockerfile.of_source(definition):
+            name = path.rpartition("/")[2]
+            made = made.with_file(f"probes/{name}", self.source.file(path))
+        return made
+
+    @function
+    async def report(
+        self,
+        image: ImageName,
+        earlier: Annotated[
+            dagger.File | None, Doc("An earlier build to compare with, as for `plan`")
+        ] = None,
+    ) -> dagger.Directory:
+        """Build an image and report on it: report.html, a self-contained page, and report.json."""
+        assembly = await self.project().assembly_of(image)
+        planned = await assembly.planned(image, await _recorded(earlier))
+        found = await assembly.evidence(image)
+        made = report.document(image, assembly.target, found, planned)
+        return (
+            dag.directory()
+            .with_new_file("report.html", report.page(made))
+            .with_new_file("report.json", json.dumps(made, indent=1) + "\n")
+        )
+
+    def project(self) -> Project:
+        """The project that the constructor's arguments describe."""
+        return Project(
+            source=self.source,
+            wheels=Wheels(
+                index_url=self.index_url,
+                extra_index_url=self.extra_index_url,
+                wheelhouse=self.wheelhouse,
+            ),
+            ca_bundle=self.ca_bundle,
+            credentials=self.index_credentials,
+            offline=self.offline,
+        )
+
+
+async def _recorded(earlier: dagger.File | None) -> list[Evidence]:
+    """The evidence of an earlier build; empty where none was given."""
+    known: list[Evidence] = [] if earlier is None else json.loads(await earlier.contents())
+    return known

@@ -1,0 +1,71 @@
+"""A target's lock: one joint resolution of all its groups, as `uv pip compile` writes it."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from layerline.pipeline.requirement import normal
+
+_ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)")
+_COMMENT = re.compile(r"^\s*#")
+_VIA = re.compile(r"^\s+#\s+via\s+(?P<names>\S.*)$")
+
+
+class LockError(ValueError):
+    """The lock does not fit the definition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """One locked package: its lines with the hashes, and the packages that ask for it."""
+
+    name: str
+    version: str
+    lines: tuple[str, ...]
+    wanted_by: frozenset[str]
+
+
+def path(target: str) -> str:
+    """Where a target's lock lies in the source."""
+    return f"locks/{target}.txt"
+
+
+def parse(text: str) -> dict[str, Pin]:
+    """The pins of a lock that `uv pip compile --annotation-style line` wrote."""
+    pins: dict[str, Pin] = {}
+    blocks = re.split(r"^(?=[^\s#])", text, flags=re.MULTILINE)
+    for lines in (block.splitlines() for block in blocks if block[:1].strip("#")):
+        entry = _ENTRY.match(lines[0])
+        if entry is None:
+            message = f"the lock holds {lines[0]!r}, which pins nothing; make it anew with `lock`"
+            raise LockError(message)
+        via = [found["names"] for line in lines if (found := _VIA.match(line))]
+        pins[normal(entry["name"])] = Pin(
+            name=normal(entry["name"]),
+            version=entry["version"],
+            lines=tuple(line for line in lines if line.strip() and not _COMMENT.match(line)),
+            wanted_by=frozenset(normal(word) for names in via for word in names.split(", ")),
+        )
+    return pins
+
+
+def closure(
+    pins: Mapping[str, Pin], roots: Collection[str], *, stop: Collection[str] = ()
+) -> frozenset[str]:
+    """The roots and everything that they ask for, directly or not; `stop` asks for nothing."""
+    if missing := sorted(name for name in roots if name not in pins):
+        message = f"the lock lacks {', '.join(missing)}; make it anew with `lock`"
+        raise LockError(message)
+    found: set[str] = set()
+    fresh = set(roots)
+    while fresh:
+        found |= fresh
+        asking = fresh.difference(stop)
+        fresh = {pin.name for pin in pins.values() if pin.wanted_by & asking} - found
+    return frozenset(found)
+
+
+def requirements(pins: Collection[Pin]) -> str:
+    """Pins as a file of requirements with hashes."""
+    ordered = sorted(pins, key=lambda pin: pin.name)
+    return "".join(f"{line}\n" for pin in ordered for line in pin.lines)

@@ -1,0 +1,76 @@
+"""A project: its source with a `layerline.toml` and locks, and where its wheels come from."""
+
+from dataclasses import dataclass
+
+import dagger
+
+from layerline.pipeline import lock
+from layerline.pipeline.definition import Definition, read
+from layerline.pipeline.diagnostics import FILE
+from layerline.pipeline.environment import Environment
+from layerline.pipeline.image import Assembly
+from layerline.pipeline.layer import INSTALLER, partition
+from layerline.pipeline.network import network
+from layerline.pipeline.wheels import Wheels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What the functions work on. `credentials` are for the hosts of the indexes in `wheels`."""
+
+    source: dagger.Directory
+    wheels: Wheels
+    ca_bundle: dagger.File | None = None
+    credentials: dagger.Secret | None = None
+    offline: bool = False
+
+    async def definition(self) -> Definition:
+        """The project's `layerline.toml`; a `DefinitionError` lists what is wrong with it."""
+        return read(await self.source.file(FILE).contents())
+
+    async def lock_text(self, target: str) -> str:
+        """The lock of a target; empty before the first `lock`."""
+        path = lock.path(target)
+        if not await self.source.glob(path):
+            return ""
+        return await self.source.file(path).contents()
+
+    async def image(self, name: str) -> dagger.Container:
+        """An image whose layers and whole have passed their probes."""
+        return await (await self.assembly_of(name)).image(name)
+
+    async def assembly_of(self, image: str) -> Assembly:
+        """The assembly of the target that an image is for."""
+        definition = await self.definition()
+        return await self.assembly(definition, definition.image(image).target)
+
+    async def assembly(self, definition: Definition, target: str) -> Assembly:
+        """All layers and images of a target."""
+        text = await self.lock_text(target)
+        return Assembly(
+            definition=definition,
+            target=target,
+            partition=partition(text, definition, target),
+            environment=await self.environment(definition, target, text),
+            source=self.source,
+        )
+
+    async def environment(self, definition: Definition, target: str, locked: str) -> Environment:
+        """Where the layers of a target are made; `locked` names the installer's version."""
+        definition.target(target)
+        pins = lock.parse(locked)
+        indexes = (self.wheels.index_url, self.wheels.extra_index_url)
+        reached = await network(
+            ca_bundle=self.ca_bundle,
+            credentials=self.credentials,
+            offline=self.offline,
+            indexes=tuple(filter(None, indexes)),
+        )
+        await reached.check_base(definition.base.image)
+        return Environment(
+            target=target,
+            base=definition.base,
+            wheels=self.wheels,
+            network=reached,
+            installer=lock.requirements([pins[INSTALLER]]) if INSTALLER in pins else INSTALLER,
+        )

@@ -1,0 +1,43 @@
+"""Results of image tests, for people and as JUnit: of tests that passed and of failed ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from ci.modules import junit
+from ci.modules.image_test import ImageTestFailed, ImageTestResult, programs, render_results
+
+PASSED = '<testsuites><testsuite><testcase name="good" time="1"/></testsuite></testsuites>'
+FAILED = (
+    '<testsuites><testsuite><testcase name="bad" time="1"><failure/></testcase></testsuite>'
+    "</testsuites>"
+)
+
+
+def verdict(name: str, xml: str, *, passed: bool) -> ImageTestResult:
+    return ImageTestResult(name=name, passed=passed, xml=xml, said=f"{name}'s log", seconds=1.0)
+
+
+GOOD = verdict("api", PASSED, passed=True)
+BAD = verdict("drift-api", FAILED, passed=False)
+
+
+def test_each_trial_and_test_is_told_with_its_time() -> None:
+    assert render_results([GOOD], xml=False) == "api: 1 passed in 1.0 s\n  passed good [1.0 s]\n"
+
+
+def test_a_failure_is_an_error_with_the_log_of_what_failed() -> None:
+    with pytest.raises(ImageTestFailed) as failure:
+        render_results([GOOD, BAD], xml=False)
+    assert "drift-api's log" in str(failure.value)
+    assert "api: 1 passed" in str(failure.value)
+    assert "\napi's log" not in f"\n{failure.value}"
+
+
+def test_the_xml_is_given_whether_tests_pass_or_fail() -> None:
+    found = {case.name: case.outcome for case in junit.cases(render_results([GOOD, BAD], xml=True))}
+    assert found == {"good": "passed", "bad": "failed"}
+
+
+def test_each_image_has_a_program_that_tries_it() -> None:
+    assert {"test_api.py", "test_dev.py", "conftest.py"} <= programs().keys()

@@ -1,0 +1,163 @@
+"""The programs that run in containers, as far as they need none."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerline import command
+from layerline.errors import CommandFailed
+from layerline.pipeline.programs import resolve
+from layerline.pipeline.programs.install import EPOCH, normalise
+from layerline.pipeline.programs.resolve import Resolver, Wanted, explanation, suspects
+
+PROGRAMS = Path(__file__).parents[3] / "src" / "layerline" / "pipeline" / "programs"
+
+
+def installation(prefix: Path, *, note: str) -> Path:
+    info = prefix / "lib" / "one-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "uv_cache.json").write_text(note)
+    (info / "RECORD").write_text(
+        f"one.py,,3\none-1.0.dist-info/uv_cache.json,sha256={note},9\none-1.0.dist-info/RECORD,,\n"
+    )
+    (prefix / "lib" / "__pycache__").mkdir()
+    (prefix / "lib" / "one.py").write_text("1\n")
+    (prefix / "link").symlink_to("lib")
+    return info
+
+
+def test_what_depends_on_the_moment_is_taken_away(tmp_path: Path) -> None:
+    records = []
+    for note in ("now", "later"):
+        info = installation(tmp_path / note, note=note)
+        normalise(tmp_path / note)
+        records.append((info / "RECORD").read_text())
+        assert not (info / "uv_cache.json").exists()
+        assert not (tmp_path / note / "lib" / "__pycache__").exists()
+    assert records == ["one-1.0.dist-info/RECORD,,\none.py,,3\n"] * 2
+
+
+def test_everything_gets_one_time_and_links_their_own(tmp_path: Path) -> None:
+    installation(tmp_path / "prefix", note="x")
+    normalise(tmp_path / "prefix")
+    found = [tmp_path / "prefix", *(tmp_path / "prefix").rglob("*")]
+    assert {os.lstat(path).st_mtime for path in found} == {EPOCH}
+
+
+def test_the_installer_says_seconds_and_nothing_else(tmp_path: Path) -> None:
+    argv = [sys.executable, str(PROGRAMS / "install.py"), str(tmp_path), "sh", "-c", "echo said"]
+    done = command.run(argv)
+    assert done.stdout.startswith(b'{"seconds": ')
+    assert done.stderr == b"said\n"
+
+
+def test_what_an_installer_downloads_is_counted_and_shown(tmp_path: Path) -> None:
+    said = "Downloading one (1.5MiB)\nDownloading two (512.0KiB)\n Downloaded one\n"
+    words = ["sh", "-c", f"printf '{said}' >&2"]
+    done = command.run([sys.executable, str(PROGRAMS / "install.py"), str(tmp_path), *words])
+    assert json.loads(done.stdout)["downloaded"] == {"one": 1_572_864, "two": 524_288}
+    assert done.stderr.decode() == said
+
+
+def test_an_installer_without_a_network_is_told_so_and_its_failure_is_explained(
+    tmp_path: Path,
+) -> None:
+    program = str(PROGRAMS / "install.py")
+    argv = [sys.executable, program, str(tmp_path), "sh", "-c", 'test "$1"', "sh"]
+    command.run(argv, env={"OFFLINE": "yes"})
+    with pytest.raises(CommandFailed):
+        command.run(argv, env={"OFFLINE": ""})
+    argv[-2] = "exit 7"
+    with pytest.raises(CommandFailed, match="Not all wheels are kept: run the same command once"):
+        command.run(argv, env={"OFFLINE": "yes"})
+
+
+class Excluding(Resolver):
+    """Resolves what does not hold both of two requirements."""
+
+    def __init__(self, *clash: str) -> None:
+        self.clash = set(clash)
+        self.count = 0
+
+    def resolves(self, wanted: list[Wanted]) -> bool:
+        self.count += 1
+        return not self.clash <= {each.text for each in wanted}
+
+
+def test_the_fewest_that_clash_are_found_in_few_tries() -> None:
+    wanted = [Wanted("g", f"p{number}==1") for number in range(40)]
+    for clash in (("p3==1", "p31==1"), ("p0==1", "p1==1", "p39==1"), ("p17==1",)):
+        resolver = Excluding(*clash)
+        assert {each.text for each in resolver.core([], wanted, grown=False)} == set(clash)
+        assert resolver.count < 30
+
+
+def test_a_requirement_without_its_version_keeps_its_extras() -> None:
+    assert Wanted("jax", "jax[cuda13]==0.10.*").bare == "jax[cuda13]"
+    assert Wanted("core", "numpy").bare == "numpy"
+
+
+DERIVATION = """\
+error: No solution found when resolving dependencies
+  cause: Because jax-cuda12-plugin[with-cuda]==0.7.0 depends on nvidia-cudnn-cu12>=9.8 and
+         torch==2.6.0 depends on nvidia-cudnn-cu12==9.1.0.70, and you require
+         JAX[cuda12]==0.7.* and torch==2.6.0, your requirements are unsatisfiable.
+"""
+ASKED = [
+    Wanted("core", "numpy"),
+    Wanted("jax", "jax[cuda12]==0.7.*"),
+    Wanted("pytorch", "torch==2.6.0"),
+    Wanted("pytorch", "torchvision"),
+]
+
+
+def test_the_derivation_names_those_that_are_suspected() -> None:
+    assert [each.project for each in suspects(ASKED, DERIVATION)] == ["jax", "torch"]
+    assert suspects(ASKED, "error: of another kind") == ASKED
+
+
+def resolver(tmp_path: Path, program: str) -> Resolver:
+    """One that runs a program of the test's own."""
+    path = tmp_path / "uv.py"
+    path.write_text(program)
+    words: dict[str, Any] = {
+        "target": "cpu",
+        "without": [],
+        "lock": str(tmp_path / "lock.txt"),
+        "uv": [sys.executable, str(path)],
+    }
+    return Resolver(words)
+
+
+def test_a_resolver_that_takes_too_long_does_not_delay_the_explanation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve, "LONGEST_SECONDS", 0.5)
+    monkeypatch.setattr(resolve, "LEAST_SEARCH_SECONDS", 0.5)
+    slow = resolver(tmp_path, "import time; time.sleep(60)")
+    begin = time.monotonic()
+    said = "\n".join(explanation(slow, ASKED, DERIVATION))
+    assert time.monotonic() - begin < 10
+    assert "  jax: jax[cuda12]==0.7.*\n  pytorch: torch==2.6.0\nbecause\n" in said
+    assert said.endswith("nothing was found in the time there is for it")
+
+
+def test_what_the_cache_knows_is_not_asked_of_an_index(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys\n"
+        "with pathlib.Path(__file__).with_name('asked').open('a') as log:\n"
+        "    log.write('cache ' if '--offline' in sys.argv else 'index ')\n"
+        "if 'never' in sys.stdin.read():\n"
+        "    sys.exit('Packages were unavailable because the network was disabled')\n"
+    )
+    trying = resolver(tmp_path, program)
+    assert trying.resolves([Wanted("core", "known")])
+    assert not trying.resolves([Wanted("core", "never-seen")])
+    assert (tmp_path / "asked").read_text() == "cache cache index "
