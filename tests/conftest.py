@@ -96,12 +96,6 @@ def skip_because(*measured: Callable[[], str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The one event loop that the server runs on."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 def root() -> None:
     """The test runs as root."""
     skip_because(no_root)

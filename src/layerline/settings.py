@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tomllib
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -73,6 +74,21 @@ class Settings:
 def process_environ() -> Mapping[str, str]:
     """The environment of this process: the command line passes it to `Settings.from_environ`."""
     return os.environ
+
+
+@contextlib.contextmanager
+def override_environ(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process for the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _document(path: Path) -> dict[str, object]:

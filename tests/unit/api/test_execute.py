@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from layerline.engine.api.execute import answer
 from layerline.errors import QueryError, SecretError
 from tests.unit.conftest import ask, fail
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.unit.conftest import OpenSession
-
-pytestmark = pytest.mark.anyio
 
 
 async def test_what_has_no_resolver_is_refused_by_name(open_a_session: OpenSession) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Session
     from tests.unit.conftest import OpenSession
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("root")]
+pytestmark = pytest.mark.usefixtures("root")
 SECONDS = 30.0
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Session
     from tests.unit.conftest import OpenSession
 
-pytestmark = pytest.mark.anyio
-
 QUERY = {"query": "{ version }"}
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from layerline.engine.api.session import Session
 
-pytestmark = pytest.mark.anyio
-
 BUILD = """query($path: String!, $target: String, $args: [BuildArg!]) {
   host { directory(path: $path) { dockerBuild(target: $target, buildArgs: $args) { %s } } }
 }"""

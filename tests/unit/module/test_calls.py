@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Session
     from tests.unit.conftest import OpenSession
 
-pytestmark = pytest.mark.anyio
-
 TEXT = TypeDef(kind="STRING_KIND")
 DOCUMENT = {"name": "my-mod", "engineVersion": "v0.21.8", "sdk": {"source": "python"}}
 

@@ -56,7 +56,6 @@ def test_signatures_and_names_stay() -> None:
     assert thing.kind == "thing"  # type: ignore[attr-defined]
 
 
-@pytest.mark.anyio
 async def test_a_coroutine_may_come_first() -> None:
     seen: list[type] = []
     thing = checked(seen)

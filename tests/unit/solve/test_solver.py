@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tests.unit.solve.conftest import OpenShop
 
-pytestmark = pytest.mark.anyio
-
 
 def a_file(name: str = "/a", data: bytes = b"x", base: ops.Op | None = None) -> ops.NewFile:
     return ops.NewFile(base=base or ops.Scratch(), path=name, data=data)

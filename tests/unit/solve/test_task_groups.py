@@ -8,7 +8,6 @@ import pytest
 from layerline.engine.solve.task_groups import task_group
 from layerline.errors import ExecError, LayerlineError
 
-pytestmark = pytest.mark.anyio
 FAILURE = ExecError(command=("false",), code=1, stdout="", stderr="")
 
 

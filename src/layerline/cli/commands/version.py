@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from typing import TYPE_CHECKING
 
+from layerline import __version__
 from layerline.cli.flags import FlagSet
 from layerline.engine.module.source import ENGINE_VERSION
 from layerline.errors import UsageError
@@ -23,10 +22,6 @@ def version(console: Console, words: Sequence[str]) -> int:
     if rest:
         message = f'unknown command "{rest[0]}" for "{console.program} version"'
         raise UsageError(message, usage=f"{console.program} version")
-    try:
-        own = installed("layerline")
-    except PackageNotFoundError:
-        own = "from a source tree"
     machine = f"{platform.system().lower()}/{platform.machine()}"
-    console.print(f"{console.program} {own} (Dagger API {ENGINE_VERSION}) {machine}\n")
+    console.print(f"{console.program} {__version__} (Dagger API {ENGINE_VERSION}) {machine}\n")
     return 0

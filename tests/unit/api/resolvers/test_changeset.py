@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Session
     from tests.unit.conftest import OpenSession
 
-pytestmark = pytest.mark.anyio
-
 BASE = {"f": "1\n2\n3\n4\n5\n6\n7\n8\n9\n", "gone": "a\nb\nc\n", "d/x": "x\n"}
 
 

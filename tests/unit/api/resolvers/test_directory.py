@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.unit.conftest import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.unit.conftest import OpenSession
-
-pytestmark = pytest.mark.anyio
 
 SELECTED = '{ host { directory(path: "p") { filter(include: ["src/**"]) { id digest } } } }'
 

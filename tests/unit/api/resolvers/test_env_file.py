@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.unit.conftest import ask
 
 if TYPE_CHECKING:
     from tests.unit.conftest import OpenSession
-
-pytestmark = pytest.mark.anyio
 
 TEXT = "# comment\\n\\nA='one'\\nmy_app_B=$A-two\\nA=\\\"1\\\"\\n"
 

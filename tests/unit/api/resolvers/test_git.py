@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from tests.unit.conftest import OpenSession
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 def head(tmp_path: Path) -> str:

@@ -11,8 +11,6 @@ from tests.unit.conftest import ask, fail
 if TYPE_CHECKING:
     from tests.unit.conftest import OpenSession
 
-pytestmark = pytest.mark.anyio
-
 
 async def test_fields_are_set_on_the_way(open_a_session: OpenSession) -> None:
     async with open_a_session() as session:

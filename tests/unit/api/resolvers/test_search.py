@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tests.unit.conftest import OpenSession
 
 pytestmark = [
-    pytest.mark.anyio,
     pytest.mark.skipif(command.find("rg") is None, reason="ripgrep is not installed"),
 ]
 

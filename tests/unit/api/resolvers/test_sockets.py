@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.unit.conftest import OpenSession, ask, fail
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ async def unix_socket(session: Session, path: str) -> str:
     return identifier
 
 
-@pytest.mark.anyio
 async def test_a_socket_is_mounted_and_taken_away(
     open_a_session: OpenSession, tmp_path: Path
 ) -> None:
@@ -38,7 +35,6 @@ async def test_a_socket_is_mounted_and_taken_away(
     assert mounted["withoutUnixSocket"]["id"] == plain["id"]
 
 
-@pytest.mark.anyio
 async def test_what_is_no_socket_is_refused(open_a_session: OpenSession, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with open_a_session() as session:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tests.unit.conftest import OpenSession
 
 __all__ = ["open_a_session"]
-pytestmark = pytest.mark.anyio
-
 
 async def told(session: Session, typename: str, text: str, chosen: str) -> dict[str, Any]:
     """What the API says of the object that a text names."""

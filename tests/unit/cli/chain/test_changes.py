@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tests.unit.conftest import OpenSession
 
 __all__ = ["open_a_session"]
-pytestmark = pytest.mark.anyio
 CHANGESET = TypeDef(kind="OBJECT_KIND", name="Changeset")
 
 

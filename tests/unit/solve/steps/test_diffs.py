@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from tests.unit.solve.conftest import OpenShop, Shop
 
-pytestmark = pytest.mark.anyio
-
 FILES = {"/same": "1\n", "/chg": "old\n", "/gone": "x\n", "/d/in": "1\n", "/gd/x": "x\n"}
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import pytest
 
 from layerline.engine.image.pack import tar_digest
 from layerline.engine.solve import ops
 from layerline.engine.store.writer import Writer
 
 if TYPE_CHECKING:
-    from tests.unit.solve.conftest import OpenShop, Shop
+    import pytest
 
-pytestmark = pytest.mark.anyio
+    from tests.unit.solve.conftest import OpenShop, Shop
 
 EMPTY = ops.Scratch()
 LAYER = ops.NewFile(base=EMPTY, path="/lib/new/a.py", data=b"1")
