@@ -12,6 +12,7 @@ import pytest
 from layerline import command
 from layerline.errors import CommandFailed
 from tests.conftest import no_root, skip_because
+from tests.daemons import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,15 +49,10 @@ def daemon(place: Path, *flags: str, buildkit: bool = False) -> Iterator[Docker]
     argv: list[str | Path] = [program, "--host", socket, "--iptables=false", "--bridge=none"]
     argv += ["--data-root", place / "data", "--exec-root", place / "exec"]
     argv += ["--pidfile", place / "pid", *flags]
-    with (place / "log").open("wb") as log:
-        process = command.start(argv, stdout=log, stderr=log)
-        try:
-            found = Docker(environ=own, root=place / "data", program=client)
-            _wait_for(found, place / "log")
-            yield found
-        finally:
-            process.terminate()
-            process.wait()
+    with running(argv, log=place / "log"):
+        found = Docker(environ=own, root=place / "data", program=client)
+        _wait_for(found, place / "log")
+        yield found
 
 
 def _wait_for(docker: Docker, log: Path) -> None:

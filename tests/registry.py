@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from layerline import command
+from tests.daemons import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +36,9 @@ def serving(place: Path) -> Iterator[str]:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     settings = place / "config.yml"
     settings.write_text(SETTINGS.format(root=place / "blobs", address=address))
-    with (place / "log").open("wb") as log:
-        process = command.start([program, "serve", settings], stdout=log, stderr=log)
-        try:
-            _wait_for(f"http://{address}/v2/", place / "log")
-            yield address
-        finally:
-            process.terminate()
-            process.wait()
+    with running([program, "serve", settings], log=place / "log"):
+        _wait_for(f"http://{address}/v2/", place / "log")
+        yield address
 
 
 def _wait_for(url: str, log: Path) -> None:
