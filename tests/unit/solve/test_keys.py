@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from layerline.engine.api.objects import Directory
@@ -38,11 +40,27 @@ def test_what_is_stored_is_known_by_its_digest_alone() -> None:
     assert ops.Stored(digest="e", snapshots=("c",)).key != two.key
 
 
-def test_a_volatile_variable_is_not_in_the_key_of_an_exec() -> None:
-    one = ops.Exec(rootfs=ops.Scratch(), args=("true",), volatile=(("V", "1"),))
-    two = ops.Exec(rootfs=ops.Scratch(), args=("true",), volatile=(("V", "2"),))
-    assert one.key == two.key
-    assert one.key != ops.Exec(rootfs=ops.Scratch(), args=("true",), env=(("V", "1"),)).key
+def test_of_a_volatile_variable_the_name_is_in_the_key_and_the_value_is_not() -> None:
+    # Recorded on the Dagger engine: isolation/volatile-{value-is-not,name-is}-in-the-key.
+    def exec_with(*volatile: tuple[str, str]) -> ops.Exec:
+        return ops.Exec(rootfs=ops.Scratch(), args=("true",), volatile=volatile)
+
+    assert exec_with(("V", "1")).key == exec_with(("V", "2")).key
+    assert len({exec_with().key, exec_with(("V", "1")).key, exec_with(("W", "1")).key}) == 3
+    assert exec_with(("V", "1"), ("W", "2")).key == exec_with(("W", "3"), ("V", "4")).key
+
+
+def test_a_proxy_of_a_dockerfile_is_not_in_the_key() -> None:
+    # BuildKit clears ProxyEnv before it makes an exec's cache key (solver/llbsolver/ops/exec.go).
+    op = ops.Exec(rootfs=ops.Scratch(), args=("true",))
+    assert dataclasses.replace(op, proxies=(("HTTP_PROXY", "p"),)).key == op.key
+
+
+def test_the_value_of_a_volatile_variable_survives_a_document() -> None:
+    op = ops.Exec(rootfs=ops.Scratch(), args=("true",), volatile=(("V", "1"),))
+    again = decode(encode(Directory(tree=ops.ExecRootfs(exec=op)))).tree.exec
+    assert again.volatile == op.volatile
+    assert again.key == op.key
 
 
 def test_the_cache_volume_of_a_mount_is_in_the_key() -> None:
