@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import layerline
 from layerline import command
 
 HOME = Path(__file__).parents[2]
 SHARED = HOME.parent / "shared" / "conformance"
 PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
 LONGEST_MODULE = 400
+LONGEST_FUNCTION = 50
 REFUSED_NAMES = {"utils", "util", "helpers", "common", "misc", "manager", "managers"}
 PYTHON = [*(HOME / "src").rglob("*.py"), *(HOME / "ci").rglob("*.py")]
 PIPELINE = HOME / "src" / "layerline" / "pipeline"
@@ -83,6 +85,16 @@ def test_no_module_is_longer_than_the_limit() -> None:
     assert {path: n for path, n in lengths.items() if n > LONGEST_MODULE} == {}
 
 
+def test_no_function_is_longer_than_the_limit() -> None:
+    lengths = {
+        f"{path.relative_to(HOME)}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
+        for path in PYTHON
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+    }
+    assert {name: n for name, n in lengths.items() if n > LONGEST_FUNCTION} == {}
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     parts = {path: set(path.relative_to(HOME).with_suffix("").parts) for path in PYTHON}
     assert [path for path, names in parts.items() if names & REFUSED_NAMES] == []
@@ -101,10 +113,6 @@ def test_the_workload_declares_what_it_imports_as_an_extra() -> None:
     assert declared(wanted) == imported(paths)
 
 
-def test_dagger_io_is_named_without_a_version() -> None:
-    assert "dagger-io" in PROJECT["dependencies"]
-
-
 @pytest.mark.parametrize("lock", ["tool", "dev"])
 def test_locks_hold_every_declared_requirement(lock: str) -> None:
     extras = PROJECT["optional-dependencies"]["dev"] if lock == "dev" else []
@@ -112,6 +120,20 @@ def test_locks_hold_every_declared_requirement(lock: str) -> None:
     locked = re.findall(r"^([a-z0-9._-]+)==", text, re.MULTILINE)
     wanted = {distribution(requirement) for requirement in [*PROJECT["dependencies"], *extras]}
     assert wanted <= set(locked)
+
+
+@pytest.mark.parametrize("module", ["ci", "src/layerline/pipeline"])
+def test_a_modules_distribution_is_light_and_as_new_as_the_tool(module: str) -> None:
+    # The Dagger engine installs it into its runtime: a dependency on uv replaces the running program
+    # ("Text file busy"), and a version of dagger-io would contradict the engine's own.
+    project = tomllib.loads((HOME / module / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == ["anyio", "dagger-io", "pydantic"]
+    assert project["version"] == layerline.__version__
+
+
+def test_the_wheel_holds_one_import_package() -> None:
+    build = tomllib.loads((HOME / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert build["targets"]["wheel"] == {"packages": ["src/layerline"]}
 
 
 def test_every_line_of_a_lock_is_hashed() -> None:
