@@ -6,20 +6,19 @@ the one that refuses it.
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layerline.dockerfile_lexer import json_list, read_source, split_quoted
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from layerline.dockerfile_lexer import Line
 
 _NAMES = ("Dockerfile", "Containerfile")
 _FOLDERS = ("", "docker", "dockerfiles", "deploy", ".devcontainer")
-_HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
-_FLAG = re.compile(r"--([\w-]+)(?:=(\S+))?\s*")
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,10 @@ class Instruction:
         return [value for key, value in self.flags if key == name]
 
     @property
-    def words(self) -> list[str]:
-        """The arguments of COPY and ADD, in either form."""
+    def operands(self) -> list[str]:
+        """The sources and the destination of COPY and ADD, in either form."""
         if self.text.startswith("["):
-            try:
-                return [str(word) for word in json.loads(self.text)]
-            except ValueError:
-                return []
+            return [str(item) for item in json_list(self.text) or ()]
         try:
             return shlex.split(self.text)
         except ValueError:
@@ -53,8 +49,8 @@ class Instruction:
         """What COPY or ADD takes from the build context."""
         if self.keyword not in ("COPY", "ADD") or self.flag("from"):
             return []
-        words = [word for word in self.words[:-1] if not word.startswith("<<")]
-        return [word for word in words if "$" not in word and "://" not in word]
+        sources = [each for each in self.operands[:-1] if not each.startswith("<<")]
+        return [each for each in sources if "$" not in each and "://" not in each]
 
     @property
     def mounts(self) -> list[dict[str, str]]:
@@ -101,42 +97,16 @@ def _is_dockerfile(name: str) -> bool:
 
 
 def parse(text: str) -> tuple[Instruction, ...]:
-    """The instructions of a Dockerfile."""
-    return tuple(filter(None, (_instruction(line, text) for line, text in _logical(text))))
+    """The instructions of a Dockerfile; what is not one is left out."""
+    source = read_source(text)
+    lines = (line for line in source.lines if line.keyword.isalpha())
+    return tuple(_instruction(line, source.escape) for line in lines)
 
 
-def _logical(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with their continuations joined; a heredoc stays with the line that opens it."""
-    directive = re.match(r"(?:#[^\n]*\n)*?#\s*escape\s*=\s*(\S)", text)
-    escape = directive[1] if directive else "\\"
-    lines = list(enumerate(text.splitlines(), 1))
-    while lines:
-        number, line = lines.pop(0)
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        whole = line.rstrip()
-        while whole.endswith(escape) and lines:
-            following = lines.pop(0)[1]
-            if following.lstrip().startswith("#"):
-                continue
-            whole = f"{whole[:-1].rstrip()} {following.strip()}"
-        keyword = whole.split(None, 1)[0].upper()
-        for _, end in _HEREDOC.findall(whole) if keyword in ("RUN", "COPY", "ADD") else ():
-            while lines:
-                following = lines.pop(0)[1]
-                if following.strip() == end:
-                    break
-                whole += f" ; {following.strip()}" if keyword == "RUN" else ""
-        yield number, whole.strip()
-
-
-def _instruction(line: int, text: str) -> Instruction | None:
-    keyword, _, rest = text.partition(" ")
-    flags = []
-    rest = rest.strip()
-    found = _FLAG.match(rest)
-    while found:
-        flags.append((found[1], found[2] or ""))
-        rest = rest[found.end() :]
-        found = _FLAG.match(rest)
-    return Instruction(keyword.upper(), line, tuple(flags), rest) if keyword.isalpha() else None
+def _instruction(line: Line, escape: str) -> Instruction:
+    text = " ".join(split_quoted(line.rest, escape))
+    if line.keyword == "RUN":
+        script = (part.strip() for doc in line.heredocs for part in doc.raw.splitlines())
+        text = " ; ".join((text, *script))
+    flags = (flag[2:].partition("=") for flag in line.flags)
+    return Instruction(line.keyword, line.number, tuple((f[0], f[2]) for f in flags), text)

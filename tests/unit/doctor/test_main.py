@@ -26,7 +26,8 @@ HOME = Path(__file__).parents[3]
 SOURCE = HOME / "src"
 DOCTOR = SOURCE / "layerline/doctor"
 LEAVES = [
-    SOURCE / f"layerline/{n}.py" for n in ("command", "errors", "host", "kernel", "log", "patterns")
+    SOURCE / f"layerline/{name}.py"
+    for name in ("command", "dockerfile_lexer", "errors", "host", "kernel", "log", "patterns")
 ]
 DOCKERFILE = "FROM scratch\nCOPY . /\n"
 

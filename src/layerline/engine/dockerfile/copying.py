@@ -17,9 +17,9 @@ from layerline.errors import NotSupported, QueryError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from layerline.dockerfile_lexer import Heredoc
     from layerline.engine.api.session import Call
     from layerline.engine.dockerfile.instructions import Copy
-    from layerline.engine.dockerfile.lines import Heredoc
     from layerline.engine.dockerfile.state import State
     from layerline.engine.solve.ops import Op
 

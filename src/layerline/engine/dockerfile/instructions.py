@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from layerline.engine.dockerfile.lines import Heredoc
+    from layerline.dockerfile_lexer import Heredoc
     from layerline.engine.image.config import Healthcheck
 
 

@@ -6,16 +6,17 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.durations import nanoseconds
-from layerline.engine.dockerfile import instructions as i
-from layerline.engine.dockerfile.lines import Line, heredoc_heading, read_source
-from layerline.engine.dockerfile.words import (
-    Flags,
-    json_words,
-    pairs,
+from layerline.dockerfile_lexer import (
+    Line,
+    Source,
+    heredoc_heading,
+    read_source,
     split_plain,
     split_quoted,
 )
+from layerline.engine.api.durations import nanoseconds
+from layerline.engine.dockerfile import instructions as i
+from layerline.engine.dockerfile.words import Flags, json_words, pairs
 from layerline.engine.image.config import Healthcheck
 from layerline.errors import QueryError
 
@@ -35,7 +36,7 @@ def parse(text: str) -> i.Dockerfile:
     if not text.strip():
         message = "the Dockerfile cannot be empty"
         raise QueryError(message)
-    source = read_source(text)
+    source = _read(text)
     arguments: list[i.Arg] = []
     stages: list[i.Stage] = []
     for line in source.lines:
@@ -57,11 +58,18 @@ def parse(text: str) -> i.Dockerfile:
 
 def parse_trigger(text: str) -> i.Instruction:
     """Read the instruction of an ONBUILD."""
-    source = read_source(text)
+    source = _read(text)
     if len(source.lines) != 1:
         message = "onbuild trigger should be a single expression"
         raise QueryError(message)
     return _instruction(source.lines[0], source.escape)
+
+
+def _read(text: str) -> Source:
+    source = read_source(text)
+    if source.errors:
+        raise QueryError(source.errors[0])
+    return source
 
 
 def _take(line: Line, escape: str, arguments: list[i.Arg], stages: list[i.Stage]) -> None:

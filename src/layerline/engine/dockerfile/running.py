@@ -6,11 +6,11 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from layerline.dockerfile_lexer import heredoc_heading
 from layerline.engine.api.container_paths import mounted
 from layerline.engine.api.objects import CacheVolume, Container, Directory, Secret
 from layerline.engine.api.resolvers import container_config, container_exec, container_mounts
 from layerline.engine.dockerfile.configuration import command_words, workdir_after
-from layerline.engine.dockerfile.lines import heredoc_heading
 from layerline.engine.dockerfile.mounts import MountFlag, parse_mount
 from layerline.engine.solve import ops
 from layerline.errors import NotSupported, QueryError

@@ -1,65 +1,26 @@
-"""The arguments of an instruction as words, with their quotes, escapes and variables."""
+"""The arguments of an instruction: the exec form, pairs of names and values, flags."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
+from layerline.dockerfile_lexer import json_list, split_quoted
 from layerline.errors import QueryError
 
-_SPACE = " \t\v\f\r"
-_BLANKS = re.compile(rf"[{_SPACE}]+")
-
-
-def split_plain(text: str) -> list[str]:
-    """Words between white space; quotes mean nothing."""
-    return [word for word in _BLANKS.split(text) if word]
-
-
-def split_quoted(text: str, escape: str) -> list[str]:
-    """Words between white space that is neither quoted nor escaped."""
-    words: list[str] = []
-    at = 0
-    while at < len(text):
-        if text[at] in _SPACE:
-            at += 1
-            continue
-        end = _word_end(text, at, escape)
-        words.append(text[at:end])
-        at = end
-    return words
-
-
-def _word_end(text: str, at: int, escape: str) -> int:
-    quote = ""
-    while at < len(text):
-        char = text[at]
-        if char == escape and quote != "'":
-            at += 2
-            continue
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char in _SPACE:
-            break
-        at += 1
-    return min(at, len(text))
+_BLANKS = re.compile(r"[ \t\v\f\r]+")
 
 
 def json_words(text: str) -> tuple[str, ...] | None:
     """The words of the exec form, a JSON list; None for anything else, which is the shell form."""
-    if not text.lstrip().startswith("["):
+    items = json_list(text)
+    if items is None:
         return None
-    try:
-        words = json.loads(text)
-    except ValueError:
-        return None
-    if not all(isinstance(word, str) for word in words):
+    words = tuple(item for item in items if isinstance(item, str))
+    if len(words) != len(items):
         message = "when using JSON array syntax, arrays must be comprised of strings only"
         raise QueryError(message)
-    return tuple(words)
+    return words
 
 
 def pairs(text: str, keyword: str, escape: str) -> tuple[tuple[str, str], ...]:
@@ -120,45 +81,9 @@ class Flags:
         return tuple(self.values.get(name, ()))
 
     def is_set(self, name: str) -> bool:
-        """Whether a flag without a value, or with true, is there."""
+        """Whether a flag is given without a value, or with `true`."""
         value = self.one(name).lower()
         if value not in ("", "true", "false"):
             message = f"expecting boolean value for flag {name}, not: {value}"
             raise QueryError(message)
         return value == "true"
-
-
-def split_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
-    """The flags before the arguments, unquoted, and the arguments."""
-    flags: list[str] = []
-    at = 0
-    while text.startswith("--", at):
-        end = _word_end(text, at, escape)
-        word = _unquoted(text[at:end], escape)
-        at = end
-        while at < len(text) and text[at] in _SPACE:
-            at += 1
-        if word == "--":
-            break
-        flags.append(word)
-    return tuple(flags), text[at:]
-
-
-def _unquoted(word: str, escape: str) -> str:
-    text = ""
-    quote = ""
-    at = 0
-    while at < len(word):
-        char = word[at]
-        if char == escape and quote != "'" and at + 1 < len(word):
-            at += 1
-            text += word[at]
-        elif quote:
-            text += "" if char == quote else char
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        else:
-            text += char
-        at += 1
-    return text

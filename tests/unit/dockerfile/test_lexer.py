@@ -1,10 +1,12 @@
-"""A Dockerfile is cut into instructions wherever comments, continuations and heredocs end."""
+"""Comments, continuations, heredocs and directives, as the engine and the doctor read them."""
 
 from __future__ import annotations
 
 import pytest
 
-from layerline.engine.dockerfile.lines import Heredoc, read_source
+from layerline.dockerfile_lexer import Heredoc, read_source
+from layerline.doctor import dockerfile as doctor
+from layerline.engine.dockerfile import parser as engine
 from layerline.errors import QueryError
 
 
@@ -58,9 +60,11 @@ def test_a_directive_after_a_comment_is_a_comment() -> None:
         ("RUN <<EOF\na\n", "unterminated heredoc"),
     ],
 )
-def test_what_is_broken_is_told(text: str, message: str) -> None:
+def test_defects_are_listed_and_the_engine_refuses_them(text: str, message: str) -> None:
+    assert message in read_source(text).errors[0]
     with pytest.raises(QueryError, match=message):
-        read_source(text)
+        engine.parse(text)
+    assert isinstance(doctor.parse(text), tuple)
 
 
 def test_flags_are_apart_from_arguments() -> None:
@@ -97,3 +101,32 @@ def test_what_only_looks_like_a_heredoc_is_none(text: str) -> None:
 
 def test_a_trigger_keeps_its_heredoc() -> None:
     assert read_source("ONBUILD RUN <<E\na\nE\n").lines[0].texts() == "RUN <<E\na\nE"
+
+
+SHARED = {
+    "continuation": "FROM a\nRUN b \\\n  # no\n\n  && c\nUSER d\n",
+    "escape": "# syntax=x\n# escape=`\nFROM a\nRUN b `\n  c\\\nUSER d\n",
+    "escape after a comment": "# hi\n# escape=`\nFROM a\nRUN b `\nUSER d\n",
+    "heredocs": "FROM a\nCOPY <<A <<'B' /x/\n1\nA\nRUN no\nB\nRUN <<-E\n\tUSER no\n\tE\nUSER d\n",
+    "trigger": "FROM a\nONBUILD RUN <<E\nUSER no\nE\nUSER d\n",
+    "flags": "from --platform=p a\nCOPY --from='b c' --link x y\nUSER d\n",
+    "exec form": 'FROM a\nRUN ["x", "<<E"]\nUSER d\n',
+    "windows": "\ufeffFROM a\r\nRUN b \\\r\n c\r\nUSER d\r\n",
+}
+
+
+@pytest.mark.parametrize("text", SHARED.values(), ids=SHARED)
+def test_the_engine_and_the_doctor_read_the_same_instructions(text: str) -> None:
+    (stage,) = engine.parse(text).stages
+    from_, *rest = doctor.parse(text)
+    assert from_.text == stage.base == "a"
+    # A class of the engine is named after its keyword.
+    assert [each.keyword for each in rest] == [
+        type(each).__name__.upper() for each in stage.instructions
+    ]
+    assert rest[-1].line == text.count("\n")
+
+
+def test_the_doctor_sees_the_script_of_a_heredoc_and_no_continuation() -> None:
+    first, second = doctor.parse("RUN <<E\n\tpip install x\nE\nRUN a \\\n    && 'b  c'\n")
+    assert (first.text, second.text) == ("<<E ; pip install x", "a && 'b  c'")
