@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ci.main import NOT_SOURCE
 from layerline.pipeline import dockerfile
+from layerline.pipeline.functions import NOT_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,9 @@ def render(repository: Repository) -> None:
     locks = {target: repository.lock(target) for target in targets}
     files = dockerfile.rendered(definition, locks, ignored=NOT_SOURCE)
     for path, text in files.items():
-        (repository.place / dockerfile.PLACE / path).write_text(text)
+        place = repository.place / dockerfile.PLACE / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
 
 
 def write_plain(repository: Repository) -> None:

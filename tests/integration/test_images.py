@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,6 @@ from tests.integration.conftest import Project, peak_megabytes, succeeded
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
-HOME = Path(__file__).parents[2]
-MODULE = ("ci", "dagger.json", "pyproject.toml")
 DEFINITION = """\
 [targets.cpu]
 [groups.core]
@@ -38,15 +35,9 @@ CUDA_MEGABYTES = 200
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Project:
-    """A repository with the pipeline and a small image, locked by the pipeline itself."""
+    """A repository with only a small image's definition, locked by the shipped pipeline."""
     home = tmp_path_factory.mktemp("small") / "repository"
     home.mkdir()
-    for name in MODULE:
-        source = HOME / name
-        if source.is_dir():
-            shutil.copytree(source, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, home)
     (home / "layerline.toml").write_text(DEFINITION)
     (home / "probe.py").write_text(PROBE)
     (home / "train.py").write_text("print('training')\n")
