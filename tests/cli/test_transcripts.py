@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
 HERE = Path(__file__).parent
+MODULES = ("sample", "semantics", "layout")
 # The recording shows the words without the shell's quotes.
 WORDS = {
     "call -s ctr with-exec --args=sh,-c,echo hi stdout": [
@@ -52,20 +53,20 @@ class Replay:
     ours: Classes = field(default_factory=Classes)
     theirs: Classes = field(default_factory=Classes)
 
-    def call(self, line: str) -> command.Finished:
-        words = WORDS.get(line) or shlex.split(line)
-        return self.place.call(*(word.replace("/home/user", str(self.home)) for word in words))
+    def call(self, recorded: Recorded) -> command.Finished:
+        words = WORDS.get(recorded.line) or shlex.split(recorded.line)
+        place = replace(self.place, workdir=self.place.workdir / recorded.workdir)
+        return place.call(*(word.replace("/home/user", str(self.home)) for word in words))
 
     def text(self, data: bytes) -> str:
-        text = data.decode().replace(str(self.home), "/home/user")
-        return text.replace("layerline", "dagger")
+        return _one_name(data.decode().replace(str(self.home), "/home/user"))
 
 
 @pytest.fixture(scope="module")
 def replays(home: Path, environ: dict[str, str]) -> dict[str, Replay]:
-    """One replay for each of the two modules."""
+    """One replay for each module."""
     found: dict[str, Replay] = {}
-    for name in ("sample", "semantics"):
+    for name in MODULES:
         module = home / name
         shutil.copytree(HERE / name, module)
         command.run(["git", "init", "--quiet", module])
@@ -76,7 +77,7 @@ def replays(home: Path, environ: dict[str, str]) -> dict[str, Replay]:
 
 
 def recorded() -> Iterator[object]:
-    for name in ("sample", "semantics"):
+    for name in MODULES:
         for call in read(HERE / f"{name}.transcript.txt"):
             yield pytest.param(name, call, id=f"{name}-{call.number}-{call.line}")
 
@@ -85,14 +86,19 @@ def recorded() -> Iterator[object]:
 def test_the_recorded_answer(replays: dict[str, Replay], name: str, call: Recorded) -> None:
     replay = replays[name]
     _change(replay.place.workdir, call.note)
-    done = replay.call(call.line)
+    done = replay.call(call)
     errors = error_lines(tuple(replay.text(done.stderr).splitlines()))
     stdout = replay.ours.apply(_settled(replay.text(done.stdout), name))
-    wanted = replay.theirs.apply(_settled(ends_without_newline(call.stdout), name))
+    wanted = replay.theirs.apply(_settled(_one_name(ends_without_newline(call.stdout)), name))
     assert (stdout, done.status) == (wanted, call.code), done.stderr.decode()
     assert errors[:1] == call.errors[:1]
     if "Stdout:" in call.errors or "Run '" in "".join(call.errors):
         assert errors[: len(call.errors)] == call.errors
+
+
+def _one_name(text: str) -> str:
+    """The text with one name for both tools."""
+    return text.replace("layerline", "dagger")
 
 
 def _change(module: Path, note: str) -> None:
@@ -103,6 +109,10 @@ def _change(module: Path, note: str) -> None:
     if "ci/main.py" in note:
         with (module / "ci" / "main.py").open("a") as file:
             file.write("# a comment\n")
+    if "a strange repository with one file" in note:
+        strange = module.parent / "strange"
+        command.run(["git", "init", "--quiet", strange])
+        (strange / "y").touch()
 
 
 def _settled(stdout: str, name: str) -> str:

@@ -19,18 +19,23 @@ _DIGEST = re.compile(r"xxh3:[0-9a-f]{16}")
 _STAMP = re.compile(r"\b\d{19}\b")
 _HOST = re.compile(r"^[0-9a-z]{8,}(?=:8000)")
 _TRACE = re.compile(r" \[traceparent:[^\]]*\]")
+_WORKDIR = re.compile(r"\[cd ([^\]]+)\] ")
 _NO_NEWLINE = "\u23ce\u0338"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A call: the line of the shell, stdout, the lines of the error, and the exit code."""
+    """A call: the line of the shell, stdout, the lines of the error, and the exit code.
+
+    `workdir` is where it ran, relative to the module.
+    """
 
     number: int
     line: str
     stdout: str
     errors: tuple[str, ...]
     code: int
+    workdir: str = "."
     note: str = ""
 
 
@@ -74,9 +79,12 @@ def _recorded(number: int, block: str, note: str) -> Recorded:
             line for line in stdout.splitlines(keepends=True) if not line.startswith("! ")
         )
     errors = tuple(_TRACE.sub("", line) for line in lines)
+    line = head.removeprefix("$ dagger ")
+    moved = _WORKDIR.match(line)
     return Recorded(
         number=number,
-        line=head.removeprefix("$ dagger "),
+        line=line[moved.end() :] if moved else line,
+        workdir=moved[1] if moved else ".",
         stdout=stdout,
         errors=error_lines(errors),
         code=int(exit_code.split()[0]),
