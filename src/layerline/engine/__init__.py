@@ -1,1 +1,68 @@
-"""The embedded engine: a Dagger session for one machine, without a daemon."""
+"""The embedded engine: a Dagger session for one machine, without a daemon.
+
+What the command line uses of the store, of images and of evaluation is offered here, and imported
+on first use: `layerline functions` needs neither compression nor an event loop.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from layerline.engine.image.manifests import Compression
+    from layerline.engine.solve.task_groups import task_group
+    from layerline.engine.store.digest import digest_of
+    from layerline.engine.store.fsck import find_problems, repair
+    from layerline.engine.store.pruning import prune
+    from layerline.engine.store.store import Store
+    from layerline.engine.store.usage import (
+        ITEM_KINDS,
+        VolumeUse,
+        find_volumes,
+        list_items,
+        list_volumes,
+    )
+    from layerline.engine.store.volume_archive import export_volume, import_volume
+
+__all__ = [
+    "ITEM_KINDS",
+    "Compression",
+    "Store",
+    "VolumeUse",
+    "digest_of",
+    "export_volume",
+    "find_problems",
+    "find_volumes",
+    "import_volume",
+    "list_items",
+    "list_volumes",
+    "prune",
+    "repair",
+    "task_group",
+]
+
+_MODULES = {
+    "Compression": "image.manifests",
+    "ITEM_KINDS": "store.usage",
+    "Store": "store.store",
+    "VolumeUse": "store.usage",
+    "digest_of": "store.digest",
+    "export_volume": "store.volume_archive",
+    "find_problems": "store.fsck",
+    "find_volumes": "store.usage",
+    "import_volume": "store.volume_archive",
+    "list_items": "store.usage",
+    "list_volumes": "store.usage",
+    "prune": "store.pruning",
+    "repair": "store.fsck",
+    "task_group": "solve.task_groups",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import an offered name on first use (PEP 562)."""
+    if name not in _MODULES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

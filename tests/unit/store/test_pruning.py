@@ -16,7 +16,7 @@ from layerline import command
 from layerline.engine.store.fsck import find_problems
 from layerline.engine.store.pruning import choose, prune
 from layerline.engine.store.store import Store
-from layerline.engine.store.usage import Item, items, volumes
+from layerline.engine.store.usage import Item, list_items, list_volumes
 from layerline.errors import StoreBusy, StoreVersion
 
 HOUR = 3600.0
@@ -65,9 +65,9 @@ def filled(root: Path) -> None:
 def test_a_dry_run_says_what_the_real_one_does(tmp_path: Path) -> None:
     filled(tmp_path / "store")
     planned = prune(tmp_path / "store", keep_bytes=50_000, dry_run=True)
-    before = items(tmp_path / "store")
+    before = list_items(tmp_path / "store")
     gone = prune(tmp_path / "store", keep_bytes=50_000)
-    after = items(tmp_path / "store")
+    after = list_items(tmp_path / "store")
     assert {each.name for each in planned} == {each.name for each in gone}
     assert len(before) - len(after) == len(gone) > 0
     assert sum(each.size for each in after if each.kind != "volume") <= 50_000
@@ -86,10 +86,10 @@ def test_only_the_named_volume_goes(tmp_path: Path) -> None:
     filled(tmp_path / "store")
     with Store.open(tmp_path / "store") as store:
         store.volumes.volume("uv-2")
-        wanted = [each.item.name for each in volumes(store.root) if each.identity == "uv-2"]
+        wanted = [each.item.name for each in list_volumes(store.root) if each.identity == "uv-2"]
     gone = prune(tmp_path / "store", volumes=wanted)
     assert [each.name for each in gone] == wanted
-    assert [each.identity for each in volumes(tmp_path / "store")] == ["uv-1"]
+    assert [each.identity for each in list_volumes(tmp_path / "store")] == ["uv-1"]
 
 
 def test_a_store_in_use_is_left_alone(tmp_path: Path) -> None:
@@ -215,5 +215,5 @@ def test_a_death_half_way_leaves_a_whole_store_and_the_next_run_finishes(
     with Store.open(tmp_path / "store") as store:
         assert find_problems(store, deep=True) == []
     prune(tmp_path / "store", keep_bytes=0)
-    assert [item.kind for item in items(tmp_path / "store")] == ["volume"]
+    assert [item.kind for item in list_items(tmp_path / "store")] == ["volume"]
     assert [path for path in (tmp_path / "store/scratch").iterdir() if path.is_dir()] == []

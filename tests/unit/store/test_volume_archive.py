@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.engine.store.store import Store
-from layerline.engine.store.usage import named
+from layerline.engine.store.usage import find_volumes
 from layerline.engine.store.volume_archive import export_volume, import_volume
 from layerline.errors import ArchiveInvalid, StoreError
 
@@ -31,7 +31,7 @@ def exported(tmp_path: Path) -> Path:
         os.link(data / "sub/wheel", data / "again")
         (data / "link").symlink_to("/etc/passwd")
         os.utime(data / "sub/wheel", (1_000_000_000, 1_000_000_000))
-        export_volume(store, named(store.root, "uv-9")[0], tmp_path / "uv.tar")
+        export_volume(store, find_volumes(store.root, "uv-9")[0], tmp_path / "uv.tar")
     return tmp_path / "uv.tar"
 
 

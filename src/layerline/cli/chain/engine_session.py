@@ -16,11 +16,11 @@ import anyio
 from layerline.cli.chain.addresses import read_repository, resolve
 from layerline.cli.chain.arguments import is_git
 from layerline.cli.chain.queries import Literal, call_core
+from layerline.engine import task_group
 from layerline.engine.api.server import serving
 from layerline.engine.api.session import Session, open_session
 from layerline.engine.module.arguments import GIT, Reader, complete
 from layerline.engine.module.types import element_of
-from layerline.engine.solve.task_groups import task_group
 from layerline.errors import Cancelled
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerline.cli.chain.defaults import UserDefaults, read_defaults
+from layerline.engine import Store
 from layerline.engine.module.loading import LoadedModule, load_module
 from layerline.engine.module.source import find_module
 from layerline.engine.module.types import Types
-from layerline.engine.store.store import Store
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from layerline.cli.chain.parser import Parser, Root, Selected, constructor_of
 from layerline.cli.display.output import rendered, save
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import module_flags, output_flags
+from layerline.engine import Store
 from layerline.engine.module.arguments import Reader
 from layerline.engine.module.types import Types, element_of, reference
-from layerline.engine.store.store import Store
 from layerline.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def packing(selected: Sequence[Selected]) -> str | None:
     """
     last = selected[-1]
     if last.member.owner:
-        from layerline.engine.image.manifests import Compression
+        from layerline.engine import Compression
 
         named = last.value("compression")
         return named if named in [each.value.lower() for each in Compression] else None

@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerline.cli.display.help import columns
-from layerline.engine.store.fsck import find_problems, repair
-from layerline.engine.store.pruning import prune
-from layerline.engine.store.store import Store
-from layerline.engine.store.usage import KINDS, VolumeUse, items, named, volumes
-from layerline.engine.store.volume_archive import export_volume, import_volume
+from layerline.engine import (
+    ITEM_KINDS,
+    Store,
+    VolumeUse,
+    export_volume,
+    find_problems,
+    find_volumes,
+    import_volume,
+    list_items,
+    list_volumes,
+    prune,
+    repair,
+)
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,8 +111,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def _df(console: Console, options: argparse.Namespace) -> int:
     with Store.open(console.settings.store) as opened:
-        found = items(opened.root)
-        rows = {f"{kind}s": [item.size for item in found if item.kind == kind] for kind in KINDS}
+        found = list_items(opened.root)
+        rows = {
+            f"{kind}s": [item.size for item in found if item.kind == kind] for kind in ITEM_KINDS
+        }
         rows["index"] = [path.stat().st_size for path in opened.root.glob("index.db*")]
     total = sum(map(sum, rows.values()))
     if options.json:
@@ -153,7 +163,7 @@ def _prune(console: Console, options: argparse.Namespace) -> int:
 
 def _volumes(console: Console, options: argparse.Namespace) -> int:
     with Store.open(console.settings.store) as opened:
-        found = volumes(opened.root)
+        found = list_volumes(opened.root)
     if options.json:
         return _print_json(console, {"volumes": [_described(each) for each in found]})
     rows = [("VOLUME", f"{'SIZE':>10}{'HITS':>8}  LAST USE")]
@@ -186,7 +196,7 @@ def _import(console: Console, options: argparse.Namespace) -> int:
 
 
 def _named(root: Path, name: str) -> list[VolumeUse]:
-    found = named(root, name) if (root / "volumes").is_dir() else []
+    found = find_volumes(root, name) if (root / "volumes").is_dir() else []
     if not found:
         message = f"there is no volume {name}; `store volumes` lists them"
         raise UsageError(message)

@@ -7,8 +7,8 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from layerline.engine import digest_of
 from layerline.engine.module.types import OBJECTS, Types, element_of
-from layerline.engine.store.digest import digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path

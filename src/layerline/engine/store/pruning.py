@@ -16,7 +16,7 @@ from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks, try_lock
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.store import SESSIONS, Store
-from layerline.engine.store.usage import Item, items
+from layerline.engine.store.usage import Item, list_items
 from layerline.errors import StoreBusy
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def prune(
     with Store.open(root):
         pass  # it is a store, and nothing in it is left over
     with contextlib.nullcontext() if dry_run else _alone(root, patience):
-        found = items(root)
+        found = list_items(root)
         if volumes:
             chosen = [item for item in found if item.kind == "volume" and item.name in volumes]
         else:

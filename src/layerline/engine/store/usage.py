@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KINDS = ("blob", "snapshot", "volume")
+ITEM_KINDS = ("blob", "snapshot", "volume")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +79,11 @@ class Sizes:
         return min(info.st_size, info.st_blocks * 512)
 
 
-def items(root: Path) -> list[Item]:
+def list_items(root: Path) -> list[Item]:
     """Everything in the store, newest first."""
     places = [
         (place.lstat().st_mtime if kind != "volume" else _last_use(place), kind, place)
-        for kind in KINDS
+        for kind in ITEM_KINDS
         for place in (root / f"{kind}s").iterdir()
     ]
     sizes = Sizes()
@@ -93,7 +93,7 @@ def items(root: Path) -> list[Item]:
     ]
 
 
-def volumes(root: Path) -> list[VolumeUse]:
+def list_volumes(root: Path) -> list[VolumeUse]:
     """The cache volumes, by name."""
     sizes = Sizes()
     found = []
@@ -111,9 +111,11 @@ def volumes(root: Path) -> list[VolumeUse]:
     return sorted(found, key=lambda volume: volume.identity)
 
 
-def named(root: Path, name: str) -> list[VolumeUse]:
+def find_volumes(root: Path, name: str) -> list[VolumeUse]:
     """The volumes that a user means: by their key, their identity, or their directory."""
-    return [each for each in volumes(root) if name in (each.key, each.identity, each.item.name)]
+    return [
+        each for each in list_volumes(root) if name in (each.key, each.identity, each.item.name)
+    ]
 
 
 def identity_of(place: Path) -> str:
