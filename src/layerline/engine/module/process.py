@@ -59,10 +59,12 @@ exit "$status"
 """
 
 # What the SDK brings lives as long as the process: no time is spent on looking for garbage in it.
+# The module's paths come last, as those of an editable installation do: a module's platform.py
+# hides neither the standard library's nor what is installed.
 _ENTRY = """\
 import atexit, gc, sys
 gc.disable()
-sys.path[1:1] = {paths!r}
+sys.path += {paths!r}
 from dagger.mod.cli import app
 gc.freeze()
 gc.enable()

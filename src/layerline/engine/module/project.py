@@ -6,6 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.module.editable import editable_paths
 from layerline.engine.module.naming import package_name, pascal
 from layerline.errors import ModuleError
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCKS = ("uv.lock", "requirements.lock")
+# Where packages lie unless a project says otherwise.
+_DEFAULT_PATHS = ("src", ".")
+# What is read here; only the build backend knows it where a project calls it dynamic.
+_MUST_BE_LISTED = frozenset({"dependencies", "entry-points"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +50,11 @@ def read_project(directory: Path, module: str) -> Project:
     entry_points = table.get("entry-points", {}).get("dagger.mod", {})
     entry_point = entry_points.get("main_object")
     package = package_name(name)
-    paths = tuple(p for p in (*_dev_mode_dirs(document), "src", ".") if (directory / p).is_dir())
-    wanted = entry_point.partition(":")[0].partition(".")[0] if entry_point else package
+    # The SDK imports what the entry point names, or else the package, or else `main`.
+    imported = (_top(entry_point),) if entry_point else (package, "main")
+    paths = _paths(directory, editable_paths(document), imported)
+    distributed = bool(table) or "poetry" in document.get("tool", {})
+    listed = bool(table) and _MUST_BE_LISTED.isdisjoint(table.get("dynamic", ()))
     return Project(
         directory=directory,
         name=name,
@@ -57,7 +65,7 @@ def read_project(directory: Path, module: str) -> Project:
         package=package,
         main_object=pascal(module),
         paths=paths,
-        built=bool(table) and not _importable(directory, paths, wanted),
+        built=distributed and not (listed and _importable(directory, paths, imported)),
         lock=next((lock for lock in LOCKS if (directory / lock).is_file()), None),
     )
 
@@ -72,17 +80,26 @@ def _document(path: Path) -> dict[str, Any]:
         raise ModuleError(message) from exc
 
 
-def _dev_mode_dirs(document: dict[str, Any]) -> tuple[str, ...]:
-    """What hatchling's editable wheels put on the import path, as Hatch documents it for builds."""
-    build = document.get("tool", {}).get("hatch", {}).get("build", {})
-    wheel = build.get("targets", {}).get("wheel", {})
-    return tuple(str(path) for path in wheel.get("dev-mode-dirs") or build.get("dev-mode-dirs", ()))
+def _top(entry_point: str) -> str:
+    return entry_point.partition(":")[0].partition(".")[0]
 
 
-def _importable(directory: Path, paths: tuple[str, ...], package: str) -> bool:
-    """Whether the code can be imported from where it lies (`main` is the SDK's second guess)."""
+def _paths(
+    directory: Path, declared: tuple[str, ...], imported: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The declared directories if the code is there; else also where it lies by default."""
+    found = tuple(path for path in declared if (directory / path).is_dir())
+    if _importable(directory, found, imported):
+        return found
+    default = tuple(path for path in _DEFAULT_PATHS if (directory / path).is_dir())
+    return (*found, *default)
+
+
+def _importable(directory: Path, paths: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    """Whether one of the modules can be imported from where it lies."""
     return any(
-        (directory / path / name).exists()
+        (directory / path / file).exists()
         for path in paths
-        for name in (package, f"{package}.py", "main", "main.py")
+        for name in names
+        for file in (name, f"{name}.py")
     )
