@@ -39,7 +39,7 @@ def test_an_image_by_default(extras: Place) -> None:
 
 
 def test_changes_are_applied_when_the_user_says_so(extras: Place) -> None:
-    assert "there is no terminal to ask" in extras.error("changed")
+    assert "cannot be confirmed without a terminal" in extras.error("changed")
     assert (extras.workdir / "old.txt").exists()
     done = extras.call("call", "-s", "-y", "changed")
     assert (done.status, done.stdout) == (0, b""), done.stderr

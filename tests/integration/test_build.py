@@ -87,7 +87,7 @@ def test_an_interrupt_ends_the_step_and_says_so(project: Project, tmp_path: Path
     assert process.wait() == 2
     said = log.read_text().splitlines()
     assert said[-2] == "Canceled."
-    assert said[-1].startswith("The whole log: ")
+    assert said[-1].startswith("Full log: ")
     assert processes("86418") == []
     assert names(project.store / "scratch") == set()
 
@@ -105,8 +105,8 @@ def test_a_failing_step_is_told_with_its_code_and_last_lines(
     assert "exit code: 42" in text
     assert "line 3\nStderr:\nno such wheel\n" in text + "\n"
     assert "Traceback" not in failed.stderr
-    (whole,) = [line for line in failed.error if line.startswith("The whole log: ")]
-    assert "no such wheel" in Path(whole.removeprefix("The whole log: ")).read_text()
+    (whole,) = [line for line in failed.error if line.startswith("Full log: ")]
+    assert "no such wheel" in Path(whole.removeprefix("Full log: ")).read_text()
 
 
 def abandoned_cgroups() -> set[str]:

@@ -37,7 +37,7 @@ def said(call: Call, *parts: str, status: int) -> None:
     """The call failed with one message that holds the parts, and nothing but it."""
     sentence, *more = call.error
     assert all(part in sentence for part in parts), call.stderr
-    assert [line for line in more if not line.startswith(("Run '", "The whole log: "))] == []
+    assert [line for line in more if not line.startswith(("Run '", "Full log: "))] == []
     assert call.status == status
 
 

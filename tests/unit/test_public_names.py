@@ -73,6 +73,7 @@ def test_it_reads_on_python_3_9() -> None:
         "__init__.py",
         "dockerfile_lexer.py",
         "patterns.py",
+        "prompt.py",
         *(str(p) for p in PACKAGE.rglob("doctor/**/*.py")),
     ]
     for name in leaves:

@@ -29,11 +29,11 @@ _NOTHING = -2
 class Console:
     """One invocation. `flags` are those that every command has.
 
-    `log` is there once something has begun that is worth a log.
+    `log` is None until something begins that is worth a log.
     """
 
     program: str
-    words: Sequence[str]
+    argv: Sequence[str]
     options: Options
     settings: Settings
     flags: FlagSet = field(default_factory=FlagSet)
@@ -42,7 +42,7 @@ class Console:
 
     @property
     def interactive(self) -> list[str]:
-        """The program for a terminal where an exec failed; empty where none is wanted."""
+        """The program for a terminal where an exec failed; empty without --interactive."""
         return shlex.split(self.options.interactive_command) if self.options.interactive else []
 
     @property
@@ -51,16 +51,16 @@ class Console:
         return Path.cwd() / self.options.workdir
 
     def settle(self, *own: FlagSet) -> None:
-        """Go by what the flags hold, now that all words were read."""
-        self.options = Options.read(FlagSet((self.flags, *own)))
+        """Go by what the flags hold, now that all arguments were parsed."""
+        self.options = Options.from_flags(FlagSet((self.flags, *own)))
 
     def print(self, text: str) -> None:
         """Write a result."""
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    def tell(self, text: str) -> None:
-        """Write a line beside the result."""
+    def info(self, text: str) -> None:
+        """Write a line next to the result."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
         if self.log is not None:
@@ -70,7 +70,7 @@ class Console:
         """Begin the log, and go where the engine lives: once, before what is heavy is imported."""
         if self.log is not None:
             return
-        self.log = CallLog.begin(self.settings.store, " ".join((self.program, *self.words)))
+        self.log = CallLog.begin(self.settings.store, " ".join((self.program, *self.argv)))
         self.journal.listeners.append(PlainLines(self.log.write))
         host.enter_namespaces()
 
@@ -78,7 +78,7 @@ class Console:
     def working(self, *, stay: bool = False) -> Iterator[Journal]:
         """Show the progress, unless it is unwanted, while the block lasts.
 
-        With `stay` it is there until the user has seen it, if the options say so.
+        With `stay` it remains until the user has seen it, if the options say so.
         """
         options = self.options
         live = options.progress == "tty" or (options.progress == "auto" and sys.stderr.isatty())

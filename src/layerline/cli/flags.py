@@ -26,7 +26,7 @@ _QUOTES = str.maketrans("", "", "\"'`")
 
 
 class BadValue(ValueError):
-    """A text is no value of the flag's type; the message stands behind the flag's name."""
+    """A text that does not parse as the flag's type; the message follows the flag's name."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Flag:
 
     @property
     def shows_default(self) -> bool:
-        """Whether help tells the default: not where it is the zero of its type."""
+        """Whether help shows the default: not where it is the zero of its type."""
         if self.kind == "string":
             return self.default != ""
         return self.default not in ("", "0", "false", "[]", "<nil>")
@@ -91,7 +91,7 @@ class FlagSet:
         self.flags[flag.name] = flag
         return flag
 
-    def sorted(self) -> list[Flag]:
+    def visible(self) -> list[Flag]:
         """The own flags that help shows, by name."""
         return [flag for _, flag in sorted(self.flags.items()) if not flag.hidden]
 
@@ -103,9 +103,9 @@ class FlagSet:
                 return flags.flags[wanted]
         return None
 
-    def parse(self, words: Sequence[str]) -> list[str]:
-        """Take the flags at the beginning; what is left begins with the first word that is none."""
-        rest = list(words)
+    def parse(self, argv: Sequence[str]) -> list[str]:
+        """Take the leading flags; the rest begins with the first argument that is not a flag."""
+        rest = list(argv)
         while rest:
             word = rest[0]
             if word == "--":
@@ -125,7 +125,7 @@ class FlagSet:
 
     def require(self) -> None:
         """Refuse when required flags were not given."""
-        missing = [flag.name for flag in self.sorted() if flag.required and not flag.changed]
+        missing = [flag.name for flag in self.visible() if flag.required and not flag.changed]
         if missing:
             names = '", "'.join(missing)
             message = f'required flag(s) "{names}" not set'
@@ -223,7 +223,7 @@ def split_csv(text: str) -> list[str]:
     rest: str | None = text
     while rest is not None:
         if rest.startswith('"'):
-            value, rest = _quoted(rest)
+            value, rest = _quoted_field(rest)
         else:
             value, comma, after = rest.partition(",")
             if '"' in value:
@@ -235,7 +235,7 @@ def split_csv(text: str) -> list[str]:
     return fields
 
 
-def _quoted(text: str) -> tuple[str, str | None]:
+def _quoted_field(text: str) -> tuple[str, str | None]:
     out: list[str] = []
     place = 1
     while place < len(text):

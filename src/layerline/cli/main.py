@@ -1,4 +1,4 @@
-"""The `layerline` command: finds the command that is meant, and is the one place that shows errors.
+"""The `layerline` command: dispatch to subcommands, and the one place that shows errors.
 
 Invariant: no traceback reaches the user; the exit code is the error's own, a failed exec's that of
 its process.
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from layerline import settings
-from layerline.cli.flags import FlagSet
+from layerline.cli.flags import Flag, FlagSet, parse_bool
 from layerline.cli.options import Options, global_flags
 from layerline.errors import Cancelled, ExecError, LayerlineError, UsageError
 
@@ -30,13 +30,13 @@ _ABOUT = (
 _COMMANDS = {
     "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
     "core": ("call", "core", "Call a core function"),
-    "doctor": ("doctor", "doctor", "Say what is wrong with this machine, and repair it"),
+    "doctor": ("doctor", "doctor", "Diagnose and repair this machine"),
     "functions": ("functions", "functions", "List available functions"),
-    "init": ("init", "init", "Write a layerline.toml for what is here, and say what was guessed"),
-    "query": ("sessions", "query", "Send API queries to the engine"),
-    "run": ("sessions", "run", "Run a program in a session"),
-    "session": ("sessions", "session", "Serve a session until standard input ends"),
-    "store": ("store", "store", "Look at, check and prune what is kept"),
+    "init": ("init", "init", "Write a layerline.toml for this repository"),
+    "query": ("query", "query", "Send API queries to the engine"),
+    "run": ("run", "run_program", "Run a program in a session"),
+    "session": ("session", "session", "Serve a session until standard input ends"),
+    "store": ("store", "store", "Inspect, verify and prune the store"),
     "version": ("version", "version", "Print the versions of Layerline and of its API"),
 }
 _UNEXPECTED = 1
@@ -45,14 +45,14 @@ _LONGEST_STEP = 200
 
 def main() -> NoReturn:
     """Run the command line of this process."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command_line(sys.argv[1:]))
 
 
-def run(words: Sequence[str]) -> int:
+def run_command_line(argv: Sequence[str]) -> int:
     """Run a command line; the exit code."""
     console: Console | None = None
     try:
-        console = _console(words)
+        console = _console(argv)
         return _dispatch(console)
     except LayerlineError as exc:
         return _show(exc, console)
@@ -61,29 +61,32 @@ def run(words: Sequence[str]) -> int:
     except BrokenPipeError:
         return _UNEXPECTED
     except Exception as exc:  # noqa: BLE001  the one place that shows errors
-        return _unexpected(exc, console)
+        return _show_defect(exc, console)
 
 
-def _console(words: Sequence[str]) -> Console:
+def _console(argv: Sequence[str]) -> Console:
     from layerline.cli.console import Console
 
     environ = settings.process_environ()
-    own = words[: words.index("--")] if "--" in words else words
+    own = argv[: argv.index("--")] if "--" in argv else argv
     return Console(
         program=PROGRAM,
-        words=list(words),
-        options=Options.of(own),
+        argv=list(argv),
+        options=Options.scan(own),
         settings=settings.Settings.from_environ(environ),
     )
 
 
 def _dispatch(console: Console) -> int:
     console.flags = global_flags(console.options)
-    rest = FlagSet((console.flags,)).parse(console.words)
+    flags = _own_flags(FlagSet((console.flags,)))
+    rest = flags.parse(console.argv)
+    if flags.flags["version"].value:
+        rest = ["version"]
     if not rest:
         console.print(_help(console))
         return 0
-    name = rest[0]
+    name, *arguments = rest
     if name == "help":
         console.print(_help(console))
         return 0
@@ -92,7 +95,14 @@ def _dispatch(console: Console) -> int:
         raise UsageError(message, usage=PROGRAM)
     module, function, _ = _COMMANDS[name]
     command = getattr(import_module(f"layerline.cli.commands.{module}"), function)
-    return int(command(console, rest[1:]))
+    return int(command(console, arguments))
+
+
+def _own_flags(flags: FlagSet) -> FlagSet:
+    """Add what only `layerline` itself knows."""
+    usage = _COMMANDS["version"][-1]
+    flags.add(Flag(name="version", kind="bool", parse=parse_bool, usage=usage, bare="true"))
+    return flags
 
 
 def _help(console: Console) -> str:
@@ -103,7 +113,7 @@ def _help(console: Console) -> str:
         path=PROGRAM,
         use="[options] [command]",
         commands={"Available Commands": [(name, text) for name, (_, _, text) in _COMMANDS.items()]},
-        local=global_flags(console.options),
+        local=_own_flags(global_flags(console.options)),
     )
     return page.text()
 
@@ -113,14 +123,14 @@ def _show(exc: LayerlineError, console: Console | None) -> int:
     if isinstance(exc, ExecError):
         for title, text in (("Stdout:", exc.stdout), ("Stderr:", exc.stderr)):
             lines += [title, text] if text else []
-        lines.append(f"The step that failed: {_step(exc)}")
+        lines.append(f"Failed step: {_step(exc)}")
     if isinstance(exc, UsageError):
         if exc.usage is not None:
             lines.append(f"Run '{exc.usage} --help' for usage.")
     elif console is not None and console.log is not None:
-        lines.append(f"The whole log: {console.log.path}")
+        lines.append(f"Full log: {console.log.path}")
     if console is not None:
-        console.tell("\n".join(lines))
+        console.info("\n".join(lines))
     else:
         sys.stderr.write("\n".join(lines) + "\n")
     return exc.exit_code
@@ -131,7 +141,7 @@ def _step(exc: ExecError) -> str:
     return text if len(text) <= _LONGEST_STEP else f"{text[:_LONGEST_STEP]}…"
 
 
-def _unexpected(exc: Exception, console: Console | None) -> int:
+def _show_defect(exc: Exception, console: Console | None) -> int:
     """A defect of Layerline: one sentence for the user, the traceback for the log."""
     from layerline.cli.display.progress import CallLog
 
@@ -142,9 +152,9 @@ def _unexpected(exc: Exception, console: Console | None) -> int:
     if console is None:
         sys.stderr.write(f"Error: Layerline failed unexpectedly ({what}).\n")
         return _UNEXPECTED
-    log = console.log or CallLog.begin(console.settings.store, " ".join((PROGRAM, *console.words)))
+    log = console.log or CallLog.begin(console.settings.store, " ".join((PROGRAM, *console.argv)))
     log.write(f"{time.time()} {''.join(traceback.format_exception(exc))}")
-    console.tell(
+    console.info(
         f"Error: Layerline failed unexpectedly ({what}). Please report it with the log {log.path}"
     )
     return _UNEXPECTED

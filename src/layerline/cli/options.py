@@ -12,9 +12,7 @@ from layerline.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NO_TRACES = (
-    "no traces leave this machine; the whole log of a call is in the store's logs directory"
-)
+_NO_TRACES = "no traces leave this machine; the full log of a call is in the store's logs directory"
 _NO_RELEASES = "the engine is part of this program; install the release of Layerline that you want"
 _NO_LLM = "the embedded engine has no language models"
 _PROGRESS = ("auto", "plain", "tty", "dots", "logs", "report")
@@ -23,7 +21,7 @@ _FULL_VERBOSITY = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line as a whole asks for."""
+    """What the global flags of a command line ask for."""
 
     silent: bool
     verbosity: int
@@ -41,23 +39,23 @@ class Options:
     json: bool
 
     @classmethod
-    def of(cls, words: Sequence[str]) -> Options:
-        """A first look at the words, wherever flags stand; unknown ones are somebody else's.
+    def scan(cls, argv: Sequence[str]) -> Options:
+        """Scan a command line for flags, wherever they stand; those of commands are left out.
 
-        What looks like a flag may turn out to be another flag's value: `read` tells in the end.
+        What looks like a flag may be another flag's value: `from_flags` decides in the end.
         """
         flags = FlagSet((global_flags(), module_flags()))
-        rest = list(words)
+        rest = list(argv)
         while rest and rest[0] != "--":
             word = rest.pop(0)
             if word.startswith("-") and word != "-" and _knows(flags, word):
-                with suppress(UsageError):  # the command tells what is wrong with it
+                with suppress(UsageError):  # the command reports it
                     flags.take(word, rest)
-        return cls.read(flags)
+        return cls.from_flags(flags)
 
     @classmethod
-    def read(cls, flags: FlagSet) -> Options:
-        """What flags hold once the command line was parsed with them."""
+    def from_flags(cls, flags: FlagSet) -> Options:
+        """The options that flags hold once the command line was parsed with them."""
 
         def value(name: str) -> str | int | None:
             flag = flags.find(name)

@@ -1,4 +1,4 @@
-"""Global flags are found wherever they stand on the command line."""
+"""Global flags are found anywhere on the command line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from layerline.errors import UsageError
 
 
 def test_global_flags_may_stand_before_and_behind_the_command() -> None:
-    options = Options.of(["-s", "call", "--name=bob", "text", "--progress=plain", "-vv", "-o", "x"])
+    options = Options.scan(
+        ["-s", "call", "--name=bob", "text", "--progress=plain", "-vv", "-o", "x"]
+    )
     assert options.silent
     assert (options.progress, options.verbosity, options.output) == ("plain", 2, "x")
 
 
 def test_flags_of_functions_are_passed_over() -> None:
-    options = Options.of(["call", "-m", "mod", "build", "--tag", "v1", "--help"])
+    options = Options.scan(["call", "-m", "mod", "build", "--tag", "v1", "--help"])
     assert options.module == "mod"
     assert options.help
     assert not options.silent
@@ -48,9 +50,9 @@ def test_the_value_of_another_flag_may_look_like_a_flag() -> None:
     flags = FlagSet((global_flags(), module_flags()))
     flags.add(Flag(name="args", kind="string", parse=str))
     words = ["--args", "-o", "-j"]
-    assert Options.of(words).output == "-j"  # a first look knows no better
+    assert Options.scan(words).output == "-j"  # a first look knows no better
     flags.parse(words)
-    options = Options.read(flags)
+    options = Options.from_flags(flags)
     assert (options.output, options.json) == ("", True)
 
 
@@ -59,16 +61,16 @@ def test_the_value_of_another_flag_may_look_like_a_flag() -> None:
     [([], 0), (["-q"], -1), (["-qq"], -2), (["-vv", "-q"], 1), (["-d"], 3), (["-d", "-q"], 3)],
 )
 def test_flags_for_more_and_for_less_add_up(words: list[str], expected: int) -> None:
-    assert Options.of(words).verbosity == expected
+    assert Options.scan(words).verbosity == expected
 
 
 def test_the_interactive_command_alone_does_nothing_and_is_refused() -> None:
     with pytest.raises(UsageError, match="give both"):
-        Options.of(["--interactive-command=bash"])
+        Options.scan(["--interactive-command=bash"])
 
 
 def test_help_shows_what_was_chosen_as_the_default() -> None:
-    chosen = " ".join(usages(global_flags(Options.of(["-s"])).sorted()).split())
-    plain = " ".join(usages(global_flags(Options.of([])).sorted()).split())
+    chosen = " ".join(usages(global_flags(Options.scan(["-s"])).visible()).split())
+    plain = " ".join(usages(global_flags(Options.scan([])).visible()).split())
     assert "Do not show progress at all (default true)" in chosen
     assert "(default true)" not in plain

@@ -27,7 +27,9 @@ SOURCE = HOME / "src"
 DOCTOR = SOURCE / "layerline/doctor"
 LEAVES = [
     SOURCE / f"layerline/{name}.py"
-    for name in ("command", "dockerfile_lexer", "errors", "host", "kernel", "log", "patterns")
+    for name in (
+        *("command", "dockerfile_lexer", "errors", "host", "kernel", "log", "patterns", "prompt"),
+    )
 ]
 DOCKERFILE = "FROM scratch\nCOPY . /\n"
 

@@ -1,6 +1,6 @@
 """What a user sets once instead of giving flags again and again: `.env` files.
 
-The one beside the module's dagger.json names the arguments of the constructor (`NAME`), of
+The one next to the module's dagger.json names the arguments of the constructor (`NAME`), of
 functions (`TEXT_NAME`) and of functions of other objects (`REPORT_TEXT_NAME`). The nearest one
 around the working directory has the module's name before that (`SAMPLE_TEXT_NAME`), and counts
 first. Case and underscores do not matter; a value is what a flag would hold.

@@ -27,33 +27,45 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from layerline.cli.console import Console
     from layerline.engine.module.calls import Caller
     from layerline.engine.module.definitions import Function, FunctionArg, Json
     from layerline.log import Journal
-    from layerline.settings import Settings
 
 T = TypeVar("T")
 
 
-def in_session(
-    settings: Settings,
-    journal: Journal,
-    *,
-    workdir: Path,
+def run_in_session(
+    console: Console,
     work: Callable[[Session], Awaitable[T]],
-    interactive: Sequence[str] = (),
+    *,
+    interactive: bool = False,
+    stay: bool = False,
 ) -> T:
     """Run `work` in a session that is served, and end the session with it, or with a signal.
 
-    `interactive` is what a user at a terminal gets where an exec failed.
+    With `interactive` a user at a terminal gets the options' program where an exec failed; with
+    `stay` the progress may stay until the user has seen it.
     """
+    with console.working(stay=stay) as journal:
+        return _run_served(console, journal, work, console.interactive if interactive else ())
+
+
+def _run_served(
+    console: Console,
+    journal: Journal,
+    work: Callable[[Session], Awaitable[T]],
+    interactive: Sequence[str],
+) -> T:
     results: list[T] = []
 
     async def main() -> None:
         async with task_group() as group:
             group.start_soon(_cancel_on_signal, group.cancel_scope)
-            opened = open_session(settings, journal, workdir=workdir, interactive=interactive)
-            async with opened as session, serving(session):
+            opening = open_session(
+                console.settings, journal, workdir=console.workdir, interactive=interactive
+            )
+            async with opening as session, serving(session):
                 results.append(await work(session))
             group.cancel_scope.cancel()
 
@@ -71,18 +83,18 @@ async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class InSession:
+class SessionBackend:
     """The backend of a session; `caller` is None where no module is loaded."""
 
     session: Session
     caller: Caller | None
     reader: Reader
 
-    async def address(self, typename: str, text: str) -> Json:
+    async def resolve_address(self, typename: str, text: str) -> Json:
         """Ask the session for what an address names."""
         return await resolve(self.session, typename, text)
 
-    async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
+    async def load_path(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
         """Read a file or directory of the host into the store."""
         if typename == "Directory":
             read = functools.partial(self.reader.directory, path, ignore=ignore)
@@ -92,7 +104,9 @@ class InSession:
         self._introduce()
         return name
 
-    async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
+    async def complete_arguments(
+        self, function: Function, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Fill in the defaults; addresses and repositories are resolved by the session."""
         assert self.caller is not None
         known = dict(given)
@@ -119,22 +133,22 @@ class InSession:
         path = self.caller.module.config.resolve(arg.default_path)
         root = path.parent if path.name == ".git" else path
         return await read_repository(
-            self.session, arg.type_def.name, await self.read("Directory", root, ())
+            self.session, arg.type_def.name, await self.load_path("Directory", root, ())
         )
 
-    async def own(
+    async def call_module(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
     ) -> Json:
         """Call a function of the module."""
         assert self.caller is not None
         return await self.caller.call(owner, function, parent, arguments)
 
-    async def core(
+    async def call_core(
         self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
     ) -> Json:
         """Call a function of the core."""
         kinds = {arg.name: arg for arg in function.args}
-        written = {name: _written(kinds[name], value) for name, value in arguments.items()}
+        written = {name: _graphql_value(kinds[name], value) for name, value in arguments.items()}
         return await call_core(self.session, receiver, typename, function, written)
 
     def _introduce(self) -> None:
@@ -143,7 +157,7 @@ class InSession:
             self.session.identify(value)
 
 
-def _written(arg: FunctionArg, value: Json) -> Json:
+def _graphql_value(arg: FunctionArg, value: Json) -> Json:
     if element_of(arg.type_def).kind != "ENUM_KIND":
         return value
     if isinstance(value, list):

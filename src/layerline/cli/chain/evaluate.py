@@ -20,7 +20,7 @@ from layerline.errors import LayerlineError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from layerline.cli.chain.parser import Selected
+    from layerline.cli.chain.parser import SelectedFunction
     from layerline.engine.module.definitions import Function, FunctionArg, Json, TypeDef
     from layerline.engine.module.loading import LoadedModule
 
@@ -35,21 +35,23 @@ _NOT_FOUND = (
 class Backend(Protocol):
     """What evaluates: the store alone, or a session."""
 
-    async def address(self, typename: str, text: str) -> Json:
+    async def resolve_address(self, typename: str, text: str) -> Json:
         """The id of what an address names, other than a file of the host."""
 
-    async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
+    async def load_path(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
         """The id of a file or directory of the host."""
 
-    async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
+    async def complete_arguments(
+        self, function: Function, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """The arguments of a module's function, defaults included."""
 
-    async def own(
+    async def call_module(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
     ) -> Json:
         """What a function of the module returns."""
 
-    async def core(
+    async def call_core(
         self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
     ) -> Json:
         """What a function of the core gives."""
@@ -73,7 +75,7 @@ class Evaluation:
     workdir: Path
     home: Path
 
-    async def run(self, selected: Sequence[Selected], output: str) -> Outcome:
+    async def evaluate(self, selected: Sequence[SelectedFunction], output: str) -> Outcome:
         """Call each function, then the end: an object is evaluated, or saved to `output`."""
         value: Json = None
         typename = "Query"
@@ -83,15 +85,16 @@ class Evaluation:
             typename = element_of(one.member.function.return_type).name
         return await self._end(value, selected[-1].member.function.return_type, output)
 
-    async def _arguments(self, one: Selected) -> dict[str, Any]:
+    async def _arguments(self, one: SelectedFunction) -> dict[str, Any]:
         try:
             given = {
-                name: await self._value(one.args[name], value) for name, value in one.given.items()
+                name: await self._value(one.args[name], value)
+                for name, value in one.given_values.items()
             }
         except LayerlineError as exc:
             raise UsageError(str(exc), usage=one.path) from exc
         if one.member.owner and not one.member.is_field:
-            return await self.backend.complete(one.member.function, given)
+            return await self.backend.complete_arguments(one.member.function, given)
         return given
 
     async def _value(self, arg: FunctionArg, value: Json) -> Json:
@@ -108,8 +111,8 @@ class Evaluation:
     async def _address(self, arg: FunctionArg, text: str) -> Json:
         typename = element_of(arg.type_def).name
         if typename not in _LOCAL or is_git(text):
-            return await self.backend.address(typename, text)
-        return await self.backend.read(typename, self._host_path(text), arg.ignore)
+            return await self.backend.resolve_address(typename, text)
+        return await self.backend.load_path(typename, self._host_path(text), arg.ignore)
 
     def _host_path(self, text: str) -> Path:
         plain = text.removeprefix("file://")
@@ -129,10 +132,10 @@ class Evaluation:
         if member.is_field:
             return value[member.function.name]
         if member.owner:
-            return await self.backend.own(member.owner, member.function, value, arguments)
+            return await self.backend.call_module(member.owner, member.function, value, arguments)
         if member.function.role == "" and value is None and typename != "Query":
             return None
-        return await self.backend.core(value, typename, member.function, arguments)
+        return await self.backend.call_core(value, typename, member.function, arguments)
 
     async def _end(self, value: Json, type_def: TypeDef, output: str) -> Outcome:
         element = element_of(type_def)
@@ -146,7 +149,7 @@ class Evaluation:
             arguments: dict[str, Any] = {"path": output}
             if "allowParentDirPath" in names:
                 arguments["allowParentDirPath"] = True
-            saved = await self.backend.core(value, element.name, export, arguments)
+            saved = await self.backend.call_core(value, element.name, export, arguments)
             return Outcome(value=value, type_def=type_def, saved=str(saved))
         sync = functions.get("sync")
         if sync is None or sync.role != GIVES_ID:
@@ -156,28 +159,30 @@ class Evaluation:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Remembering:
+class CachedBackend:
     """The backend that has the store alone: results that are remembered, and files of the host."""
 
     module: LoadedModule
     reader: Reader
 
-    async def address(self, typename: str, text: str) -> Json:
+    async def resolve_address(self, typename: str, text: str) -> Json:
         """Only a session knows."""
         message = f"{typename} {text}"
         raise NeedsEngine(message)
 
-    async def read(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
+    async def load_path(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
         """Read it into the store, which costs little where nothing changed."""
         if typename == "Directory":
             return self.reader.directory(path, ignore=ignore)
         return self.reader.file(path)
 
-    async def complete(self, function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
+    async def complete_arguments(
+        self, function: Function, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Fill in the defaults."""
         return complete(function, given, self.module.config, self.reader)
 
-    async def own(
+    async def call_module(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
     ) -> Json:
         """Recall the result."""
@@ -188,7 +193,7 @@ class Remembering:
             raise NeedsEngine
         return known.value
 
-    async def core(
+    async def call_core(
         self, receiver: str | None, typename: str, *function_and_arguments: Json
     ) -> Json:
         """Only a session evaluates."""
@@ -196,7 +201,7 @@ class Remembering:
         raise NeedsEngine(message)
 
 
-def now(work: Coroutine[Any, Any, Outcome]) -> Outcome | None:
+def run_sync(work: Coroutine[Any, Any, Outcome]) -> Outcome | None:
     """Run what never waits, without an event loop; None where it turns out to need the engine."""
     try:
         work.send(None)

@@ -57,11 +57,10 @@ def load(console: Console) -> Loaded:
 def _ask(console: Console, loaded: LoadedModule) -> Module:
     """Run the module's process for what it defines."""
     console.enter()
-    from layerline.cli.chain.engine_session import in_session
+    from layerline.cli.chain.engine_session import run_in_session
     from layerline.engine.module.calls import Caller
 
     async def work(session: Session) -> Module:
         return await Caller(session=session, module=loaded).define()
 
-    with console.working() as journal:
-        return in_session(console.settings, journal, workdir=console.workdir, work=work)
+    return run_in_session(console, work)

@@ -1,4 +1,4 @@
-"""The words of `call` read as a pipeline: constructor flags, then functions with theirs.
+"""The arguments of `call` read as a pipeline: constructor flags, then functions with theirs.
 
 Invariant: a pipeline that was parsed can be called: every function exists, every value is of its
 type and nothing that is required is missing.
@@ -26,7 +26,7 @@ _PLUMBING = frozenset({"id"})
 
 
 @dataclass(slots=True, kw_only=True)
-class Selected:
+class SelectedFunction:
     """A function with its flags as they were given. `path` is the command that leads to it."""
 
     member: Member
@@ -35,14 +35,14 @@ class Selected:
     args: dict[str, FunctionArg] = field(default_factory=dict)
 
     @property
-    def given(self) -> dict[str, Any]:
+    def given_values(self) -> dict[str, Any]:
         """The values of the flags that were given, by the arguments' names."""
         return {name: flag.value for name, flag in self.flags.items() if flag.changed}
 
     def value(self, name: str) -> Any:  # noqa: ANN401 - as the argument's type has it
         """The value of an argument, given or by default; None where there is none."""
         arg = self.args.get(name)
-        return self.given.get(name, arg.default if arg is not None else None)
+        return self.given_values.get(name, arg.default if arg is not None else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Root:
     experimental: bool = False
 
 
-def supported(types: Types, type_def: TypeDef) -> tuple[list[Member], list[str]]:
+def callable_members(types: Types, type_def: TypeDef) -> tuple[list[Member], list[str]]:
     """The members of a type that a command line can call, and the names of the others."""
     usable: list[Member] = []
     skipped: list[str] = []
@@ -85,21 +85,23 @@ def short(text: str) -> str:
 
 @dataclass(slots=True)
 class Parser:
-    """Reads the words of one command. `wants_help` keeps it from insisting on required flags."""
+    """Parses one command line; with `wants_help` required flags may be missing."""
 
     types: Types
     root: Root
     defaults: UserDefaults = field(default_factory=UserDefaults)
     wants_help: bool = False
     page: Page = field(init=False)
-    selected: list[Selected] = field(default_factory=list)
+    selected: list[SelectedFunction] = field(default_factory=list)
 
-    def parse(self, words: Sequence[str]) -> list[Selected]:
+    def parse(self, argv: Sequence[str]) -> list[SelectedFunction]:
         """The functions in order; `page` is the help of the last."""
         root = self.root
         flags = FlagSet((root.inherited,), dict(root.own.flags))
         rest = self._level(
-            Selected(member=root.member, path=root.path) if root.member else None, flags, words
+            SelectedFunction(member=root.member, path=root.path) if root.member else None,
+            flags,
+            argv,
         )
         self.page = Page(
             about=root.about,
@@ -116,12 +118,14 @@ class Parser:
             path = f"{path} {member.command}"
             type_def = member.function.return_type
             flags = FlagSet((root.own, root.inherited))
-            rest = self._level(Selected(member=member, path=path), flags, rest[1:])
+            rest = self._level(SelectedFunction(member=member, path=path), flags, rest[1:])
             self._describe(member, path, flags)
         return self.selected
 
-    def _level(self, selected: Selected | None, flags: FlagSet, words: Sequence[str]) -> list[str]:
-        """The flags of one function; gives the words behind them."""
+    def _level(
+        self, selected: SelectedFunction | None, flags: FlagSet, argv: Sequence[str]
+    ) -> list[str]:
+        """The flags of one function; gives the arguments behind them."""
         path = selected.path if selected else self.root.path
         for arg in selected.member.function.args if selected else ():
             flag = flag_for(arg, self.types)
@@ -129,7 +133,7 @@ class Parser:
                 selected.flags[arg.name] = flags.add(flag)
                 selected.args[arg.name] = arg
         try:
-            rest = flags.parse(words)
+            rest = flags.parse(argv)
             if selected:
                 self._fill(selected)
             if not self.wants_help:
@@ -140,7 +144,7 @@ class Parser:
             self.selected.append(selected)
         return rest
 
-    def _fill(self, selected: Selected) -> None:
+    def _fill(self, selected: SelectedFunction) -> None:
         """Take the user's defaults for what was not given."""
         for name, flag in selected.flags.items():
             text = self.defaults.text(selected.member, selected.args[name])
@@ -148,7 +152,7 @@ class Parser:
                 flag.set(text)
 
     def _find(self, type_def: TypeDef, word: str, path: str) -> Member:
-        for member in supported(self.types, type_def)[0]:
+        for member in callable_members(self.types, type_def)[0]:
             if member.command == word:
                 return member
         message = f'unknown command "{word}" for "{path}"'
@@ -156,20 +160,20 @@ class Parser:
 
     def _describe(self, member: Member, path: str, flags: FlagSet) -> None:
         commands = self._commands(member.function.return_type)
-        words = (
+        operands = (
             "[arguments]" if flags.flags else "",
             "<function>" if any(commands.values()) else "",
         )
         self.page = Page(
             about=member.function.description or "-",
             path=path,
-            use=" ".join(filter(None, words)),
+            use=" ".join(filter(None, operands)),
             commands=commands,
             local=flags,
         )
 
     def _commands(self, type_def: TypeDef) -> dict[str, list[tuple[str, str]]]:
-        usable, _ = supported(self.types, type_def)
+        usable, _ = callable_members(self.types, type_def)
         return {"Functions": [(m.command, short(m.function.description)) for m in usable]}
 
 

@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.cli.chain.evaluate import Evaluation, Outcome, Remembering, now
+from layerline.cli.chain.evaluate import CachedBackend, Evaluation, Outcome, run_sync
 from layerline.cli.chain.modules import Loaded, load
-from layerline.cli.chain.parser import Parser, Root, Selected, constructor_of
-from layerline.cli.display.output import rendered, save
+from layerline.cli.chain.parser import Parser, Root, SelectedFunction, constructor_of
+from layerline.cli.display.output import render, save
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import module_flags, output_flags
 from layerline.engine import Store
@@ -28,11 +28,11 @@ _CORE = "Call a core function"
 _SHIPPING = frozenset({"asTarball", "export", "publish"})
 
 
-def call(console: Console, words: Sequence[str]) -> int:
+def call(console: Console, argv: Sequence[str]) -> int:
     """Call functions of a module, or with --no-mod those of the core API."""
     module = load(console)
     if module.loaded is None:
-        return _run(console, words, _core_root(console, "call", module_flags()), module)
+        return _run_chain(console, argv, _core_root(console, "call", module_flags()), module)
     constructor = constructor_of(module.types)
     root = Root(
         path=f"{console.program} call",
@@ -43,14 +43,14 @@ def call(console: Console, words: Sequence[str]) -> int:
         inherited=console.flags,
         member=constructor,
     )
-    return _run(console, words, root, module)
+    return _run_chain(console, argv, root, module)
 
 
-def core(console: Console, words: Sequence[str]) -> int:
+def core(console: Console, argv: Sequence[str]) -> int:
     """Call functions of the core API."""
     own = output_flags(FlagSet())
     root = replace(_core_root(console, "core", own), about=_CORE, experimental=True)
-    return _run(console, words, root, Loaded(types=Types()))
+    return _run_chain(console, argv, root, Loaded(types=Types()))
 
 
 def _core_root(console: Console, command: str, own: FlagSet) -> Root:
@@ -64,15 +64,17 @@ def _core_root(console: Console, command: str, own: FlagSet) -> Root:
     )
 
 
-def _run(console: Console, words: Sequence[str], root: Root, module: Loaded) -> int:
+def _run_chain(console: Console, argv: Sequence[str], root: Root, module: Loaded) -> int:
     parser = Parser(module.types, root, module.defaults, wants_help=console.options.help)
-    selected = parser.parse(words)
+    selected = parser.parse(argv)
     console.settle(root.own)
     if console.options.help or not selected:
         console.print(parser.page.text())
         return 0
     try:
-        outcome = _remembered(console, selected, module) or _evaluated(console, selected, module)
+        outcome = _evaluate_from_store(console, selected, module) or _evaluate_in_session(
+            console, selected, module
+        )
     except Cancelled:
         if _serves(selected):
             return 0
@@ -81,13 +83,13 @@ def _run(console: Console, words: Sequence[str], root: Root, module: Loaded) -> 
     return 0
 
 
-def _serves(selected: Sequence[Selected]) -> bool:
+def _serves(selected: Sequence[SelectedFunction]) -> bool:
     """Whether the pipeline ends in what runs until it is interrupted."""
     last = selected[-1].member
     return not last.owner and last.api_name == "up"
 
 
-def packing(selected: Sequence[Selected]) -> str | None:
+def packing(selected: Sequence[SelectedFunction]) -> str | None:
     """How the layers of the image that a pipeline ends in are to be compressed.
 
     Empty where the engine chooses, None where no image is written or pushed. A module's function
@@ -104,28 +106,32 @@ def packing(selected: Sequence[Selected]) -> str | None:
         return None
     if element_of(selected[-2].member.function.return_type).name != "Container":
         return None
-    return last.given.get("forcedCompression") or ""
+    return last.given_values.get("forcedCompression") or ""
 
 
-def _remembered(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome | None:
-    """The outcome from the store alone, when every call on the way is remembered."""
+def _evaluate_from_store(
+    console: Console, selected: Sequence[SelectedFunction], module: Loaded
+) -> Outcome | None:
+    """Evaluate from the store alone; None where a call on the way is not cached."""
     if module.loaded is None or console.options.stay:
         return None
     with Store.open(console.settings.store) as store:
-        backend = Remembering(module=module.loaded, reader=Reader(store=store))
+        backend = CachedBackend(module=module.loaded, reader=Reader(store=store))
         evaluation = Evaluation(
             backend=backend,
             types=module.types,
             workdir=console.workdir,
             home=console.settings.home,
         )
-        return now(evaluation.run(selected, console.options.output))
+        return run_sync(evaluation.evaluate(selected, console.options.output))
 
 
-def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -> Outcome:
-    """The outcome from the engine."""
+def _evaluate_in_session(
+    console: Console, selected: Sequence[SelectedFunction], module: Loaded
+) -> Outcome:
+    """Evaluate in the engine."""
     console.enter()
-    from layerline.cli.chain.engine_session import InSession, in_session
+    from layerline.cli.chain.engine_session import SessionBackend, run_in_session
     from layerline.engine.api.image_export import pack_ahead
     from layerline.engine.module.calls import Caller
 
@@ -133,40 +139,33 @@ def _evaluated(console: Console, selected: Sequence[Selected], module: Loaded) -
         if (compression := packing(selected)) is not None:
             pack_ahead(session, compression or None)
         caller = Caller(session=session, module=module.loaded) if module.loaded else None
-        backend = InSession(session=session, caller=caller, reader=Reader(store=session.store))
+        backend = SessionBackend(session=session, caller=caller, reader=Reader(store=session.store))
         evaluation = Evaluation(
             backend=backend,
             types=module.types,
             workdir=console.workdir,
             home=console.settings.home,
         )
-        outcome = await evaluation.run(selected, console.options.output)
+        outcome = await evaluation.evaluate(selected, console.options.output)
         if element_of(outcome.type_def).name == "Changeset" and outcome.saved is None:
             from layerline.cli.chain.changes import apply_changes
 
             await apply_changes(console, backend, outcome)
         return outcome
 
-    with console.working(stay=True) as journal:
-        return in_session(
-            console.settings,
-            journal,
-            workdir=console.workdir,
-            work=work,
-            interactive=console.interactive,
-        )
+    return run_in_session(console, work, interactive=True, stay=True)
 
 
 def _show(console: Console, outcome: Outcome, types: Types) -> None:
     output = console.options.output
     if outcome.saved is not None:
-        console.tell(f'Saved to "{outcome.saved}".')
+        console.info(f'Saved to "{outcome.saved}".')
         return
     if element_of(outcome.type_def).name == "Changeset":
         return
-    text = rendered(outcome.value, outcome.type_def, types, as_json=console.options.json)
+    text = render(outcome.value, outcome.type_def, types, as_json=console.options.json)
     if output and outcome.type_def.kind != "VOID_KIND":
-        console.tell(f'Saved output to "{save(text, output, console.workdir)}".')
+        console.info(f'Saved output to "{save(text, output, console.workdir)}".')
     console.print(text)
     if sys.stdout.isatty() and text and not text.endswith("\n"):
         console.print("\n")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from layerline.cli.console import Console
 
 
-def doctor(console: Console, words: Sequence[str]) -> int:
+def doctor(console: Console, argv: Sequence[str]) -> int:
     """Run the doctor; it reads its own flags."""
     return run(
-        words,
+        argv,
         console.settings.environ,
         program=f"{console.program} doctor",
         tool=(python(), "-I", "-m", "layerline"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from layerline.cli.chain.modules import load
-from layerline.cli.chain.parser import constructor_of, short, supported
+from layerline.cli.chain.parser import callable_members, constructor_of, short
 from layerline.cli.display.help import Page, columns
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import module_flags
@@ -23,11 +23,11 @@ This is similar to `{program} call --help`, but only focused on showing the
 available functions."""
 
 
-def functions(console: Console, words: Sequence[str]) -> int:
+def functions(console: Console, argv: Sequence[str]) -> int:
     """Print the table of functions."""
     flags = FlagSet((console.flags, module_flags()))
     path = f"{console.program} functions"
-    chain = _operands(flags, words, path)
+    chain = _operands(flags, argv, path)
     console.settle(flags.parents[1])
     if console.options.help:
         page = Page(
@@ -45,7 +45,8 @@ def functions(console: Console, words: Sequence[str]) -> int:
     type_def = reference(constructor.owner if constructor is not None else "Query")
     for word in chain:
         found = next(
-            (m for m in supported(types, type_def)[0] if word in (m.command, m.api_name)), None
+            (m for m in callable_members(types, type_def)[0] if word in (m.command, m.api_name)),
+            None,
         )
         if found is None:
             message = f'no function "{word}" in type "{types.shown_name(type_def)}"'
@@ -55,7 +56,7 @@ def functions(console: Console, words: Sequence[str]) -> int:
             what = f'function "{word}" returns type "{type_def.kind}"'
             message = f"{what} with no further functions available"
             raise UsageError(message, usage=path)
-    usable, skipped = supported(types, type_def)
+    usable, skipped = callable_members(types, type_def)
     if not chain and constructor is not None and constructor.function.args:
         # The constructor can also be called on its object, as `with`; no command line does that.
         skipped = [*skipped, "with"]
@@ -67,9 +68,9 @@ def functions(console: Console, words: Sequence[str]) -> int:
     return 0
 
 
-def _operands(flags: FlagSet, words: Sequence[str], path: str) -> list[str]:
+def _operands(flags: FlagSet, argv: Sequence[str], path: str) -> list[str]:
     operands: list[str] = []
-    rest = list(words)
+    rest = list(argv)
     try:
         while rest := flags.parse(rest):
             operands.append(rest.pop(0))

@@ -1,4 +1,4 @@
-"""`store`: how much is kept, whether it is whole, what to remove; cache volumes as files."""
+"""`store`: disk usage, verification and pruning; cache volumes as files."""
 
 from __future__ import annotations
 
@@ -37,71 +37,67 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SHORT_HASH = 12
 
 
-def store(console: Console, words: Sequence[str]) -> int:
-    """Run a subcommand; 1 when `check` finds something."""
-    options = _parser(f"{console.program} store").parse_args(list(words))
+def store(console: Console, argv: Sequence[str]) -> int:
+    """Run a subcommand; the exit code is 1 when `check` finds problems."""
+    options = _parser(f"{console.program} store").parse_args(list(argv))
     status: int = options.run(console, options)
     return status
 
 
-def bytes_of(text: str) -> int:
-    """A size as users write it: 10GB, 512MiB, 1000."""
+def parse_size(text: str) -> int:
+    """Bytes from a size such as 10GB, 512MiB or 1000."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        message = f"{text!r} is no size; write e.g. 10GB"
+        message = f"invalid size {text!r}: use a number and a unit, e.g. 10GB"
         raise argparse.ArgumentTypeError(message)
     base = 1024 if found[3] else 1000
     return int(float(found[1]) * base ** _POWERS[found[2].lower()])
 
 
-def seconds_of(text: str) -> float:
-    """A duration as users write it: 90s, 48h, 7d, 1d12h."""
+def parse_duration(text: str) -> float:
+    """Seconds from a duration such as 90s, 48h, 7d or 1d12h."""
     parts = _TIME.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        message = f"{text!r} is no duration; write e.g. 48h or 7d"
+        message = f"invalid duration {text!r}: use numbers and units, e.g. 48h or 7d"
         raise argparse.ArgumentTypeError(message)
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    about = "Look at, check and prune what Layerline keeps."
+    about = "Inspect, verify and prune the store."
     parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    df = commands.add_parser("df", help="how much of the disk is used, and by what")
+    df = commands.add_parser("df", help="show disk usage")
     df.set_defaults(run=_df)
 
-    check = commands.add_parser("check", help="whether everything is whole")
-    check.add_argument("--deep", action="store_true", help="also read the bytes of every blob")
+    check = commands.add_parser("check", help="verify the store; exit with 1 if there are problems")
+    check.add_argument("--deep", action="store_true", help="also verify the content of every blob")
     check.add_argument("--repair", action="store_true", help="remove what is damaged")
     check.set_defaults(run=_check)
 
-    pruning = commands.add_parser("prune", help="remove what is oldest")
-    size = "keep this much of layers and blobs, e.g. 10GB"
-    pruning.add_argument("--keep-storage", metavar="SIZE", type=bytes_of, help=size)
-    age = "keep what was made or used within this time, e.g. 48h or 7d"
-    pruning.add_argument("--keep-duration", metavar="TIME", type=seconds_of, help=age)
-    name = "remove this cache volume and nothing else; may be repeated"
+    pruning = commands.add_parser("prune", help="remove the least recently used")
+    size = "size of layers and blobs to keep, e.g. 10GB"
+    pruning.add_argument("--keep-storage", metavar="SIZE", type=parse_size, help=size)
+    age = "keep what was created or used within this time, e.g. 48h or 7d"
+    pruning.add_argument("--keep-duration", metavar="TIME", type=parse_duration, help=age)
+    name = "only remove this cache volume; may be repeated"
     pruning.add_argument("--volume", metavar="NAME", action="append", default=[], help=name)
-    pruning.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    pruning.add_argument("--dry-run", action="store_true", help="show what would be removed")
     pruning.set_defaults(run=_prune)
 
-    listing = commands.add_parser(
-        "volumes", help="the cache volumes, their size, hits and last use"
-    )
+    listing = commands.add_parser("volumes", help="list cache volumes with size, hits and last use")
     listing.set_defaults(run=_volumes)
 
-    one = commands.add_parser("volume", help="export a cache volume into a file, or import one")
+    one = commands.add_parser("volume", help="export or import a cache volume")
     actions = one.add_subparsers(required=True, metavar="ACTION")
-    out = actions.add_parser("export", help="write a volume into a file")
+    out = actions.add_parser("export", help="write a volume to an archive")
     out.add_argument("name")
     out.add_argument("file", type=Path, nargs="?", help="default: NAME.tar")
     out.set_defaults(run=_export)
-    into = actions.add_parser("import", help="make a volume from a file")
+    into = actions.add_parser("import", help="create a volume from an archive")
     into.add_argument("file", type=Path)
-    into.add_argument(
-        "--replace", action="store_true", help="put it in the place of one that is here"
-    )
+    into.add_argument("--replace", action="store_true", help="replace an existing volume")
     into.set_defaults(run=_import)
 
     for each in (df, check, pruning, listing):
@@ -110,100 +106,100 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 
 def _df(console: Console, options: argparse.Namespace) -> int:
-    with Store.open(console.settings.store) as opened:
-        found = list_items(opened.root)
+    with Store.open(console.settings.store) as the_store:
+        found = list_items(the_store.root)
         rows = {
             f"{kind}s": [item.size for item in found if item.kind == kind] for kind in ITEM_KINDS
         }
-        rows["index"] = [path.stat().st_size for path in opened.root.glob("index.db*")]
+        rows["index"] = [path.stat().st_size for path in the_store.root.glob("index.db*")]
     total = sum(map(sum, rows.values()))
     if options.json:
         parts = {kind: {"count": len(each), "bytes": sum(each)} for kind, each in rows.items()}
         document = {"store": str(console.settings.store), "bytes": total, "parts": parts}
         return _print_json(console, document)
     table = [("KIND", f"{'COUNT':>8}{'SIZE':>12}")]
-    table += [(kind, f"{len(each):>8}{shown_size(sum(each)):>12}") for kind, each in rows.items()]
-    console.print(columns([*table, ("total", f"{'':>8}{shown_size(total):>12}")]))
+    table += [(kind, f"{len(each):>8}{format_size(sum(each)):>12}") for kind, each in rows.items()]
+    console.print(columns([*table, ("total", f"{'':>8}{format_size(total):>12}")]))
     return 0
 
 
 def _check(console: Console, options: argparse.Namespace) -> int:
-    with Store.open(console.settings.store) as opened:
-        found = find_problems(opened, deep=options.deep)
+    with Store.open(console.settings.store) as the_store:
+        found = find_problems(the_store, deep=options.deep)
         if options.repair:
-            repair(opened, found)
+            repair(the_store, found)
     if options.json:
         shown = [{"kind": each.kind, "name": each.name, "what": each.what} for each in found]
         _print_json(console, {"store": str(console.settings.store), "problems": shown})
     else:
         lines = [f"{each.kind} {each.name} {each.what}\n" for each in found]
-        console.print("".join(lines) or f"{console.settings.store} is whole.\n")
+        console.print("".join(lines) or "no problems found\n")
     return int(bool(found) and not options.repair)
 
 
 def _prune(console: Console, options: argparse.Namespace) -> int:
     keep = (options.keep_storage, options.keep_duration)
     if keep == (None, None) and not options.volume:
-        message = "say what to keep: --keep-storage SIZE, --keep-duration TIME or --volume NAME"
+        message = "no limit given: use --keep-storage SIZE, --keep-duration TIME or --volume NAME"
         raise UsageError(message, usage=f"{console.program} store prune")
     root = console.settings.store
-    wanted = {each.item.name for name in options.volume for each in _named(root, name)}
+    selected = {each.item.name for name in options.volume for each in _require_volumes(root, name)}
     gone = prune(
-        root, keep_bytes=keep[0], keep_seconds=keep[1], volumes=wanted, dry_run=options.dry_run
+        root, keep_bytes=keep[0], keep_seconds=keep[1], volumes=selected, dry_run=options.dry_run
     )
     freed = sum(item.size for item in gone)
     if options.json:
         removed = [{"kind": i.kind, "name": i.name, "bytes": i.size} for i in gone]
         return _print_json(console, {"bytes": freed, "removed": removed})
-    word = "would be removed" if options.dry_run else "removed"
-    lines = [f"{i.kind:10}{i.name[:_SHORT_HASH]:14}{shown_size(i.size):>10}\n" for i in gone]
-    console.print("".join(lines) + f"{len(gone)} things with {shown_size(freed)} {word}\n")
+    word = "would remove" if options.dry_run else "removed"
+    lines = [f"{i.kind:10}{i.name[:_SHORT_HASH]:14}{format_size(i.size):>10}\n" for i in gone]
+    console.print("".join(lines) + f"{word} {len(gone)} items, {format_size(freed)}\n")
     return 0
 
 
 def _volumes(console: Console, options: argparse.Namespace) -> int:
-    with Store.open(console.settings.store) as opened:
-        found = list_volumes(opened.root)
+    with Store.open(console.settings.store) as the_store:
+        found = list_volumes(the_store.root)
     if options.json:
-        return _print_json(console, {"volumes": [_described(each) for each in found]})
+        return _print_json(console, {"volumes": [_volume_document(each) for each in found]})
     rows = [("VOLUME", f"{'SIZE':>10}{'HITS':>8}  LAST USE")]
     for each in found:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.item.used))
-        rows.append((each.key, f"{shown_size(each.item.size):>10}{each.hits:>8}  {used}"))
+        rows.append((each.key, f"{format_size(each.item.size):>10}{each.hits:>8}  {used}"))
     console.print(columns(rows))
     return 0
 
 
 def _export(console: Console, options: argparse.Namespace) -> int:
-    with Store.open(console.settings.store) as opened:
-        found = _named(opened.root, options.name)
+    with Store.open(console.settings.store) as the_store:
+        found = _require_volumes(the_store.root, options.name)
         if len(found) > 1:
             names = ", ".join(each.identity for each in found)
-            message = f"{options.name} is the name of several volumes; name one of: {names}"
+            message = f"ambiguous volume name '{options.name}': use one of {names}"
             raise UsageError(message)
         target = console.workdir / (options.file or f"{found[0].key}.tar")
-        count = export_volume(opened, found[0], target)
-    console.tell(f"wrote {count} entries to {target}")
+        count = export_volume(the_store, found[0], target)
+    console.info(f"wrote {count} entries to {target}")
     return 0
 
 
 def _import(console: Console, options: argparse.Namespace) -> int:
-    with Store.open(console.settings.store) as opened:
+    with Store.open(console.settings.store) as the_store:
         path = console.workdir / options.file
-        identity = import_volume(opened, path, replace=options.replace)
-    console.tell(f"made the volume {identity}")
+        identity = import_volume(the_store, path, replace=options.replace)
+    console.info(f"imported volume {identity}")
     return 0
 
 
-def _named(root: Path, name: str) -> list[VolumeUse]:
+def _require_volumes(root: Path, name: str) -> list[VolumeUse]:
     found = find_volumes(root, name) if (root / "volumes").is_dir() else []
     if not found:
-        message = f"there is no volume {name}; `store volumes` lists them"
+        message = f"unknown volume '{name}': list volumes with 'layerline store volumes'"
         raise UsageError(message)
     return found
 
 
-def _described(volume: VolumeUse) -> dict[str, Any]:
+def _volume_document(volume: VolumeUse) -> dict[str, Any]:
     return {
         "key": volume.key,
         "identity": volume.identity,
@@ -213,8 +209,8 @@ def _described(volume: VolumeUse) -> dict[str, Any]:
     }
 
 
-def shown_size(size: float) -> str:
-    """A size for people, in powers of 1000."""
+def format_size(size: float) -> str:
+    """A size in powers of 1000, with its unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             break

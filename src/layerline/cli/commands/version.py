@@ -6,9 +6,9 @@ import platform
 from typing import TYPE_CHECKING
 
 from layerline import __version__
+from layerline.cli.commands.flag_parsing import parse_flags
 from layerline.cli.flags import FlagSet
 from layerline.engine.module.source import ENGINE_VERSION
-from layerline.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from layerline.cli.console import Console
 
 
-def version(console: Console, words: Sequence[str]) -> int:
+def version(console: Console, argv: Sequence[str]) -> int:
     """Print one line."""
-    rest = FlagSet((console.flags,)).parse(words)
-    if rest:
-        message = f'unknown command "{rest[0]}" for "{console.program} version"'
-        raise UsageError(message, usage=f"{console.program} version")
+    parse_flags(FlagSet((console.flags,)), argv, f"{console.program} version")
     machine = f"{platform.system().lower()}/{platform.machine()}"
     console.print(f"{console.program} {__version__} (Dagger API {ENGINE_VERSION}) {machine}\n")
     return 0

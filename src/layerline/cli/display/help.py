@@ -37,7 +37,7 @@ class Page:
     inherited: FlagSet | None = None
 
     def text(self) -> str:
-        """The whole page."""
+        """The page as it is printed."""
         parts = [
             self.about.rstrip() or "-",
             "USAGE\n  " + " ".join(filter(None, (self.path, self.use))),
@@ -49,10 +49,10 @@ class Page:
             )
         listed = {title: rows for title, rows in self.commands.items() if rows}
         parts += [f"{title.upper()}\n{_commands(rows)}" for title, rows in listed.items()]
-        if self.local is not None and self.local.sorted():
-            parts.append(_grouped(self.local).rstrip())
-        if self.inherited is not None and self.inherited.sorted():
-            parts.append("INHERITED OPTIONS\n" + usages(self.inherited.sorted()).rstrip())
+        if self.local is not None and self.local.visible():
+            parts.append(_groups(self.local).rstrip())
+        if self.inherited is not None and self.inherited.visible():
+            parts.append("INHERITED OPTIONS\n" + usages(self.inherited.visible()).rstrip())
         if listed:
             parts.append(
                 f'Use "{self.path} [command] --help" for more information about a command.'
@@ -62,7 +62,7 @@ class Page:
 
 def usages(flags: Sequence[Flag]) -> str:
     """One entry a flag: its names and type, then what it does, aligned and wrapped."""
-    rows = [(_names(flag), _explained(flag)) for flag in flags]
+    rows = [(_names(flag), _description(flag)) for flag in flags]
     widest = max((len(left) for left, _ in rows), default=0)
     lines = [
         f"{left}{' ' * (widest - len(left))}   {wrap(widest + 3, right)}\n" for left, right in rows
@@ -112,28 +112,22 @@ def _names(flag: Flag) -> str:
     return f"{left} {shown}" if shown else left
 
 
-def _explained(flag: Flag) -> str:
+def _description(flag: Flag) -> str:
+    text = f"{flag.usage} [required]".strip() if flag.required else flag.usage
     if not flag.shows_default:
-        return flag.usage
+        return text
     default = f'"{flag.default}"' if flag.kind == "string" else flag.default
-    return f"{flag.usage} (default {default})"
+    return f"{text} (default {default})"
 
 
-def _grouped(flags: FlagSet) -> str:
+def _groups(flags: FlagSet) -> str:
     groups: dict[str, list[Flag]] = {}
-    for flag in flags.sorted():
+    for flag in flags.visible():
         groups.setdefault(flag.group, []).append(flag)
     return "\n".join(
-        f"{title.upper()}\n{usages([*_required(group), *(f for f in group if not f.required)])}"
+        f"{title.upper()}\n{usages(sorted(group, key=lambda flag: not flag.required))}"
         for title, group in sorted(groups.items())
     )
-
-
-def _required(flags: list[Flag]) -> Iterable[Flag]:
-    for flag in flags:
-        if flag.required:
-            flag.usage = f"{flag.usage} [required]".strip()
-            yield flag
 
 
 def _commands(rows: list[tuple[str, str]]) -> str:

@@ -20,7 +20,7 @@ _LEAST_POWER = -4
 _SCIENTIFIC_FROM = 6
 
 
-def rendered(value: Json, type_def: TypeDef, types: Types, *, as_json: bool) -> str:
+def render(value: Json, type_def: TypeDef, types: Types, *, as_json: bool) -> str:
     """The text for stdout."""
     element = element_of(type_def)
     if type_def.kind == "VOID_KIND":

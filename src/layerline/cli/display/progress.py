@@ -134,7 +134,7 @@ class PlainLines:
 
 @dataclass(slots=True)
 class CallLog:
-    """The whole log of a call, in a file of its own from the first line on; old ones make room."""
+    """The full log of a call, in a file of its own from the first line on; old ones are removed."""
 
     path: Path
     file: IO[str]

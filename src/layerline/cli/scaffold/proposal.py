@@ -1,6 +1,6 @@
 """A `layerline.toml` for a repository, guessed from what it has: groups, target and image.
 
-Invariant: every guess is told, with where it comes from.
+Invariant: every guess is reported, with its reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from layerline.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from layerline.cli.scaffold.requirements import Wanted
+    from layerline.cli.scaffold.requirements import Requirements
     from layerline.doctor.dockerfile import Dockerfile, Instruction
 
 BASE = "debian:bookworm-slim"
@@ -47,7 +47,7 @@ _CUDA = re.compile(r"(?:cuda|cu)[:=-]?(1[1-9])(?!\d{2,})", re.IGNORECASE)
 _DISTRIBUTION = re.compile(r"(?:debian|ubuntu):[A-Za-z0-9._-]+")
 _RELEASE = re.compile(r"(?P<release>bookworm|trixie)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-_INSTALL = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(?P<words>[^;&|]+)")
+_INSTALL = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(?P<packages>[^;&|]+)")
 _NEEDED_TO_BUILD = {"build-essential", "gcc", "g++", "make", "cmake", "python3-pip", "python3-dev"}
 
 
@@ -91,14 +91,14 @@ class Proposal:
         return "\n".join(_table(name, content) for name, content in tables.items())
 
 
-def propose(name: str, wanted: Wanted, dockerfiles: Sequence[Dockerfile]) -> Proposal:
+def propose(name: str, required: Requirements, dockerfiles: Sequence[Dockerfile]) -> Proposal:
     """The proposal for a repository of that name."""
-    found = Proposal(image=_normal(wanted.project or name), notes=list(wanted.notes))
-    found.groups = _grouped(wanted)
+    found = Proposal(image=_normal(required.project or name), notes=list(required.notes))
+    found.groups = _group_by_subject(required)
     if not found.groups:
         message = (
-            "No requirements found: there is no pyproject.toml with dependencies and no "
-            "requirements*.txt. Write one of them, then run init again."
+            "no requirements found: add dependencies to pyproject.toml or a requirements*.txt, "
+            "then run init again"
         )
         raise UsageError(message)
     for group, requirements in found.groups.items():
@@ -111,10 +111,10 @@ def propose(name: str, wanted: Wanted, dockerfiles: Sequence[Dockerfile]) -> Pro
     return found
 
 
-def _grouped(wanted: Wanted) -> dict[str, list[str]]:
+def _group_by_subject(required: Requirements) -> dict[str, list[str]]:
     """Requirements by subject; those of an extra that have no subject are a group of its name."""
     groups: dict[str, list[str]] = {}
-    for extra, requirements in wanted.by_name.items():
+    for extra, requirements in required.by_name.items():
         for text in requirements:
             subjects = (name for name, them in SUBJECTS.items() if project(text) in them)
             group = next(subjects, _normal(extra) if extra else "core")
@@ -158,8 +158,8 @@ def _by_dockerfile(found: Proposal, dockerfile: Dockerfile) -> None:
     last = dockerfile.instructions[starts[-1] :]
     _base(found, dockerfile.path, last[0].text.split()[0])
     for each in last:
-        if taken := _taken(found, each):
-            found.notes.append(f"{dockerfile.path}:{each.line}: {taken}")
+        if note := _take_over(found, each):
+            found.notes.append(f"{dockerfile.path}:{each.line}: {note}")
 
 
 def _base(found: Proposal, path: str, base: str) -> None:
@@ -170,12 +170,12 @@ def _base(found: Proposal, path: str, base: str) -> None:
     elif release is not None:
         found.base = f"debian:{release['release']}-slim"
     found.notes.append(
-        f"base {found.base}: {path} stands on {base}"
+        f"base {found.base}: {path} is based on {base}"
         + ("" if found.base == plain else ", instead of which Debian's own Python is used")
     )
 
 
-def _taken(found: Proposal, each: Instruction) -> str:
+def _take_over(found: Proposal, each: Instruction) -> str:
     """Take one instruction over; what is said of it, nothing where it means nothing here."""
     match each.keyword:
         case "RUN":
@@ -209,7 +209,7 @@ def _packages(found: Proposal, text: str) -> str:
     names = [
         word
         for install in _INSTALL.finditer(text)
-        for word in install["words"].split()
+        for word in install["packages"].split()
         if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", word)
     ]
     new = [name for name in names if name not in {*found.packages, *_NEEDED_TO_BUILD}]

@@ -1,6 +1,6 @@
 """The requirements that a repository already has, wherever it has written them down.
 
-Invariant: what is not understood is left out and told, never changed in silence.
+Invariant: what is not understood is left out and reported, never changed in silence.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NO_PACKAGES = {"python", "pip", "setuptools", "wheel"}
 
 
 @dataclass(slots=True)
-class Wanted:
+class Requirements:
     """Requirements by extra, group or file, "" being the main ones; `notes` say where from."""
 
     by_name: dict[str, list[str]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Wanted:
         for text in texts:
             if text not in good:
                 shown = _CREDENTIALS.sub("//", text)
-                self.notes.append(f"{where}: {shown!r} left out, as it is no package of an index")
+                self.notes.append(f"{where}: {shown!r} left out, as it is not from an index")
         kept = [text for text in good if project(text) not in {*_NO_PACKAGES, self.project}]
         known = self.by_name.setdefault(name, [])
         known += [text for text in kept if text not in known]
@@ -55,22 +55,22 @@ def project(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def find_wanted(home: Path) -> Wanted:
+def find_requirements(home: Path) -> Requirements:
     """All requirements of a repository: of its project, else of its files of requirements."""
-    found = Wanted()
+    found = Requirements()
     _of_project(home / "pyproject.toml", found)
     if not any(found.by_name.values()):
         _of_files(home, found)
     return found
 
 
-def _of_project(path: Path, found: Wanted) -> None:
+def _of_project(path: Path, found: Requirements) -> None:
     if not path.is_file():
         return
     try:
         document = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        message = f"{path.name} is no TOML: {exc}. Correct it first."
+        message = f"{path.name} is not valid TOML: {exc}"
         raise UsageError(message) from exc
     table = document.get("project", {})
     poetry = document.get("tool", {}).get("poetry", {})
@@ -89,7 +89,7 @@ def _of_project(path: Path, found: Wanted) -> None:
 
 
 def _of_group(
-    name: str, groups: Mapping[str, Any], found: Wanted, *, within: tuple[str, ...]
+    name: str, groups: Mapping[str, Any], found: Requirements, *, within: tuple[str, ...]
 ) -> Iterator[str]:
     """The requirements of a dependency group, and of those that it includes."""
     named = {project(each): each for each in groups}
@@ -99,7 +99,7 @@ def _of_group(
             yield entry
         elif other is None or (known := named.get(project(str(other)))) is None:
             what = f"pyproject.toml, the dependency group {name!r}"
-            found.notes.append(f"{what}: {entry} left out, as it names no group that is here")
+            found.notes.append(f"{what}: {entry} left out, as it names an unknown group")
         elif known not in within:
             yield from _of_group(known, groups, found, within=(*within, name))
 
@@ -125,7 +125,7 @@ def _next_major(version: str) -> str:
     return ".".join(str(part) for part in [*parts[:place], parts[place] + 1])
 
 
-def _of_files(home: Path, found: Wanted) -> None:
+def _of_files(home: Path, found: Requirements) -> None:
     for place in (home, home / "requirements"):
         for path in sorted(place.glob("*")):
             name = _name_of(path, alone=place == home)
@@ -145,8 +145,8 @@ def _name_of(path: Path, *, alone: bool) -> str | None:
     return match["name"] or ""
 
 
-def _lines(path: Path, where: str, found: Wanted) -> list[str]:
-    """The requirements of a file; its options are told."""
+def _lines(path: Path, where: str, found: Requirements) -> list[str]:
+    """The requirements of a file; its options are reported."""
     lines = []
     for line in path.read_text(errors="replace").replace("\\\n", " ").splitlines():
         text = re.split(r"(^|\s)#|\s--hash", line, maxsplit=1)[0].strip()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_a_session"]
 
-async def told(session: Session, typename: str, text: str, chosen: str) -> dict[str, Any]:
+
+async def fetch_fields(session: Session, typename: str, text: str, chosen: str) -> dict[str, Any]:
     """What the API says of the object that a text names."""
     name = await resolve(session, typename, text)
     query = f"{{ node(id: {literal(name)}) {{ ... on {typename} {{ {chosen} }} }} }}"
@@ -49,7 +50,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("text", ["env://TOKEN", "env:TOKEN", "TOKEN"])
 async def test_a_secret_of_the_environment(open_a_session: OpenSession, text: str) -> None:
     async with open_a_session() as session:
-        assert await told(session, "Secret", text, "plaintext") == {"plaintext": "t0ken"}
+        assert await fetch_fields(session, "Secret", text, "plaintext") == {"plaintext": "t0ken"}
 
 
 @pytest.mark.parametrize("form", ["file:{}", "file://{}", "cmd:cat {}", "cmd://cat {}"])
@@ -59,7 +60,7 @@ async def test_a_secret_of_a_file_or_command(
     (tmp_path / "secret").write_text("s3cret")
     async with open_a_session() as session:
         text = form.format(tmp_path / "secret")
-        assert await told(session, "Secret", text, "plaintext") == {"plaintext": "s3cret"}
+        assert await fetch_fields(session, "Secret", text, "plaintext") == {"plaintext": "s3cret"}
 
 
 async def test_a_cache_volume_by_its_name(open_a_session: OpenSession) -> None:
@@ -82,7 +83,7 @@ async def test_a_socket(open_a_session: OpenSession, tmp_path: Path, text: str) 
 async def test_a_service_on_a_port_of_the_host(open_a_session: OpenSession) -> None:
     async with open_a_session() as session:
         chosen = "ports { port protocol }"
-        found = await told(session, "Service", "tcp://localhost:5432", chosen)
+        found = await fetch_fields(session, "Service", "tcp://localhost:5432", chosen)
         assert found == {"ports": [{"port": 5432, "protocol": "TCP"}]}
 
 
@@ -113,15 +114,17 @@ async def test_a_repository_and_what_is_in_it(
         head = {
             "commit": command.run(["git", "rev-parse", "v1"], cwd=repository).stdout.decode()[:40]
         }
-        assert await told(session, "GitRepository", url, "head { commit }") == {"head": head}
-        assert await told(session, "GitRef", url, "commit") == head
-        assert await told(session, "GitRef", f"{url}#v1", "commit") == head
+        assert await fetch_fields(session, "GitRepository", url, "head { commit }") == {
+            "head": head
+        }
+        assert await fetch_fields(session, "GitRef", url, "commit") == head
+        assert await fetch_fields(session, "GitRef", f"{url}#v1", "commit") == head
         entries = {"entries": ["a.txt"]}
-        assert await told(session, "Directory", f"{url}#main:docs", "entries") == entries
-        whole = await told(session, "Directory", f"{url}#v1", "entries")
-        assert "docs/" in whole["entries"]
+        assert await fetch_fields(session, "Directory", f"{url}#main:docs", "entries") == entries
+        everything = await fetch_fields(session, "Directory", f"{url}#v1", "entries")
+        assert "docs/" in everything["entries"]
         contents = {"contents": "one"}
-        assert await told(session, "File", f"{url}#v1:docs/a.txt", "contents") == contents
+        assert await fetch_fields(session, "File", f"{url}#v1:docs/a.txt", "contents") == contents
         with pytest.raises(LayerlineError, match="no file path specified"):
             await resolve(session, "File", f"{url}#v1")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.cli.chain.changes import apply_changes
-from layerline.cli.chain.engine_session import InSession
+from layerline.cli.chain.engine_session import SessionBackend
 from layerline.cli.chain.evaluate import Outcome
 from layerline.cli.chain.queries import ask, literal
 from layerline.cli.console import Console
@@ -27,7 +27,7 @@ __all__ = ["open_a_session"]
 CHANGESET = TypeDef(kind="OBJECT_KIND", name="Changeset")
 
 
-async def changed(session: Session, change: str) -> str:
+async def make_changeset(session: Session, change: str) -> str:
     """The id of what a change of an empty directory is."""
     empty = (await ask(session, "{ directory { id } }"))["directory"]["id"]
     made = f"changes(from: {literal(empty)}) {{ id }}"
@@ -35,15 +35,15 @@ async def changed(session: Session, change: str) -> str:
     return str(next(iter(found["directory"].values()))["changes"]["id"])
 
 
-async def apply(session: Session, workdir: Path, change: str, *words: str) -> None:
+async def apply(session: Session, workdir: Path, change: str, *argv: str) -> None:
     console = Console(
         program="layerline",
-        words=[],
-        options=Options.of([f"--workdir={workdir}", *words]),
+        argv=[],
+        options=Options.scan([f"--workdir={workdir}", *argv]),
         settings=session.settings,
     )
-    backend = InSession(session=session, caller=None, reader=Reader(store=session.store))
-    outcome = Outcome(value=await changed(session, change), type_def=CHANGESET)
+    backend = SessionBackend(session=session, caller=None, reader=Reader(store=session.store))
+    outcome = Outcome(value=await make_changeset(session, change), type_def=CHANGESET)
     await apply_changes(console, backend, outcome)
 
 
@@ -61,7 +61,7 @@ async def test_they_are_applied_where_the_user_is(
 
 async def test_nobody_to_ask_is_an_error(open_a_session: OpenSession, tmp_path: Path) -> None:
     async with open_a_session() as session:
-        with pytest.raises(LayerlineError, match="give --auto-apply"):
+        with pytest.raises(LayerlineError, match="without a terminal: use --auto-apply"):
             await apply(session, tmp_path, NEW)
     assert not (tmp_path / "a").exists()
 

@@ -29,7 +29,7 @@ def config(root: Path) -> ModuleConfig:
     )
 
 
-def read(root: Path, workdir: Path) -> UserDefaults:
+def load_defaults(root: Path, workdir: Path) -> UserDefaults:
     return read_defaults(config(root), "MyMod", workdir=workdir, environ={"USER": "ada"})
 
 
@@ -51,7 +51,7 @@ def root(tmp_path: Path) -> Path:
 )
 def test_keys(root: Path, key: str, owner: str, function: str) -> None:
     (root / ".env").write_text(f"# mine\n\n{key}='v1'\n")
-    defaults = read(root, root)
+    defaults = load_defaults(root, root)
     assert defaults.text(member(owner, function), ARG) == "v1"
     assert defaults.text(member(owner, "other"), ARG) is None
 
@@ -61,7 +61,7 @@ def test_what_is_around_the_caller_counts_first(root: Path) -> None:
     (root.parent / ".env").write_text("MY_MOD_TAG_NAME=of-$USER\nTAG_NAME=not-for-us\n")
     work = root.parent / "work" / "deep"
     work.mkdir(parents=True)
-    defaults = read(root, work)
+    defaults = load_defaults(root, work)
     assert defaults.text(member("MyMod", ""), ARG) == "of-ada"
     assert defaults.text(member("MyMod", "build"), ARG) == "kept"
 
@@ -69,9 +69,9 @@ def test_what_is_around_the_caller_counts_first(root: Path) -> None:
 def test_a_broken_file_is_named(root: Path) -> None:
     (root / ".env").write_text("A='open\n")
     with pytest.raises(ModuleError, match=r"module/\.env cannot be read"):
-        read(root, root)
+        load_defaults(root, root)
 
 
 def test_a_file_for_others_may_be_of_any_form(root: Path) -> None:
     (root.parent / ".env").write_text("this is: not ours\n")
-    assert read(root, root).texts == {}
+    assert load_defaults(root, root).texts == {}

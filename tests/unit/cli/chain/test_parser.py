@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from layerline.cli.chain.parser import Parser, Root, constructor_of, supported
+from layerline.cli.chain.parser import Parser, Root, callable_members, constructor_of
 from layerline.cli.commands.call import packing
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import global_flags
@@ -90,17 +90,17 @@ def test_constructor_flags_come_first_and_functions_chain_into_the_core() -> Non
     words = ["--name=bob", "ctr", "with-exec", "--args=echo,hi", "stdout"]
     selected = parser().parse(words)
     assert [one.member.api_name for one in selected] == ["", "ctr", "withExec", "stdout"]
-    assert selected[0].given == {"name": "bob"}
-    assert selected[2].given == {"args": ["echo", "hi"]}
+    assert selected[0].given_values == {"name": "bob"}
+    assert selected[2].given_values == {"args": ["echo", "hi"]}
 
 
 def test_only_given_flags_are_passed_on() -> None:
     selected = parser().parse(["greet-all", "--who=x"])
-    assert selected[1].given == {"who": "x"}
+    assert selected[1].given_values == {"who": "x"}
 
 
 def test_an_enum_is_given_by_its_member_in_any_case() -> None:
-    assert parser().parse(["flavor", "--f=cuda"])[1].given == {"f": "CUDA"}
+    assert parser().parse(["flavor", "--f=cuda"])[1].given_values == {"f": "CUDA"}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_mistakes_are_told_with_the_command_that_helps(
 
 
 def test_functions_with_arguments_that_no_text_can_give_are_skipped() -> None:
-    usable, skipped = supported(TYPES, reference("Sample"))
+    usable, skipped = callable_members(TYPES, reference("Sample"))
     assert [member.command for member in usable] == [
         "name",
         "greet-all",

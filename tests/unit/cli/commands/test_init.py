@@ -1,4 +1,4 @@
-"""`init` on small repositories: what it writes can be read by the pipeline, and is told."""
+"""`init` on small repositories: the pipeline reads what it writes, and each guess is printed."""
 
 from __future__ import annotations
 
@@ -63,19 +63,19 @@ CMD ["serve"]
 """
 
 
-def asked(home: Path, *words: str) -> Console:
+def run_init(home: Path, *argv: str) -> Console:
     console = Console(
         program="layerline",
-        words=[],
-        options=Options.of(["--workdir", str(home)]),
+        argv=[],
+        options=Options.scan(["--workdir", str(home)]),
         settings=Settings.from_environ({"HOME": str(home)}),
     )
-    assert init(console, words) == 0
+    assert init(console, argv) == 0
     return console
 
 
-def written(home: Path) -> Definition:
-    asked(home)
+def write_definition(home: Path) -> Definition:
+    run_init(home)
     return read((home / "layerline.toml").read_text())
 
 
@@ -83,7 +83,7 @@ def test_a_project_becomes_groups_by_subject_and_extra(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
-    definition = written(tmp_path)
+    definition = write_definition(tmp_path)
     image = definition.image("lung-scans")
     assert (image.target, definition.target("cu13").cuda) == ("cu13", "13")
     assert image.groups == ("core", "pytorch", "jax", "api")
@@ -101,19 +101,19 @@ def test_dependency_groups_are_read_with_those_they_include(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(GROUPS)
-    groups = written(tmp_path).groups
+    groups = write_definition(tmp_path).groups
     assert groups["core"].required("cpu") == ("numpy",)
     assert groups["tracking"].required("cpu") == ("boto3",)
     assert groups["all-of-it"].required("cpu") == ("boto3", "dvc")
     assert {"dev", "round"}.isdisjoint(groups)
     said = capsys.readouterr().err
     assert "the dependency group 'dev': left out, as it develops the project" in said
-    assert "{'include-group': 'nowhere'} left out, as it names no group that is here" in said
+    assert "{'include-group': 'nowhere'} left out, as it names an unknown group" in said
 
 
 def test_versions_of_poetry_are_written_in_the_common_form(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(POETRY)
-    groups = written(tmp_path).groups
+    groups = write_definition(tmp_path).groups
     assert groups["core"].required("cpu") == (
         *("numpy>=1.26,<2", "tiny>=0.3.1,<0.4", "pandas", "scipy==1.11.4"),
     )
@@ -131,7 +131,7 @@ def test_files_of_requirements_are_read_without_hashes_options_and_tools(
     )
     (tmp_path / "requirements-serving.txt").write_text("-r requirements.txt\nboto3\n")
     (tmp_path / "requirements-dev.txt").write_text("ruff\n")
-    groups = written(tmp_path).groups
+    groups = write_definition(tmp_path).groups
     assert groups["core"].required("cpu") == (
         *("numpy==2.1", "pyyaml", "importlib-metadata; python_version < '3.8'"),
     )
@@ -146,7 +146,7 @@ def test_files_of_requirements_are_read_without_hashes_options_and_tools(
 def test_a_dockerfile_says_how_the_image_starts(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("numpy\n")
     (tmp_path / "Dockerfile").write_text(DOCKERFILE)
-    definition = written(tmp_path)
+    definition = write_definition(tmp_path)
     [image] = definition.images.values()
     assert definition.base.image == "debian:bookworm-slim"
     assert definition.base.packages[-1] == "libgl1"
@@ -170,7 +170,7 @@ def test_a_base_image_gives_the_distribution_and_the_target(
 ) -> None:
     (tmp_path / "requirements.txt").write_text("torch\n")
     (tmp_path / "Dockerfile").write_text(f"FROM {base}\n")
-    definition = written(tmp_path)
+    definition = write_definition(tmp_path)
     assert definition.base.image == image
     assert [target.cuda for target in definition.targets.values()] == [cuda]
 
@@ -178,8 +178,8 @@ def test_a_base_image_gives_the_distribution_and_the_target(
 def test_an_existing_file_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("numpy\n")
     (tmp_path / "layerline.toml").write_text("mine\n")
-    with pytest.raises(UsageError, match="is here already and stays as it is"):
-        asked(tmp_path)
+    with pytest.raises(UsageError, match="already exists: remove it first, or print"):
+        run_init(tmp_path)
     assert (tmp_path / "layerline.toml").read_text() == "mine\n"
 
 
@@ -187,17 +187,17 @@ def test_a_dry_run_prints_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "requirements.txt").write_text("numpy\n")
-    asked(tmp_path, "--dry-run")
+    run_init(tmp_path, "--dry-run")
     assert read(capsys.readouterr().out).groups["core"].required("cpu") == ("numpy",)
     assert not (tmp_path / "layerline.toml").exists()
 
 
 def test_where_nothing_is_found_that_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No requirements found"):
-        asked(tmp_path)
+    with pytest.raises(UsageError, match="no requirements found"):
+        run_init(tmp_path)
 
 
 def test_a_project_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[project\n")
-    with pytest.raises(UsageError, match=r"pyproject.toml is no TOML"):
-        asked(tmp_path)
+    with pytest.raises(UsageError, match=r"pyproject.toml is not valid TOML"):
+        run_init(tmp_path)

@@ -24,19 +24,19 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"LAYERLINE_STORE": str(tmp_path / "store"), "PYTHONPATH": str(SOURCE), "OWN": "kept"}
 
 
-def layerline(environ: dict[str, str], *words: str, stdin: bytes = b"") -> command.Finished:
-    argv = [sys.executable, "-c", PROGRAM, *words]
-    return command.run(argv, env=environ, stdin=stdin, expect=None)
+def layerline(environ: dict[str, str], *argv: str, stdin: bytes = b"") -> command.Finished:
+    program = [sys.executable, "-c", PROGRAM]
+    return command.run([*program, *argv], env=environ, stdin=stdin, expect=None)
 
 
-def version_told(port: object, token: str) -> object:
+def ask_version(port: object, token: str) -> object:
     secret = base64.b64encode(f"{token}:".encode()).decode()
-    asked = urllib.request.Request(
+    request = urllib.request.Request(
         f"http://127.0.0.1:{port}/query",
         data=b'{"query": "{ version }"}',
         headers={"Authorization": f"Basic {secret}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(asked, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)["data"]["version"]
 
 
@@ -48,20 +48,20 @@ def test_a_query_from_standard_input(environ: dict[str, str]) -> None:
 def test_a_query_with_variables_from_a_file(environ: dict[str, str], tmp_path: Path) -> None:
     query = 'query ($c: String!) { file(name: "a", contents: $c) { contents } }'
     (tmp_path / "q.graphql").write_text(query)
-    words = ("query", "-s", f"--doc={tmp_path}/q.graphql", "--var=c=x=y")
-    assert json.loads(layerline(environ, *words).stdout) == {"file": {"contents": "x=y"}}
+    argv = ("query", "-s", f"--doc={tmp_path}/q.graphql", "--var=c=x=y")
+    assert json.loads(layerline(environ, *argv).stdout) == {"file": {"contents": "x=y"}}
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("argv", "reason"),
     [
-        (["--var=x"], "--var x: write NAME=VALUE"),
-        (["--var-json=["], "--var-json holds no JSON object"),
+        (["--var=x"], "invalid value 'x' for --var: use NAME=VALUE"),
+        (["--var-json=["], "invalid value for --var-json: use a JSON object"),
         (["more"], 'unknown command "more" for "layerline query"'),
     ],
 )
-def test_a_wrong_query_is_told(environ: dict[str, str], words: list[str], reason: str) -> None:
-    done = layerline(environ, "query", *words, stdin=b"{ version }")
+def test_a_wrong_query_is_an_error(environ: dict[str, str], argv: list[str], reason: str) -> None:
+    done = layerline(environ, "query", *argv, stdin=b"{ version }")
     assert done.status == 1
     assert reason in done.stderr.decode()
 
@@ -76,20 +76,20 @@ def test_a_program_that_is_killed_has_the_shells_status(environ: dict[str, str])
     assert layerline(environ, "run", "-s", "sh", "-c", "kill -9 $$").status == 128 + signal.SIGKILL
 
 
-def test_a_program_that_is_not_there_is_named(environ: dict[str, str]) -> None:
+def test_a_program_that_does_not_exist_is_named(environ: dict[str, str]) -> None:
     done = layerline(environ, "run", "-s", "no-such-program")
     assert done.status == 1
     assert done.stderr.startswith(b"Error: no-such-program is not on the PATH")
 
 
-def test_a_session_is_told_in_one_line_and_lasts_as_long_as_its_input(
+def test_a_session_is_printed_in_one_line_and_lasts_as_long_as_its_input(
     environ: dict[str, str],
 ) -> None:
     argv = [sys.executable, "-c", PROGRAM, "session", "--label=a:b", "--version=1"]
     with command.start(argv, env=environ, stdin=command.PIPE, stdout=command.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        assert version_told(told["port"], told["session_token"]) == "v0.21.8"
+        printed = json.loads(process.stdout.readline())
+        assert ask_version(printed["port"], printed["session_token"]) == "v0.21.8"
         process.stdin.close()
         assert process.wait(10) == 0

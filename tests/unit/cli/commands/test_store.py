@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.cli.commands.store import bytes_of, seconds_of, shown_size, store
+from layerline.cli.commands.store import format_size, parse_duration, parse_size, store
 from layerline.cli.console import Console
 from layerline.cli.options import Options
 from layerline.engine.store.store import Store
@@ -27,8 +27,8 @@ def console(tmp_path: Path) -> Console:
         (opened.volumes.volume("uv-cpu-" + "0" * 64) / "wheel").write_text("w")
     return Console(
         program="layerline",
-        words=[],
-        options=Options.of(["--workdir", str(tmp_path)]),
+        argv=[],
+        options=Options.scan(["--workdir", str(tmp_path)]),
         settings=Settings.from_environ(environ),
     )
 
@@ -38,24 +38,24 @@ def console(tmp_path: Path) -> Console:
     [("1000", 1000), ("10GB", 10**10), ("512MiB", 512 << 20), ("1.5k", 1500), ("2 tb", 2 * 10**12)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert bytes_of(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("48h", 172800), ("1d12h", 129600)])
 def test_durations(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "ten", "10 parsecs", "-1h"])
 def test_what_is_neither_is_refused(text: str) -> None:
-    for read in (bytes_of, seconds_of):
+    for read in (parse_size, parse_duration):
         with pytest.raises(argparse.ArgumentTypeError):
             read(text)
 
 
 @pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1500, "1.5 kB"), (2.5e12, "2500.0 GB")])
 def test_sizes_are_shown(size: float, text: str) -> None:
-    assert shown_size(size) == text
+    assert format_size(size) == text
 
 
 def test_df_and_volumes_as_json(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,12 +68,14 @@ def test_df_and_volumes_as_json(console: Console, capsys: pytest.CaptureFixture[
     assert (volume["key"], volume["hits"]) == ("uv-cpu", 1)
 
 
-def test_check_tells_by_its_status(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_status_of_check_says_whether_there_are_problems(
+    console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert store(console, ["check", "--deep"]) == 0
+    assert capsys.readouterr().out == "no problems found\n"
     [blob] = (console.settings.store / "blobs").iterdir()
     blob.chmod(0o600)
     blob.write_text("other")
-    capsys.readouterr()
     assert store(console, ["check", "--deep", "--json"]) == 1
     [problem] = json.loads(capsys.readouterr().out)["problems"]
     assert problem["name"] == blob.name
@@ -82,7 +84,7 @@ def test_check_tells_by_its_status(console: Console, capsys: pytest.CaptureFixtu
 
 
 def test_prune_wants_to_know_what_to_keep(console: Console) -> None:
-    with pytest.raises(UsageError, match="what to keep"):
+    with pytest.raises(UsageError, match="use --keep-storage SIZE"):
         store(console, ["prune"])
     assert store(console, ["prune", "--keep-storage", "0"]) == 0
     assert list((console.settings.store / "blobs").iterdir()) == []
@@ -92,7 +94,7 @@ def test_prune_wants_to_know_what_to_keep(console: Console) -> None:
 def test_a_volume_goes_out_and_comes_in_by_its_name(console: Console, tmp_path: Path) -> None:
     assert store(console, ["volume", "export", "uv-cpu"]) == 0
     assert store(console, ["prune", "--volume", "uv-cpu"]) == 0
-    with pytest.raises(UsageError, match="no volume"):
+    with pytest.raises(UsageError, match="unknown volume 'uv-cpu'"):
         store(console, ["volume", "export", "uv-cpu"])
     assert store(console, ["volume", "import", "uv-cpu.tar"]) == 0
     with Store.open(tmp_path / "store") as opened:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.cli.display.output import plain, rendered, save
+from layerline.cli.display.output import plain, render, save
 from layerline.engine.module.definitions import ListTypeDef, Module, ObjectTypeDef, TypeDef
 from layerline.engine.module.types import Types
 
@@ -41,26 +41,26 @@ def test_plain_values(value: object, text: str) -> None:
 
 def test_json_is_indented_by_four_and_not_escaped() -> None:
     listed = TypeDef(kind="LIST_KIND", as_list=ListTypeDef(element_type_def=TEXT))
-    assert rendered(["<ä>"], listed, TYPES, as_json=True) == '[\n    "<ä>"\n]\n'
+    assert render(["<ä>"], listed, TYPES, as_json=True) == '[\n    "<ä>"\n]\n'
 
 
 def test_void_prints_nothing() -> None:
-    assert rendered(None, TypeDef(kind="VOID_KIND", optional=True), TYPES, as_json=False) == ""
+    assert render(None, TypeDef(kind="VOID_KIND", optional=True), TYPES, as_json=False) == ""
 
 
 def test_objects_print_their_type_and_digest_also_as_json() -> None:
-    ours = rendered({"a": 1}, REPORT, TYPES, as_json=True)
+    ours = render({"a": 1}, REPORT, TYPES, as_json=True)
     assert ours.startswith("SampleReport@xxh3:")
     assert len(ours) == len("SampleReport@xxh3:") + 16 + 1
-    assert ours != rendered({"a": 2}, REPORT, TYPES, as_json=True)
+    assert ours != render({"a": 2}, REPORT, TYPES, as_json=True)
     core = TypeDef(kind="OBJECT_KIND", name="Container")
     identifier = "Container:" + "ab" * 32
-    assert rendered(identifier, core, TYPES, as_json=False) == f"Container@xxh3:{'ab' * 8}\n"
+    assert render(identifier, core, TYPES, as_json=False) == f"Container@xxh3:{'ab' * 8}\n"
 
 
 def test_lists_of_objects_have_one_line_each() -> None:
     listed = TypeDef(kind="LIST_KIND", as_list=ListTypeDef(element_type_def=REPORT))
-    lines = rendered([{"a": 1}, {"a": 2}], listed, TYPES, as_json=False).splitlines()
+    lines = render([{"a": 1}, {"a": 2}], listed, TYPES, as_json=False).splitlines()
     assert [line[:18] for line in lines] == ["- SampleReport@xxh", "- SampleReport@xxh"]
     assert lines[0] != lines[1]
 

@@ -29,12 +29,12 @@ def lines_of(tell: list[str]) -> list[str]:
 
 
 def test_a_step_shows_its_beginning_its_output_by_line_and_its_end() -> None:
-    told: list[str] = []
-    journal = Journal(listeners=[PlainLines(told.append)])
+    lines: list[str] = []
+    journal = Journal(listeners=[PlainLines(lines.append)])
     with journal.step("withExec make") as step:
         step.write(b"one\ntw")
         step.write(b"o\nrest")
-    assert lines_of(told) == [
+    assert lines_of(lines) == [
         "1   : withExec make\n",
         "1   : [0.0s] | one\n",
         "1   : [0.0s] | two\n",
@@ -44,38 +44,38 @@ def test_a_step_shows_its_beginning_its_output_by_line_and_its_end() -> None:
 
 
 def test_what_ends_at_once_takes_one_line() -> None:
-    told: list[str] = []
-    journal = Journal(listeners=[PlainLines(told.append)])
+    lines: list[str] = []
+    journal = Journal(listeners=[PlainLines(lines.append)])
     journal.step("sample").end(Status.CACHED)
-    assert lines_of(told) == ["1   : sample CACHED [0.0s]\n"]
+    assert lines_of(lines) == ["1   : sample CACHED [0.0s]\n"]
 
 
 def test_an_error_says_why() -> None:
-    told: list[str] = []
-    journal = Journal(listeners=[PlainLines(told.append)])
+    lines: list[str] = []
+    journal = Journal(listeners=[PlainLines(lines.append)])
     journal.step("a").end(Status.ERROR, "exit code: 7")
-    assert lines_of(told) == ["1   : a ERROR [0.0s]\n", "1   : ! exit code: 7\n"]
+    assert lines_of(lines) == ["1   : a ERROR [0.0s]\n", "1   : ! exit code: 7\n"]
 
 
-def shown(progress: str, verbosity: int = 0) -> list[str]:
-    """What is told of a step with output, and of one that fails at once."""
-    told: list[str] = []
-    journal = Journal(listeners=[without_terminal(progress, told.append, verbosity)])
+def progress_lines(progress: str, verbosity: int = 0) -> list[str]:
+    """What is printed of a step with output, and of one that fails at once."""
+    lines: list[str] = []
+    journal = Journal(listeners=[without_terminal(progress, lines.append, verbosity)])
     with journal.step("make") as step:
         step.write(b"one\n")
     journal.step("check").end(Status.ERROR, "wrong")
-    return told if progress == "dots" else lines_of(told)
+    return lines if progress == "dots" else lines_of(lines)
 
 
 def test_formats_for_files_and_pipes() -> None:
     begin, output, end = "1   : make\n", "1   : [0.0s] | one\n", "1   : make DONE [0.0s]\n"
     failed = ["2   : check ERROR [0.0s]\n", "2   : ! wrong\n"]
-    assert shown("plain") == [begin, output, end, *failed]
-    assert shown("plain", 1) == [begin, output, end, "2   : check\n", *failed]
-    assert shown("plain", -1) == [end, *failed]
-    assert shown("logs") == [begin, output]
-    assert shown("report") == [end, *failed]
-    assert shown("dots") == [".", "X"]
+    assert progress_lines("plain") == [begin, output, end, *failed]
+    assert progress_lines("plain", 1) == [begin, output, end, "2   : check\n", *failed]
+    assert progress_lines("plain", -1) == [end, *failed]
+    assert progress_lines("logs") == [begin, output]
+    assert progress_lines("report") == [end, *failed]
+    assert progress_lines("dots") == [".", "X"]
 
 
 def test_debug_lines_are_shown_while_wanted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,40 @@
+"""Flags of the commands that call no functions: no operands, and help where it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from layerline.cli.display.help import Page
+from layerline.cli.flags import Flag, FlagSet
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+
+
+def add_text_flag(flags: FlagSet, name: str, *, short: str = "", usage: str = "") -> Flag:
+    """Add a flag with a text for a value; one without `usage` is not in the help."""
+    return flags.add(
+        Flag(name=name, short=short, kind="string", parse=str, usage=usage, hidden=not usage)
+    )
+
+
+def parse_flags(flags: FlagSet, argv: Sequence[str], path: str) -> None:
+    """Parse a command line without operands; a UsageError names the command."""
+    try:
+        rest = flags.parse(argv)
+    except UsageError as exc:
+        raise UsageError(str(exc), usage=path) from exc
+    if rest:
+        message = f'unknown command "{rest[0]}" for "{path}"'
+        raise UsageError(message, usage=path)
+
+
+def print_help(
+    console: Console, *, about: str, path: str, use: str = "[options]", local: FlagSet | None = None
+) -> None:
+    """Print the help of a command with the flags of every command."""
+    page = Page(about=about, path=path, use=use, local=local, inherited=console.flags)
+    console.print(page.text())

@@ -1,0 +1,73 @@
+"""`query`: one GraphQL query, answered in a session of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from layerline.cli.commands.flag_parsing import add_text_flag, parse_flags, print_help
+from layerline.cli.flags import FlagSet
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+    from layerline.engine.api.session import Session
+
+_ABOUT = "Send API queries to the engine"
+
+
+def query(console: Console, argv: Sequence[str]) -> int:
+    """Answer one GraphQL query from --doc or standard input."""
+    path = f"{console.program} query"
+    flags = FlagSet((console.flags,))
+    doc = add_text_flag(flags, "doc", usage="Read query from file (defaults to reading from stdin)")
+    pairs = add_text_flag(flags, "var", usage="List of query variables, in key=value format")
+    pairs.repeated, pairs.parse, pairs.kind = True, lambda text: [text], "strings"
+    document = add_text_flag(
+        flags, "var-json", usage="Query variables in JSON format (overrides --var)"
+    )
+    parse_flags(flags, argv, path)
+    if console.options.help:
+        print_help(console, about=_ABOUT, path=path, local=flags)
+        return 0
+    text = (console.workdir / doc.value).read_text() if doc.value else sys.stdin.read()
+    variables = _variables(pairs.value or [], document.value, path)
+    console.enter()
+    data = _answer(console, text, variables)
+    console.print(json.dumps(data, ensure_ascii=False, indent=4) + "\n")
+    return 0
+
+
+def _answer(console: Console, text: str, variables: dict[str, Any]) -> dict[str, Any]:
+    from layerline.cli.chain.engine_session import run_in_session
+    from layerline.engine.api.execute import answer
+
+    async def work(served: Session) -> dict[str, Any]:
+        got = await answer(text, served.call(), variables=variables)
+        if got.failure is not None:
+            raise got.failure
+        data: dict[str, Any] = got.body["data"]
+        return data
+
+    return run_in_session(console, work)
+
+
+def _variables(pairs: Sequence[str], document: str | None, path: str) -> dict[str, Any]:
+    """The variables of --var, or those of --var-json in their place."""
+    variables: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            message = f"invalid value '{pair}' for --var: use NAME=VALUE"
+            raise UsageError(message, usage=path)
+        variables[name] = value
+    if document:
+        try:
+            variables = dict(json.loads(document))
+        except (ValueError, TypeError) as exc:
+            message = f"invalid value for --var-json: use a JSON object: {exc}"
+            raise UsageError(message, usage=path) from exc
+    return variables

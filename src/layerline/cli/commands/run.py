@@ -1,0 +1,82 @@
+"""`run`: a program with a session in its environment."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from layerline.cli.commands.flag_parsing import add_text_flag, print_help
+from layerline.cli.flags import FlagSet
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+    from layerline.engine.api.session import Session
+
+_ABOUT = "Run a program in a session, which it finds in its environment"
+_SIGNALLED = 128  # a shell's exit code for a signal: 128 and its number
+
+
+def run_program(console: Console, argv: Sequence[str]) -> int:
+    """Run a program with a session in its environment; its exit code is ours."""
+    path = f"{console.program} run"
+    flags = FlagSet((console.flags,))
+    add_text_flag(flags, "cleanup-timeout")
+    program = flags.parse(argv)
+    if console.options.help and _is_help_for_us(argv, program):
+        print_help(console, about=_ABOUT, path=path, use="[options] [--] <command>...")
+        return 0
+    if not program:
+        message = "run needs a command, e.g. -- python build.py"
+        raise UsageError(message, usage=path)
+    console.enter()
+    executable = _find_executable(console, program[0], path)
+    from layerline.cli.chain.engine_session import run_in_session
+
+    async def work(served: Session) -> int:
+        return await _wait_for_program(console, served, [executable, *program[1:]])
+
+    status = run_in_session(console, work, interactive=True)
+    return status if status >= 0 else _SIGNALLED - status
+
+
+def _is_help_for_us(argv: Sequence[str], program: Sequence[str]) -> bool:
+    """Whether --help is a flag of `run` and not one of the program."""
+    return not program or "--help" in argv[: len(argv) - len(program)]
+
+
+def _find_executable(console: Console, name: str, path: str) -> str:
+    from layerline import command
+
+    search_path = console.settings.environ.get("PATH") or command.DEFAULT_PATH
+    executable = command.find(name, path=search_path)
+    if executable is None and "/" not in name:
+        message = f"{name} is not on the PATH"
+        raise UsageError(message, usage=path)
+    return str(executable or name)
+
+
+async def _wait_for_program(console: Console, served: Session, argv: Sequence[str]) -> int:
+    """Start a program and give its status; it is terminated when the wait is cancelled."""
+    import anyio
+
+    from layerline import command
+
+    own = {
+        "DAGGER_SESSION_PORT": str(served.port),
+        "DAGGER_SESSION_TOKEN": served.main.token,
+    }
+    process = command.start(
+        argv,
+        env={**console.settings.environ, **own},
+        cwd=console.workdir,
+        stdin=sys.stdin.fileno(),
+    )
+    try:
+        return int(await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True))
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()

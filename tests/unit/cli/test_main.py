@@ -1,0 +1,34 @@
+"""Dispatch to commands, and what `layerline` itself prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from layerline.cli.main import run_command_line
+
+
+def test_version_is_a_command_and_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["version"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("layerline ")
+    for argv in (["--version"], ["-s", "--version"], ["--version", "call"]):
+        assert run_command_line(argv) == 0
+        assert capsys.readouterr().out == printed
+
+
+def test_a_command_does_not_have_the_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["query", "--version"]) == 1
+    assert capsys.readouterr().err.startswith("Error: unknown flag: --version\n")
+
+
+@pytest.mark.parametrize("argv", [[], ["help"], ["--help"]])
+def test_help_lists_the_commands(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(argv) == 0
+    printed = capsys.readouterr().out
+    assert "  doctor        Diagnose and repair this machine\n" in printed
+    assert "--version" in printed
+
+
+def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["nothing"]) == 1
+    assert capsys.readouterr().err.startswith('Error: unknown command "nothing" for "layerline"\n')
