@@ -15,8 +15,8 @@ import pytest
 from layerline import command
 from layerline.doctor.catalogue import CHECKS
 from layerline.doctor.checks.disk import volumes
-from layerline.doctor.examination import examine
-from layerline.doctor.finding import Outcome, Severity
+from layerline.doctor.finding import CheckResult, Severity
+from layerline.doctor.runner import run_checks
 from layerline.doctor.subject import Limits, Subject
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def look(docker: Docker, project: Path, check: str, **limits: int) -> Outcome:
+def look(docker: Docker, project: Path, check: str, **limits: int) -> CheckResult:
     environ = dict(docker.environ)
     subject = Subject.of(project, environ, limits=dataclasses.replace(Limits(), **limits))
-    [outcome] = examine(subject, [each for each in CHECKS if each.name == check])
-    return outcome
+    [result] = run_checks(subject, [each for each in CHECKS if each.name == check])
+    return result
 
 
 def test_a_daemon_that_answers_is_fine(docker: Docker, tmp_path: Path) -> None:

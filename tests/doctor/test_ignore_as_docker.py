@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.doctor.context import Excluded, IgnoreFile, kept_folders, survey
+from layerline.doctor.build_context import Excluded, IgnoreFile, kept_folders, survey
 from layerline.doctor.ignore import is_secret
 from layerline.errors import CommandFailed
 from layerline.patterns import PatternError
@@ -115,7 +115,7 @@ class Afresh(Excluded):
         return matched, 0
 
 
-def expected(context: Path, *, buildkit: bool) -> tuple[set[str], int] | None:
+def survey_context(context: Path, *, buildkit: bool) -> tuple[set[str], int] | None:
     try:
         patterns = IgnoreFile.of(context).patterns
         excluded = (Afresh if buildkit else Excluded)(patterns, classic=True)
@@ -147,7 +147,7 @@ def differences(
         (context / ".dockerignore").write_bytes(
             chance.choice((b"", b"\xef\xbb\xbf")) + text.encode()
         )
-        said = expected(context, buildkit=buildkit)
+        said = survey_context(context, buildkit=buildkit)
         done = in_output(docker, context) if buildkit else in_image(docker, context)
         refused += done is None
         if said != done:

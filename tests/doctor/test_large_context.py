@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.doctor import main
-from layerline.doctor.context import Excluded, survey
+from layerline.doctor.build_context import Excluded, survey
 from layerline.doctor.ignore import ignore_lines, is_secret
 from layerline.engine.store.rmtree import remove_tree
 
@@ -48,5 +48,5 @@ def test_a_million_files(million: Path, capsys: pytest.CaptureFixture[str]) -> N
         print(f"{found.files} files in {took:.1f} s of work")
     assert found.files == FOLDERS * FILES + 2
     assert took < SECONDS
-    main.run(["--project", str(million), "--check", "context-size"], {})
+    main.run_doctor(["--project", str(million), "--check", "context-size"], {})
     assert "files of the build context counted" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The doctor as a program: under a false clock, beside a damaged store."""
+"""The doctor as a program: under a false clock, and with a damaged store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from layerline import command
 from layerline.doctor.catalogue import CHECKS
-from layerline.doctor.examination import examine
+from layerline.doctor.runner import run_checks
 from layerline.doctor.subject import Subject
 from layerline.engine.store.store import Store
 
@@ -66,10 +66,10 @@ def test_a_damaged_store_is_found_by_its_own_command(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path), "LAYERLINE_STORE": str(tmp_path / "store")}
     subject = Subject.of(tmp_path, environ, tool=tool)
     checks = [each for each in CHECKS if each.name == "store"]
-    assert [each.status for each in examine(subject, checks)] == ["ok"]
+    assert [each.status for each in run_checks(subject, checks)] == ["ok"]
     (tmp_path / "store/snapshots/layer/boot").write_text("another boot")
     (tmp_path / "store/index.db").write_bytes(b"damaged" * 1000)
     for suffix in ("-wal", "-shm"):
         (tmp_path / f"store/index.db{suffix}").unlink(missing_ok=True)
-    [outcome] = examine(subject, checks)
-    assert {each.facts["kind"] for each in outcome.findings} == {"index", "snapshot"}
+    [result] = run_checks(subject, checks)
+    assert {each.facts["kind"] for each in result.findings} == {"index", "snapshot"}

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from layerline.doctor.main import run
+from layerline.doctor.main import run_doctor
 
 
 def main() -> NoReturn:
     """Run the doctor's command line of this process."""
-    sys.exit(run(sys.argv[1:], os.environ, tool=_tool()))
+    sys.exit(run_doctor(sys.argv[1:], os.environ, tool=_tool()))
 
 
 def _tool() -> tuple[str, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from layerline.doctor.checks import (
     build_cache,
+    build_context,
     builders,
     capabilities,
-    context,
     disk,
     dockerfile,
     gpu,
@@ -25,7 +25,7 @@ CHECKS = (
     *gpu.CHECKS,
     *store.CHECKS,
     *ignore.CHECKS,
-    *context.CHECKS,
+    *build_context.CHECKS,
     *dockerfile.CHECKS,
     *builders.CHECKS,
     *build_cache.CHECKS,

@@ -1,7 +1,7 @@
-"""Edits of users' files: inside one marked block, whole or not at all, and undone byte for byte.
+"""Atomic edits of users' files inside one marked block, undone byte for byte.
 
-Invariant: no byte outside the block changes. The block stands first, so that the user's lines have
-the last word, and says itself whether the file was made for it, so that undoing needs no record.
+Invariant: no byte outside the block changes. The block comes first, as later lines win in ignore
+files, and records whether the file was created for it, so undoing needs nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Edit:
-    """A file as it was read and as it shall be; None where there is no file."""
+    """The content of a file before and after; None where the file does not exist."""
 
     path: Path
     before: bytes | None
@@ -42,7 +42,7 @@ class Edit:
 
     def diff(self) -> str:
         """The change in unified form."""
-        old, new = (_shown(data) for data in (self.before, self.after))
+        old, new = (_lines_of(data) for data in (self.before, self.after))
         return "\n".join(
             difflib.unified_diff(
                 old, new, f"a/{self.path.name}", f"b/{self.path.name}", lineterm=""
@@ -56,52 +56,56 @@ def read_regular(path: Path) -> bytes | None:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as exc:
         if path.is_symlink():
-            message = f"{path} is a link to {path.readlink()}, which is not there. Remove it first."
+            message = (
+                f"{path} is a link to {path.readlink()}, which does not exist: remove it first"
+            )
             raise EditRefused(message) from exc
         return None
     except OSError as exc:
-        message = f"{path} cannot be read: {exc.strerror}."
+        message = f"cannot read {path}: {exc.strerror}"
         raise EditRefused(message) from exc
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        message = f"{path} is no regular file. Move it away first."
+        message = f"{path} is not a regular file: move it away first"
         raise EditRefused(message)
     with os.fdopen(handle, "rb") as file:
         return file.read()
 
 
 def with_block(path: Path, lines: Sequence[str]) -> Edit:
-    """The file with these lines in its block, which is made or replaced."""
+    """The file with these lines in its block, which is created or replaced."""
     before = read_regular(path)
     data = before or b""
     span = _span(path, data)
-    made = before is None or (span is not None and _MADE in data[slice(*span)].split(b"\n", 1)[0])
+    created = before is None or (
+        span is not None and _MADE in data[slice(*span)].split(b"\n", 1)[0]
+    )
     rest = data if span is None else data[: span[0]] + data[span[1] :]
     newline = b"\r\n" if b"\r\n" in rest else b"\n"
-    begin = _BEGIN + _HINT + (_MADE if made else b"")
+    begin = _BEGIN + _HINT + (_MADE if created else b"")
     block = b"".join(line + newline for line in (begin, *map(str.encode, lines), _END))
     start = len(_BOM) if rest.startswith(_BOM) else 0
     return Edit(path, before, rest[:start] + block + rest[start:])
 
 
 def without_block(path: Path) -> Edit:
-    """The file as it was before `with_block`; a file without a block stays."""
+    """The file as it was before `with_block`; a file without a block stays as it is."""
     before = read_regular(path)
     span = _span(path, before or b"")
     if before is None or span is None:
         return Edit(path, before, before)
     rest = before[: span[0]] + before[span[1] :]
-    made = _MADE in before[slice(*span)].split(b"\n", 1)[0]
-    return Edit(path, before, None if made and not rest else rest)
+    created = _MADE in before[slice(*span)].split(b"\n", 1)[0]
+    return Edit(path, before, None if created and not rest else rest)
 
 
 def write(edit: Edit, project: Path) -> None:
-    """Put the edit into effect, unless the file is not what was read any more."""
+    """Apply the edit; EditRefused if the file has changed since it was read."""
     if not edit.changes:
         return
     target = edit.path.resolve()
     if project.resolve() not in target.parents:
-        message = f"{edit.path} leads to {target}, outside the project. Edit that file yourself."
+        message = f"{edit.path} leads to {target}, outside the project: edit that file by hand"
         raise EditRefused(message)
     _require_own(target)
     try:
@@ -112,7 +116,7 @@ def write(edit: Edit, project: Path) -> None:
             _replace(edit, target, edit.after)
         _sync(target.parent)
     except OSError as exc:
-        message = f"{target} cannot be written: {exc.strerror}. It is as it was."
+        message = f"cannot write {target}: {exc.strerror}; the file is unchanged"
         raise EditRefused(message) from exc
 
 
@@ -124,8 +128,8 @@ def _span(path: Path, data: bytes) -> tuple[int, int] | None:
         return None
     if len(begins) != 1 or len(ends) != 1 or begins[0] >= ends[0]:
         message = (
-            f"{path} has {len(begins)} beginnings and {len(ends)} ends of the doctor's block. "
-            "Remove these lines by hand."
+            f"{path} has {len(begins)} begin and {len(ends)} end markers of the doctor's block: "
+            "remove these lines by hand"
         )
         raise EditRefused(message)
     return begins[0], ends[0]
@@ -146,16 +150,16 @@ def _require_own(target: Path) -> None:
     except FileNotFoundError:
         return
     if os.geteuid() not in (0, info.st_uid):
-        message = f"{target} belongs to another user (uid {info.st_uid}). Let its owner edit it."
+        message = f"{target} belongs to another user (uid {info.st_uid}): let its owner edit it"
         raise EditRefused(message)
     if not info.st_mode & 0o222:
-        message = f"{target} is read-only. Make it writable first: chmod u+w {target}"
+        message = f"{target} is read-only: make it writable with chmod u+w {target}"
         raise EditRefused(message)
 
 
 def _require_unchanged(edit: Edit) -> None:
     if read_regular(edit.path) != edit.before:
-        message = f"{edit.path} was changed meanwhile. Run the doctor again."
+        message = f"{edit.path} was changed in the meantime: run the doctor again"
         raise EditRefused(message)
 
 
@@ -166,7 +170,7 @@ def _replace(edit: Edit, target: Path, data: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            _like(file.fileno(), target)
+            _copy_owner_and_mode(file.fileno(), target)
             os.fsync(file.fileno())
         _require_unchanged(edit)
         if edit.before is None:
@@ -178,7 +182,7 @@ def _replace(edit: Edit, target: Path, data: bytes) -> None:
             part.unlink()
 
 
-def _like(handle: int, target: Path) -> None:
+def _copy_owner_and_mode(handle: int, target: Path) -> None:
     """Owner and mode of the file that is replaced, or those of a new file."""
     try:
         info = target.stat()
@@ -200,5 +204,5 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _shown(data: bytes | None) -> list[str]:
+def _lines_of(data: bytes | None) -> list[str]:
     return (data or b"").decode("utf-8", "replace").splitlines()

@@ -1,6 +1,6 @@
-"""What the doctor works with: a check, what it sees, and the finding that is reported.
+"""The doctor's values: checks, what they observe, findings and results.
 
-Invariant: all are values; a check never prints, and `report` alone turns results into text.
+Invariant: a check never prints; `formatting` alone turns results into text.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class NotApplicable(Exception):
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One thing that a check saw; what is None is as the check says of all it sees."""
+class Observation:
+    """One problem that a check observed; what is None is taken from the check."""
 
-    seen: str
+    text: str
     commands: tuple[str, ...] = ()
     severity: Severity | None = None
     impact: str | None = None
@@ -62,7 +62,7 @@ class Check:
     severity: Severity
     impact: str
     fix: str
-    run: Callable[[Subject], Iterable[Seen]]
+    run: Callable[[Subject], Iterable[Observation]]
     waits: bool = False
 
 
@@ -81,7 +81,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckResult:
     """How one check went: `status` is ok, found, skipped or failed; `reason` is of the last two."""
 
     check: Check

@@ -1,6 +1,6 @@
 """The ignore file for ML projects: what to leave out, by category, and what has to stay.
 
-Invariant: the text depends on the Dockerfiles alone, so that a second run writes the same; it never
+Invariant: the text depends on the Dockerfiles alone, so a second run writes the same; it never
 excludes what a Dockerfile copies.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.doctor.context import Excluded
+from layerline.doctor.build_context import Excluded
 from layerline.patterns import Matcher, PatternError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def missing_essentials(patterns: Sequence[str], copied: Sequence[str] = ()) -> l
 
 
 def copied_sources(dockerfiles: Sequence[Dockerfile]) -> list[str]:
-    """What the Dockerfiles take from the context by name; the whole context is no name."""
+    """What the Dockerfiles take from the context by name, without the entire context."""
     named = {source for each in dockerfiles for _, source in each.sources}
     return sorted(named - {".", "*", "./*"})
 
@@ -155,9 +155,9 @@ def ignore_lines(dockerfiles: Sequence[Dockerfile], project: Path) -> list[str]:
     lines: list[str] = []
     for category in CATEGORIES:
         lines.append(f"# {category.title}")
-        wanted = [*copied, *inside] if category.valuable else copied
+        protected = [*copied, *inside] if category.valuable else copied
         for pattern in category.patterns:
-            kept = hides(pattern, wanted)
+            kept = hides(pattern, protected)
             lines.append(f"# kept, a Dockerfile copies it: {pattern}" if kept else pattern)
     return [*lines, "# kept exceptions", *KEPT]
 
@@ -170,7 +170,7 @@ def _names(source: str, path: str) -> bool:
 
 
 def _inside(project: Path, copied: Sequence[str]) -> list[str]:
-    """Files in copied directories, one of each kind, so that no pattern hides the like."""
+    """Files in copied directories, one of each kind, to keep patterns from hiding the like."""
     kinds: dict[str, str] = {}
     for source in copied:
         for folder, _, names in os.walk(project / source):

@@ -1,7 +1,7 @@
-"""The doctor's command line: examine, report, repair.
+"""The doctor's command line: run checks, print results, repair.
 
 Invariant: exit status 0 is healthy, 1 is findings at or above --fail-on, 2 that it could not run,
-or that no check could be made.
+or that every check failed to run.
 """
 
 from __future__ import annotations
@@ -15,38 +15,39 @@ from typing import TYPE_CHECKING
 
 from layerline.doctor.buildscript import generate_build_script
 from layerline.doctor.catalogue import CHECKS
-from layerline.doctor.examination import examine, recommend_fixes
 from layerline.doctor.finding import Check, Severity
+from layerline.doctor.formatting import COULD_NOT_RUN, SCHEMA, exit_code, format_json, format_table
 from layerline.doctor.repairs import REPAIRS, Plan, apply_fixes, plan_fixes, undo_fixes
-from layerline.doctor.report import COULD_NOT_RUN, SCHEMA, as_json, as_table, status_of
+from layerline.doctor.runner import rank_findings, run_checks
 from layerline.doctor.subject import GB, MB, Limits, Subject
 from layerline.errors import LayerlineError, UsageError
+from layerline.prompt import confirm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _QUIET_SECONDS = 1.0
-_TELL_SECONDS = 0.5
+_INTERVAL_SECONDS = 0.5
 _EXECUTABLE = 0o111
 
 
-def run(
-    words: Sequence[str],
+def run_doctor(
+    argv: Sequence[str],
     environ: Mapping[str, str],
     *,
     program: str = "layerline doctor",
     tool: Sequence[str] = (),
 ) -> int:
     """Run the doctor's command line; the exit status. `tool` begins a command line of Layerline."""
-    options = _parser(program).parse_args(list(words))
+    options = _parser(program).parse_args(list(argv))
     try:
-        return _run(options, environ, tuple(tool))
+        return _execute(options, environ, tuple(tool))
     except (LayerlineError, OSError) as exc:
         sys.stderr.write(f"Error: {exc}\n")
         return COULD_NOT_RUN
 
 
-def _run(options: argparse.Namespace, environ: Mapping[str, str], tool: tuple[str, ...]) -> int:
+def _execute(options: argparse.Namespace, environ: Mapping[str, str], tool: tuple[str, ...]) -> int:
     if options.schema:
         sys.stdout.write(SCHEMA.read_text())
         return 0
@@ -55,48 +56,56 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str], tool: tuple[st
         return 0
     subject = _subject(options, environ, tool)
     if options.undo:
-        return _carry_out(subject, undo_fixes(subject), options)
+        return _apply(subject, undo_fixes(subject), options)
     if options.generate_script is not None:
         return _write_script(subject, options.generate_script)
     began = time.monotonic()
-    outcomes = examine(subject, _chosen(options.check))
+    results = run_checks(subject, _select_checks(options.check))
     if options.fix is not None:
         names = [name for name in options.fix if name != "all"]
-        return _carry_out(subject, plan_fixes(subject, recommend_fixes(outcomes), names), options)
+        return _apply(subject, plan_fixes(subject, rank_findings(results), names), options)
     fail_on = Severity(options.fail_on)
     if options.json:
         seconds = time.monotonic() - began
-        text = as_json(outcomes, project=subject.project, fail_on=fail_on, seconds=seconds)
+        text = format_json(results, project=subject.project, fail_on=fail_on, seconds=seconds)
     else:
         colour = sys.stdout.isatty() and not environ.get("NO_COLOR")
-        text = as_table(outcomes, colour=colour, verbose=options.verbose)
+        text = format_table(results, colour=colour, verbose=options.verbose)
     sys.stdout.write(text)
-    return status_of(outcomes, fail_on)
+    return exit_code(results, fail_on)
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    about = "Say why container builds are slow or broken on this host, and repair what is safe."
+    about = "Diagnose and repair what makes container builds on this machine slow or fail."
     parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False)
     levels = [severity.value for severity in Severity]
     add = parser.add_argument
-    add("--project", metavar="DIR", default=".", help="the project to look at (default: here)")
-    add("--dockerfile", metavar="PATH", help="the Dockerfile, from the project's directory")
-    add("--check", metavar="NAME", action="append", help="make only this check; may be repeated")
+    add("--project", metavar="DIR", default=".", help="project directory (default: .)")
+    add("--dockerfile", metavar="PATH", help="Dockerfile, relative to the project")
+    add("--check", metavar="NAME", action="append", help="only run this check; may be repeated")
     add("--list", action="store_true", help="list the checks")
     add("--json", action="store_true", help="print a JSON document; --schema describes it")
     add("--schema", action="store_true", help="print the JSON schema of --json")
-    add("--verbose", "-v", action="store_true", help="show also what is well and what was skipped")
+    add("--verbose", "-v", action="store_true", help="also show checks that passed or were skipped")
     add(
-        "--fail-on", choices=levels, default="high", help="exit with 1 from here on (default: high)"
+        "--fail-on",
+        choices=levels,
+        default="high",
+        help="least severity that exits with 1 (default: high)",
     )
-    add("--min-free", metavar="GB", type=float, help="disk space to ask for (default: 20)")
-    add("--context-limit", metavar="MB", type=float, help="a large build context (default: 100)")
+    add("--min-free", metavar="GB", type=float, help="required disk space (default: 20)")
+    add(
+        "--context-limit",
+        metavar="MB",
+        type=float,
+        help="size of a large build context (default: 100)",
+    )
     names = ", ".join(REPAIRS)
-    mend = f"repair what is safe, or only NAME ({names})"
-    add("--fix", metavar="NAME", nargs="?", const="all", action="append", help=mend)
-    add("--undo", action="store_true", help="take the doctor's blocks out of the files again")
-    add("--dry-run", action="store_true", help="with --fix or --undo: only show what would be done")
-    add("--yes", "-y", action="store_true", help="do not ask before running docker's commands")
+    fix = f"repair what is safe, or only NAME ({names})"
+    add("--fix", metavar="NAME", nargs="?", const="all", action="append", help=fix)
+    add("--undo", action="store_true", help="remove the doctor's blocks from ignore files")
+    add("--dry-run", action="store_true", help="with --fix or --undo: only show the changes")
+    add("--yes", "-y", action="store_true", help="run docker commands without confirmation")
     script = "write a script that builds with docker (default: build.sh, - is standard output)"
     add("--generate-script", metavar="PATH", nargs="?", const="build.sh", help=script)
     return parser
@@ -107,14 +116,16 @@ def _subject(
 ) -> Subject:
     project = Path(options.project)
     if not project.is_dir():
-        message = f"{project} is no directory. Name the project with --project."
+        message = f"{project} is not a directory: name the project with --project"
         raise UsageError(message)
     if options.dockerfile is not None and not (project / options.dockerfile).is_file():
-        message = f"{project / options.dockerfile} is no file; --dockerfile is meant from {project}"
+        message = (
+            f"{project / options.dockerfile} is not a file: --dockerfile is relative to {project}"
+        )
         raise UsageError(message)
     unknown = [name for name in options.fix or () if name not in (*REPAIRS, "all")]
     if unknown:
-        message = f"there is no repair {unknown[0]}; choose of: {', '.join(REPAIRS)}"
+        message = f"unknown repair '{unknown[0]}': use one of {', '.join(REPAIRS)}"
         raise UsageError(message)
     limits = Limits()
     if options.min_free is not None:
@@ -127,35 +138,34 @@ def _subject(
         dockerfile=options.dockerfile,
         limits=limits,
         tool=tool,
-        tell=Progress(time.monotonic()).tell,
+        on_progress=Progress(time.monotonic()).show,
     )
 
 
-def _chosen(names: Sequence[str] | None) -> Sequence[Check]:
+def _select_checks(names: Sequence[str] | None) -> Sequence[Check]:
     known = {check.name: check for check in CHECKS}
     for name in names or ():
         if name not in known:
-            message = f"there is no check {name}; --list lists them"
+            message = f"unknown check '{name}': list checks with --list"
             raise UsageError(message)
     return [known[name] for name in names] if names else CHECKS
 
 
-def _carry_out(subject: Subject, plan: Plan, options: argparse.Namespace) -> int:
+def _apply(subject: Subject, plan: Plan, options: argparse.Namespace) -> int:
     if options.dry_run:
-        sys.stdout.write((plan.shown() or "Nothing to change.") + "\n")
+        sys.stdout.write((plan.describe() or "nothing to change") + "\n")
         return 0
-    done = apply_fixes(subject, plan, agreed=lambda text: options.yes or _agreed(text))
-    sys.stdout.write("\n".join(done or ["Nothing to change."]) + "\n")
+    done = apply_fixes(subject, plan, confirm=lambda text: options.yes or _confirm(text))
+    sys.stdout.write("\n".join(done or ["nothing to change"]) + "\n")
     return 0
 
 
-def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        message = f"{question} There is no terminal to ask: give --yes."
+def _confirm(question: str) -> bool:
+    answer = confirm(question)
+    if answer is None:
+        message = f"{question} Cannot ask without a terminal: use --yes"
         raise UsageError(message)
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return answer
 
 
 def _write_script(subject: Subject, name: str) -> int:
@@ -164,7 +174,7 @@ def _write_script(subject: Subject, name: str) -> int:
         sys.stdout.write(text)
         return 0
     path = subject.project / name
-    with path.open("x") as file:  # never over a script that is there
+    with path.open("x") as file:  # an existing script is not overwritten
         file.write(text)
     path.chmod(path.stat().st_mode | _EXECUTABLE)
     sys.stdout.write(f"wrote {path}\n")
@@ -172,15 +182,15 @@ def _write_script(subject: Subject, name: str) -> int:
 
 
 class Progress:
-    """Lines on standard error, once it takes longer than people wait without asking."""
+    """Lines on standard error, once a run takes longer than a second."""
 
     def __init__(self, began: float) -> None:
         self._next = began + _QUIET_SECONDS
 
-    def tell(self, text: str) -> None:
-        """Say what is being done, not too often."""
+    def show(self, text: str) -> None:
+        """Print what is being done, at most twice a second."""
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + _TELL_SECONDS
+            self._next = now + _INTERVAL_SECONDS
             sys.stderr.write(f"{text} …\n")
             sys.stderr.flush()

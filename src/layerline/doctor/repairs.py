@@ -1,6 +1,6 @@
-"""What `--fix` can do: edits of ignore files, and commands of docker that are asked about first.
+"""What `--fix` does: edits of ignore files, and docker commands after confirmation.
 
-Invariant: an edit stays inside its marked block; a command is one that a finding has named.
+Invariant: an edit stays inside its marked block; only commands that a finding names are run.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Plan:
     edits: tuple[Edit, ...] = ()
     commands: tuple[tuple[str, ...], ...] = ()
 
-    def shown(self) -> str:
+    def describe(self) -> str:
         """The plan for people: a diff, and the commands."""
         diffs = [edit.diff() for edit in self.edits if edit.changes]
         return "\n".join([*diffs, *(f"$ {shlex.join(argv)}" for argv in self.commands)])
@@ -57,21 +57,21 @@ class Plan:
 
 def plan_fixes(subject: Subject, findings: Sequence[Finding], names: Sequence[str]) -> Plan:
     """The repairs of these names; without names, the safe ones that a finding asks for."""
-    asked = {finding.repair for finding in findings if finding.repair}
-    wanted = names or [name for name in sorted(asked) if REPAIRS[name].safe]
-    edits = (ignore_edit(subject),) if IGNORE_FILE.name in wanted else ()
-    ours = [name for name in wanted if not REPAIRS[name].safe]
+    requested = {finding.repair for finding in findings if finding.repair}
+    chosen = names or [name for name in sorted(requested) if REPAIRS[name].safe]
+    edits = (ignore_edit(subject),) if IGNORE_FILE.name in chosen else ()
+    unsafe = [name for name in chosen if not REPAIRS[name].safe]
     commands = dict.fromkeys(
         tuple(shlex.split(command))
         for finding in findings
-        if finding.repair in ours
+        if finding.repair in unsafe
         for command in finding.commands
     )
     return Plan(edits, tuple(commands))
 
 
-def apply_fixes(subject: Subject, plan: Plan, *, agreed: Callable[[str], bool]) -> list[str]:
-    """Carry a plan out; what was done, a line each. Each command is asked about."""
+def apply_fixes(subject: Subject, plan: Plan, *, confirm: Callable[[str], bool]) -> list[str]:
+    """Apply a plan and return a line for each change; `confirm` is called before each command."""
     done = []
     for edit in plan.edits:
         if edit.changes:
@@ -79,8 +79,8 @@ def apply_fixes(subject: Subject, plan: Plan, *, agreed: Callable[[str], bool]) 
             done.append(f"changed {edit.path}")
     for argv in plan.commands:
         text = shlex.join(argv)
-        if agreed(f"Run `{text}`?"):
-            subject.run(*argv, timeout=_MINUTES)
+        if confirm(f"Run `{text}`?"):
+            subject.run_program(*argv, timeout=_MINUTES)
             done.append(f"ran {text}")
     return done
 
@@ -88,8 +88,8 @@ def apply_fixes(subject: Subject, plan: Plan, *, agreed: Callable[[str], bool]) 
 def undo_fixes(subject: Subject) -> Plan:
     """The plan that takes the doctor's blocks out of all ignore files of the project."""
     named = {subject.project / f"{each.path}.dockerignore" for each in subject.dockerfiles}
-    beside = {path for name in IGNORE_FILES for path in subject.project.glob(name)}
-    edits = (without_block(path) for path in sorted(named | beside))
+    generic = {path for name in IGNORE_FILES for path in subject.project.glob(name)}
+    edits = (without_block(path) for path in sorted(named | generic))
     return Plan(tuple(edit for edit in edits if edit.changes))
 
 

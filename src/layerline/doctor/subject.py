@@ -1,6 +1,6 @@
-"""What is looked at: the project, the host's files and programs; each read once, when asked for.
+"""The subject of the checks: a project, the host's files and programs; each is read once.
 
-Invariant: every place is a field, so that a recorded host can be looked at as well as this one.
+Invariant: every place is a field, so tests can look at a recorded host.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerline import command, host
-from layerline.doctor.context import Context, Excluded, IgnoreFile, survey
+from layerline.doctor.build_context import Context, Excluded, IgnoreFile, survey
 from layerline.doctor.dockerfile import Dockerfile, find_dockerfiles
 from layerline.doctor.finding import NotApplicable
 from layerline.doctor.ignore import is_secret
@@ -58,7 +58,7 @@ class Subject:
     proc: Path = Path("/proc")
     etc: Path = Path("/etc")
     programs: str = command.DEFAULT_PATH  # where the engine looks, whatever the user's PATH is
-    tell: Callable[[str], None] = lambda _: None
+    on_progress: Callable[[str], None] = lambda _: None
 
     @classmethod
     def of(
@@ -69,12 +69,12 @@ class Subject:
         dockerfile: str | None = None,
         limits: Limits = Limits(),
         tool: tuple[str, ...] = (),
-        tell: Callable[[str], None] = lambda _: None,
+        on_progress: Callable[[str], None] = lambda _: None,
     ) -> Subject:
         """A project on this host, with the store where Layerline's settings have it."""
         home = Path(environ.get("HOME") or "/root")
         data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-        store = environ.get("LAYERLINE_STORE") or _configured(environ, home, "store")
+        store = environ.get("LAYERLINE_STORE") or _read_setting(environ, home, "store")
         place = Path(store).expanduser() if store else data / "layerline"
         return cls(
             project=project.resolve(),
@@ -83,7 +83,7 @@ class Subject:
             dockerfile=dockerfile,
             limits=limits,
             tool=tool,
-            tell=tell,
+            on_progress=on_progress,
         )
 
     @cached_property
@@ -112,12 +112,12 @@ class Subject:
         """The build context as it would be sent now."""
         self.require_build()
         excluded = Excluded(self.ignore.patterns)
-        return survey(self.project, excluded, is_secret=is_secret, tell=self.tell)
+        return survey(self.project, excluded, is_secret=is_secret, on_progress=self.on_progress)
 
     def require_build(self) -> None:
         """Leave the check when nothing here is built from a Dockerfile."""
         if not self.dockerfiles and self.ignore.data is None:
-            message = "there is neither a Dockerfile nor an ignore file"
+            message = "the project has neither a Dockerfile nor an ignore file"
             raise NotApplicable(message)
 
     def find(self, program: str) -> Path | None:
@@ -132,25 +132,25 @@ class Subject:
             return ""
 
     @cached_property
-    def measured(self) -> host.Capabilities:
-        """What the kernel lets this process do, found by trying."""
+    def capabilities(self) -> host.Capabilities:
+        """What the kernel lets this process do, measured by trying."""
         return host.measure(self.environ.get("LAYERLINE_RUNTIME") or "runc")
 
-    def run(self, *words: str, timeout: float = _PATIENCE) -> command.Finished:
+    def run_program(self, *argv: str, timeout: float = _PATIENCE) -> command.Finished:
         """Run a program as the user would; CommandFailed says why it did not work."""
-        program = self.find(words[0])
+        program = self.find(argv[0])
         if program is None:
-            message = f"{words[0]} is not installed"
+            message = f"{argv[0]} is not installed"
             raise ProgramMissing(message)
         passed = {k: v for k, v in self.environ.items() if _PASSED_ON.fullmatch(k) or k == "PATH"}
-        return command.run([program, *words[1:]], env=passed, timeout=timeout)
+        return command.run([program, *argv[1:]], env=passed, timeout=timeout)
 
-    def run_json(self, *words: str, timeout: float = _PATIENCE) -> list[dict[str, Any]]:
+    def run_program_json(self, *argv: str, timeout: float = _PATIENCE) -> list[dict[str, Any]]:
         """The JSON documents that a program prints, one a line or one in all."""
-        text = self.run(*words, timeout=timeout).stdout.decode(errors="replace").strip()
+        text = self.run_program(*argv, timeout=timeout).stdout.decode(errors="replace").strip()
         try:
-            whole = json.loads(text or "[]")
-            return whole if isinstance(whole, list) else [whole]
+            document = json.loads(text or "[]")
+            return document if isinstance(document, list) else [document]
         except ValueError:
             return [json.loads(line) for line in text.splitlines() if line.strip()]
 
@@ -160,8 +160,8 @@ class Subject:
         if self.find("docker") is None:
             return Docker()
         try:
-            words = ("docker", "info", "--format", "{{json .}}")
-            info = self.run_json(*words, timeout=self.limits.daemon)[0]
+            argv = ("docker", "info", "--format", "{{json .}}")
+            info = self.run_program_json(*argv, timeout=self.limits.daemon)[0]
         except (CommandFailed, ValueError, IndexError) as exc:
             text = exc.stderr if isinstance(exc, CommandFailed) else str(exc)
             return Docker(installed=True, error=_last_line(text))
@@ -191,7 +191,7 @@ class Docker:
         return path if os.access(path, os.F_OK) else None
 
     def require(self) -> None:
-        """Leave the check when there is no daemon to ask."""
+        """Skip the check unless the daemon answers."""
         if not self.installed:
             message = "docker is not installed"
             raise NotApplicable(message)
@@ -200,7 +200,7 @@ class Docker:
             raise NotApplicable(message)
 
 
-def _configured(environ: Mapping[str, str], home: Path, key: str) -> str | None:
+def _read_setting(environ: Mapping[str, str], home: Path, key: str) -> str | None:
     """One text of Layerline's settings file; Python before 3.11 cannot read TOML itself."""
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "layerline/config.toml"
     try:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from layerline.doctor.catalogue import CHECKS
-from layerline.doctor.examination import examine
-from layerline.doctor.finding import Outcome
+from layerline.doctor.finding import CheckResult
+from layerline.doctor.runner import run_checks
 from layerline.doctor.subject import Subject
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class Host:
         made = Subject.of(self.project, self.environ)
         return replace(made, proc=self.proc, etc=self.etc, **fields)
 
-    def look(self, check: str, **fields: Any) -> Outcome:  # noqa: ANN401  any field of a subject
+    def look(self, check: str, **fields: Any) -> CheckResult:  # noqa: ANN401  any field of a subject
         [wanted] = [each for each in CHECKS if each.name == check]
-        [outcome] = examine(self.subject(**fields), [wanted])
-        return outcome
+        [result] = run_checks(self.subject(**fields), [wanted])
+        return result
 
 
-Look = Callable[..., Outcome]
+Look = Callable[..., CheckResult]
 
 
 @pytest.fixture

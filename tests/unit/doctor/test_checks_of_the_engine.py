@@ -15,8 +15,8 @@ import pytest
 from layerline import command
 from layerline.doctor.catalogue import CHECKS
 from layerline.doctor.checks.capabilities import PROGRAMS
-from layerline.doctor.examination import examine
 from layerline.doctor.finding import Severity
+from layerline.doctor.runner import run_checks
 from layerline.doctor.subject import Subject
 from layerline.errors import CommandFailed
 from tests.conftest import no_overlay, no_root, no_runc, skip_because
@@ -49,10 +49,10 @@ def old_python() -> Path:
         version = command.run([each, "-c", "import sys; print(*sys.version_info[:2])"]).stdout
         if version.split() in ([b"3", b"9"], [b"3", b"10"]):
             return each
-    pytest.skip("there is no Python 3.9 or 3.10 here")
+    pytest.skip("needs Python 3.9 or 3.10")
 
 
-def test_a_python_that_is_too_old_and_one_beside_it(tmp_path: Path) -> None:
+def test_a_python_that_is_too_old_and_a_newer_one_next_to_it(tmp_path: Path) -> None:
     old = old_python()
     [finding] = alone(old, "python", tmp_path)
     assert finding["facts"]["version"].startswith(("3.9.", "3.10."))
@@ -67,7 +67,7 @@ def test_this_python_is_new_enough(host: Host) -> None:
 def test_a_python_without_the_module_that_makes_environments(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As Debian's is without python3-venv: everything else of the library is there.
+    # As Debian's is without python3-venv: the rest of the library is complete.
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     assert "ensurepip" in host.look("python-venv").findings[0].seen
 
@@ -165,9 +165,9 @@ def as_ordinary_user(project: Path) -> str:
             os.setgid(NOBODY)
             os.setuid(NOBODY)
             checks = [each for each in CHECKS if each.name == "context-readable"]
-            [outcome] = examine(Subject.of(project, {}), checks)
-            paths = [path for each in outcome.findings for path in each.facts["paths"]]
-            os.write(writer, " ".join([outcome.status, *paths]).encode())
+            [result] = run_checks(Subject.of(project, {}), checks)
+            paths = [path for each in result.findings for path in each.facts["paths"]]
+            os.write(writer, " ".join([result.status, *paths]).encode())
         finally:
             os._exit(0)
     os.close(writer)

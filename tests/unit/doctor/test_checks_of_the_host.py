@@ -84,8 +84,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_nearly_full_disk_is_critical(host: Host, small_disk: Path) -> None:
-    outcome = host.look("disk-space", store=small_disk / "store")
-    found = [each for each in outcome.findings if each.facts["path"] == str(small_disk)]
+    result = host.look("disk-space", store=small_disk / "store")
+    found = [each for each in result.findings if each.facts["path"] == str(small_disk)]
     assert [each.severity for each in found] == [Severity.CRITICAL]
     assert found[0].facts["free"] < 64 << 20
 
@@ -147,7 +147,7 @@ def test_the_bundle_that_is_named_counts(host: Host) -> None:
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        ({"http_proxy": "proxy:3128"}, "no URL"),
+        ({"http_proxy": "proxy:3128"}, "not a URL"),
         ({"https_proxy": "http://127.0.0.1:9"}, "nothing listens"),
         ({"http_proxy": "http://a:1", "HTTP_PROXY": "http://b:1"}, "differ"),
         ({"http_proxy": "http://a:1"}, "does not name localhost"),
@@ -156,9 +156,9 @@ def test_the_bundle_that_is_named_counts(host: Host) -> None:
 )
 def test_proxies_that_cannot_work(host: Host, environ: dict[str, str], said: str) -> None:
     host.environ.update(environ)
-    outcome = host.look("proxy")
-    assert said in " ".join(each.seen for each in outcome.findings)
-    assert (outcome.status == "found") == bool(said)
+    result = host.look("proxy")
+    assert said in " ".join(each.seen for each in result.findings)
+    assert (result.status == "found") == bool(said)
 
 
 def test_no_proxy_is_nothing_to_check_and_passwords_are_not_shown(host: Host) -> None:
@@ -284,8 +284,8 @@ def test_the_store_is_asked_about_by_its_own_command(host: Host, tmp_path: Path)
     with Store.open(place):
         pass
     assert host.look("store", store=place).reason == "Layerline is not set up yet"
-    told = '{"problems": [{"kind": "blob", "name": "0", "what": "has other bytes"}]}'
-    host.program("tool", f"echo '{told}'; exit 1")
+    printed = '{"problems": [{"kind": "blob", "name": "0", "what": "has other bytes"}]}'
+    host.program("tool", f"echo '{printed}'; exit 1")
     tool = (str(host.programs / "tool"),)
     assert "has other bytes" in host.look("store", store=place, tool=tool).findings[0].seen
     host.program("tool", "echo '{\"problems\": []}'")

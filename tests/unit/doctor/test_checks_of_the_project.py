@@ -53,8 +53,8 @@ def healthy(host: Host) -> Host:
     [*SMELLS, "ignore-file", "ignore-copied", "ignore-secrets", "ignore-builders", "context-size"],
 )
 def test_a_good_project_has_nothing(healthy: Host, check: str) -> None:
-    outcome = healthy.look(check)
-    assert (outcome.status, outcome.findings) == ("ok", ())
+    result = healthy.look(check)
+    assert (result.status, result.findings) == ("ok", ())
 
 
 @pytest.mark.parametrize("check", [*SMELLS, "ignore-file", "context-size"])

@@ -1,4 +1,4 @@
-"""Edits stay inside their block, appear whole, and are undone byte for byte."""
+"""Edits stay inside their block, are atomic, and are undone byte for byte."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PIECES = [
 ]
 
 
-def fixed(path: Path) -> bytes:
+def apply_block(path: Path) -> bytes:
     write(with_block(path, LINES), path.parent)
     return path.read_bytes()
 
 
-def undone(path: Path) -> None:
+def remove_block(path: Path) -> None:
     write(without_block(path), path.parent)
 
 
@@ -56,24 +56,24 @@ def test_fix_and_undo_give_the_same_bytes_and_fix_twice_the_same_file(
     if before is not None:
         path.write_bytes(before)
         path.chmod(0o640)
-    once = fixed(path)
+    once = apply_block(path)
     assert not with_block(path, LINES).changes
     begin, end = once.index(b"# >>> layerline"), once.index(b"# <<< layerline doctor <<<")
     end = once.index(b"\n", end) + 1
     assert once[:begin] + once[end:] == (before or b"")
     if before is not None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    undone(path)
+    remove_block(path)
     assert (path.read_bytes() if path.exists() else None) == before
     assert [each.name for each in tmp_path.iterdir()] == ([] if before is None else [path.name])
 
 
 def test_what_the_user_wrote_below_has_the_last_word_and_survives_undoing(tmp_path: Path) -> None:
     path = tmp_path / ".dockerignore"
-    fixed(path)
+    apply_block(path)
     path.write_bytes(path.read_bytes() + b"!data/labels.csv\n")
-    fixed(path)
-    undone(path)
+    apply_block(path)
+    remove_block(path)
     assert path.read_bytes() == b"!data/labels.csv\n"
 
 
@@ -100,7 +100,7 @@ def test_a_link_inside_the_project_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "shared.ignore").write_text("x\n")
     path = tmp_path / ".dockerignore"
     path.symlink_to("shared.ignore")
-    fixed(path)
+    apply_block(path)
     assert path.is_symlink()
     assert b"**/*.pt" in (tmp_path / "shared.ignore").read_bytes()
 
@@ -122,7 +122,7 @@ def test_what_is_no_plain_file_of_the_project_is_refused(tmp_path: Path, kind: s
     else:
         path.symlink_to({"outside": str(outside), "dangling": "gone", "loop": path.name}[kind])
     with pytest.raises(EditRefused):
-        fixed(path)
+        apply_block(path)
     assert outside.read_text() == "mine\n"
     assert [each.name for each in project.iterdir()] == [path.name]
 
@@ -133,13 +133,13 @@ def test_another_users_file_is_refused_and_root_keeps_its_owner(tmp_path: Path) 
     path = tmp_path / ".dockerignore"
     path.write_text("x\n")
     os.chown(path, 1234, 4321)
-    fixed(path)
+    apply_block(path)
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
 
 
 def test_half_a_block_is_the_users_to_mend(tmp_path: Path) -> None:
     path = tmp_path / ".dockerignore"
-    text = fixed(path).replace(b"# <<< layerline doctor <<<\n", b"")
+    text = apply_block(path).replace(b"# <<< layerline doctor <<<\n", b"")
     path.write_bytes(text)
     with pytest.raises(EditRefused, match="by hand"):
         without_block(path)
@@ -169,7 +169,7 @@ def test_a_fault_leaves_the_old_file_or_the_new_one(tmp_path: Path, name: str, f
         new = data if data != b"old\n" else new
         assert data in (b"old\n", new)
         assert data.endswith(b"old\n")
-        undone(path)
+        remove_block(path)
         assert path.read_bytes() == b"old\n"
 
 

@@ -16,10 +16,10 @@ import pytest
 from layerline import command
 from layerline.doctor import main
 from layerline.doctor.catalogue import CHECKS
-from layerline.doctor.examination import examine, recommend_fixes
-from layerline.doctor.finding import Check, Finding, Outcome, Seen, Severity
+from layerline.doctor.finding import Check, CheckResult, Finding, Observation, Severity
+from layerline.doctor.formatting import SCHEMA, exit_code, format_json, format_table
 from layerline.doctor.repairs import REPAIRS
-from layerline.doctor.report import SCHEMA, as_json, as_table, status_of
+from layerline.doctor.runner import rank_findings, run_checks
 from layerline.doctor.subject import Subject
 
 HOME = Path(__file__).parents[3]
@@ -42,8 +42,8 @@ def project(tmp_path: Path) -> Path:
     return place
 
 
-def run(project: Path, *words: str, environ: dict[str, str] | None = None) -> int:
-    return main.run(["--project", str(project), *words], environ or {"HOME": str(project)})
+def run_doctor(project: Path, *argv: str, environ: dict[str, str] | None = None) -> int:
+    return main.run_doctor(["--project", str(project), *argv], environ or {"HOME": str(project)})
 
 
 def matches(value: object, schema: dict[str, Any], root: dict[str, Any]) -> bool:
@@ -73,7 +73,7 @@ def matches(value: object, schema: dict[str, Any], root: dict[str, Any]) -> bool
 def test_the_json_is_what_the_schema_says(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = run(project, "--json")
+    status = run_doctor(project, "--json")
     document = json.loads(capsys.readouterr().out)
     schema = json.loads(SCHEMA.read_text())
     assert matches(document, schema, schema)
@@ -90,10 +90,10 @@ def test_names_of_checks_are_stable_and_single() -> None:
     assert kept <= set(names)
 
 
-def finding(severity: Severity) -> Outcome:
+def finding(severity: Severity) -> CheckResult:
     check = Check("x", "x", severity, "impact", "fix", lambda _: ())
     found = Finding("x", severity, "seen", "impact", "fix", ("do",), None, {})
-    return Outcome(check, "found", findings=(found,))
+    return CheckResult(check, "found", findings=(found,))
 
 
 @pytest.mark.parametrize("severity", list(Severity))
@@ -101,10 +101,10 @@ def finding(severity: Severity) -> Outcome:
 def test_the_status_depends_on_the_gravest(severity: Severity, fail_on: Severity) -> None:
     order = ["critical", "high", "medium", "info"]
     grave = order.index(severity.value) <= order.index(fail_on.value)
-    assert status_of([finding(severity)], fail_on) == int(grave)
+    assert exit_code([finding(severity)], fail_on) == int(grave)
 
 
-def refuse(_: Subject) -> list[Seen]:
+def refuse(_: Subject) -> list[Observation]:
     message = "not for you"
     raise PermissionError(message)
 
@@ -112,32 +112,32 @@ def refuse(_: Subject) -> list[Seen]:
 def test_a_check_that_cannot_be_made_is_told_and_does_not_count(project: Path) -> None:
     broken = Check("broken", "it works", Severity.CRITICAL, "", "", refuse)
     fine = Check("fine", "", Severity.INFO, "", "", lambda _: ())
-    outcomes = examine(Subject.of(project, {}), [broken, fine])
-    assert status_of(outcomes, Severity.INFO) == 0
-    document = json.loads(as_json(outcomes, project=project, fail_on=Severity.INFO, seconds=0.0))
+    results = run_checks(Subject.of(project, {}), [broken, fine])
+    assert exit_code(results, Severity.INFO) == 0
+    document = json.loads(format_json(results, project=project, fail_on=Severity.INFO, seconds=0.0))
     schema = json.loads(SCHEMA.read_text())
     assert matches(document, schema, schema)
     assert (document["unknown"], document["healthy"]) == (["broken"], True)
     assert document["checks"][0]["reason"] == "PermissionError: not for you"
-    text = as_table(outcomes, colour=False)
+    text = format_table(results, colour=False)
     assert "unknown   it works: PermissionError: not for you" in text
     assert "not counted: broken." in text
 
 
 def test_nothing_that_could_be_checked_is_not_health(project: Path) -> None:
     broken = Check("broken", "", Severity.INFO, "", "", refuse)
-    assert status_of(examine(Subject.of(project, {}), [broken]), Severity.CRITICAL) == 2
+    assert exit_code(run_checks(Subject.of(project, {}), [broken]), Severity.CRITICAL) == 2
 
 
 def test_fixes_are_recommended_gravest_first() -> None:
-    outcomes = [finding(each) for each in reversed(Severity)]
-    assert [each.severity for each in recommend_fixes(outcomes)] == list(Severity)
+    results = [finding(each) for each in reversed(Severity)]
+    assert [each.severity for each in rank_findings(results)] == list(Severity)
 
 
 def test_colours_only_on_request() -> None:
-    outcomes = [finding(Severity.HIGH)]
-    assert "\033[31mhigh" in as_table(outcomes, colour=True)
-    assert "\033" not in as_table(outcomes, colour=False)
+    results = [finding(Severity.HIGH)]
+    assert "\033[31mhigh" in format_table(results, colour=True)
+    assert "\033" not in format_table(results, colour=False)
 
 
 @pytest.mark.parametrize(
@@ -150,38 +150,38 @@ def test_colours_only_on_request() -> None:
     ],
 )
 def test_what_cannot_run_ends_with_2(project: Path, words: tuple[str, ...]) -> None:
-    assert run(project, *words) == 2
+    assert run_doctor(project, *words) == 2
 
 
 def test_a_wrong_flag_ends_with_2(project: Path) -> None:
     with pytest.raises(SystemExit) as ended:
-        run(project, "--no-such-flag")
+        run_doctor(project, "--no-such-flag")
     assert ended.value.code == 2
 
 
 def test_fix_and_undo(project: Path) -> None:
-    assert run(project, "--check", "ignore-file", "--fix", "--dry-run") == 0
+    assert run_doctor(project, "--check", "ignore-file", "--fix", "--dry-run") == 0
     assert [each.name for each in project.iterdir()] == ["Dockerfile"]
-    assert run(project, "--check", "ignore-file", "--fix") == 0
-    assert run(project, "--check", "ignore-file") == 0
+    assert run_doctor(project, "--check", "ignore-file", "--fix") == 0
+    assert run_doctor(project, "--check", "ignore-file") == 0
     first = (project / ".dockerignore").read_bytes()
-    assert run(project, "--check", "ignore-file", "--fix", "ignore-file") == 0
+    assert run_doctor(project, "--check", "ignore-file", "--fix", "ignore-file") == 0
     assert (project / ".dockerignore").read_bytes() == first
-    assert run(project, "--undo") == 0
+    assert run_doctor(project, "--undo") == 0
     assert [each.name for each in project.iterdir()] == ["Dockerfile"]
 
 
 def test_undo_finds_the_files_of_dockerfiles_that_are_gone(project: Path) -> None:
     (project / "Dockerfile.dockerignore").write_text("x\n")
-    run(project, "--fix", "ignore-file", "--check", "ignore-file")
+    run_doctor(project, "--fix", "ignore-file", "--check", "ignore-file")
     assert (project / "Dockerfile.dockerignore").read_text() != "x\n"
     (project / "Dockerfile").unlink()
-    assert run(project, "--undo") == 0
+    assert run_doctor(project, "--undo") == 0
     assert (project / "Dockerfile.dockerignore").read_text() == "x\n"
 
 
 def test_checks_that_wait_do_so_together(project: Path) -> None:
-    def wait(_: Subject) -> list[Seen]:
+    def wait(_: Subject) -> list[Observation]:
         time.sleep(0.4)
         return []
 
@@ -189,14 +189,14 @@ def test_checks_that_wait_do_so_together(project: Path) -> None:
         Check(str(number), "", Severity.INFO, "", "", wait, waits=number > 0) for number in range(4)
     ]
     began = time.monotonic()
-    outcomes = examine(Subject.of(project, {}), checks)
+    results = run_checks(Subject.of(project, {}), checks)
     assert time.monotonic() - began < 1.2
-    assert [each.check.name for each in outcomes] == ["0", "1", "2", "3"]
+    assert [each.check.name for each in results] == ["0", "1", "2", "3"]
 
 
 def test_podmans_file_gets_podmans_ignore_file(project: Path) -> None:
     (project / "Dockerfile").rename(project / "Containerfile")
-    run(project, "--check", "ignore-file", "--fix")
+    run_doctor(project, "--check", "ignore-file", "--fix")
     assert (project / ".containerignore").exists()
 
 
@@ -207,7 +207,7 @@ def test_a_fix_never_leaves_out_what_is_copied(project: Path) -> None:
     (project / "data/labels.csv").touch()
     text = "FROM x\nCOPY data/labels.csv /\nCOPY weights/ /weights/\n"
     (project / "Dockerfile").write_text(text)
-    run(project, "--check", "ignore-file", "--fix")
+    run_doctor(project, "--check", "ignore-file", "--fix")
     lines = (project / ".dockerignore").read_text().splitlines()
     assert "data" not in lines
     assert "**/*.pt" not in lines
@@ -232,24 +232,24 @@ esac
     docker.chmod(0o755)
     environ = {"PATH": f"{programs}:{os.defpath}", "HOME": str(tmp_path)}
     words = ("--check", "build-cache", "--fix", "build-cache")
-    assert run(project, *words, "--dry-run", environ=environ) == 0
+    assert run_doctor(project, *words, "--dry-run", environ=environ) == 0
     assert "$ docker builder prune" in capsys.readouterr().out
-    assert run(project, *words, environ=environ) == 2
+    assert run_doctor(project, *words, environ=environ) == 2
     assert "--yes" in capsys.readouterr().err
     assert "prune" not in (tmp_path / "calls").read_text()
-    assert run(project, *words, "--yes", environ=environ) == 0
+    assert run_doctor(project, *words, "--yes", environ=environ) == 0
     pruned = [line for line in (tmp_path / "calls").read_text().splitlines() if "prune" in line]
     assert pruned == ["builder prune --force --keep-storage 10GB"]
 
 
 def test_the_script_is_for_sh_and_never_replaces_one(project: Path) -> None:
-    assert run(project, "--generate-script") == 0
+    assert run_doctor(project, "--generate-script") == 0
     script = project / "build.sh"
     command.run(["sh", "-n", script])
     assert os.access(script, os.X_OK)
     for part in ("1/4 prerequisites", "2/4 clean", "3/4 build", "4/4 test"):
         assert part in script.read_text()
-    assert run(project, "--generate-script") == 2
+    assert run_doctor(project, "--generate-script") == 2
 
 
 def test_every_repair_is_named_by_a_check() -> None:
@@ -317,6 +317,6 @@ def test_a_normal_repository_takes_less_than_two_seconds_of_work(project: Path) 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x = 1\n")
     before = os.times()
-    run(project, "--json")
+    run_doctor(project, "--json")
     after = os.times()
     assert sum(after[:4]) - sum(before[:4]) < 2.0

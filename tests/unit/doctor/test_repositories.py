@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.doctor import main
-from layerline.doctor.context import Excluded, IgnoreFile
+from layerline.doctor.build_context import Excluded, IgnoreFile
 from layerline.doctor.subject import Subject
 from tests.unit.doctor.test_edits import contents
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = ("src", "data", "outputs", "docs", "a.pt", "b.csv", ".env", "run.log", "x.ipynb", "models")
 BLOCK = re.compile(rb"# >>> layerline doctor >>>.*# <<< layerline doctor <<<\r?\n", re.DOTALL)
-WORDS = ("--check", "ignore-file")
+FLAGS = ("--check", "ignore-file")
 
 
 def make(seed: int, root: Path) -> None:
@@ -62,21 +62,21 @@ def test_fix_and_undo_leave_a_repository_as_it_was(tmp_path: Path, seed: int) ->
     environ = {"HOME": str(tmp_path)}
     ignore = tmp_path / ".dockerignore"
 
-    def run(*words: str) -> None:
-        assert main.run(["--project", str(tmp_path), *WORDS, *words], environ) == 0
+    def run_doctor(*argv: str) -> None:
+        assert main.run_doctor(["--project", str(tmp_path), *FLAGS, *argv], environ) == 0
 
     before = state(tmp_path)
     old = ignore.read_bytes() if ignore.exists() else b""
-    run("--fix", "ignore-file", "--dry-run")
+    run_doctor("--fix", "ignore-file", "--dry-run")
     assert state(tmp_path) == before
-    run("--fix", "ignore-file")
+    run_doctor("--fix", "ignore-file")
     fixed = state(tmp_path)
     assert {path for path in fixed if fixed[path] != before.get(path)} == {".dockerignore"}
     assert BLOCK.sub(b"", ignore.read_bytes()) == old
     inode = ignore.stat().st_ino
-    run("--fix", "ignore-file")
+    run_doctor("--fix", "ignore-file")
     assert (state(tmp_path), ignore.stat().st_ino) == (fixed, inode)
-    run("--undo")
+    run_doctor("--undo")
     assert state(tmp_path) == before
 
 
@@ -84,7 +84,7 @@ def test_fix_and_undo_leave_a_repository_as_it_was(tmp_path: Path, seed: int) ->
 def test_a_fix_excludes_nothing_that_a_dockerfile_names(tmp_path: Path, seed: int) -> None:
     make(seed, tmp_path)
     before = Excluded(IgnoreFile.of(tmp_path).patterns)
-    main.run(["--project", str(tmp_path), *WORDS, "--fix", "ignore-file"], {"HOME": "/"})
+    main.run_doctor(["--project", str(tmp_path), *FLAGS, "--fix", "ignore-file"], {"HOME": "/"})
     after = Excluded(IgnoreFile.of(tmp_path).patterns)
     named = [
         s for each in Subject.of(tmp_path, {}).dockerfiles for _, s in each.sources if s != "."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerline.doctor.main import run
+from layerline.doctor.main import run_doctor
 from layerline.settings import python
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def doctor(console: Console, argv: Sequence[str]) -> int:
     """Run the doctor; it reads its own flags."""
-    return run(
+    return run_doctor(
         argv,
         console.settings.environ,
         program=f"{console.program} doctor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 from layerline.doctor.subject import GB
 from layerline.errors import CommandFailed
 
@@ -19,16 +19,16 @@ _SHOWN = 3
 REPAIR = "build-cache"
 
 
-def check_build_cache(subject: Subject) -> Iterator[Seen]:
+def check_build_cache(subject: Subject) -> Iterator[Observation]:
     """As `docker system df` says; what is in use cannot be pruned."""
     subject.docker.require()
-    rows = subject.run_json("docker", "system", "df", "--format", "{{json .}}")
+    rows = subject.run_program_json("docker", "system", "df", "--format", "{{json .}}")
     for row in rows:
         if row.get("Type") != "Build Cache":
             continue
         size, free = _bytes(str(row.get("Size"))), _bytes(str(row.get("Reclaimable")))
         if size > subject.limits.build_cache:
-            yield Seen(
+            yield Observation(
                 f"docker's build cache has {size / GB:.1f} GB, {free / GB:.1f} GB of it unused",
                 ("docker builder prune --force --keep-storage 10GB",),
                 repair=REPAIR,
@@ -36,11 +36,13 @@ def check_build_cache(subject: Subject) -> Iterator[Seen]:
             )
 
 
-def check_failed_records(subject: Subject) -> Iterator[Seen]:
+def check_failed_records(subject: Subject) -> Iterator[Observation]:
     """Errors of the cache itself in the builder's history; failed steps of users are not faults."""
     subject.docker.require()
     try:
-        rows = subject.run_json("docker", "buildx", "history", "ls", "--format", "{{json .}}")
+        rows = subject.run_program_json(
+            "docker", "buildx", "history", "ls", "--format", "{{json .}}"
+        )
     except (CommandFailed, ValueError) as exc:
         message = "docker keeps no history of builds here: no buildx, or an old one"
         raise NotApplicable(message) from exc
@@ -48,7 +50,7 @@ def check_failed_records(subject: Subject) -> Iterator[Seen]:
     damaged = [row for row in failed if _is_damage(str(row))]
     if damaged:
         names = ", ".join(str(row.get("ref") or row.get("Ref")) for row in damaged[:_SHOWN])
-        yield Seen(
+        yield Observation(
             f"{len(damaged)} builds failed because of the cache itself: {names}",
             ("docker builder prune --force --all",),
             repair=REPAIR,
@@ -57,8 +59,10 @@ def check_failed_records(subject: Subject) -> Iterator[Seen]:
 
 
 def _is_damage(text: str) -> bool:
-    words = r"does not exist|failed to compute cache key|blob not found|input/output error|corrupt"
-    return re.search(words, text, re.IGNORECASE) is not None
+    pattern = (
+        r"does not exist|failed to compute cache key|blob not found|input/output error|corrupt"
+    )
+    return re.search(pattern, text, re.IGNORECASE) is not None
 
 
 def _bytes(text: str) -> int:
@@ -78,7 +82,7 @@ CHECKS = (
     ),
     Check(
         name="build-cache-records",
-        title="docker's build cache is whole",
+        title="docker's build cache is intact",
         severity=Severity.HIGH,
         impact="Builds fail again until the damaged records are gone.",
         fix="Prune the cache; the next build is a cold one.",

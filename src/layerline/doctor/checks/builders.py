@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 from layerline.errors import CommandFailed
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Fault:
 
 
 FAULTS = (
-    Fault("docker", (0,), (23,), "does not use BuildKit unless told to", Severity.MEDIUM),
+    Fault("docker", (0,), (23,), "does not use BuildKit by default", Severity.MEDIUM),
     Fault(
         "docker",
         (0,),
@@ -70,7 +70,7 @@ FAULTS = (
 )
 
 
-def check_docker(subject: Subject) -> Iterator[Seen]:
+def check_docker(subject: Subject) -> Iterator[Observation]:
     """Present and reachable; Layerline itself needs neither."""
     docker = subject.docker
     if not docker.installed:
@@ -80,29 +80,31 @@ def check_docker(subject: Subject) -> Iterator[Seen]:
         denied = "permission denied" in docker.error.lower()
         commands = ("sudo usermod --append --groups docker $USER", "newgrp docker")
         start = ("sudo systemctl start docker", "docker info")
-        yield Seen(f"docker's daemon cannot be used: {docker.error}", commands if denied else start)
+        yield Observation(
+            f"docker's daemon cannot be used: {docker.error}", commands if denied else start
+        )
 
 
-def check_podman(subject: Subject) -> Iterator[Seen]:
+def check_podman(subject: Subject) -> Iterator[Observation]:
     """Present and able to say where its storage is."""
     if subject.find("podman") is None:
         message = "podman is not installed"
         raise NotApplicable(message)
     try:
-        subject.run("podman", "info", "--format", "{{.Store.GraphRoot}}")
+        subject.run_program("podman", "info", "--format", "{{.Store.GraphRoot}}")
     except CommandFailed as exc:
-        yield Seen(f"podman does not work: {exc}", ("podman info", "podman system migrate"))
+        yield Observation(f"podman does not work: {exc}", ("podman info", "podman system migrate"))
 
 
-def check_versions(subject: Subject) -> Iterator[Seen]:
-    """Known faults; a distribution may have mended them under an old number."""
+def check_versions(subject: Subject) -> Iterator[Observation]:
+    """Known faults; a distribution may have fixed them in an older version."""
     for program, text in versions(subject).items():
         number = tuple(map(int, re.findall(r"\d+", text.split("+", 1)[0].split("-", 1)[0])[:3]))
         patched = "+" in text or "~" in text
         for fault in FAULTS:
             if fault.program == program and fault.since <= number < fault.fixed:
-                hedge = "; the distribution may have mended it" if patched else ""
-                yield Seen(
+                hedge = "; the distribution may have fixed it" if patched else ""
+                yield Observation(
                     f"{program} {text} {fault.what}{hedge}",
                     ("docker version",) if program != "podman" else ("podman version",),
                     severity=Severity.MEDIUM if patched else fault.severity,
@@ -125,30 +127,30 @@ def versions(subject: Subject) -> dict[str, str]:
                     found["buildkit"] = str(node["Version"]).lstrip("v")
     if subject.find("podman") is not None:
         try:
-            text = subject.run("podman", "--version").stdout.decode(errors="replace")
+            text = subject.run_program("podman", "--version").stdout.decode(errors="replace")
         except CommandFailed:
-            return found  # check_podman tells
+            return found  # check_podman reports it
         found["podman"] = text.split()[-1] if text.split() else ""
     return found
 
 
-def check_builder(subject: Subject) -> Iterator[Seen]:
-    """Buildx is there, and its current builder is of a driver that works, and running."""
+def check_builder(subject: Subject) -> Iterator[Observation]:
+    """Buildx is installed, and its current builder runs with a driver that works."""
     subject.docker.require()
     plugins = [
         each.get("Name")
         for each in (subject.docker.info.get("ClientInfo") or {}).get("Plugins") or []
     ]
     if "buildx" not in plugins and _client(subject) < _NEEDS_BUILDX:
-        yield Seen(
-            "docker has no buildx: it builds with the classic builder unless told otherwise",
+        yield Observation(
+            "docker has no buildx: it builds with the classic builder by default",
             ("export DOCKER_BUILDKIT=1",),
             impact="No cache mounts, no parallel stages: Dockerfiles with --mount fail.",
             fix="Set DOCKER_BUILDKIT=1: this client speaks to BuildKit by itself.",
         )
         return
     if "buildx" not in plugins:
-        yield Seen(
+        yield Observation(
             "docker has no buildx: it builds with the classic builder",
             ("sudo apt-get install --yes docker-buildx-plugin",),
             impact="No cache mounts, no parallel stages: Dockerfiles with --mount fail.",
@@ -170,21 +172,21 @@ def check_builder(subject: Subject) -> Iterator[Seen]:
                 f"docker buildx create --name {name} --use --bootstrap",
             )
             facts = {"name": name, "driver": driver}
-            yield Seen(
+            yield Observation(
                 f"the builder {name} is stale: {what}", commands, repair="builder", facts=facts
             )
 
 
 def _client(subject: Subject) -> int:
     """The first number of the client's version."""
-    text = subject.run("docker", "--version").stdout.decode(errors="replace")
+    text = subject.run_program("docker", "--version").stdout.decode(errors="replace")
     found = re.search(r"\d+", text)
     return int(found[0]) if found else _NEEDS_BUILDX
 
 
 def _builders(subject: Subject) -> list[dict[str, Any]]:
     try:
-        return subject.run_json("docker", "buildx", "ls", "--format", "{{json .}}")
+        return subject.run_program_json("docker", "buildx", "ls", "--format", "{{json .}}")
     except (CommandFailed, ValueError):
         return []  # no buildx, or one that cannot write JSON yet
 

@@ -6,7 +6,7 @@ import pwd
 from typing import TYPE_CHECKING
 
 from layerline import command
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ PROGRAMS = {
 }
 
 
-def check_programs(subject: Subject) -> Iterator[Seen]:
+def check_programs(subject: Subject) -> Iterator[Observation]:
     """The programs that the launcher installs on first use, as root."""
     missing = {
         name: package
@@ -38,16 +38,16 @@ def check_programs(subject: Subject) -> Iterator[Seen]:
     }
     if missing:
         packages = " ".join(sorted(set(missing.values())))
-        yield Seen(
+        yield Observation(
             f"not installed: {', '.join(missing)}",
             (f"sudo apt-get install --yes --no-install-recommends {packages}",),
             facts={"missing": sorted(missing)},
         )
 
 
-def check_user_namespaces(subject: Subject) -> Iterator[Seen]:
+def check_user_namespaces(subject: Subject) -> Iterator[Observation]:
     """Tried in a child process; where it fails, the setting that forbids it is named."""
-    if subject.measured.user_namespaces:
+    if subject.capabilities.user_namespaces:
         return
     sysctl = subject.proc / "sys"
     limits = {
@@ -65,10 +65,10 @@ def check_user_namespaces(subject: Subject) -> Iterator[Seen]:
         for name in found
     )
     why = f" ({', '.join(f'{name}={limits[name]}' for name in found)})" if found else ""
-    yield Seen(f"user namespaces are refused{why}", commands, facts={"settings": found})
+    yield Observation(f"user namespaces are refused{why}", commands, facts={"settings": found})
 
 
-def check_subordinate_ids(subject: Subject) -> Iterator[Seen]:
+def check_subordinate_ids(subject: Subject) -> Iterator[Observation]:
     """Without a range, programs such as apt fail in rootless steps when they change groups."""
     if subject.uid == 0:
         message = "root needs no subordinate ids"
@@ -82,55 +82,61 @@ def check_subordinate_ids(subject: Subject) -> Iterator[Seen]:
         lines = subject.text(subject.etc / file).splitlines()
         if not any(line.startswith(names) for line in lines):
             option = "--add-subuids" if file == "subuid" else "--add-subgids"
-            yield Seen(
+            yield Observation(
                 f"{user} has no range in {subject.etc / file}",
                 (f"sudo usermod {option} 100000-165535 {user}",),
                 facts={"file": file, "user": user},
             )
 
 
-def check_root(subject: Subject) -> Iterator[Seen]:
+def check_root(subject: Subject) -> Iterator[Observation]:
     """Mounts and containers are made by root."""
-    measured = subject.measured
+    capabilities = subject.capabilities
     if subject.uid != 0:
-        yield Seen(
+        yield Observation(
             "this is not root",
             ("sudo ./layerline call --help",),
             severity=Severity.INFO,
             impact="Building images with the embedded engine needs root.",
             fix="Run builds with sudo, or in a container as root.",
         )
-    elif not measured.namespaces:
-        yield Seen(
+    elif not capabilities.namespaces:
+        yield Observation(
             "root may not make namespaces (no CAP_SYS_ADMIN)", ("docker run --privileged …",)
         )
-    elif not measured.overlay:
-        yield Seen(
+    elif not capabilities.overlay:
+        yield Observation(
             "overlayfs cannot be mounted",
             ("sudo modprobe overlay",),
             fix="Load the kernel module, or use a kernel that has overlayfs.",
         )
 
 
-def check_runtime(subject: Subject) -> Iterator[Seen]:
+def check_runtime(subject: Subject) -> Iterator[Observation]:
     """The OCI runtime is started once, for its version."""
     program = subject.environ.get("LAYERLINE_RUNTIME") or "runc"
-    if subject.measured.runtime is None:
+    if subject.capabilities.runtime is None:
         commands = ("sudo apt-get install --yes runc",)
-        yield Seen(f"the OCI runtime {program} does not run", commands, facts={"runtime": program})
+        yield Observation(
+            f"the OCI runtime {program} does not run", commands, facts={"runtime": program}
+        )
 
 
-def check_cgroups(subject: Subject) -> Iterator[Seen]:
+def check_cgroups(subject: Subject) -> Iterator[Observation]:
     """Limits and clean endings of steps rest on them."""
     kinds = {mount.kind for mount in subject.mounts if mount.target.startswith("/sys/fs/cgroup")}
     if not kinds & {"cgroup", "cgroup2"}:
-        yield Seen("no cgroup hierarchy is mounted", ("sudo mount -t cgroup2 none /sys/fs/cgroup",))
+        yield Observation(
+            "no cgroup hierarchy is mounted", ("sudo mount -t cgroup2 none /sys/fs/cgroup",)
+        )
 
 
-def check_seccomp(subject: Subject) -> Iterator[Seen]:
+def check_seccomp(subject: Subject) -> Iterator[Observation]:
     """A kernel without filters runs every step with all system calls."""
     if not (subject.proc / "sys/kernel/seccomp/actions_avail").exists():
-        yield Seen("the kernel has no seccomp filters", ("zgrep SECCOMP_FILTER /proc/config.gz",))
+        yield Observation(
+            "the kernel has no seccomp filters", ("zgrep SECCOMP_FILTER /proc/config.gz",)
+        )
 
 
 _ENGINE = "Layerline's embedded engine cannot run containers."
@@ -138,7 +144,7 @@ _ENGINE = "Layerline's embedded engine cannot run containers."
 CHECKS = (
     Check(
         name="engine-programs",
-        title="the programs of the engine are there",
+        title="the engine's programs are installed",
         severity=Severity.MEDIUM,
         impact="The launcher installs them as root; an ordinary user has to ask for them.",
         fix="Install them from the distribution.",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 from layerline.doctor.subject import GB, MB
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ def volumes(subject: Subject) -> list[Volume]:
     return list(found.values())
 
 
-def check_disk_space(subject: Subject) -> Iterator[Seen]:
+def check_disk_space(subject: Subject) -> Iterator[Observation]:
     """20 GB are what a build of a training image takes with its caches."""
     for volume in volumes(subject):
         enough = GB if volume.uses == ("temporary files",) else subject.limits.free
         if volume.free >= enough:
             continue
         full = volume.free < min(subject.limits.free_critical, enough)
-        yield Seen(
+        yield Observation(
             f"{volume.free / GB:.1f} GB free on {volume.label}; {enough / GB:.0f} GB are advised",
             _ways_to_free(volume),
             severity=Severity.CRITICAL if full else None,
@@ -91,19 +91,19 @@ def check_disk_space(subject: Subject) -> Iterator[Seen]:
         )
 
 
-def check_inodes(subject: Subject) -> Iterator[Seen]:
+def check_inodes(subject: Subject) -> Iterator[Observation]:
     """A disk can be full of files with most of its bytes free."""
     for volume in volumes(subject):
         total, free = volume.state.f_files, volume.state.f_favail
         if total and free < total * subject.limits.inodes_share:
-            yield Seen(
+            yield Observation(
                 f"{free} of {total} inodes free on {volume.label}",
                 (f"du --inodes -x -d 2 {shlex.quote(str(volume.path))} | sort -n | tail",),
                 facts={"path": str(volume.path), "free": free, "total": total},
             )
 
 
-def check_forecast(subject: Subject) -> Iterator[Seen]:
+def check_forecast(subject: Subject) -> Iterator[Observation]:
     """What the project's locks say that its images will take."""
     needs = forecast_definition(subject.text(subject.project / "layerline.toml"))
     for path in sorted((subject.project / "locks").glob("*.txt")):
@@ -115,7 +115,7 @@ def check_forecast(subject: Subject) -> Iterator[Seen]:
     store = next(volume for volume in volumes(subject) if "store" in volume.uses)
     if store.free < wanted:
         parts = ", ".join(f"{name} {size / GB:.1f} GB" for name, size in needs.items())
-        yield Seen(
+        yield Observation(
             f"building {parts} takes about {wanted / GB:.1f} GB; {store.free / GB:.1f} GB are free "
             f"on {store.label}",
             _ways_to_free(store),

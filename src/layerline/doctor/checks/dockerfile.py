@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +25,13 @@ _INSTALLERS = {
 }
 
 
-def check_copied_outputs(subject: Subject) -> Iterator[Seen]:
+def check_copied_outputs(subject: Subject) -> Iterator[Observation]:
     """Data and outputs change with every run, and are large."""
     for dockerfile in _all(subject):
         for instruction, source in dockerfile.sources:
             if _MADE_AT_RUN_TIME.fullmatch(source):
                 folder = source.split("/", 1)[0]
-                yield _seen(
+                yield _observe(
                     dockerfile,
                     instruction,
                     f"copies {source}, which is data or made at run time",
@@ -39,7 +39,7 @@ def check_copied_outputs(subject: Subject) -> Iterator[Seen]:
                 )
 
 
-def check_missing_cache(subject: Subject) -> Iterator[Seen]:
+def check_missing_cache(subject: Subject) -> Iterator[Observation]:
     """An installer without a cache mount downloads everything again after any change."""
     for dockerfile, instruction, installer in _installs(subject):
         caches = [mount for mount in instruction.mounts if mount.get("type") == "cache"]
@@ -47,7 +47,7 @@ def check_missing_cache(subject: Subject) -> Iterator[Seen]:
             target = {"pip": "/root/.cache/pip", "uv": "/root/.cache/uv"}.get(
                 installer, "/opt/conda/pkgs"
             )
-            yield _seen(
+            yield _observe(
                 dockerfile,
                 instruction,
                 f"runs {installer} without a cache mount",
@@ -55,7 +55,7 @@ def check_missing_cache(subject: Subject) -> Iterator[Seen]:
             )
         unnamed = [mount.get("target", "") for mount in caches if not mount.get("id")]
         if unnamed:
-            yield _seen(
+            yield _observe(
                 dockerfile,
                 instruction,
                 f"has a cache mount without an id: {', '.join(unnamed)}",
@@ -65,7 +65,7 @@ def check_missing_cache(subject: Subject) -> Iterator[Seen]:
             )
 
 
-def check_shared_cache(subject: Subject) -> Iterator[Seen]:
+def check_shared_cache(subject: Subject) -> Iterator[Observation]:
     """Two installers that write one cache at once damage it; pip and uv do not share a format."""
     users: dict[str, dict[str, str]] = {}
     for dockerfile, instruction, installer in _installs(subject):
@@ -77,7 +77,7 @@ def check_shared_cache(subject: Subject) -> Iterator[Seen]:
     for name, found in users.items():
         if len(found) > 1:
             who = ", ".join(f"{installer} ({where})" for installer, where in found.items())
-            yield Seen(
+            yield Observation(
                 f"one cache, {name}, is used by {who}",
                 fix="Give each its own: "
                 + " and ".join(f"--mount=type=cache,id={each}-v1,…" for each in found)
@@ -86,7 +86,7 @@ def check_shared_cache(subject: Subject) -> Iterator[Seen]:
             )
 
 
-def check_apt_lists(subject: Subject) -> Iterator[Seen]:
+def check_apt_lists(subject: Subject) -> Iterator[Observation]:
     """Package lists that stay in a layer are dead weight, and stale for the next install."""
     for dockerfile, instruction, installer in _installs(subject):
         mounted = any(
@@ -94,7 +94,7 @@ def check_apt_lists(subject: Subject) -> Iterator[Seen]:
         )
         removed = "/var/lib/apt/lists" in instruction.text and "rm " in instruction.text
         if installer == "apt" and not mounted and not removed:
-            yield _seen(
+            yield _observe(
                 dockerfile,
                 instruction,
                 "leaves the lists of apt in the layer",
@@ -102,13 +102,13 @@ def check_apt_lists(subject: Subject) -> Iterator[Seen]:
             )
 
 
-def check_apt_update(subject: Subject) -> Iterator[Seen]:
+def check_apt_update(subject: Subject) -> Iterator[Observation]:
     """An update of its own is cached: months later the install finds packages that are gone."""
     for dockerfile in _all(subject):
         for each in dockerfile.instructions:
             update = re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", each.text)
             if each.keyword == "RUN" and update and not _INSTALLERS["apt"].search(each.text):
-                yield _seen(
+                yield _observe(
                     dockerfile,
                     each,
                     "runs apt-get update without installing",
@@ -116,7 +116,7 @@ def check_apt_update(subject: Subject) -> Iterator[Seen]:
                 )
 
 
-def check_pip_hashes(subject: Subject) -> Iterator[Seen]:
+def check_pip_hashes(subject: Subject) -> Iterator[Observation]:
     """Without a lock, the same Dockerfile gives another image every day."""
     for dockerfile, instruction, installer in _installs(subject):
         text = instruction.text
@@ -125,7 +125,7 @@ def check_pip_hashes(subject: Subject) -> Iterator[Seen]:
         )
         local = re.search(r"install\s+(?:-\S+\s+)*(?:--no-deps\s+)?(?:-e\s+)?\.(?:\s|$)", text)
         if installer in ("pip", "uv") and not locked and not local:
-            yield _seen(
+            yield _observe(
                 dockerfile,
                 instruction,
                 f"installs with {installer} without hashes",
@@ -134,7 +134,7 @@ def check_pip_hashes(subject: Subject) -> Iterator[Seen]:
             )
 
 
-def _seen(
+def _observe(
     dockerfile: Dockerfile,
     instruction: Instruction,
     what: str,
@@ -142,8 +142,8 @@ def _seen(
     *,
     severity: Severity | None = None,
     impact: str | None = None,
-) -> Seen:
-    return Seen(
+) -> Observation:
+    return Observation(
         f"{dockerfile.path}:{instruction.line} {what}",
         severity=severity,
         impact=impact,
@@ -154,7 +154,7 @@ def _seen(
 
 def _all(subject: Subject) -> tuple[Dockerfile, ...]:
     if not subject.dockerfiles:
-        message = "there is no Dockerfile"
+        message = "the project has no Dockerfile"
         raise NotApplicable(message)
     return subject.dockerfiles
 
@@ -203,7 +203,7 @@ CHECKS = (
     ),
     Check(
         name="dockerfile-apt-update",
-        title="apt-get update stands with its install",
+        title="apt-get update and install are one step",
         severity=Severity.MEDIUM,
         impact="The cached update is stale; installs end with '404 Not Found'.",
         fix="Run both in one step.",

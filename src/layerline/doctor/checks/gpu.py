@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,16 +18,16 @@ _CUDA = re.compile(r"^cuda\s*=\s*[\"'](\d+)", re.MULTILINE)
 _VERSION = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+)\.([\d.]+)")
 
 
-def check_gpu_driver(subject: Subject) -> Iterator[Seen]:
+def check_gpu_driver(subject: Subject) -> Iterator[Observation]:
     """Building needs no GPU; running what was built does."""
-    cuda = _wanted(subject)
+    cuda = _required_cuda(subject)
     driver = _driver(subject)
     if cuda is None:
         message = "no target of this project is for CUDA"
         raise NotApplicable(message)
     facts = {"cuda": cuda, "driver": driver}
     if driver is None:
-        yield Seen(
+        yield Observation(
             f"no NVIDIA driver is loaded; the images are for CUDA {cuda}",
             ("nvidia-smi",),
             severity=Severity.INFO,
@@ -38,10 +38,10 @@ def check_gpu_driver(subject: Subject) -> Iterator[Seen]:
     elif driver < _OLDEST_DRIVER.get(cuda, 0):
         oldest = _OLDEST_DRIVER[cuda]
         commands = (f"sudo apt-get install --yes nvidia-driver-{oldest}", "nvidia-smi")
-        yield Seen(f"driver {driver} is too old for CUDA {cuda}", commands, facts=facts)
+        yield Observation(f"driver {driver} is too old for CUDA {cuda}", commands, facts=facts)
 
 
-def check_gpu_toolkit(subject: Subject) -> Iterator[Seen]:
+def check_gpu_toolkit(subject: Subject) -> Iterator[Observation]:
     """Docker and podman reach the GPU through it."""
     if _driver(subject) is None:
         message = "no NVIDIA driver is loaded"
@@ -51,10 +51,10 @@ def check_gpu_toolkit(subject: Subject) -> Iterator[Seen]:
             "sudo apt-get install --yes nvidia-container-toolkit",
             "sudo nvidia-ctk runtime configure --runtime=docker",
         )
-        yield Seen("the NVIDIA container toolkit is not installed", commands)
+        yield Observation("the NVIDIA container toolkit is not installed", commands)
 
 
-def _wanted(subject: Subject) -> int | None:
+def _required_cuda(subject: Subject) -> int | None:
     """The newest CUDA major version that a target is for, or a lock is named for."""
     names = [path.stem for path in (subject.project / "locks").glob("cu*.txt")]
     majors = [

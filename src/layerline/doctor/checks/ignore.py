@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerline.doctor.context import Excluded
-from layerline.doctor.finding import Check, Seen, Severity
+from layerline.doctor.build_context import Excluded
+from layerline.doctor.finding import Check, Observation, Severity
 from layerline.doctor.ignore import copied_sources, missing_essentials
 from layerline.patterns import Matcher, PatternError
 
@@ -19,14 +19,14 @@ _FIX = (f"layerline doctor --fix {REPAIR} --dry-run", f"layerline doctor --fix {
 _SHOWN = 5
 
 
-def check_ignore_file(subject: Subject) -> Iterator[Seen]:
-    """There is one, docker can read it, and it has what ML projects need."""
+def check_ignore_file(subject: Subject) -> Iterator[Observation]:
+    """It exists, docker can read it, and it has what ML projects need."""
     subject.require_build()
     patterns = subject.ignore.patterns
     try:
         Matcher(patterns)
     except PatternError as exc:
-        yield Seen(
+        yield Observation(
             f"{subject.ignore.path.name}: {exc}",
             severity=Severity.HIGH,
             impact="docker refuses to build.",
@@ -36,14 +36,14 @@ def check_ignore_file(subject: Subject) -> Iterator[Seen]:
     missing = missing_essentials(patterns, copied_sources(subject.dockerfiles))
     facts = {"file": subject.ignore.path.name, "missing": missing}
     if subject.ignore.data is None:
-        text = f"there is no {subject.ignore.path.name}"
-        yield Seen(text, _FIX, severity=Severity.HIGH, repair=REPAIR, facts=facts)
+        text = f"{subject.ignore.path.name} does not exist"
+        yield Observation(text, _FIX, severity=Severity.HIGH, repair=REPAIR, facts=facts)
     elif missing:
         text = f"{subject.ignore.path.name} does not leave out {', '.join(missing)}"
-        yield Seen(text, _FIX, repair=REPAIR, facts=facts)
+        yield Observation(text, _FIX, repair=REPAIR, facts=facts)
 
 
-def check_ignored_sources(subject: Subject) -> Iterator[Seen]:
+def check_ignored_sources(subject: Subject) -> Iterator[Observation]:
     """COPY of an excluded file fails; of a folder with excluded parts it copies less."""
     subject.require_build()
     excluded = Excluded(subject.ignore.patterns)
@@ -52,7 +52,7 @@ def check_ignored_sources(subject: Subject) -> Iterator[Seen]:
             if source == "." or "*" in source or not (subject.project / source).exists():
                 continue
             if excluded.excludes(source) and not excluded.may_keep_below(source):
-                yield Seen(
+                yield Observation(
                     f"{dockerfile.path}:{instruction.line} copies {source}, which "
                     f"{subject.ignore.path.name} leaves out",
                     (f"echo '!{source}' >> {subject.ignore.path.name}",),
@@ -64,23 +64,23 @@ def check_ignored_sources(subject: Subject) -> Iterator[Seen]:
                 )
 
 
-def check_secrets(subject: Subject) -> Iterator[Seen]:
+def check_secrets(subject: Subject) -> Iterator[Observation]:
     """Files that look like secrets and would be sent to the builder."""
     found = sorted(subject.context.secrets)
     if not found:
         return
-    whole = any(source == "." for each in subject.dockerfiles for _, source in each.sources)
+    copies_all = any(source == "." for each in subject.dockerfiles for _, source in each.sources)
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    yield Seen(
+    yield Observation(
         f"in the build context: {', '.join(found[:_SHOWN])}{more}",
         _FIX,
-        severity=Severity.CRITICAL if whole else None,
+        severity=Severity.CRITICAL if copies_all else None,
         repair=REPAIR,
         facts={"paths": found},
     )
 
 
-def check_builders_agree(subject: Subject) -> Iterator[Seen]:
+def check_builders_agree(subject: Subject) -> Iterator[Observation]:
     """The classic builder does not look into an excluded folder for `!**/name`; BuildKit does."""
     subject.require_build()
     patterns = subject.ignore.patterns
@@ -89,7 +89,7 @@ def check_builders_agree(subject: Subject) -> Iterator[Seen]:
     for name in sorted(tops):
         differ = buildkit.may_keep_below(name) and not classic.may_keep_below(name)
         if differ and buildkit.excludes(name):
-            yield Seen(
+            yield Observation(
                 f"{subject.ignore.path.name}: an exception that begins with a wildcard is looked "
                 f"for in the excluded folder {name} by BuildKit, but not by the classic builder",
                 facts={"folder": name},

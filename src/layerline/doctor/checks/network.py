@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,24 +28,26 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _FUTURE = 3600.0
 
 
-def check_certificates(subject: Subject) -> Iterator[Seen]:
+def check_certificates(subject: Subject) -> Iterator[Observation]:
     """The bundle that Layerline puts into steps; without one, nothing there trusts anything."""
     named = subject.environ.get("SSL_CERT_FILE")
     places = [Path(named)] if named else [subject.etc / name for name in _BUNDLES]
     found = next((path for path in places if path.is_file()), None)
     if found is None:
         commands = ("sudo apt-get install --yes ca-certificates", "sudo update-ca-certificates")
-        yield Seen(
+        yield Observation(
             f"no CA certificates at {places[0]}", commands, facts={"places": list(map(str, places))}
         )
         return
     try:
         ssl.create_default_context(cafile=str(found))
     except (ssl.SSLError, OSError) as exc:
-        yield Seen(f"{found} cannot be read: {exc}", ("sudo update-ca-certificates --fresh",))
+        yield Observation(
+            f"{found} cannot be read: {exc}", ("sudo update-ca-certificates --fresh",)
+        )
 
 
-def check_proxy(subject: Subject) -> Iterator[Seen]:
+def check_proxy(subject: Subject) -> Iterator[Observation]:
     """Proxies that cannot work, and two spellings that say different things."""
     environ = subject.environ
     names = [name for name in (*_PROXIES, *map(str.upper, _PROXIES)) if environ.get(name)]
@@ -58,20 +60,24 @@ def check_proxy(subject: Subject) -> Iterator[Seen]:
             parts.scheme not in ("http", "https", "socks4", "socks5", "socks5h")
             or not parts.hostname
         ):
-            text = f"{name} is {_masked(environ[name])}, which is no URL"
-            yield Seen(text, (f"export {name}=http://HOST:PORT",))
+            text = f"{name} is {_mask_password(environ[name])}, which is not a URL"
+            yield Observation(text, (f"export {name}=http://HOST:PORT",))
         elif (
             parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
         ) and not _answers(parts.hostname, parts.port or 80, subject.limits.network):
-            yield Seen(f"nothing listens at {name}={_masked(environ[name])}", (f"unset {name}",))
+            yield Observation(
+                f"nothing listens at {name}={_mask_password(environ[name])}", (f"unset {name}",)
+            )
     for name in _PROXIES:
         lower, upper = environ.get(name), environ.get(name.upper())
         if lower and upper and lower != upper:
             commands = (f'export {name.upper()}="${name}"',)
-            yield Seen(f"{name} and {name.upper()} differ", commands, severity=Severity.MEDIUM)
+            yield Observation(
+                f"{name} and {name.upper()} differ", commands, severity=Severity.MEDIUM
+            )
     bypass = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     if not re.search(r"(^|,)\s*(\*|localhost|127\.0\.0\.1)", bypass):
-        yield Seen(
+        yield Observation(
             "no_proxy does not name localhost",
             ("export no_proxy=localhost,127.0.0.1,::1${no_proxy:+,$no_proxy}",),
             severity=Severity.MEDIUM,
@@ -79,7 +85,7 @@ def check_proxy(subject: Subject) -> Iterator[Seen]:
         )
 
 
-def check_dns(subject: Subject) -> Iterator[Seen]:
+def check_dns(subject: Subject) -> Iterator[Observation]:
     """The host that images come from; behind a proxy, the proxy looks names up."""
     if _has_proxy(subject):
         message = "the proxy looks names up"
@@ -93,14 +99,14 @@ def check_dns(subject: Subject) -> Iterator[Seen]:
     if error:
         said = f"; name servers: {', '.join(servers)}" if servers else "; no name server is set"
         commands = (f"getent hosts {host}", "cat /etc/resolv.conf")
-        yield Seen(
+        yield Observation(
             f"{host} cannot be looked up: {error}{said}", commands, facts={"servers": servers}
         )
         return
     local = [server for server in servers if server.startswith("127.")]
     if local and subject.docker.server and not (subject.etc / "docker/daemon.json").exists():
         facts = {"servers": servers, "seconds": time.monotonic() - began}
-        yield Seen(
+        yield Observation(
             f"the only name servers are local ({', '.join(local)}); containers cannot reach them",
             ("cat /run/systemd/resolve/resolv.conf",),
             severity=Severity.INFO,
@@ -110,7 +116,7 @@ def check_dns(subject: Subject) -> Iterator[Seen]:
         )
 
 
-def check_clock(subject: Subject) -> Iterator[Seen]:
+def check_clock(subject: Subject) -> Iterator[Observation]:
     """Against a server's Date where one answers, else against the files of the project."""
     now = time.time()
     for url in _urls(subject):
@@ -121,7 +127,7 @@ def check_clock(subject: Subject) -> Iterator[Seen]:
         skew = now - date
         if abs(skew) > subject.limits.skew:
             way = "ahead of" if skew > 0 else "behind"
-            yield _skewed(
+            yield _clock_skew(
                 f"the clock is {abs(skew):.0f} s {way} that of {urlsplit(url).hostname}", skew
             )
         return
@@ -129,7 +135,9 @@ def check_clock(subject: Subject) -> Iterator[Seen]:
         (path.stat().st_mtime for path in subject.project.iterdir() if path.is_file()), default=0.0
     )
     if newest > now + _FUTURE:
-        yield _skewed(f"files of the project are {newest - now:.0f} s in the future", now - newest)
+        yield _clock_skew(
+            f"files of the project are {newest - now:.0f} s in the future", now - newest
+        )
 
 
 def _is_reachable(subject: Subject, url: str, patience: float) -> bool:
@@ -140,8 +148,8 @@ def _has_proxy(subject: Subject) -> bool:
     return any(subject.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY"))
 
 
-def _skewed(text: str, skew: float) -> Seen:
-    return Seen(
+def _clock_skew(text: str, skew: float) -> Observation:
+    return Observation(
         text, ("timedatectl status", "sudo hwclock --hctosys"), facts={"seconds": round(skew, 1)}
     )
 
@@ -202,14 +210,14 @@ def _answers(host: str, port: int, seconds: float) -> bool:
     return True
 
 
-def _masked(url: str) -> str:
+def _mask_password(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//***@", url)
 
 
 CHECKS = (
     Check(
         name="ca-certificates",
-        title="CA certificates are there",
+        title="CA certificates are installed",
         severity=Severity.HIGH,
         impact="Every download over TLS fails, on the host and in build steps.",
         fix="Install the distribution's bundle, and add the company's CA to it where there is one.",

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from layerline import command
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 _PATIENCE = 30.0
 
 
-def check_store(subject: Subject) -> Iterator[Seen]:
+def check_store(subject: Subject) -> Iterator[Observation]:
     """Everything but the blobs' bytes, which `--deep` reads."""
     if not os.access(subject.store / "version", os.F_OK):
-        message = f"there is no store at {subject.store}"
+        message = f"{subject.store} does not exist"
         raise NotApplicable(message)
     if not subject.tool:
         message = "Layerline is not set up yet"
@@ -32,21 +32,23 @@ def check_store(subject: Subject) -> Iterator[Seen]:
         problems = json.loads(done.stdout)["problems"]
     except (ValueError, KeyError):
         text = done.stderr.decode(errors="replace").strip()
-        yield Seen(f"the store at {subject.store} cannot be opened: {text}", severity=Severity.HIGH)
+        yield Observation(
+            f"the store at {subject.store} cannot be opened: {text}", severity=Severity.HIGH
+        )
         return
     for problem in problems:
         commands = ("layerline store check --deep --repair",)
         text = f"{problem['kind']} {problem['name']}: {problem['what']}"
-        yield Seen(text, commands, facts=problem)
+        yield Observation(text, commands, facts=problem)
 
 
 CHECKS = (
     Check(
         name="store",
-        title="the store is whole",
+        title="the store has no problems",
         severity=Severity.MEDIUM,
-        impact="What is damaged is made again when it is needed; until then it takes space.",
-        fix="Look at all of it, and remove what is damaged.",
+        impact="Damaged entries take space until they are recreated.",
+        fix="Verify the store and remove what is damaged.",
         run=check_store,
         waits=True,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from layerline.doctor.finding import Check, NotApplicable, Seen, Severity
+from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
 from layerline.doctor.mounts import mount_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SLOW = frozenset(
 )
 
 
-def check_wsl(subject: Subject) -> Iterator[Seen]:
+def check_wsl(subject: Subject) -> Iterator[Observation]:
     """WSL 1 has no Linux kernel: no overlayfs, no namespaces, no containers."""
     kernel = subject.kernel
     if "microsoft" not in kernel.lower():
@@ -37,10 +37,10 @@ def check_wsl(subject: Subject) -> Iterator[Seen]:
         raise NotApplicable(message)
     if "wsl2" not in kernel.lower() and kernel.endswith("-Microsoft"):
         commands = ("wsl.exe --list --verbose", "wsl.exe --set-version NAME 2")
-        yield Seen(f"WSL 1 (kernel {kernel})", commands, facts={"kernel": kernel})
+        yield Observation(f"WSL 1 (kernel {kernel})", commands, facts={"kernel": kernel})
 
 
-def check_source_mount(subject: Subject) -> Iterator[Seen]:
+def check_source_mount(subject: Subject) -> Iterator[Observation]:
     """The file system type decides; a path below /mnt may be a Linux disk as well."""
     mount = mount_of(subject.project, subject.mounts)
     if mount is None or not (mount.is_windows or mount.kind in _SLOW):
@@ -50,9 +50,9 @@ def check_source_mount(subject: Subject) -> Iterator[Seen]:
     target = shlex.quote(f"~/{subject.project.name}").replace("'~/", "~/'")
     commands = (f"cp -a {shlex.quote(str(subject.project))} {target}", f"cd {target}")
     if mount.is_windows:
-        yield Seen(f"{where} of a Windows drive", commands, facts=facts)
+        yield Observation(f"{where} of a Windows drive", commands, facts=facts)
     else:
-        yield Seen(where, commands, severity=Severity.MEDIUM, facts=facts)
+        yield Observation(where, commands, severity=Severity.MEDIUM, facts=facts)
 
 
 CHECKS = (

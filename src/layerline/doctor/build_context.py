@@ -209,7 +209,7 @@ def survey(
     excluded: Excluded,
     *,
     is_secret: Callable[[str], bool],
-    tell: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Context:
     """Walk the context once; files that vanish meanwhile are not counted."""
     found = Context(root=root)
@@ -221,5 +221,5 @@ def survey(
             for entry in files
             if is_secret(entry.name)
         ]
-        tell(f"{found.files} files of the build context counted")
+        on_progress(f"{found.files} files of the build context counted")
     return found

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from layerline.doctor.checks.ignore import REPAIR
-from layerline.doctor.finding import Check, Seen, Severity
+from layerline.doctor.finding import Check, Observation, Severity
 from layerline.doctor.ignore import copied_sources, hides
 from layerline.doctor.subject import MB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from layerline.doctor.context import Part
+    from layerline.doctor.build_context import Part
     from layerline.doctor.subject import Subject
 
 _SHOWN = 5
 _WORTH_NAMING = 0.05
 
 
-def check_context_size(subject: Subject) -> Iterator[Seen]:
+def check_context_size(subject: Subject) -> Iterator[Observation]:
     """100 MB are more than any source tree; what is above that is data."""
     context = subject.context
     if context.size <= subject.limits.context:
@@ -27,7 +27,7 @@ def check_context_size(subject: Subject) -> Iterator[Seen]:
     ways = largest_parts(subject)
     parts = ", ".join(f"{part.path} {part.size / MB:.0f} MB" for part in ways[:_SHOWN])
     name = subject.ignore.path.name
-    yield Seen(
+    yield Observation(
         f"{context.size / MB:.0f} MB in {context.files} files; largest: {parts}",
         tuple(f"echo '{pattern_for(part)}' >> {name}" for part in ways[:_SHOWN]),
         repair=REPAIR,
@@ -49,7 +49,7 @@ def largest_parts(subject: Subject) -> list[Part]:
         inside = any((part.path + "/").startswith(other.path + "/") for other in chosen)
         covers = not inside and any(other.path.startswith(part.path + "/") for other in chosen)
         small = part.size < context.size * _WORTH_NAMING
-        if inside or covers or small or hides(part.path, copied) or _needed(part, copied):
+        if inside or covers or small or hides(part.path, copied) or _is_copied_from(part, copied):
             continue
         if above and any(o.path == above for o in context.folders if o.size == part.size):
             continue
@@ -63,15 +63,15 @@ def pattern_for(part: Part) -> str:
     return "".join(f"\\{char}" if char in special else char for char in part.path)
 
 
-def _needed(part: Part, copied: list[str]) -> bool:
+def _is_copied_from(part: Part, copied: list[str]) -> bool:
     return any(source.startswith(part.path + "/") for source in copied)
 
 
-def check_unreadable(subject: Subject) -> Iterator[Seen]:
+def check_unreadable(subject: Subject) -> Iterator[Observation]:
     """Docker stops at the first folder that it may not read."""
     folders = sorted(subject.context.unreadable)
     if folders:
-        yield Seen(
+        yield Observation(
             f"may not be read: {', '.join(folders[:_SHOWN])}",
             tuple(f"echo '{path}' >> {subject.ignore.path.name}" for path in folders[:_SHOWN]),
             facts={"paths": folders},
