@@ -17,7 +17,7 @@ def arguments(text: str, **given: str) -> Arguments:
     return Arguments.of(parse(text), given, ARM, "final")
 
 
-def declared(found: Arguments, *pairs: tuple[str, str | None]) -> dict[str, str]:
+def declare(found: Arguments, *pairs: tuple[str, str | None]) -> dict[str, str]:
     return found.declare(Arg(pairs=pairs), {}, "\\")
 
 
@@ -29,17 +29,17 @@ def test_arguments_before_the_first_stage_build_on_each_other() -> None:
 def test_what_is_given_wins_over_defaults() -> None:
     found = arguments("ARG A=1\nFROM x\n", A="given", B="other")
     assert found.outer["A"] == "given"
-    assert declared(found, ("B", "default")) == {"B": "other"}
+    assert declare(found, ("B", "default")) == {"B": "other"}
 
 
 def test_a_stage_sees_an_outer_argument_only_once_it_declares_it() -> None:
     found = arguments("ARG A=1\nFROM x\n")
-    assert declared(found, ("A", None)) == {"A": "1"}
-    assert declared(found, ("NOPE", None)) == {}
+    assert declare(found, ("A", None)) == {"A": "1"}
+    assert declare(found, ("NOPE", None)) == {}
 
 
 def test_a_default_may_use_what_was_declared_before_it() -> None:
-    assert declared(arguments("FROM x\n"), ("A", "1"), ("B", "$A$A")) == {"A": "1", "B": "11"}
+    assert declare(arguments("FROM x\n"), ("A", "1"), ("B", "$A$A")) == {"A": "1", "B": "11"}
 
 
 def test_every_build_knows_its_platforms() -> None:

@@ -45,14 +45,14 @@ class Builds:
         got = await answer(BUILD % fields, self.session.call(), variables=given)
         return got.body
 
-    async def read(self, dockerfile: str, fields: str, **variables: object) -> dict[str, Any]:
+    async def build(self, dockerfile: str, fields: str, **variables: object) -> dict[str, Any]:
         body = await self.ask(dockerfile, fields, **variables)
         assert "errors" not in body, body
         found: dict[str, Any] = body["data"]["host"]["directory"]["dockerBuild"]
         return found
 
     async def files(self, dockerfile: str, **variables: object) -> list[str]:
-        found = await self.read(dockerfile, 'rootfs { glob(pattern: "**") }', **variables)
+        found = await self.build(dockerfile, 'rootfs { glob(pattern: "**") }', **variables)
         names: list[str] = found["rootfs"]["glob"]
         return names
 
@@ -102,7 +102,7 @@ async def test_configuration(
         "user workdir entrypoint defaultArgs"
     )
     async with open_a_session() as session:
-        found = await Builds(session, context).read(dockerfile, fields)
+        found = await Builds(session, context).build(dockerfile, fields)
     variables = {each["name"]: each["value"] for each in found["envVariables"]}
     assert (variables["A"], variables["B"]) == ("1", "x y")
     assert "PATH" in variables
@@ -116,7 +116,7 @@ async def test_an_entrypoint_drops_the_command_of_its_base(
     open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
 ) -> None:
     async with open_a_session() as session:
-        found = await Builds(session, context).read(
+        found = await Builds(session, context).build(
             'FROM scratch AS a\nCMD ["c"]\nFROM a\nENTRYPOINT ["e"]\n', "entrypoint defaultArgs"
         )
     assert found == {"entrypoint": ["e"], "defaultArgs": []}
@@ -134,7 +134,7 @@ async def test_stages_targets_and_arguments(
         assert await builds.files(dockerfile) == ["two"]
         assert await builds.files(dockerfile, target="one") == ["one"]
         given = [{"name": "F", "value": "b.txt"}]
-        found = await builds.read(dockerfile, 'file(path: "/two") { contents }', args=given)
+        found = await builds.build(dockerfile, 'file(path: "/two") { contents }', args=given)
     assert found["file"]["contents"] == "b.txt"
 
 
@@ -188,7 +188,7 @@ async def test_a_copy_is_made_again_only_when_its_own_files_change(
 ) -> None:
     async def identity() -> str:
         async with open_a_session() as session:
-            found = await Builds(session, context).read("FROM scratch\nCOPY a.txt d /x/\n", "id")
+            found = await Builds(session, context).build("FROM scratch\nCOPY a.txt d /x/\n", "id")
         made: str = found["id"]
         return made
 

@@ -8,33 +8,33 @@ from layerline.engine.dockerfile.mounts import MountFlag, mount_stage, parse_mou
 from layerline.errors import QueryError
 
 
-def read(text: str) -> MountFlag:
+def parse(text: str) -> MountFlag:
     return parse_mount(text, lambda word: word.replace("$X", "/x"))
 
 
 def test_a_bind_mount_is_the_default_and_takes_variables() -> None:
-    assert read("source=a,dst=$X,rw") == MountFlag(source="a", target="/x", readonly=False)
+    assert parse("source=a,dst=$X,rw") == MountFlag(source="a", target="/x", readonly=False)
 
 
 def test_a_cache_goes_by_its_id_or_by_its_target() -> None:
-    assert read("type=cache,target=/c/").cache_key == "/c"
-    assert read("type=cache,target=/c,id=i,sharing=locked").cache_key == "i"
+    assert parse("type=cache,target=/c/").cache_key == "/c"
+    assert parse("type=cache,target=/c,id=i,sharing=locked").cache_key == "i"
 
 
 def test_a_cache_has_an_owner_and_a_mode() -> None:
-    flag = read("type=cache,target=/c,uid=5,gid=6,mode=0711")
+    flag = parse("type=cache,target=/c,uid=5,gid=6,mode=0711")
     assert (flag.owner, flag.mode) == ("5:6", 0o711)
 
 
 def test_a_secret_goes_by_id_source_or_target() -> None:
-    assert read("type=secret,id=a,target=/b").secret_name == "a"
-    assert read("type=secret,target=/run/b").secret_name == "b"
-    assert read("type=secret,id=a,env=A,required").required
+    assert parse("type=secret,id=a,target=/b").secret_name == "a"
+    assert parse("type=secret,target=/run/b").secret_name == "b"
+    assert parse("type=secret,id=a,env=A,required").required
 
 
 @pytest.mark.parametrize(("text", "size"), [("64m", 64 << 20), ("1.5KiB", 1536), ("7", 7)])
 def test_sizes(text: str, size: int) -> None:
-    assert read(f"type=tmpfs,target=/t,size={text}").size == size
+    assert parse(f"type=tmpfs,target=/t,size={text}").size == size
 
 
 def test_a_stage_is_known_before_variables_are() -> None:
@@ -61,5 +61,5 @@ def test_a_stage_is_known_before_variables_are() -> None:
 )
 def test_mistakes_are_told(text: str, message: str) -> None:
     with pytest.raises(QueryError) as caught:
-        read(text)
+        parse(text)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Instructions are read into values, and mistakes are told with BuildKit's words and the line."""
+"""Instructions become values, and mistakes are reported with BuildKit's words and the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts of projects whose code is neither in `src` nor beside the pyproject.toml.
+"""Layouts of projects whose code is neither in `src` nor next to the pyproject.toml.
 
 What an editable installation puts on the import path is the build backend's to say:
 - hatchling, `dev-mode-dirs`, `packages`, `sources`:

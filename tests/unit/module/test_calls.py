@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.engine.module import results
-from layerline.engine.module.calls import Caller, Running, running_of, shown
+from layerline.engine.module.calls import Caller, Running, call_name, running_of
 from layerline.engine.module.definitions import Error, Function, FunctionCall, TypeDef
 from layerline.engine.module.loading import load_module
 from layerline.engine.module.source import read_config
@@ -24,7 +24,7 @@ TEXT = TypeDef(kind="STRING_KIND")
 DOCUMENT = {"name": "my-mod", "engineVersion": "v0.21.8", "sdk": {"source": "python"}}
 
 
-def begun(session: Session, tmp_path: Path) -> Running:
+def start_call(session: Session, tmp_path: Path) -> Running:
     """A call of a module without code, whose process has an empty directory."""
     root = tmp_path / "module"
     scratch = tmp_path / "scratch"
@@ -37,9 +37,9 @@ def begun(session: Session, tmp_path: Path) -> Running:
 
 async def test_a_call_is_answered_once(open_a_session: OpenSession, tmp_path: Path) -> None:
     async with open_a_session() as session:
-        answered = begun(session, tmp_path)
+        answered = start_call(session, tmp_path)
         answered.answer("1")
-        failed = begun(session, tmp_path)
+        failed = start_call(session, tmp_path)
         failed.fail(Error(message="no"))
         for running in (answered, failed):
             with pytest.raises(QueryError, match="return already set"):
@@ -53,7 +53,7 @@ async def test_what_a_function_wrote_is_read_as_it_is_now(
     open_a_session: OpenSession, tmp_path: Path
 ) -> None:
     async with open_a_session() as session:
-        running = begun(session, tmp_path)
+        running = start_call(session, tmp_path)
         digests = set()
         for text in ("one", "two", "one"):
             (running.workdir / "made.txt").write_text(text)
@@ -67,7 +67,7 @@ async def test_no_path_leads_out_of_the_directory(
 ) -> None:
     (tmp_path / "secret").write_text("s")
     async with open_a_session() as session:
-        running = begun(session, tmp_path)
+        running = start_call(session, tmp_path)
         (running.workdir / "link").symlink_to(tmp_path / "secret")
         with pytest.raises(QueryError, match="escapes"):
             await running.workdir_file(path)
@@ -79,7 +79,7 @@ async def test_only_the_process_of_a_call_has_one(
     open_a_session: OpenSession, tmp_path: Path
 ) -> None:
     async with open_a_session() as session:
-        running = begun(session, tmp_path)
+        running = start_call(session, tmp_path)
         assert running_of(session.admit(running)) is running
         assert running_of(session.main) is None
 
@@ -90,7 +90,7 @@ async def test_a_remembered_result_needs_no_process(
 
     function = Function(name="greet", return_type=TEXT)
     async with open_a_session() as session:
-        module = begun(session, tmp_path).module
+        module = start_call(session, tmp_path).module
         key = results.key_of(module.digest, "MyMod", "greet", None, {"name": "x"})
         results.remember(session.store.index, key, "hello", seconds=60, load=session.load)
         caller = Caller(session=session, module=module)
@@ -98,6 +98,6 @@ async def test_a_remembered_result_needs_no_process(
 
 
 def test_calls_have_the_names_of_the_api() -> None:
-    assert shown("my-mod", "MyMod", Function(name="", return_type=TEXT)) == "myMod"
-    assert shown("my-mod", "MyMod", Function(name="do_it", return_type=TEXT)) == "MyMod.doIt"
-    assert shown("my-mod", "Report", Function(name="a", return_type=TEXT)) == "MyModReport.a"
+    assert call_name("my-mod", "MyMod", Function(name="", return_type=TEXT)) == "myMod"
+    assert call_name("my-mod", "MyMod", Function(name="do_it", return_type=TEXT)) == "MyMod.doIt"
+    assert call_name("my-mod", "Report", Function(name="a", return_type=TEXT)) == "MyModReport.a"

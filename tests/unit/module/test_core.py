@@ -1,4 +1,4 @@
-"""The core's types are read whole from the schema."""
+"""The core's types are read from the schema."""
 
 from __future__ import annotations
 

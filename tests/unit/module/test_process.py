@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from layerline.engine.module.environment import Environment
-from layerline.engine.module.process import Ended, Program, run, variables
+from layerline.engine.module.process import Ended, Program, run_program, variables
 from layerline.engine.module.project import read_project
 
 pytestmark = pytest.mark.privileged
@@ -65,16 +65,18 @@ def program(tmp_path: Path) -> Program:
     )
 
 
-def ended(program: Program, code: str, cancel: threading.Event | None = None) -> Ended:
+def run_code(program: Program, code: str, cancel: threading.Event | None = None) -> Ended:
     (program.source / "code.txt").write_text(code)
     root = program.source.parent / "root"
     root.mkdir()
     environ = variables(program, module="sample", port=1, token="t")
-    return run(program, root, environ, on_output=lambda _: None, cancel=cancel or threading.Event())
+    return run_program(
+        program, root, environ, on_output=lambda _: None, cancel=cancel or threading.Event()
+    )
 
 
 def test_what_it_sees(program: Program) -> None:
-    done = ended(program, LOOK)
+    done = run_code(program, LOOK)
     assert done.status == 0, done.output
     seen = json.loads(done.output)
     assert (seen["cwd"], seen["here"], seen["argv"]) == ("/scratch", [], ["/runtime"])
@@ -85,7 +87,7 @@ def test_what_it_sees(program: Program) -> None:
 
 
 def test_what_it_writes_stays_in_its_directory(program: Program) -> None:
-    ended(program, 'open("made.txt", "w").write("x")')
+    run_code(program, 'open("made.txt", "w").write("x")')
     assert (program.source.parent / "root/scratch/made.txt").read_text() == "x"
 
 
@@ -93,11 +95,11 @@ def test_what_it_writes_stays_in_its_directory(program: Program) -> None:
     ("code", "status"), [("sys.exit(5)", 5), ("1/0", 1), ("os.kill(os.getpid(), 9)", 137)]
 )
 def test_how_it_ends(program: Program, code: str, status: int) -> None:
-    assert ended(program, code).status == status
+    assert run_code(program, code).status == status
 
 
 def test_the_end_of_a_long_output_is_kept(program: Program) -> None:
-    done = ended(program, 'print("x" * 300_000 + "end")')
+    done = run_code(program, 'print("x" * 300_000 + "end")')
     assert done.output.endswith("end\n")
     assert len(done.output) <= 100 * 1024
 
@@ -107,12 +109,12 @@ def test_a_cancelled_call_is_over_at_once(program: Program) -> None:
     timer = threading.Timer(0.5, cancel.set)
     timer.start()
     began = time.monotonic()
-    assert ended(program, "time.sleep(60)", cancel).status != 0
+    assert run_code(program, "time.sleep(60)", cancel).status != 0
     assert time.monotonic() - began < 10
     timer.join()
 
 
 def test_no_mount_is_left(program: Program) -> None:
-    ended(program, "pass")
+    run_code(program, "pass")
     assert str(program.source.parent) not in Path("/proc/self/mounts").read_text()
     assert list((program.source.parent / "root/usr").iterdir()) == []

@@ -1,4 +1,4 @@
-"""A build: the stages that the target needs, each made once, into one container."""
+"""A build: the stages that the target needs, each built once, and the container of the target."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from layerline.engine.api.resolvers.container_image import from_
 from layerline.engine.api.tree_access import tree_of
 from layerline.engine.dockerfile import instructions as i
 from layerline.engine.dockerfile.arguments import Arguments
-from layerline.engine.dockerfile.configuration import configured, finished, workdir_after
-from layerline.engine.dockerfile.context import Context, read_dockerfile
-from layerline.engine.dockerfile.copying import Copier
+from layerline.engine.dockerfile.build_context import BuildContext, read_dockerfile
+from layerline.engine.dockerfile.configuration import (
+    apply_to_image,
+    finish_container,
+    workdir_after,
+)
+from layerline.engine.dockerfile.copy_instruction import Copier
 from layerline.engine.dockerfile.parser import parse, parse_trigger
-from layerline.engine.dockerfile.running import Runner
+from layerline.engine.dockerfile.run_instruction import Runner
 from layerline.engine.dockerfile.stages import SCRATCH, Stages
 from layerline.engine.dockerfile.state import State
 from layerline.engine.image.config import ImageConfig
@@ -63,10 +67,10 @@ async def build(call: Call, request: Request) -> Container:
         stages=stages,
         arguments=arguments,
         escape=dockerfile.escape,
-        context=await Context.of(call, request.directory, request.dockerfile),
+        context=await BuildContext.of(call, request.directory, request.dockerfile),
     )
     await building.fetch_images(target)
-    return finished(await building.stage(target), call)
+    return finish_container(await building.stage(target), call)
 
 
 def _check_frontend(syntax: str) -> None:
@@ -85,13 +89,13 @@ class _Building:
     stages: Stages
     arguments: Arguments
     escape: str
-    context: Context
+    context: BuildContext
     images: dict[tuple[str, str], Container] = field(default_factory=dict)
     states: dict[int, State] = field(default_factory=dict)
 
     async def fetch_images(self, target: int) -> None:
         """Resolve the images that are needed, all at once; the first that fails is the error."""
-        wanted = sorted(self.stages.images(target))
+        images = sorted(self.stages.images(target))
         failures: list[LayerlineError] = []
 
         async def one(name: str, platform: str) -> None:
@@ -102,7 +106,7 @@ class _Building:
                 group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for name, platform in wanted:
+            for name, platform in images:
                 group.start_soon(one, name, platform)
         if failures:
             raise failures[0]
@@ -121,22 +125,22 @@ class _Building:
         """A stage, built."""
         state = self.states.get(number)
         if state is None:
-            state, triggers = await self._begun(number)
+            state, triggers = await self._begin_stage(number)
             instructions = (*map(parse_trigger, triggers), *self.stages.all[number].instructions)
             for instruction in instructions:
                 state = await self._step(state, instruction, number)
             self.states[number] = state
         return state
 
-    async def _begun(self, number: int) -> tuple[State, tuple[str, ...]]:
+    async def _begin_stage(self, number: int) -> tuple[State, tuple[str, ...]]:
         """A stage before its first instruction, and the ONBUILD triggers of what it begins from."""
         base = self.stages.base(number)
         if base is not None:
             before = await self.stage(base)
-            return before.continued(), before.image.onbuild
+            return before.next_stage(), before.image.onbuild
         stage = self.stages.all[number]
         container = await self.image(stage.base, stage.platform)
-        state = State.begun(container, container.config, self.escape)
+        state = State.of_image(container, container.config, self.escape)
         return state, container.config.onbuild
 
     async def _step(self, state: State, instruction: i.Instruction, number: int) -> State:
@@ -145,13 +149,13 @@ class _Building:
                 after = self.arguments.declare(instruction, state.variables, self.escape)
                 return replace(state, variables=after)
             case i.Run():
-                return await self._runner(number).run(state, instruction)
+                return await self._runner(number).apply(state, instruction)
             case i.Copy():
                 return await self._copier(number).copy(state, instruction)
             case i.Workdir():
-                return _moved(state, instruction)
+                return _change_workdir(state, instruction)
             case _:
-                return configured(state, instruction)
+                return apply_to_image(state, instruction)
 
     def _runner(self, number: int) -> Runner:
         async def files(source: str, path: str) -> Op:
@@ -185,8 +189,8 @@ class _Building:
         return container.rootfs or ops.Scratch()
 
 
-def _moved(state: State, instruction: i.Workdir) -> State:
-    """WORKDIR: the directory is made, for the user, where it is missing."""
+def _change_workdir(state: State, instruction: i.Workdir) -> State:
+    """WORKDIR: a missing directory is created, owned by the user."""
     path = workdir_after(state, state.expand(instruction.path))
     state = state.with_image(replace(state.image, workdir=path))
     if path == "/":

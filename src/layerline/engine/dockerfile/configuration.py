@@ -1,4 +1,4 @@
-"""The instructions that only change what the image says, and how that becomes a container's."""
+"""Instructions that only change the image's configuration, and its transfer to the container."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _LAST_PORT = 65535
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-def configured(state: State, instruction: Configuring) -> State:
-    """The stage after an instruction that changes no files."""
+def apply_to_image(state: State, instruction: Configuring) -> State:
+    """Apply an instruction that changes no files."""
     expand = state.expand
     match instruction:
         case i.Env():
@@ -52,41 +52,45 @@ def configured(state: State, instruction: Configuring) -> State:
         case i.User():
             return state.with_image(replace(state.image, user=expand(instruction.name)))
         case i.Cmd() | i.Entrypoint() | i.Shell() | i.HealthcheckInstruction():
-            return _commanded(state, instruction)
+            return _apply_command(state, instruction)
         case i.Expose() | i.Volume() | i.StopSignal() | i.Onbuild():
-            return _noted(state, instruction)
+            return _apply_metadata(state, instruction)
 
 
-def _commanded(
+def _apply_command(
     state: State, instruction: i.Cmd | i.Entrypoint | i.Shell | i.HealthcheckInstruction
 ) -> State:
     match instruction:
         case i.Cmd():
             after = state.with_image(
-                replace(state.image, cmd=command_words(state, instruction.command))
+                replace(state.image, cmd=command_argv(state, instruction.command))
             )
-            return replace(after, commanded=True)
+            return replace(after, has_cmd=True)
         case i.Entrypoint():
-            words = command_words(state, instruction.command) or None
-            after = state.with_image(replace(state.image, entrypoint=words))
-            return after if state.commanded else after.with_image(replace(after.image, cmd=None))
+            argv = command_argv(state, instruction.command) or None
+            after = state.with_image(replace(state.image, entrypoint=argv))
+            return after if state.has_cmd else after.with_image(replace(after.image, cmd=None))
         case i.Shell():
             return state.with_image(replace(state.image, shell=instruction.words))
         case i.HealthcheckInstruction():
             return state.with_image(replace(state.image, healthcheck=instruction.check))
 
 
-def _noted(state: State, instruction: i.Expose | i.Volume | i.StopSignal | i.Onbuild) -> State:
+def _apply_metadata(
+    state: State, instruction: i.Expose | i.Volume | i.StopSignal | i.Onbuild
+) -> State:
     image = state.image
     match instruction:
         case i.Expose():
             ports = _ports(state, instruction)
             return state.with_image(
-                replace(state.image, exposed_ports=_joined(image.exposed_ports, ports))
+                replace(state.image, exposed_ports=_merge_unique(image.exposed_ports, ports))
             )
         case i.Volume():
             paths = tuple(map(state.expand, instruction.paths))
-            return state.with_image(replace(state.image, volumes=_joined(image.volumes, paths)))
+            return state.with_image(
+                replace(state.image, volumes=_merge_unique(image.volumes, paths))
+            )
         case i.StopSignal():
             name = state.expand(instruction.signal)
             _check_signal(name)
@@ -97,8 +101,8 @@ def _noted(state: State, instruction: i.Expose | i.Volume | i.StopSignal | i.Onb
             )
 
 
-def command_words(state: State, command: i.Command) -> tuple[str, ...]:
-    """The words of a command; the shell form is one word for the shell."""
+def command_argv(state: State, command: i.Command) -> tuple[str, ...]:
+    """The argv of a command; the shell form is one argument of the shell."""
     if not command.shell:
         return command.words
     return (*state.shell, " ".join(command.words))
@@ -106,12 +110,12 @@ def command_words(state: State, command: i.Command) -> tuple[str, ...]:
 
 def workdir_after(state: State, path: str) -> str:
     """The working directory that a WORKDIR leads to."""
-    whole = posixpath.normpath(posixpath.join("/", state.image.workdir, path))
-    return "/" + whole.lstrip("/")
+    absolute = posixpath.normpath(posixpath.join("/", state.image.workdir, path))
+    return "/" + absolute.lstrip("/")
 
 
-def finished(state: State, call: Call) -> Container:
-    """The container with what the image says laid over it, as the Dagger engine lays it."""
+def finish_container(state: State, call: Call) -> Container:
+    """The container with the image's configuration, as the Dagger engine combines them."""
     image, container = state.image, state.container
     if image.user:
         container = fields.with_user(container, call, name=image.user)
@@ -176,7 +180,7 @@ def _port_range(word: str) -> list[str]:
     return [f"{number}/{protocol}" for number in range(first, last + 1)]
 
 
-def _joined(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+def _merge_unique(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*old, *new)))
 
 

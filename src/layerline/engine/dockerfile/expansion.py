@@ -1,7 +1,6 @@
 """Variables, quotes and escapes in the words of a Dockerfile, as BuildKit's lexer reads them.
 
-Unknown variables are empty. A piece of text is plain, so that white space in it separates words, or
-quoted.
+Unknown variables are empty. A piece of text is plain, where white space separates words, or quoted.
 """
 
 from __future__ import annotations
@@ -121,7 +120,7 @@ class _Reader:
         self.at += 1
         if self.text.startswith("{", self.at):
             self.at += 1
-            return self._braced()
+            return self._read_braces()
         name = self._name()
         return self.variables.get(name, "") if name else "$"
 
@@ -132,13 +131,13 @@ class _Reader:
         self.at = match.end()
         return match.group()
 
-    def _braced(self) -> str:
+    def _read_braces(self) -> str:
         name = self._name()
         modifier = self._next()
         if modifier == "}":
             return self.variables.get(name, "")
         if modifier == "/":
-            return self._replaced(self.variables.get(name, ""))
+            return self._substitute(self.variables.get(name, ""))
         null_counts = modifier == ":"
         if null_counts:
             modifier = self._next()
@@ -151,7 +150,7 @@ class _Reader:
         word = "".join(piece for piece, _ in self._until("}", raw=modifier in "#%"))
         value = self.variables.get(name)
         if modifier in "#%":
-            return _trimmed(value or "", modifier, word)
+            return _trim(value or "", modifier, word)
         missing = value is None or (null_counts and not value)
         return self._alternative(name, modifier, word, None if missing else value)
 
@@ -165,7 +164,7 @@ class _Reader:
             raise QueryError(message)
         return word
 
-    def _replaced(self, value: str) -> str:
+    def _substitute(self, value: str) -> str:
         everywhere = self.text.startswith("/", self.at)
         self.at += everywhere
         pattern = "".join(piece for piece, _ in self._until("/", raw=True))
@@ -174,7 +173,7 @@ class _Reader:
         return _pattern(pattern).sub(lambda _: replacement, value, count=count)
 
 
-def _trimmed(value: str, modifier: str, word: str) -> str:
+def _trim(value: str, modifier: str, word: str) -> str:
     """`#` and `%`: the shortest beginning or end that matches is cut off; doubled, the longest."""
     longest = word.startswith(modifier)
     pattern = _pattern(word.removeprefix(modifier))

@@ -176,7 +176,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dockerfile:
-    """A whole file: the ARGs before the first FROM, and the stages."""
+    """A parsed file: the ARGs before the first FROM, and the stages."""
 
     arguments: tuple[Arg, ...]
     stages: tuple[Stage, ...]

@@ -95,14 +95,14 @@ def parse_mount(text: str, expand: Callable[[str], str]) -> MountFlag:
             message = f"unexpected key '{key}' in '{field}'"
             raise QueryError(message)
         found[name] = _READERS[name](key, expand(value) if given else "true")
-    return _checked(found)
+    return _mount_flag(found)
 
 
 def _fields(text: str) -> list[str]:
     return next(csv.reader([text]), [])
 
 
-def _checked(found: dict[str, Any]) -> MountFlag:
+def _mount_flag(found: dict[str, Any]) -> MountFlag:
     kind = found.get("type", "bind")
     for name, kinds in _ONLY_FOR.items():
         if name in found and kind not in kinds:
@@ -123,14 +123,14 @@ def _checked(found: dict[str, Any]) -> MountFlag:
     return flag
 
 
-def _one_of(words: tuple[str, ...], what: str) -> Callable[[str, str], str]:
-    def read(_key: str, value: str) -> str:
-        if value.lower() not in words:
+def _one_of(choices: tuple[str, ...], what: str) -> Callable[[str, str], str]:
+    def convert(_key: str, value: str) -> str:
+        if value.lower() not in choices:
             message = f'unsupported {what} "{value}"'
             raise QueryError(message)
         return value.lower()
 
-    return read
+    return convert
 
 
 def _text(_key: str, value: str) -> str:
@@ -145,14 +145,14 @@ def _truth(key: str, value: str) -> bool:
 
 
 def _number(base: int) -> Callable[[str, str], int]:
-    def read(key: str, value: str) -> int:
+    def convert(key: str, value: str) -> int:
         try:
             return int(value, base)
         except ValueError as exc:
             message = f"invalid value {value} for {key}"
             raise QueryError(message) from exc
 
-    return read
+    return convert
 
 
 def _bytes(key: str, value: str) -> int:

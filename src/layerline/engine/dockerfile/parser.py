@@ -36,7 +36,7 @@ def parse(text: str) -> i.Dockerfile:
     if not text.strip():
         message = "the Dockerfile cannot be empty"
         raise QueryError(message)
-    source = _read(text)
+    source = _read_source(text)
     arguments: list[i.Arg] = []
     stages: list[i.Stage] = []
     for line in source.lines:
@@ -58,14 +58,14 @@ def parse(text: str) -> i.Dockerfile:
 
 def parse_trigger(text: str) -> i.Instruction:
     """Read the instruction of an ONBUILD."""
-    source = _read(text)
+    source = _read_source(text)
     if len(source.lines) != 1:
         message = "onbuild trigger should be a single expression"
         raise QueryError(message)
     return _instruction(source.lines[0], source.escape)
 
 
-def _read(text: str) -> Source:
+def _read_source(text: str) -> Source:
     source = read_source(text)
     if source.errors:
         raise QueryError(source.errors[0])
@@ -88,11 +88,11 @@ def _take(line: Line, escape: str, arguments: list[i.Arg], stages: list[i.Stage]
 
 
 def _instruction(line: Line, escape: str) -> i.Instruction:
-    read = _READERS.get(line.keyword)
-    if read is None:
+    reader = _READERS.get(line.keyword)
+    if reader is None:
         message = f"unknown instruction: {line.keyword}"
         raise QueryError(message)
-    return read(line, escape)
+    return reader(line, escape)
 
 
 def _stage(line: Line) -> i.Stage:
@@ -135,7 +135,7 @@ def _maintainer(line: Line, _escape: str) -> i.Maintainer:
     return i.Maintainer(author=_one(line))
 
 
-def _run(line: Line, _escape: str) -> i.Run:
+def _run_instruction(line: Line, _escape: str) -> i.Run:
     flags = Flags.parse(line.flags, ("mount", "network", "security", "device"))
     if flags.all("device"):
         message = "RUN --device is not supported by the embedded engine"
@@ -281,7 +281,7 @@ def _time(flags: Flags, name: str) -> int:
 
 def _retries(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+|", text):
-        message = f"--retries is no whole number: {text}"
+        message = f"invalid value for --retries: '{text}' is not an integer"
         raise QueryError(message)
     number = int(text or "0")
     if number < 0:
@@ -331,7 +331,7 @@ _READERS: dict[str, Callable[[Line, str], i.Instruction]] = {
     "LABEL": _label,
     "MAINTAINER": _maintainer,
     "ONBUILD": _onbuild,
-    "RUN": _run,
+    "RUN": _run_instruction,
     "SHELL": _shell,
     "STOPSIGNAL": _stop_signal,
     "USER": _user,

@@ -40,20 +40,22 @@ async def docker_build(
     if ssh is not None:
         what = "Directory.dockerBuild(ssh:)"
         raise NotSupported(what)
-    named = _by_name(secrets or [])
+    secrets_by_name = _by_name(secrets or [])
     request = Request(
         directory=self,
         dockerfile=dockerfile or "Dockerfile",
         platform=Platform.parse(platform) if platform else Platform.of_host(),
         arguments={arg["name"]: arg["value"] for arg in build_args or ()},
         target=target,
-        secrets=named,
+        secrets=secrets_by_name,
         init=not no_init,
     )
     container = await build(call, request)
     if container.rootfs is not None:
         await call.session.solver.result(container.rootfs)
-    return replace(container, mounts=(*container.mounts, *map(_kept, named.values())))
+    return replace(
+        container, mounts=(*container.mounts, *map(_secret_mount, secrets_by_name.values()))
+    )
 
 
 def _by_name(secrets: list[Secret]) -> dict[str, Secret]:
@@ -70,7 +72,7 @@ def _by_name(secrets: list[Secret]) -> dict[str, Secret]:
     return found
 
 
-def _kept(secret: Secret) -> ops.SecretMount:
+def _secret_mount(secret: Secret) -> ops.SecretMount:
     """The Dagger engine leaves the secrets of a build mounted for later execs."""
     ref = ops.SecretRef(identity=secret.identity, name=secret.name)
     return ops.SecretMount(target=posixpath.join(_SECRETS, secret.name), secret=ref)

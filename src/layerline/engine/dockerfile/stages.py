@@ -1,4 +1,4 @@
-"""Which stage a name means, and which stages need each other. Nothing is built here."""
+"""Resolve the names of stages, and find the stages that a target needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stages:
         """The stage that a build is to end with, the last one by default."""
         if not name:
             return len(self.all) - 1
-        number = self._named(name.lower(), len(self.all))
+        number = self._find_by_name(name.lower(), len(self.all))
         if number is None:
             message = f'target stage "{name}" could not be found'
             raise QueryError(message)
@@ -33,11 +33,15 @@ class Stages:
 
     def base(self, number: int) -> int | None:
         """The earlier stage that a stage begins from; None when its FROM names an image."""
-        return self._named(self.all[number].base, number)
+        return self._find_by_name(self.all[number].base, number)
 
     def source(self, name: str, number: int) -> int | None:
         """The stage that COPY --from or a mount in stage `number` means; None for an image."""
-        found = self._indexed(name) if name.isdigit() else self._named(name.lower(), len(self.all))
+        found = (
+            self._find_by_index(name)
+            if name.isdigit()
+            else self._find_by_name(name.lower(), len(self.all))
+        )
         if found is not None and found >= number:
             message = (
                 f'cannot copy from stage "{name}", it needs to be defined before '
@@ -78,7 +82,11 @@ class Stages:
         if number in done:
             return
         for name in self._names(number):
-            needed = self._indexed(name) if name.isdigit() else self._named(name.lower(), None)
+            needed = (
+                self._find_by_index(name)
+                if name.isdigit()
+                else self._find_by_name(name.lower(), None)
+            )
             if needed is not None:
                 self._visit(needed, (*path, number), done)
         done.add(number)
@@ -92,11 +100,11 @@ class Stages:
         for instruction in self.all[number].instructions:
             yield from sources_of(instruction)
 
-    def _named(self, name: str, before: int | None) -> int | None:
+    def _find_by_name(self, name: str, before: int | None) -> int | None:
         numbers = range(len(self.all) if before is None else before)
         return next((n for n in reversed(numbers) if self.all[n].name == name != ""), None)
 
-    def _indexed(self, name: str) -> int:
+    def _find_by_index(self, name: str) -> int:
         if int(name) >= len(self.all):
             message = f"invalid stage index {name}"
             raise QueryError(message)

@@ -1,4 +1,4 @@
-"""A stage while it is built: the container that its steps make, and what its image is to say.
+"""The state of a stage while it is built: a container, and the image's configuration.
 
 Two things grow side by side, as in the Dagger engine, which turns a RUN into fields of the API: the
 variables of a RUN, build arguments too, stay with the container; the image's configuration is laid
@@ -25,27 +25,27 @@ DEFAULT_SHELL = ("/bin/sh", "-c")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A stage so far. `variables` are of ENV and ARG; `commanded` is whether there was a CMD."""
+    """A stage so far. `variables` are of ENV and ARG; `has_cmd` is whether a CMD was given."""
 
     container: Container
     image: ImageConfig
     variables: Mapping[str, str] = field(default_factory=dict)
     escape: str = "\\"
-    commanded: bool = False
+    has_cmd: bool = False
 
     @classmethod
-    def begun(cls, container: Container, image: ImageConfig, escape: str) -> State:
-        """A stage upon an image, or upon nothing."""
+    def of_image(cls, container: Container, image: ImageConfig, escape: str) -> State:
+        """The first state of a stage that starts from an image, or from scratch."""
         if "PATH" not in dict(image.env):
             image = replace(image, env=(*image.env, ("PATH", DEFAULT_PATH)))
         image = replace(image, onbuild=())
         return cls(container=container, image=image, variables=dict(image.env), escape=escape)
 
-    def continued(self) -> State:
-        """A stage upon this one."""
+    def next_stage(self) -> State:
+        """The first state of a stage that starts from this one."""
         image = replace(self.image, onbuild=())
         variables = {**self.variables, **dict(image.env)}
-        return replace(self, image=image, variables=variables, commanded=False)
+        return replace(self, image=image, variables=variables, has_cmd=False)
 
     def with_image(self, image: ImageConfig) -> State:
         """With another configuration of the image."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.module.context import read_directory, read_file
+from layerline.engine.module.host_files import read_directory, read_file
 from layerline.engine.solve.keys import identity_of
 from layerline.errors import LayerlineError, ModuleError
 
@@ -25,7 +25,7 @@ GIT = ("GitRepository", "GitRef")
 
 
 class NeedsEngine(Exception):
-    """What is asked is not to be had from the store alone."""
+    """A value that only a session can give, not the store alone."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -37,13 +37,13 @@ class Reader:
 
     def directory(self, path: Path, *, ignore: tuple[str, ...] = ()) -> str:
         """The id of a directory of the host."""
-        return self._known(read_directory(self.store, path, exclude=ignore))
+        return self._remember(read_directory(self.store, path, exclude=ignore))
 
     def file(self, path: Path) -> str:
         """The id of a file of the host."""
-        return self._known(read_file(self.store, path))
+        return self._remember(read_file(self.store, path))
 
-    def _known(self, value: Json) -> str:
+    def _remember(self, value: Json) -> str:
         name = f"{value.typename}:{identity_of(value)}"
         self.objects[name] = value
         return name

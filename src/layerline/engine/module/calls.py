@@ -1,4 +1,4 @@
-"""Calling a module's functions: what the process is told, and what it answers.
+"""Calls of a module's functions: the request to its process, and the answer.
 
 Invariant: of two calls with the same key in one session one process runs; each process has a token
 of its own, which is worth nothing after the call.
@@ -17,7 +17,6 @@ import anyio
 import anyio.lowlevel
 
 from layerline.engine.module import process, results
-from layerline.engine.module.context import read_directory, read_file
 from layerline.engine.module.definitions import (
     Error,
     Function,
@@ -25,6 +24,7 @@ from layerline.engine.module.definitions import (
     FunctionCallArgValue,
     Module,
 )
+from layerline.engine.module.host_files import read_directory, read_file
 from layerline.engine.module.naming import lower_camel, type_name
 from layerline.engine.solve.task_groups import task_group
 from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleError, QueryError
@@ -68,7 +68,7 @@ class Running:
     ) -> Directory:
         """A directory that the function wrote, as it is now."""
 
-        def read() -> Directory:
+        def read_tree() -> Directory:
             return read_directory(
                 self.session.store,
                 self._inside(path),
@@ -77,7 +77,7 @@ class Running:
                 gitignore=gitignore,
             )
 
-        return await self.session.solver.in_thread(read)
+        return await self.session.solver.in_thread(read_tree)
 
     async def workdir_file(self, path: str) -> File:
         """A file that the function wrote, as it is now."""
@@ -86,11 +86,11 @@ class Running:
         )
 
     def _inside(self, path: str) -> Path:
-        whole = (self.workdir / path.lstrip("/")).resolve()
-        if not whole.is_relative_to(self.workdir.resolve()):
+        inside = (self.workdir / path.lstrip("/")).resolve()
+        if not inside.is_relative_to(self.workdir.resolve()):
             message = f"workdir path {path!r} escapes the function's working directory"
             raise QueryError(message)
-        return whole
+        return inside
 
     def _once(self) -> None:
         if self.value is not None or self.error is not None:
@@ -117,8 +117,8 @@ class Caller:
         known = self.module.definition(store)
         if known is not None:
             return known
-        with self.session.journal.step("load type definitions") as begun:
-            text = await self._run(FunctionCall(), "", begun)
+        with self.session.journal.step("load type definitions") as step:
+            text = await self._run_process(FunctionCall(), "", step)
             defined: Module = self.session.load(json.loads(text), "Module")
             self.module.remember(store, defined)
         return defined
@@ -130,17 +130,17 @@ class Caller:
         key = results.key_of(self.module.digest, owner, function.name, parent, arguments)
         seconds = results.lifetime(function, caching=self.module.config.caching)
         if seconds is None:
-            return await self._fresh(owner, function, parent, arguments)
+            return await self._call_process(owner, function, parent, arguments)
 
         async def make() -> Json:
             known = results.recall(self.session.store.index, key) if seconds > 0 else None
             if known is not None:
-                name = shown(self.module.name, owner, function)
+                name = call_name(self.module.name, owner, function)
                 self.session.journal.step(name).end(Status.CACHED)
                 for value in known.objects.values():
                     self.session.identify(value)
                 return known.value
-            value = await self._fresh(owner, function, parent, arguments)
+            value = await self._call_process(owner, function, parent, arguments)
             if seconds > 0:
                 results.remember(
                     self.session.store.index, key, value, seconds=seconds, load=self.session.load
@@ -149,7 +149,7 @@ class Caller:
 
         return await self.session.once(f"call {key}", make)
 
-    async def _fresh(
+    async def _call_process(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
     ) -> Json:
         call = FunctionCall(
@@ -161,10 +161,10 @@ class Caller:
                 for name, value in arguments.items()
             ),
         )
-        with self.session.journal.step(shown(self.module.name, owner, function)) as begun:
-            return json.loads(await self._run(call, function.name, begun))
+        with self.session.journal.step(call_name(self.module.name, owner, function)) as step:
+            return json.loads(await self._run_process(call, function.name, step))
 
-    async def _run(self, call: FunctionCall, name: str, begun: Step) -> str:
+    async def _run_process(self, call: FunctionCall, name: str, step: Step) -> str:
         """Run the entry point for a call; the JSON text of its answer."""
         session = self.session
         if not self._program:
@@ -179,12 +179,12 @@ class Caller:
             client = session.admit(running)
             client.namespace = f"mod({self.module.name})"
             try:
-                ended = await self._process(Path(root), client, begun)
+                ended = await self._process(Path(root), client, step)
             finally:
                 session.dismiss(client)
         return _outcome(running, ended, name, client.failure)
 
-    async def _process(self, root: Path, client: Client, begun: Step) -> Ended:
+    async def _process(self, root: Path, client: Client, step: Step) -> Ended:
         program, session = self._program[0], self.session
         environ = process.variables(
             program, module=self.module.name, port=session.port, token=client.token
@@ -192,14 +192,14 @@ class Caller:
         cancel = threading.Event()
 
         def work() -> Ended:
-            return process.run(program, root, environ, on_output=begun.write, cancel=cancel)
+            return process.run_program(program, root, environ, on_output=step.write, cancel=cancel)
 
         ended: list[Ended] = []
         async with task_group() as group:
             group.start_soon(_set_when_cancelled, cancel)
             ended.append(await session.solver.in_thread(work))
             group.cancel_scope.cancel()
-        await anyio.lowlevel.checkpoint()  # the end of a cancelled call is no answer
+        await anyio.lowlevel.checkpoint()  # a cancelled call has no answer
         return ended[0]
 
 
@@ -210,7 +210,7 @@ async def _set_when_cancelled(event: threading.Event) -> None:
         event.set()
 
 
-def shown(module: str, owner: str, function: Function) -> str:
+def call_name(module: str, owner: str, function: Function) -> str:
     """A call's name in the progress: `Sample.text`, and `sample` for the constructor."""
     if not function.name:
         return lower_camel(module)

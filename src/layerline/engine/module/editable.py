@@ -18,7 +18,7 @@ _DEFAULT_BACKEND = "setuptools"  # PEP 517: of a project without a [build-system
 def editable_paths(document: dict[str, Any]) -> tuple[str, ...]:
     """The declared directories, relative to the pyproject.toml and in their order.
 
-    Empty where the backend's default layout applies: the package lies in `src` or beside the
+    Empty where the backend's default layout applies: the package lies in `src` or next to the
     pyproject.toml.
     """
     backend = str(document.get("build-system", {}).get("build-backend") or _DEFAULT_BACKEND)

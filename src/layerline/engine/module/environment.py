@@ -1,6 +1,6 @@
-"""The Python environment of a module: made once, shared by all modules that need the same.
+"""The Python environment of a module, shared by all modules that need the same packages.
 
-Invariant: an environment appears whole or not at all, and is never changed afterwards; its name is
+Invariant: environments are created atomically and never changed afterwards; its name is
 the digest of everything that went into it.
 """
 
@@ -35,7 +35,7 @@ _LONGEST_SECONDS = 1800.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """A virtual environment; `base` is the prefix of the interpreter that it stands on."""
+    """A virtual environment; `base` is the prefix of the interpreter that it is based on."""
 
     root: Path
     base: Path
@@ -66,7 +66,7 @@ def environment_key(project: Project, source_digest: str) -> str:
 def environment(
     project: Project, *, store: Store, settings: Settings, journal: Journal, source_digest: str
 ) -> Environment:
-    """The environment of a project, made if it is not there yet."""
+    """The environment of a project, created on first use."""
     key = environment_key(project, source_digest)
     place = store.root / "modules" / key
     if not place.is_dir():
@@ -84,8 +84,8 @@ def _make(
         part = scratch / place.name
         shutil.rmtree(part, ignore_errors=True)
         uv = _Uv(environ=installer_environ(settings), name=project.name)
-        uv.run("venv", "--no-project", "--python", str(_interpreter()), str(part))
-        uv.run(
+        uv.call("venv", "--no-project", "--python", str(_interpreter()), str(part))
+        uv.call(
             "pip",
             "install",
             "--compile-bytecode",
@@ -107,17 +107,19 @@ def _requirements(project: Project, uv: _Uv, part: Path) -> Iterator[str]:
     else:
         text = (project.directory / project.lock).read_text()
         if project.lock == "uv.lock":
-            exported = uv.run(
+            exported = uv.call(
                 *("export", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes"),
                 *("--project", str(project.directory)),
             )
             text = exported.stdout.decode()
         pinned = part / "requirements.txt"
-        pinned.write_text("".join(line for line in text.splitlines(True) if _kept(line)))
+        pinned.write_text(
+            "".join(line for line in text.splitlines(True) if _is_locked_requirement(line))
+        )
         yield from ("--requirement", str(pinned))
 
 
-def _kept(line: str) -> bool:
+def _is_locked_requirement(line: str) -> bool:
     """Whether a line of a lock counts: the SDK comes in the engine's version, never by path."""
     return not line.startswith(("-e", "./")) and not _SDK.match(line)
 
@@ -140,11 +142,11 @@ class _Uv:
     environ: dict[str, str]
     name: str
 
-    def run(self, *words: str) -> command.Finished:
+    def call(self, *argv: str) -> command.Finished:
         """Run one of its commands; a failure names the module and shows what uv said."""
         program = Path(sys.executable).with_name("uv")
         try:
-            return command.run([program, *words], env=self.environ, timeout=_LONGEST_SECONDS)
+            return command.run([program, *argv], env=self.environ, timeout=_LONGEST_SECONDS)
         except CommandFailed as exc:
             message = (
                 f"the dependencies of module {self.name!r} cannot be installed: "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.module.context import read_directory
 from layerline.engine.module.environment import SDK_VERSION, environment, environment_key
+from layerline.engine.module.host_files import read_directory
 from layerline.engine.module.process import Program
 from layerline.engine.module.project import Project, read_project
 from layerline.engine.module.types import Types

@@ -120,7 +120,7 @@ def variables(program: Program, *, module: str, port: int, token: str) -> dict[s
     }
 
 
-def run(
+def run_program(
     program: Program,
     root: Path,
     environ: dict[str, str],

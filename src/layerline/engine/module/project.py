@@ -87,7 +87,7 @@ def _top(entry_point: str) -> str:
 def _paths(
     directory: Path, declared: tuple[str, ...], imported: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The declared directories if the code is there; else also where it lies by default."""
+    """The declared directories if they have the code; else also the default ones."""
     found = tuple(path for path in declared if (directory / path).is_dir())
     if _importable(directory, found, imported):
         return found

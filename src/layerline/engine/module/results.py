@@ -1,7 +1,7 @@
 """The remembered results of function calls: when one may be used again, and for how long.
 
-Invariant: a result is remembered with everything that the ids in it name, so that a later session
-can read them; what a later session cannot have (a secret's plaintext) is not remembered. Steps that
+Invariant: a result is remembered with everything that the ids in it name, so a later session can
+read them; what a later session cannot have (a secret's plaintext) is not remembered. Steps that
 were made with a secret are remembered, and hold while their results are kept. A failed call is not
 remembered.
 """
@@ -87,7 +87,7 @@ def remember(
     steps = _text([document["ops"] for document in documents.values()])
     if _SECRET in values or any(mark in values + steps for mark in _OF_ONE_SESSION):
         return
-    # A step that lacks its secret cannot be made again, so what stands on it has to be there.
+    # A step that lacks its secret cannot be made again, so what is based on it has to exist.
     made = sorted(set(_STEP.findall(values))) if _SECRET in steps else []
     row = {
         "value": value,
@@ -119,7 +119,7 @@ def ids_in(value: Json) -> Iterator[str]:
 
 
 def _snapshots(document: Json) -> Iterator[str]:
-    """The snapshots that stored trees inside a document stand on."""
+    """The snapshots that stored trees inside a document are based on."""
     match document:
         case {"$": "Stored", "snapshots": names}:
             yield from names

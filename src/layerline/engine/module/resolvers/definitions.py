@@ -94,7 +94,7 @@ def with_enum_member(
     **_: object,
 ) -> TypeDef:
     if self.as_enum is None:
-        message = f"cannot add the member {name!r} to a type that is no enum"
+        message = f"cannot add the member {name!r} to a type that is not an enum"
         raise QueryError(message)
     member = EnumValueTypeDef(
         name=name, value=value, description=description, deprecated=deprecated
@@ -129,7 +129,7 @@ def with_field(
     **_: object,
 ) -> TypeDef:
     if self.as_object is None:
-        message = f"cannot add the field {name!r} to a type that is no object"
+        message = f"cannot add the field {name!r} to a type that is not an object"
         raise QueryError(message)
     added = FieldTypeDef(
         name=name, type_def=type_def, description=description, deprecated=deprecated

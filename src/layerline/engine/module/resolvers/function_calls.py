@@ -92,9 +92,6 @@ def current_type_defs(_root: Query, call: Call, **_: object) -> list[TypeDef]:
 def _running(call: Call) -> Running:
     running = running_of(call.client)
     if running is None:
-        message = (
-            "there is no current module or current function call: "
-            "only a module's own process has one"
-        )
+        message = "no current module or function call: only a module's own process has one"
         raise QueryError(message)
     return running

@@ -1,4 +1,4 @@
-"""RUN: the fields of the API that it stands for, and its mounts taken away again afterwards."""
+"""RUN as fields of the API; its mounts are removed afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from layerline.dockerfile_lexer import heredoc_heading
 from layerline.engine.api.container_paths import mounted
 from layerline.engine.api.objects import CacheVolume, Container, Directory, Secret
 from layerline.engine.api.resolvers import container_config, container_exec, container_mounts
-from layerline.engine.dockerfile.configuration import command_words, workdir_after
+from layerline.engine.dockerfile.configuration import command_argv, workdir_after
 from layerline.engine.dockerfile.mounts import MountFlag, parse_mount
 from layerline.engine.solve import ops
 from layerline.errors import NotSupported, QueryError
@@ -39,24 +39,24 @@ class Runner:
     files: Callable[[str, str], Awaitable[Op]]
     init: bool = True
 
-    async def run(self, state: State, run: Run) -> State:
+    async def apply(self, state: State, run: Run) -> State:
         """The stage after a RUN."""
         _check(run)
         before = state.container
         container = _with_secrets_of(before)
         for text in run.mounts:
             container = await self._mount(container, state, parse_mount(text, state.expand))
-        words, container = _words(container, state, run.command, self.call)
+        argv, container = _argv(container, state, run.command, self.call)
         container = container_exec.with_exec(
-            self._prepared(container, state),
+            self._with_environment(container, state),
             self.call,
-            args=words,
+            args=argv,
             insecure_root_capabilities=run.security == "insecure",
             no_init=not self.init,
         )
-        return replace(state, container=_cleared(container))
+        return replace(state, container=_without_mounts(container))
 
-    def _prepared(self, container: Container, state: State) -> Container:
+    def _with_environment(self, container: Container, state: State) -> Container:
         for name, value in state.variables.items():
             container = container_config.with_env_variable(
                 container, self.call, name=name, value=value
@@ -79,7 +79,7 @@ class Runner:
                     ops.DirectoryMount(
                         target=_target(state, flag.target),
                         source=tree,
-                        path=_rooted(flag.source),
+                        path=_absolute(flag.source),
                         readonly=flag.readonly is not False,
                     ),
                 )
@@ -97,11 +97,11 @@ class Runner:
         source = None
         if flag.stage:
             tree = await self.files(flag.stage, flag.source)
-            source = Directory(tree=tree, path=_rooted(flag.source))
+            source = Directory(tree=tree, path=_absolute(flag.source))
         elif (flag.uid, flag.gid, flag.mode) != (None, None, None):
             mode = 0o755 if flag.mode is None else flag.mode
-            made = ops.NewDirectory(base=ops.Scratch(), path="/cache", mode=mode)
-            tree = ops.Chown(base=made, path="/cache", owner=flag.owner)
+            directory = ops.NewDirectory(base=ops.Scratch(), path="/cache", mode=mode)
+            tree = ops.Chown(base=directory, path="/cache", owner=flag.owner)
             source = Directory(tree=tree, path="/cache")
         return container_mounts.with_mounted_cache(
             container,
@@ -146,12 +146,12 @@ def _check(run: Run) -> None:
         raise QueryError(message)
 
 
-def _words(
+def _argv(
     container: Container, state: State, command: Command, call: Call
 ) -> tuple[list[str], Container]:
-    """The words to run; a heredoc that is a script of its own is mounted and run."""
+    """The argv to run; a heredoc with a shebang is mounted and run as a script."""
     if not command.heredocs:
-        return list(command_words(state, command)), container
+        return list(command_argv(state, command)), container
     line, (document, *_) = command.words[0], command.heredocs
     if heredoc_heading(line.strip()) is None:
         texts = [f"\n{doc.raw}{doc.name}" for doc in command.heredocs]
@@ -171,7 +171,7 @@ def _with_secrets_of(container: Container) -> Container:
     return replace(container, mounts=(), secret_env=())
 
 
-def _cleared(container: Container) -> Container:
+def _without_mounts(container: Container) -> Container:
     return replace(container, mounts=(), secret_env=(), proxies=())
 
 
@@ -190,5 +190,5 @@ def _target(state: State, path: str) -> str:
     return target
 
 
-def _rooted(path: str) -> str:
+def _absolute(path: str) -> str:
     return "/" + posixpath.normpath("/" + path).lstrip("/")

@@ -38,24 +38,24 @@ class Copier:
 
     async def copy(self, state: State, copy: Copy) -> State:
         """The stage after a COPY or an ADD."""
-        copy = _expanded(copy, state)
+        copy = _expand(copy, state)
         _check(copy)
         sources = [source for source in copy.sources if not _is_url(source)]
         rootfs = state.container.rootfs or ops.Scratch()
         if sources:
-            patterns = [_rooted(source, keep_pivot=copy.parents) for source in sources]
+            patterns = [_absolute(source, keep_pivot=copy.parents) for source in sources]
             files = await self.files(copy.stage, [_without_pivot(p) for p in patterns])
             unpack = copy.add if copy.unpack is None else copy.unpack
             rootfs = replace(
-                _placed(rootfs, state, copy, files, patterns), parents=copy.parents, unpack=unpack
+                _copy_op(rootfs, state, copy, files, patterns), parents=copy.parents, unpack=unpack
             )
         for url in filter(_is_url, copy.sources):
-            rootfs = await self._downloaded(rootfs, state, copy, url)
+            rootfs = await self._add_url(rootfs, state, copy, url)
         for document in copy.heredocs:
             rootfs = _document(rootfs, state, copy, document)
         return replace(state, container=replace(state.container, rootfs=rootfs, image_ref=""))
 
-    async def _downloaded(self, rootfs: Op, state: State, copy: Copy, url: str) -> Op:
+    async def _add_url(self, rootfs: Op, state: State, copy: Copy, url: str) -> Op:
         session = self.call.session
         wanted = Wanted(url=url, name=file_name(url, "__unnamed__"), checksum=copy.checksum)
         download = await session.once(
@@ -63,15 +63,15 @@ class Copier:
             partial(session.solver.in_thread, fetch, session.store, session.settings, wanted),
         )
         files = ops.Stored(digest=download.digest, snapshots=(download.snapshot,))
-        placed = _placed(rootfs, state, copy, files, [f"/{download.name}"])
-        return replace(placed, unpack=bool(copy.unpack))
+        copy_op = _copy_op(rootfs, state, copy, files, [f"/{download.name}"])
+        return replace(copy_op, unpack=bool(copy.unpack))
 
 
 def destination_of(state: State, path: str) -> str:
     """An absolute destination; a final slash, or a dot, says that it is a directory."""
-    whole = posixpath.normpath(posixpath.join("/", state.image.workdir, path)).lstrip("/")
+    absolute = posixpath.normpath(posixpath.join("/", state.image.workdir, path)).lstrip("/")
     is_directory = path in ("", ".") or path.endswith(("/", "/."))
-    return f"/{whole}/" if is_directory and whole else f"/{whole}"
+    return f"/{absolute}/" if is_directory and absolute else f"/{absolute}"
 
 
 def _document(rootfs: Op, state: State, copy: Copy, document: Heredoc) -> Op:
@@ -79,10 +79,10 @@ def _document(rootfs: Op, state: State, copy: Copy, document: Heredoc) -> Op:
     if document.expand:
         text = expand_document(text, state.variables)
     file = ops.NewFile(base=ops.Scratch(), path=f"/{document.name}", data=text.encode())
-    return _placed(rootfs, state, copy, file, [f"/{document.name}"])
+    return _copy_op(rootfs, state, copy, file, [f"/{document.name}"])
 
 
-def _placed(
+def _copy_op(
     rootfs: Op, state: State, copy: Copy, files: Op, patterns: list[str]
 ) -> ops.DockerfileCopy:
     return ops.DockerfileCopy(
@@ -96,7 +96,7 @@ def _placed(
     )
 
 
-def _expanded(copy: Copy, state: State) -> Copy:
+def _expand(copy: Copy, state: State) -> Copy:
     expand = state.expand
     return replace(
         copy,
@@ -112,14 +112,14 @@ def _expanded(copy: Copy, state: State) -> Copy:
 def _check(copy: Copy) -> None:
     if copy.mode:
         change_of(copy.mode)
-    for complaint in _complaints(copy):
-        raise QueryError(complaint)
+    for message in _errors(copy):
+        raise QueryError(message)
     if any(_is_git(source) for source in copy.sources):
         what = "ADD of a git repository"
         raise NotSupported(what)
 
 
-def _complaints(copy: Copy) -> Iterator[str]:
+def _errors(copy: Copy) -> Iterator[str]:
     if not copy.add and any(_is_git(source) for source in copy.sources):
         yield "source can't be a git ref for COPY"
     if not copy.add and any(map(_is_url, copy.sources)):
@@ -140,7 +140,7 @@ def _is_git(source: str) -> bool:
     return is_git_url(source)
 
 
-def _rooted(path: str, *, keep_pivot: bool) -> str:
+def _absolute(path: str, *, keep_pivot: bool) -> str:
     if keep_pivot and _PIVOT in path:
         above, _, below = path.partition(_PIVOT)
         return f"{_clean(above)}{_PIVOT}{_clean(below).lstrip('/')}"

@@ -1,7 +1,7 @@
 """The build context: a directory without what .dockerignore names.
 
-Invariant: a step's key depends on the bytes that it takes from the context, not on the files beside
-them.
+Invariant: a step's key depends on the bytes that it takes from the context, not on other
+files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _IGNORE = ".dockerignore"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class BuildContext:
     """The files of a build context, `op`, evaluated."""
 
     call: Call
@@ -36,7 +36,7 @@ class Context:
     tree: Tree
 
     @classmethod
-    async def of(cls, call: Call, directory: Directory, dockerfile: str) -> Context:
+    async def of(cls, call: Call, directory: Directory, dockerfile: str) -> BuildContext:
         """The context in a directory, for a Dockerfile in it."""
         tree = await tree_of(call, directory.tree)
         patterns = ignore_patterns(tree, directory.path, dockerfile)
