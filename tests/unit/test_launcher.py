@@ -89,11 +89,11 @@ def test_a_half_made_environment_is_not_used(checkout: Checkout, spoiled: str) -
     checkout.stub("python3", 'case "$*" in "-m venv"*) exit 9 ;; esac')
     done = checkout.run("call")
     assert (done.status, done.stdout) == (1, b"")
-    assert b"making the environment" in done.stderr
+    assert b"creating the environment" in done.stderr
 
 
 @pytest.mark.parametrize("changed", ["requirements/tool.txt", ".venv/place"])
-def test_a_changed_lock_or_place_makes_the_environment_anew(
+def test_a_changed_lock_or_place_recreates_the_environment(
     checkout: Checkout, changed: str
 ) -> None:
     checkout.environment()
@@ -101,14 +101,14 @@ def test_a_changed_lock_or_place_makes_the_environment_anew(
     checkout.stub("python3", 'case "$*" in *venv*) echo "made" ; exit 9 ;; esac')
     done = checkout.run("call")
     assert done.status == 1
-    assert b"making the environment" in done.stderr
-    assert b"cannot make a virtual environment" in done.stderr
+    assert b"creating the environment" in done.stderr
+    assert b"failed to create a virtual environment" in done.stderr
 
 
-def test_a_machine_without_python_is_told_so(checkout: Checkout) -> None:
+def test_a_machine_without_python_is_an_error(checkout: Checkout) -> None:
     done = checkout.run("call")
     assert done.status == 1
-    assert b"Python 3.11 or newer is needed and not on the PATH." in done.stderr
+    assert b"no Python 3.11 or newer on the PATH: install one" in done.stderr
 
 
 def test_set_up_ends_with_the_tool(checkout: Checkout) -> None:
@@ -159,12 +159,14 @@ def test_an_ordinary_user_is_told_the_one_command(checkout: Checkout) -> None:
     done = checkout.run("call")
     assert (done.status, done.stdout) == (1, b"")
     assert done.stderr.decode() == (
-        "layerline: this machine lacks mmdebstrap ripgrep. "
-        "Install them with:  sudo apt-get install --yes mmdebstrap ripgrep\n"
+        "layerline: not installed: mmdebstrap ripgrep; "
+        "install them with 'sudo apt-get install --yes mmdebstrap ripgrep'\n"
     )
 
 
-def test_root_gets_the_packages_installed_and_is_told(checkout: Checkout, tmp_path: Path) -> None:
+def test_root_gets_the_packages_installed_with_a_message(
+    checkout: Checkout, tmp_path: Path
+) -> None:
     checkout.environment()
     checkout.stub("apt-get", f'echo "$*" >> {tmp_path}/calls')
     (checkout.programs / "mmdebstrap").unlink()
@@ -183,16 +185,18 @@ def test_a_failed_installation_stops_the_launcher(checkout: Checkout) -> None:
     done = checkout.run("call")
     assert (done.status, done.stdout) == (1, b"")
     assert done.stderr.decode().endswith(
-        "no route\nlayerline: apt-get could not install mmdebstrap; its messages are above.\n"
+        "no route\nlayerline: apt-get failed to install mmdebstrap: see its messages above\n"
     )
 
 
-def test_a_machine_without_apt_is_told_what_it_lacks(checkout: Checkout) -> None:
+def test_a_machine_without_apt_gets_the_names_of_packages(checkout: Checkout) -> None:
     checkout.environment()
     (checkout.programs / "mmdebstrap").unlink()
     done = checkout.run("call")
     assert done.status == 1
-    assert b"this machine lacks mmdebstrap. Install them with its package manager" in done.stderr
+    assert (
+        b"not installed: mmdebstrap; install them with the system's package manager" in done.stderr
+    )
 
 
 def test_the_doctor_runs_before_anything_is_set_up(checkout: Checkout) -> None:
