@@ -139,13 +139,13 @@ def test_the_source_is_on_the_path_of_the_environment(checkout: Checkout) -> Non
     assert link.read_text() == f"{checkout.home}/src\n"
 
 
-def test_an_interrupted_installation_is_made_again(checkout: Checkout) -> None:
+def test_an_interrupted_installation_is_repeated(checkout: Checkout) -> None:
     broken = f'{making(checkout)}; echo "exit 1" >> {checkout.home}/.venv/bin/uv'
     checkout.stub("git", "")
     checkout.stub("python3", f'case "$*" in "-m venv"*) {broken} ;; esac')
     first = checkout.run("call")
     assert first.status == 1
-    assert b"could not be installed" in first.stderr
+    assert b"failed to install the requirements" in first.stderr
     checkout.stub("python3", f'case "$*" in "-m venv"*) {making(checkout)} ;; esac')
     assert checkout.run("call").status == 0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.engine.module import results
-from layerline.engine.module.calls import Caller, Running, call_name, running_of
+from layerline.engine.module.calls import Caller, FunctionProcess, call_name, function_process_of
 from layerline.engine.module.definitions import Error, Function, FunctionCall, TypeDef
 from layerline.engine.module.loading import load_module
 from layerline.engine.module.source import read_config
@@ -24,7 +24,7 @@ TEXT = TypeDef(kind="STRING_KIND")
 DOCUMENT = {"name": "my-mod", "engineVersion": "v0.21.8", "sdk": {"source": "python"}}
 
 
-def start_call(session: Session, tmp_path: Path) -> Running:
+def start_call(session: Session, tmp_path: Path) -> FunctionProcess:
     """A call of a module without code, whose process has an empty directory."""
     root = tmp_path / "module"
     scratch = tmp_path / "scratch"
@@ -32,7 +32,7 @@ def start_call(session: Session, tmp_path: Path) -> Running:
         place.mkdir(exist_ok=True)
     (root / "dagger.json").write_text(json.dumps(DOCUMENT))
     module = load_module(read_config(root), session.store)
-    return Running(module=module, call=FunctionCall(), session=session, workdir=scratch)
+    return FunctionProcess(module=module, call=FunctionCall(), session=session, workdir=scratch)
 
 
 async def test_a_call_is_answered_once(open_a_session: OpenSession, tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ async def test_only_the_process_of_a_call_has_one(
 ) -> None:
     async with open_a_session() as session:
         running = start_call(session, tmp_path)
-        assert running_of(session.admit(running)) is running
-        assert running_of(session.main) is None
+        assert function_process_of(session.admit(running)) is running
+        assert function_process_of(session.main) is None
 
 
 async def test_a_remembered_result_needs_no_process(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from layerline.engine.module.environment import Environment
-from layerline.engine.module.process import Ended, Program, run_program, variables
+from layerline.engine.module.process import ProcessResult, Program, run_program, variables
 from layerline.engine.module.project import read_project
 
 pytestmark = pytest.mark.privileged
@@ -65,7 +65,7 @@ def program(tmp_path: Path) -> Program:
     )
 
 
-def run_code(program: Program, code: str, cancel: threading.Event | None = None) -> Ended:
+def run_code(program: Program, code: str, cancel: threading.Event | None = None) -> ProcessResult:
     (program.source / "code.txt").write_text(code)
     root = program.source.parent / "root"
     root.mkdir()

@@ -10,16 +10,16 @@ from layerline.prompt import confirm
 
 if TYPE_CHECKING:
     from layerline.cli.chain.engine_session import SessionBackend
-    from layerline.cli.chain.evaluate import Outcome
+    from layerline.cli.chain.evaluate import ChainResult
     from layerline.cli.console import Console
 
 _FIELDS = "isEmpty addedPaths modifiedPaths removedPaths"
 _KINDS = (("added", "addedPaths"), ("changed", "modifiedPaths"), ("removed", "removedPaths"))
 
 
-async def apply_changes(console: Console, backend: SessionBackend, outcome: Outcome) -> None:
+async def apply_changes(console: Console, backend: SessionBackend, result: ChainResult) -> None:
     """Ask, unless --auto-apply answers, and export the changes."""
-    found = outcome.value if isinstance(outcome.value, list) else [outcome.value]
+    found = result.value if isinstance(result.value, list) else [result.value]
     for name in found:
         await _apply(console, backend, name)
 

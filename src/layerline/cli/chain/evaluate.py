@@ -58,7 +58,7 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ChainResult:
     """The value that a pipeline ends in, its type, and where it was saved if it was."""
 
     value: Json
@@ -75,7 +75,7 @@ class Evaluation:
     workdir: Path
     home: Path
 
-    async def evaluate(self, selected: Sequence[SelectedFunction], output: str) -> Outcome:
+    async def evaluate(self, selected: Sequence[SelectedFunction], output: str) -> ChainResult:
         """Call each function, then the end: an object is evaluated, or saved to `output`."""
         value: Json = None
         typename = "Query"
@@ -137,9 +137,9 @@ class Evaluation:
             return None
         return await self.backend.call_core(value, typename, member.function, arguments)
 
-    async def _end(self, value: Json, type_def: TypeDef, output: str) -> Outcome:
+    async def _end(self, value: Json, type_def: TypeDef, output: str) -> ChainResult:
         element = element_of(type_def)
-        plain = Outcome(value=value, type_def=type_def)
+        plain = ChainResult(value=value, type_def=type_def)
         if element.kind not in OBJECTS or self.types.own_object(element.name) or value is None:
             return plain
         functions = {m.api_name: m.function for m in self.types.members(type_def)}
@@ -150,12 +150,14 @@ class Evaluation:
             if "allowParentDirPath" in names:
                 arguments["allowParentDirPath"] = True
             saved = await self.backend.call_core(value, element.name, export, arguments)
-            return Outcome(value=value, type_def=type_def, saved=str(saved))
+            return ChainResult(value=value, type_def=type_def, saved=str(saved))
         sync = functions.get("sync")
         if sync is None or sync.role != GIVES_ID:
             return plain
         member = Member(function=sync, api_name="sync", owner="")
-        return Outcome(value=await self._each(member, value, element.name, {}), type_def=type_def)
+        return ChainResult(
+            value=await self._each(member, value, element.name, {}), type_def=type_def
+        )
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -201,13 +203,13 @@ class CachedBackend:
         raise NeedsEngine(message)
 
 
-def run_sync(work: Coroutine[Any, Any, Outcome]) -> Outcome | None:
+def run_sync(work: Coroutine[Any, Any, ChainResult]) -> ChainResult | None:
     """Run what never waits, without an event loop; None where it turns out to need the engine."""
     try:
         work.send(None)
     except StopIteration as done:
-        outcome: Outcome = done.value
-        return outcome
+        result: ChainResult = done.value
+        return result
     except NeedsEngine:
         return None
     message = "an evaluation from the store alone must not wait"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class CallTarget:
     """A module with its types and the user's defaults; no module at all for the core API."""
 
     types: Types
@@ -27,14 +27,14 @@ class Loaded:
     loaded: LoadedModule | None = None
 
 
-def load(console: Console) -> Loaded:
+def load(console: Console) -> CallTarget:
     """The module of --mod, or the one around the working directory; none with --no-mod."""
     options = console.options
     if options.no_module:
         if options.module is not None:
             message = "--mod and --no-mod exclude each other: leave one of them out"
             raise UsageError(message)
-        return Loaded(types=Types())
+        return CallTarget(types=Types())
     config = find_module(options.module, workdir=console.workdir)
     with Store.open(console.settings.store) as store:
         loaded = load_module(config, store)
@@ -51,7 +51,7 @@ def load(console: Console) -> Loaded:
         workdir=console.workdir,
         environ=console.settings.environ,
     )
-    return Loaded(types=types, loaded=loaded, defaults=defaults)
+    return CallTarget(types=types, loaded=loaded, defaults=defaults)
 
 
 def _ask(console: Console, loaded: LoadedModule) -> Module:

@@ -6,8 +6,8 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.cli.chain.evaluate import CachedBackend, Evaluation, Outcome, run_sync
-from layerline.cli.chain.modules import Loaded, load
+from layerline.cli.chain.evaluate import CachedBackend, ChainResult, Evaluation, run_sync
+from layerline.cli.chain.modules import CallTarget, load
 from layerline.cli.chain.parser import Parser, Root, SelectedFunction, constructor_of
 from layerline.cli.display.output import render, save
 from layerline.cli.flags import FlagSet
@@ -50,7 +50,7 @@ def core(console: Console, argv: Sequence[str]) -> int:
     """Call functions of the core API."""
     own = output_flags(FlagSet())
     root = replace(_core_root(console, "core", own), about=_CORE, experimental=True)
-    return _run_chain(console, argv, root, Loaded(types=Types()))
+    return _run_chain(console, argv, root, CallTarget(types=Types()))
 
 
 def _core_root(console: Console, command: str, own: FlagSet) -> Root:
@@ -64,7 +64,7 @@ def _core_root(console: Console, command: str, own: FlagSet) -> Root:
     )
 
 
-def _run_chain(console: Console, argv: Sequence[str], root: Root, module: Loaded) -> int:
+def _run_chain(console: Console, argv: Sequence[str], root: Root, module: CallTarget) -> int:
     parser = Parser(module.types, root, module.defaults, wants_help=console.options.help)
     selected = parser.parse(argv)
     console.settle(root.own)
@@ -72,14 +72,14 @@ def _run_chain(console: Console, argv: Sequence[str], root: Root, module: Loaded
         console.print(parser.page.text())
         return 0
     try:
-        outcome = _evaluate_from_store(console, selected, module) or _evaluate_in_session(
+        result = _evaluate_from_store(console, selected, module) or _evaluate_in_session(
             console, selected, module
         )
     except Cancelled:
         if _serves(selected):
             return 0
         raise
-    _show(console, outcome, module.types)
+    _show(console, result, module.types)
     return 0
 
 
@@ -110,8 +110,8 @@ def packing(selected: Sequence[SelectedFunction]) -> str | None:
 
 
 def _evaluate_from_store(
-    console: Console, selected: Sequence[SelectedFunction], module: Loaded
-) -> Outcome | None:
+    console: Console, selected: Sequence[SelectedFunction], module: CallTarget
+) -> ChainResult | None:
     """Evaluate from the store alone; None where a call on the way is not cached."""
     if module.loaded is None or console.options.stay:
         return None
@@ -127,15 +127,15 @@ def _evaluate_from_store(
 
 
 def _evaluate_in_session(
-    console: Console, selected: Sequence[SelectedFunction], module: Loaded
-) -> Outcome:
+    console: Console, selected: Sequence[SelectedFunction], module: CallTarget
+) -> ChainResult:
     """Evaluate in the engine."""
     console.enter()
     from layerline.cli.chain.engine_session import SessionBackend, run_in_session
     from layerline.engine.api.image_export import pack_ahead
     from layerline.engine.module.calls import Caller
 
-    async def work(session: Session) -> Outcome:
+    async def work(session: Session) -> ChainResult:
         if (compression := packing(selected)) is not None:
             pack_ahead(session, compression or None)
         caller = Caller(session=session, module=module.loaded) if module.loaded else None
@@ -146,25 +146,25 @@ def _evaluate_in_session(
             workdir=console.workdir,
             home=console.settings.home,
         )
-        outcome = await evaluation.evaluate(selected, console.options.output)
-        if element_of(outcome.type_def).name == "Changeset" and outcome.saved is None:
+        result = await evaluation.evaluate(selected, console.options.output)
+        if element_of(result.type_def).name == "Changeset" and result.saved is None:
             from layerline.cli.chain.changes import apply_changes
 
-            await apply_changes(console, backend, outcome)
-        return outcome
+            await apply_changes(console, backend, result)
+        return result
 
     return run_in_session(console, work, interactive=True, stay=True)
 
 
-def _show(console: Console, outcome: Outcome, types: Types) -> None:
+def _show(console: Console, result: ChainResult, types: Types) -> None:
     output = console.options.output
-    if outcome.saved is not None:
-        console.info(f'Saved to "{outcome.saved}".')
+    if result.saved is not None:
+        console.info(f'Saved to "{result.saved}".')
         return
-    if element_of(outcome.type_def).name == "Changeset":
+    if element_of(result.type_def).name == "Changeset":
         return
-    text = render(outcome.value, outcome.type_def, types, as_json=console.options.json)
-    if output and outcome.type_def.kind != "VOID_KIND":
+    text = render(result.value, result.type_def, types, as_json=console.options.json)
+    if output and result.type_def.kind != "VOID_KIND":
         console.info(f'Saved output to "{save(text, output, console.workdir)}".')
     console.print(text)
     if sys.stdout.isatty() and text and not text.endswith("\n"):

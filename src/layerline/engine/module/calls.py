@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Client, Session
     from layerline.engine.module.definitions import Json
     from layerline.engine.module.loading import LoadedModule
-    from layerline.engine.module.process import Ended, Program
+    from layerline.engine.module.process import ProcessResult, Program
     from layerline.log import Step
 
 
@@ -43,7 +43,7 @@ _REMARKED = "InvalidResultError: unknown error ("
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Running:
+class FunctionProcess:
     """One function's process, as resolvers see it: what it was called with, what it answered."""
 
     module: LoadedModule
@@ -98,9 +98,9 @@ class Running:
             raise QueryError(message)
 
 
-def running_of(client: Client) -> Running | None:
+def function_process_of(client: Client) -> FunctionProcess | None:
     """The function call whose process a client is; None for the main client."""
-    return client.function if isinstance(client.function, Running) else None
+    return client.function if isinstance(client.function, FunctionProcess) else None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -173,7 +173,7 @@ class Caller:
             )
             self._program.append(program)
         with tempfile.TemporaryDirectory(dir=session.store.scratch, prefix="call-") as root:
-            running = Running(
+            running = FunctionProcess(
                 module=self.module, call=call, session=session, workdir=Path(root, "scratch")
             )
             client = session.admit(running)
@@ -184,17 +184,17 @@ class Caller:
                 session.dismiss(client)
         return _outcome(running, ended, name, client.failure)
 
-    async def _process(self, root: Path, client: Client, step: Step) -> Ended:
+    async def _process(self, root: Path, client: Client, step: Step) -> ProcessResult:
         program, session = self._program[0], self.session
         environ = process.variables(
             program, module=self.module.name, port=session.port, token=client.token
         )
         cancel = threading.Event()
 
-        def work() -> Ended:
+        def work() -> ProcessResult:
             return process.run_program(program, root, environ, on_output=step.write, cancel=cancel)
 
-        ended: list[Ended] = []
+        ended: list[ProcessResult] = []
         async with task_group() as group:
             group.start_soon(_set_when_cancelled, cancel)
             ended.append(await session.solver.in_thread(work))
@@ -217,7 +217,9 @@ def call_name(module: str, owner: str, function: Function) -> str:
     return f"{type_name(module, owner)}.{lower_camel(function.name)}"
 
 
-def _outcome(running: Running, ended: Ended, name: str, known: LayerlineError | None) -> str:
+def _outcome(
+    running: FunctionProcess, ended: ProcessResult, name: str, known: LayerlineError | None
+) -> str:
     if running.error is not None:
         raise _failure(running.error, known)
     if running.value is not None:

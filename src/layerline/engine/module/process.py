@@ -90,7 +90,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class ProcessResult:
     """How a function's process ended, with the last of its output."""
 
     status: int
@@ -127,7 +127,7 @@ def run_program(
     *,
     on_output: Callable[[bytes], None],
     cancel: threading.Event,
-) -> Ended:
+) -> ProcessResult:
     """Run the entry point to its end; `root` is an empty directory that becomes its root."""
     _furnish(program, root)
     source, sink = os.pipe()
@@ -144,10 +144,10 @@ def run_program(
                 stderr=both,
                 new_session=True,
             )
-        with _ended_on(cancel, process):
+        with _kill_on(cancel, process):
             tail = _drain(stream, on_output)
             status = process.wait()
-    return Ended(
+    return ProcessResult(
         status=status if status >= 0 else 128 - status, output=tail.decode(errors="replace")
     )
 
@@ -214,7 +214,7 @@ def _write_metadata(project: Project, directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _ended_on(cancel: threading.Event, process: command.Process[bytes]) -> Iterator[None]:
+def _kill_on(cancel: threading.Event, process: command.Process[bytes]) -> Iterator[None]:
     """End the process when the call is cancelled; the watcher is gone when the block is."""
     over = threading.Event()
 

@@ -36,7 +36,7 @@ _OF_ONE_SESSION = ('"$":"Secret"', '"$":"Service"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class CachedResult:
     """A result: the value that the function returned, and the objects that the ids in it name."""
 
     value: Json
@@ -60,7 +60,7 @@ def lifetime(function: Function, *, caching: bool) -> float | None:
     return min(seconds, _LONGEST_SECONDS) if seconds > 0 else None
 
 
-def recall(index: Index, key: str) -> Remembered | None:
+def recall(index: Index, key: str) -> CachedResult | None:
     """The remembered result of a call, if it has not expired and its objects can still be read."""
     row = index.get(_TABLE, key)
     if row is None or float(str(row["expires"])) <= time.time():
@@ -75,7 +75,7 @@ def recall(index: Index, key: str) -> Remembered | None:
     objects = {name: decode(document) for name, document in documents.items()}
     if any(f"{value.typename}:{identity_of(value)}" != name for name, value in objects.items()):
         return None
-    return Remembered(value=row["value"], objects=objects)
+    return CachedResult(value=row["value"], objects=objects)
 
 
 def remember(

@@ -8,7 +8,7 @@ import pytest
 
 from layerline.cli.chain.changes import apply_changes
 from layerline.cli.chain.engine_session import SessionBackend
-from layerline.cli.chain.evaluate import Outcome
+from layerline.cli.chain.evaluate import ChainResult
 from layerline.cli.chain.queries import ask, literal
 from layerline.cli.console import Console
 from layerline.cli.options import Options
@@ -43,8 +43,8 @@ async def apply(session: Session, workdir: Path, change: str, *argv: str) -> Non
         settings=session.settings,
     )
     backend = SessionBackend(session=session, caller=None, reader=Reader(store=session.store))
-    outcome = Outcome(value=await make_changeset(session, change), type_def=CHANGESET)
-    await apply_changes(console, backend, outcome)
+    result = ChainResult(value=await make_changeset(session, change), type_def=CHANGESET)
+    await apply_changes(console, backend, result)
 
 
 NEW = 'withNewFile(path: "a/b.txt", contents: "x")'

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.fields import field
-from layerline.engine.module.calls import Running, running_of
+from layerline.engine.module.calls import FunctionProcess, function_process_of
 from layerline.engine.module.definitions import (
     CurrentModule,
     Error,
@@ -84,13 +84,13 @@ def current_dependencies(_self: CurrentModule, _call: Call) -> list[Any]:
 
 @field("Query", "currentTypeDefs")
 def current_type_defs(_root: Query, call: Call, **_: object) -> list[TypeDef]:
-    running = running_of(call.client)
+    running = function_process_of(call.client)
     defined = running.module.definition(call.session.store) if running else None
     return list(defined.objects) if defined else []
 
 
-def _running(call: Call) -> Running:
-    running = running_of(call.client)
+def _running(call: Call) -> FunctionProcess:
+    running = function_process_of(call.client)
     if running is None:
         message = "no current module or function call: only a module's own process has one"
         raise QueryError(message)
