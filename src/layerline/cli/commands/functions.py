@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from layerline.cli.chain.modules import load
 from layerline.cli.chain.parser import callable_members, constructor_of, short
-from layerline.cli.display.help import Page, columns
+from layerline.cli.commands.flag_parsing import print_help
+from layerline.cli.display.help import columns
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import module_flags
 from layerline.engine.module.types import OBJECTS, element_of, reference
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from layerline.cli.console import Console
+    from layerline.engine.module.definitions import TypeDef
+    from layerline.engine.module.types import Member, Types
 
 _ABOUT = """List available functions in a module.
 
@@ -30,42 +33,45 @@ def functions(console: Console, argv: Sequence[str]) -> int:
     chain = _operands(flags, argv, path)
     console.settle(flags.parents[1])
     if console.options.help:
-        page = Page(
-            about=_ABOUT.format(program=console.program),
-            path=path,
-            use="[options] [function]...",
-            local=module_flags(),
-            inherited=flags.parents[0],
-        )
-        console.print(page.text())
+        about = _ABOUT.format(program=console.program)
+        use = "[options] [function]..."
+        print_help(console, about=about, path=path, use=use, local=module_flags())
         return 0
-    module = load(console)
-    types = module.types
-    constructor = constructor_of(types) if module.loaded is not None else None
+    target = load(console)
+    constructor = constructor_of(target.types) if target.loaded is not None else None
     type_def = reference(constructor.owner if constructor is not None else "Query")
-    for word in chain:
-        found = next(
-            (m for m in callable_members(types, type_def)[0] if word in (m.command, m.api_name)),
-            None,
-        )
-        if found is None:
-            message = f'no function "{word}" in type "{types.shown_name(type_def)}"'
-            raise UsageError(message, usage=path)
-        type_def = found.function.return_type
-        if element_of(type_def).kind not in OBJECTS:
-            what = f'function "{word}" returns type "{type_def.kind}"'
-            message = f"{what} with no further functions available"
-            raise UsageError(message, usage=path)
-    usable, skipped = callable_members(types, type_def)
+    for name in chain:
+        type_def = _returned_object(target.types, type_def, name, path)
+    usable, skipped = callable_members(target.types, type_def)
     if not chain and constructor is not None and constructor.function.args:
         # The constructor can also be called on its object, as `with`; no command line does that.
         skipped = [*skipped, "with"]
+    _print_table(console, usable, skipped)
+    return 0
+
+
+def _returned_object(types: Types, type_def: TypeDef, name: str, path: str) -> TypeDef:
+    """The type that a function of a type returns, which must have functions itself."""
+    for member in callable_members(types, type_def)[0]:
+        if name in (member.command, member.api_name):
+            returned = member.function.return_type
+            break
+    else:
+        message = f'no function "{name}" in type "{types.shown_name(type_def)}"'
+        raise UsageError(message, usage=path)
+    if element_of(returned).kind not in OBJECTS:
+        what = f'function "{name}" returns type "{returned.kind}"'
+        message = f"{what} with no further functions available"
+        raise UsageError(message, usage=path)
+    return returned
+
+
+def _print_table(console: Console, usable: Sequence[Member], skipped: Sequence[str]) -> None:
     rows = sorted((m.command, short(m.function.description)) for m in usable)
     console.print(columns([("Name", "Description"), *rows]))
     if skipped:
         names = ", ".join(skipped)
         console.print(f"\nSkipped {len(skipped)} function(s) with unsupported types: {names}\n")
-    return 0
 
 
 def _operands(flags: FlagSet, argv: Sequence[str], path: str) -> list[str]:

@@ -220,12 +220,12 @@ def _packages(found: Proposal, text: str) -> str:
 def _pairs(text: str) -> dict[str, str]:
     """The variables of an ENV; those made of others are about the old image's own places."""
     try:
-        words = shlex.split(text)
+        assignments = shlex.split(text)
     except ValueError:
         return {}
-    if words and "=" not in words[0]:
-        words = [f"{words[0]}={' '.join(words[1:])}"]
-    pairs = dict(word.partition("=")[::2] for word in words)
+    if assignments and "=" not in assignments[0]:
+        assignments = [f"{assignments[0]}={' '.join(assignments[1:])}"]
+    pairs = dict(each.partition("=")[::2] for each in assignments)
     return {key: value for key, value in pairs.items() if "$" not in value and key != "PATH"}
 
 
