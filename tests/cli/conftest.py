@@ -28,23 +28,23 @@ class Place:
     workdir: Path
     environ: Mapping[str, str]
 
-    def words(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", PROGRAM, *words]
+    def argv(self, *args: str) -> list[str]:
+        return [sys.executable, "-c", PROGRAM, *args]
 
-    def call(self, *words: str, **more: str) -> command.Finished:
+    def call(self, *args: str, **more: str) -> command.Finished:
         """Run `layerline` to its end; `more` are further variables."""
         environ = {**self.environ, **more}
-        return command.run(self.words(*words), env=environ, cwd=self.workdir, expect=None)
+        return command.run(self.argv(*args), env=environ, cwd=self.workdir, expect=None)
 
-    def text(self, *words: str) -> str:
+    def text(self, *args: str) -> str:
         """What a call that succeeds prints."""
-        done = self.call("call", "-s", *words)
+        done = self.call("call", "-s", *args)
         assert done.status == 0, done.stderr.decode()
         return done.stdout.decode()
 
-    def error(self, *words: str) -> str:
+    def error(self, *args: str) -> str:
         """The first line of the error of a call that fails."""
-        done = self.call("call", "-s", *words)
+        done = self.call("call", "-s", *args)
         assert done.status != 0
         lines = done.stderr.decode().splitlines()
         return next(line for line in lines if line.startswith("Error: "))
@@ -73,6 +73,6 @@ def extras(tmp_path: Path, environ: dict[str, str]) -> Place:
     shutil.copytree(HERE / "extras", module, ignore=shutil.ignore_patterns("__pycache__"))
     (module / "old.txt").write_text("old")
     own = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "x")):
-        command.run(["git", *own, *words], cwd=module)
+    for argv in (("init", "-q"), ("add", "."), ("commit", "-qm", "x")):
+        command.run(["git", *own, *argv], cwd=module)
     return Place(workdir=module, environ=environ)

@@ -39,9 +39,9 @@ def test_an_image_by_default(extras: Place) -> None:
 
 
 def test_changes_are_applied_when_the_user_says_so(extras: Place) -> None:
-    assert "cannot be confirmed without a terminal" in extras.error("changed")
+    assert "cannot be confirmed without a terminal" in extras.error("add-and-remove")
     assert (extras.workdir / "old.txt").exists()
-    done = extras.call("call", "-s", "-y", "changed")
+    done = extras.call("call", "-s", "-y", "add-and-remove")
     assert (done.status, done.stdout) == (0, b""), done.stderr
     assert "added    made/new.txt" in done.stderr.decode()
     assert (extras.workdir / "made" / "new.txt").read_text() == "new"
@@ -53,9 +53,9 @@ def test_objects_by_their_addresses(extras: Place) -> None:
     (place / "data").mkdir()
     (place / "data" / "a").write_text("one")
     (place / "b").write_text("two")
-    shown = extras.text("read", "--directory=data", f"--file=file://{place}/b")
+    shown = extras.text("list-contents", "--directory=data", f"--file=file://{place}/b")
     assert shown == "a\ntwo\n"
-    words = ("call", "-s", "read", "--directory=~/data", "--file=./data/a")
+    words = ("call", "-s", "list-contents", "--directory=~/data", "--file=./data/a")
     assert extras.call(*words, HOME=str(place)).stdout == b"a\none\n"
     shown = extras.text("several", "--files=b,data/a", "--platform=linux/arm64")
     assert shown == "linux/arm64\ntwo\none\n"
@@ -93,9 +93,9 @@ BUILT = '[tool.hatch.build.targets.wheel]\npackages = ["code/extras"]\n'
 
 
 def test_a_locked_module_gets_the_locks_versions(extras: Place) -> None:
-    assert extras.text("installed", "--package=iniconfig") == "none"
+    assert extras.text("package-version", "--package=iniconfig") == "none"
     (extras.workdir / "requirements.lock").write_text(LOCKED)
-    assert extras.text("installed", "--package=iniconfig") == "2.0.0"
+    assert extras.text("package-version", "--package=iniconfig") == "2.0.0"
 
 
 def test_a_module_locked_by_uv_gets_the_locks_versions(extras: Place) -> None:
@@ -106,14 +106,14 @@ def test_a_module_locked_by_uv_gets_the_locks_versions(extras: Place) -> None:
     uv = Path(sys.executable).with_name("uv")
     command.run([uv, "lock", "--python", sys.executable], env=environ, cwd=extras.workdir)
     path.write_text(path.read_text().replace(own, '["dagger-io", "iniconfig"]'))
-    assert extras.text("installed", "--package=iniconfig") == "2.0.0"
+    assert extras.text("package-version", "--package=iniconfig") == "2.0.0"
 
 
 def test_a_module_whose_code_lies_elsewhere_is_built(extras: Place) -> None:
     (extras.workdir / "src").rename(extras.workdir / "code")
     with (extras.workdir / "pyproject.toml").open("a") as file:
         file.write(BUILT)
-    assert extras.text("installed", "--package=extras") == "0.1.0"
+    assert extras.text("package-version", "--package=extras") == "0.1.0"
 
 
 def test_a_module_on_others_is_refused_by_name(extras: Place) -> None:

@@ -38,7 +38,7 @@ class User:
     process: int
     terminal: int
 
-    def read(self, until: bytes) -> bytes:
+    def wait_for(self, until: bytes) -> bytes:
         seen = b""
         deadline = time.monotonic() + LONGEST_SECONDS
         while until not in seen:
@@ -49,7 +49,7 @@ class User:
 
     def type(self, keys: bytes, until: bytes) -> bytes:
         os.write(self.terminal, keys)
-        return self.read(until)
+        return self.wait_for(until)
 
     def status(self) -> int:
         """Read to the end; how the command ended."""
@@ -83,7 +83,7 @@ def sit_down(users: list[User], command_line: CommandLine, *words: str) -> User:
 def test_a_terminal_in_a_container(command_line: CommandLine, users: list[User]) -> None:
     changed = ("with-new-file", "--path=/greeting", "--contents=good day")
     user = sit_down(users, command_line, *DEBIAN, *changed, "terminal")
-    user.read(b"# ")
+    user.wait_for(b"# ")
     assert b"good day" in user.type(b"cat /greeting\n", b"# ")
     assert b"/dev/pts/" in user.type(b"tty\n", b"# ")
     os.write(user.terminal, b"exit 3\n")
@@ -93,7 +93,7 @@ def test_a_terminal_in_a_container(command_line: CommandLine, users: list[User])
 def test_the_default_program_of_a_terminal(command_line: CommandLine, users: list[User]) -> None:
     own = ("with-default-terminal-cmd", "--args=sh,-c,echo it-is-m''ine; read answer")
     user = sit_down(users, command_line, *DEBIAN, *own, "terminal")
-    user.read(b"it-is-mine")
+    user.wait_for(b"it-is-mine")
     os.write(user.terminal, b"\n")
     assert user.status() == 0
 
@@ -101,7 +101,7 @@ def test_the_default_program_of_a_terminal(command_line: CommandLine, users: lis
 def test_a_directory_on_a_terminal(command_line: CommandLine, users: list[User]) -> None:
     words = ("core", "directory", "with-new-file", "--path=a.txt", "--contents=inside", "terminal")
     user = sit_down(users, command_line, *words)
-    user.read(b"# ")
+    user.wait_for(b"# ")
     assert b"/src" in user.type(b"pwd\n", b"src\r\n")
     assert b"inside" in user.type(b"cat a.txt\n", b"inside")
     os.write(user.terminal, b"exit\n")
@@ -110,7 +110,7 @@ def test_a_directory_on_a_terminal(command_line: CommandLine, users: list[User])
 
 def test_a_terminal_in_a_service(command_line: CommandLine, users: list[User]) -> None:
     user = sit_down(users, command_line, *PYTHON, *SERVER, "terminal")
-    user.read(b"# ")
+    user.wait_for(b"# ")
     assert b"http.server" in user.type(b"tr '\\0' ' ' < /proc/1/cmdline\n", b"http.server")
     os.write(user.terminal, b"exit\n")
     assert user.status() == 0
@@ -119,7 +119,7 @@ def test_a_terminal_in_a_service(command_line: CommandLine, users: list[User]) -
 def test_the_container_of_a_failed_step(command_line: CommandLine, users: list[User]) -> None:
     broken = ("with-exec", "--args=sh,-c,echo trace > /left; exit 4", "stdout")
     user = sit_down(users, command_line, "-i", *DEBIAN, *broken)
-    user.read(b"# ")
+    user.wait_for(b"# ")
     assert b"trace" in user.type(b"cat /left\n", b"trace\r\n")
     os.write(user.terminal, b"exit\n")
     assert user.status() == 4

@@ -17,9 +17,9 @@ HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 COPY = ("core", "directory", "with-new-file", "--path=a", "--contents=x", "file", "--path=a")
 
 
-def on_terminal(place: Place, *words: str, keys: bytes = b"") -> tuple[bytes, int]:
+def on_terminal(place: Place, *args: str, keys: bytes = b"") -> tuple[bytes, int]:
     """All that a command shows on a terminal, and how it ended."""
-    argv = place.words(*words)
+    argv = place.argv(*args)
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(place.workdir)
@@ -63,7 +63,7 @@ def test_quiet_cleans_up(extras: Place) -> None:
 def test_no_exit_waits_for_the_user(extras: Place) -> None:
     seen, status = on_terminal(extras, *COPY, "contents", "-E", keys=b"\n")
     assert status == 0
-    assert seen.index(b"Press Enter to leave.") < seen.rindex(b"x")
+    assert seen.index(b"Press Enter to exit.") < seen.rindex(b"x")
 
 
 def test_no_exit_without_a_terminal_is_refused(extras: Place) -> None:

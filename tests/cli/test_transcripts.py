@@ -17,7 +17,13 @@ import pytest
 
 from layerline import command
 from tests.cli.conftest import Place
-from tests.cli.transcript import Classes, Recorded, ends_without_newline, error_lines, read
+from tests.cli.transcript import (
+    Classes,
+    Recorded,
+    ends_without_newline,
+    error_lines,
+    parse_transcript,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,20 +82,20 @@ def replays(home: Path, environ: dict[str, str]) -> dict[str, Replay]:
     return found
 
 
-def recorded() -> Iterator[object]:
+def recorded_calls() -> Iterator[object]:
     for name in MODULES:
-        for call in read(HERE / f"{name}.transcript.txt"):
+        for call in parse_transcript(HERE / f"{name}.transcript.txt"):
             yield pytest.param(name, call, id=f"{name}-{call.number}-{call.line}")
 
 
-@pytest.mark.parametrize(("name", "call"), list(recorded()))
+@pytest.mark.parametrize(("name", "call"), list(recorded_calls()))
 def test_the_recorded_answer(replays: dict[str, Replay], name: str, call: Recorded) -> None:
     replay = replays[name]
     _change(replay.place.workdir, call.note)
     done = replay.call(call)
     errors = error_lines(tuple(replay.text(done.stderr).splitlines()))
-    stdout = replay.ours.apply(_settled(replay.text(done.stdout), name))
-    wanted = replay.theirs.apply(_settled(_one_name(ends_without_newline(call.stdout)), name))
+    stdout = replay.ours.apply(_normalize(replay.text(done.stdout), name))
+    wanted = replay.theirs.apply(_normalize(_one_name(ends_without_newline(call.stdout)), name))
     assert (stdout, done.status) == (wanted, call.code), done.stderr.decode()
     assert errors[:1] == call.errors[:1]
     if "Stdout:" in call.errors or "Run '" in "".join(call.errors):
@@ -115,7 +121,7 @@ def _change(module: Path, note: str) -> None:
         (strange / "y").touch()
 
 
-def _settled(stdout: str, name: str) -> str:
+def _normalize(stdout: str, name: str) -> str:
     """The text without what is known to differ.
 
     The transcript of the semantics is not exact about its last newlines.

@@ -56,18 +56,18 @@ class Classes:
         return of_kind.setdefault(found, f"<{kind} {len(of_kind)}>")
 
 
-def read(path: Path) -> Iterator[Recorded]:
+def parse_transcript(path: Path) -> Iterator[Recorded]:
     """The calls of a transcript in order; a remark in brackets belongs to the call after it."""
     note = ""
     for number, block in enumerate(re.split(r"^(?=\$ |\()", path.read_text(), flags=re.MULTILINE)):
         if block.startswith("("):
             note = block.strip()
         elif block.startswith("$ "):
-            yield _recorded(number, block, note)
+            yield _parse_call(number, block, note)
             note = ""
 
 
-def _recorded(number: int, block: str, note: str) -> Recorded:
+def _parse_call(number: int, block: str, note: str) -> Recorded:
     head, _, rest = block.partition("\n-- stdout\n")
     body, _, exit_code = rest.rpartition("-- exit ")
     stdout, separator, stderr = body.partition("-- stderr (last lines)\n")

@@ -1,4 +1,4 @@
-"""What one invocation works with: settings, options, output, and the log of what it does."""
+"""The context of one invocation: settings, options, output, and its log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOTHING = -2
 
 @dataclass(slots=True, kw_only=True)
 class Console:
-    """One invocation. `flags` are those that every command has.
+    """One invocation. `flags` are those of every command.
 
     `log` is None until something begins that is worth a log.
     """
@@ -42,32 +42,32 @@ class Console:
 
     @property
     def interactive(self) -> list[str]:
-        """The program for a terminal where an exec failed; empty without --interactive."""
+        """The argv for a terminal where an exec failed; empty without --interactive."""
         return shlex.split(self.options.interactive_command) if self.options.interactive else []
 
     @property
     def workdir(self) -> Path:
-        """What relative paths of the user are relative to."""
+        """The directory that relative paths start from."""
         return Path.cwd() / self.options.workdir
 
     def settle(self, *own: FlagSet) -> None:
-        """Go by what the flags hold, now that all arguments were parsed."""
+        """Update the options after all arguments were parsed."""
         self.options = Options.from_flags(FlagSet((self.flags, *own)))
 
     def print(self, text: str) -> None:
-        """Write a result."""
+        """Write a result to stdout."""
         sys.stdout.write(text)
         sys.stdout.flush()
 
     def info(self, text: str) -> None:
-        """Write a line next to the result."""
+        """Write a line to stderr and to the log."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
         if self.log is not None:
             self.log.write(text + "\n")
 
     def enter(self) -> None:
-        """Begin the log, and go where the engine lives: once, before what is heavy is imported."""
+        """Open the log and enter the engine's namespaces; call it before importing the engine."""
         if self.log is not None:
             return
         self.log = CallLog.begin(self.settings.store, " ".join((self.program, *self.argv)))
@@ -76,7 +76,7 @@ class Console:
 
     @contextlib.contextmanager
     def working(self, *, stay: bool = False) -> Iterator[Journal]:
-        """Show the progress, unless it is unwanted, while the block lasts.
+        """Show progress, as the options say, until the end of the block.
 
         With `stay` it remains until the user has seen it, if the options say so.
         """
@@ -84,7 +84,7 @@ class Console:
         live = options.progress == "tty" or (options.progress == "auto" and sys.stderr.isatty())
         shown = not options.silent and options.verbosity > _NOTHING
         if stay and options.stay and not (live and shown and sys.stdin.isatty()):
-            message = "--no-exit (-E) keeps the progress on a terminal, and none is shown: leave it"
+            message = "--no-exit (-E) needs progress on a terminal, and none is shown: omit it"
             raise UsageError(message)
         with contextlib.ExitStack() as stack:
             if shown:
@@ -112,5 +112,5 @@ class Console:
 
 
 def _wait_for_user() -> None:
-    sys.stderr.write("Press Enter to leave.\n")
+    sys.stderr.write("Press Enter to exit.\n")
     sys.stdin.readline()

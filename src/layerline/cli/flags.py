@@ -34,7 +34,7 @@ class Flag:
     """A flag. `parse` turns a text into a value, or items when `repeated`; help shows `default`.
 
     `bare` is the text that stands for the flag without a value; None when it needs one. `refusal`
-    is why a flag that the Dagger CLI has cannot be had here.
+    is why a flag of the Dagger CLI is not supported.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Flag:
     changed: bool = False
 
     def set(self, text: str) -> None:
-        """Take a value from the command line; repeated flags add up."""
+        """Set a value from the command line; repeated flags accumulate."""
         try:
             value = self.parse(text)
         except BadValue as exc:
@@ -107,34 +107,34 @@ class FlagSet:
         """Take the leading flags; the rest begins with the first argument that is not a flag."""
         rest = list(argv)
         while rest:
-            word = rest[0]
-            if word == "--":
+            arg = rest[0]
+            if arg == "--":
                 return rest[1:]
-            if not word.startswith("-") or word == "-":
+            if not arg.startswith("-") or arg == "-":
                 return rest
             del rest[0]
-            self.take(word, rest)
+            self.take(arg, rest)
         return rest
 
-    def take(self, word: str, rest: list[str]) -> None:
-        """Read one word of flags; its value may be taken from the beginning of `rest`."""
-        if word.startswith("--"):
-            self._long(word, rest)
+    def take(self, arg: str, rest: list[str]) -> None:
+        """Parse one argument that is a flag; its value may be taken from `rest`."""
+        if arg.startswith("--"):
+            self._long(arg, rest)
         else:
-            self._short(word, rest)
+            self._short(arg, rest)
 
     def require(self) -> None:
-        """Refuse when required flags were not given."""
+        """Raise a UsageError when required flags are missing."""
         missing = [flag.name for flag in self.visible() if flag.required and not flag.changed]
         if missing:
             names = '", "'.join(missing)
             message = f'required flag(s) "{names}" not set'
             raise UsageError(message)
 
-    def _long(self, word: str, rest: list[str]) -> None:
-        name, equals, text = word[2:].partition("=")
+    def _long(self, arg: str, rest: list[str]) -> None:
+        name, equals, text = arg[2:].partition("=")
         if not name or name.startswith("-"):
-            message = f"bad flag syntax: {word}"
+            message = f"bad flag syntax: {arg}"
             raise UsageError(message)
         flag = self.find(name)
         if flag is None:
@@ -150,13 +150,13 @@ class FlagSet:
             message = f"flag needs an argument: --{flag.name}"
             raise UsageError(message)
 
-    def _short(self, word: str, rest: list[str]) -> None:
-        letters = word[1:]
+    def _short(self, arg: str, rest: list[str]) -> None:
+        letters = arg[1:]
         while letters:
             letter, letters = letters[0], letters[1:]
             flag = self.by_letter(letter)
             if flag is None:
-                message = f"unknown shorthand flag: '{letter}' in {word}"
+                message = f"unknown shorthand flag: '{letter}' in {arg}"
                 raise UsageError(message)
             if letters.startswith("="):
                 flag.set(letters[1:])
@@ -169,7 +169,7 @@ class FlagSet:
             elif rest:
                 flag.set(rest.pop(0))
             else:
-                message = f"flag needs an argument: '{letter}' in {word}"
+                message = f"flag needs an argument: '{letter}' in {arg}"
                 raise UsageError(message)
 
     def by_letter(self, letter: str) -> Flag | None:

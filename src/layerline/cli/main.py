@@ -49,7 +49,7 @@ def main() -> NoReturn:
 
 
 def run_command_line(argv: Sequence[str]) -> int:
-    """Run a command line; the exit code."""
+    """Run a command line and return the exit code."""
     console: Console | None = None
     try:
         console = _console(argv)
@@ -99,7 +99,7 @@ def _dispatch(console: Console) -> int:
 
 
 def _own_flags(flags: FlagSet) -> FlagSet:
-    """Add what only `layerline` itself knows."""
+    """Add the flags of `layerline` without a command."""
     usage = _COMMANDS["version"][-1]
     flags.add(Flag(name="version", kind="bool", parse=parse_bool, usage=usage, bare="true"))
     return flags
@@ -142,7 +142,7 @@ def _step(exc: ExecError) -> str:
 
 
 def _show_defect(exc: Exception, console: Console | None) -> int:
-    """A defect of Layerline: one sentence for the user, the traceback for the log."""
+    """Report a defect of Layerline: a sentence to the user, the traceback to the log."""
     from layerline.cli.display.progress import CallLog
 
     innermost: BaseException = exc
@@ -150,11 +150,9 @@ def _show_defect(exc: Exception, console: Console | None) -> int:
         innermost = innermost.exceptions[0]
     what = f"{type(innermost).__name__}: {innermost}"
     if console is None:
-        sys.stderr.write(f"Error: Layerline failed unexpectedly ({what}).\n")
+        sys.stderr.write(f"Error: unexpected failure ({what})\n")
         return _UNEXPECTED
     log = console.log or CallLog.begin(console.settings.store, " ".join((PROGRAM, *console.argv)))
     log.write(f"{time.time()} {''.join(traceback.format_exception(exc))}")
-    console.info(
-        f"Error: Layerline failed unexpectedly ({what}). Please report it with the log {log.path}"
-    )
+    console.info(f"Error: unexpected failure ({what}): please report it with the log {log.path}")
     return _UNEXPECTED

@@ -47,10 +47,10 @@ class Options:
         flags = FlagSet((global_flags(), module_flags()))
         rest = list(argv)
         while rest and rest[0] != "--":
-            word = rest.pop(0)
-            if word.startswith("-") and word != "-" and _knows(flags, word):
+            arg = rest.pop(0)
+            if arg.startswith("-") and arg != "-" and _knows(flags, arg):
                 with suppress(UsageError):  # the command reports it
-                    flags.take(word, rest)
+                    flags.take(arg, rest)
         return cls.from_flags(flags)
 
     @classmethod
@@ -64,7 +64,7 @@ class Options:
 
         interactive = bool(value("interactive"))
         if value("interactive-command") and not interactive:
-            message = "--interactive-command is for --interactive (-i): give both"
+            message = "--interactive-command has no effect without --interactive (-i)"
             raise UsageError(message)
         level = int(value("verbose") or 0) - int(value("quiet") or 0)
         return cls(
@@ -85,14 +85,14 @@ class Options:
         )
 
 
-def _knows(flags: FlagSet, word: str) -> bool:
-    if word.startswith("--"):
-        return flags.find(word[2:].partition("=")[0]) is not None
-    return flags.by_letter(word[1]) is not None
+def _knows(flags: FlagSet, arg: str) -> bool:
+    if arg.startswith("--"):
+        return flags.find(arg[2:].partition("=")[0]) is not None
+    return flags.by_letter(arg[1]) is not None
 
 
 def global_flags(options: Options | None = None) -> FlagSet:
-    """The flags of every command; help shows what was chosen already as their defaults."""
+    """The flags of every command; help shows the chosen values as their defaults."""
     flags = FlagSet()
     _switch(flags, "auto-apply", "y", "Automatically apply changes when a changeset is returned")
     _switch(flags, "debug", "d", "Show debug logs and full verbosity")
@@ -146,7 +146,7 @@ def module_flags() -> FlagSet:
 
 
 def output_flags(flags: FlagSet) -> FlagSet:
-    """The flags that say what becomes of a result."""
+    """The flags for the output of a result."""
     _switch(flags, "json", "j", "Present result as JSON")
     _text(flags, "output", "Save the result to a local file or directory", short="o")
     return flags

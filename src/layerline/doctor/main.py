@@ -76,7 +76,7 @@ def _execute(options: argparse.Namespace, environ: Mapping[str, str], tool: tupl
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    about = "Diagnose and repair what makes container builds on this machine slow or fail."
+    about = "Diagnose and repair this machine."
     parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False)
     levels = [severity.value for severity in Severity]
     add = parser.add_argument

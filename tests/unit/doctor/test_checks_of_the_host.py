@@ -283,7 +283,7 @@ def test_the_store_is_asked_about_by_its_own_command(host: Host, tmp_path: Path)
     assert host.look("store", store=place).status == "skipped"
     with Store.open(place):
         pass
-    assert host.look("store", store=place).reason == "Layerline is not set up yet"
+    assert host.look("store", store=place).reason == "Layerline is not installed yet"
     printed = '{"problems": [{"kind": "blob", "name": "0", "what": "has other bytes"}]}'
     host.program("tool", f"echo '{printed}'; exit 1")
     tool = (str(host.programs / "tool"),)

@@ -54,12 +54,12 @@ _ITEMS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def is_git(text: str) -> bool:
-    """Whether an address names a repository, and no path of this machine."""
+    """Whether an address is that of a git repository rather than a path of this machine."""
     return _GIT.match(text) is not None
 
 
 def is_required(arg: FunctionArg) -> bool:
-    """Whether a call cannot be made without it."""
+    """Whether an argument has to be given."""
     return not (
         arg.type_def.optional
         or arg.default_value is not None
@@ -172,7 +172,7 @@ def _build_arg(text: str) -> dict[str, str]:
 
 
 def _default_text(arg: FunctionArg, kind: str) -> str:
-    """The default as help shows it, in Go's words."""
+    """The default as Go prints it in help."""
     value = arg.default
     match value:
         case None:

@@ -1,4 +1,4 @@
-"""What a user sets once instead of giving flags again and again: `.env` files.
+"""The user's defaults for arguments: `.env` files.
 
 The one next to the module's dagger.json names the arguments of the constructor (`NAME`), of
 functions (`TEXT_NAME`) and of functions of other objects (`REPORT_TEXT_NAME`). The nearest one
@@ -35,7 +35,7 @@ class UserDefaults:
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, member: Member, arg: FunctionArg) -> str | None:
-        """What the user wants an argument to be where no flag says otherwise."""
+        """The user's default for an argument; None without one."""
         function = member.function.name
         owner = member.owner if function and _key(member.owner) != _key(self.main_object) else ""
         return self.texts.get(_key(owner, function, arg.name))
@@ -56,7 +56,7 @@ def read_defaults(
 
 
 def _texts(path: Path, environ: Mapping[str, str], prefix: str = "") -> dict[str, str]:
-    """The values behind a prefix; a file without any may be of whatever form."""
+    """The values whose keys have a prefix; a file without any is not parsed."""
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
         if not any(_key(line).startswith(prefix) for line in lines):

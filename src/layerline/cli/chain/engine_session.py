@@ -91,7 +91,7 @@ class SessionBackend:
     reader: Reader
 
     async def resolve_address(self, typename: str, text: str) -> Json:
-        """Ask the session for what an address names."""
+        """The id of the object at an address."""
         return await resolve(self.session, typename, text)
 
     async def load_path(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
@@ -152,7 +152,7 @@ class SessionBackend:
         return await call_core(self.session, receiver, typename, function, written)
 
     def _introduce(self) -> None:
-        """Make the values that were read known to the session."""
+        """Register the values that were read with the session."""
         for value in self.reader.objects.values():
             self.session.identify(value)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from layerline.engine.module.loading import LoadedModule
 
 _LOCAL = frozenset({"Directory", "File"})
-# The words of the Dagger CLI to the letter: scripts look for them.
+# The Dagger CLI's message verbatim, as scripts match it.
 _NOT_FOUND = (
     "failed to get snapshot: failed to snapshot: failed to receive stat message: rpc error: "
     "code = NotFound desc = get full root path: rpc error: code = NotFound desc = eval symlinks"
@@ -33,10 +33,10 @@ _NOT_FOUND = (
 
 
 class Backend(Protocol):
-    """What evaluates: the store alone, or a session."""
+    """Where a chain is evaluated: in the store alone, or in a session."""
 
     async def resolve_address(self, typename: str, text: str) -> Json:
-        """The id of what an address names, other than a file of the host."""
+        """The id of the object at an address that is not a file of the host."""
 
     async def load_path(self, typename: str, path: Path, ignore: tuple[str, ...]) -> str:
         """The id of a file or directory of the host."""
@@ -49,12 +49,12 @@ class Backend(Protocol):
     async def call_module(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
     ) -> Json:
-        """What a function of the module returns."""
+        """The result of a function of the module."""
 
     async def call_core(
         self, receiver: str | None, typename: str, function: Function, arguments: dict[str, Any]
     ) -> Json:
-        """What a function of the core gives."""
+        """The result of a function of the core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Evaluation:
     home: Path
 
     async def evaluate(self, selected: Sequence[SelectedFunction], output: str) -> ChainResult:
-        """Call each function, then the end: an object is evaluated, or saved to `output`."""
+        """Call the functions in order; an object at the end is evaluated, or saved to `output`."""
         value: Json = None
         typename = "Query"
         for one in selected:
@@ -162,13 +162,13 @@ class Evaluation:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class CachedBackend:
-    """The backend that has the store alone: results that are remembered, and files of the host."""
+    """The backend without a session: cached results, and files of the host."""
 
     module: LoadedModule
     reader: Reader
 
     async def resolve_address(self, typename: str, text: str) -> Json:
-        """Only a session knows."""
+        """Raise NeedsEngine: addresses are resolved in a session."""
         message = f"{typename} {text}"
         raise NeedsEngine(message)
 
@@ -187,7 +187,7 @@ class CachedBackend:
     async def call_module(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
     ) -> Json:
-        """Recall the result."""
+        """The cached result; NeedsEngine without one."""
         seconds = results.lifetime(function, caching=self.module.config.caching)
         key = results.key_of(self.module.digest, owner, function.name, parent, arguments)
         known = results.recall(self.reader.store.index, key) if seconds else None
@@ -198,13 +198,13 @@ class CachedBackend:
     async def call_core(
         self, receiver: str | None, typename: str, *function_and_arguments: Json
     ) -> Json:
-        """Only a session evaluates."""
+        """Raise NeedsEngine: core functions are evaluated in a session."""
         message = f"{typename} {receiver} {function_and_arguments}"
         raise NeedsEngine(message)
 
 
 def run_sync(work: Coroutine[Any, Any, ChainResult]) -> ChainResult | None:
-    """Run what never waits, without an event loop; None where it turns out to need the engine."""
+    """Run a coroutine that never waits, without an event loop; None where it needs the engine."""
     try:
         work.send(None)
     except StopIteration as done:
@@ -212,5 +212,5 @@ def run_sync(work: Coroutine[Any, Any, ChainResult]) -> ChainResult | None:
         return result
     except NeedsEngine:
         return None
-    message = "an evaluation from the store alone must not wait"
+    message = "an evaluation in the store alone must not wait"
     raise AssertionError(message)

@@ -1,4 +1,4 @@
-"""The module that a command is about; what it defines is remembered in the store."""
+"""The module of a command; its definition is cached in the store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load(console: Console) -> CallTarget:
     options = console.options
     if options.no_module:
         if options.module is not None:
-            message = "--mod and --no-mod exclude each other: leave one of them out"
+            message = "--mod and --no-mod are mutually exclusive"
             raise UsageError(message)
         return CallTarget(types=Types())
     config = find_module(options.module, workdir=console.workdir)
@@ -55,7 +55,7 @@ def load(console: Console) -> CallTarget:
 
 
 def _ask(console: Console, loaded: LoadedModule) -> Module:
-    """Run the module's process for what it defines."""
+    """Ask the module's process for its definition."""
     console.enter()
     from layerline.cli.chain.engine_session import run_in_session
     from layerline.engine.module.calls import Caller

@@ -27,7 +27,7 @@ _PLUMBING = frozenset({"id"})
 
 @dataclass(slots=True, kw_only=True)
 class SelectedFunction:
-    """A function with its flags as they were given. `path` is the command that leads to it."""
+    """A function of the chain with its flags. `path` is the command line up to it."""
 
     member: Member
     path: str
@@ -47,7 +47,7 @@ class SelectedFunction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
-    """Where a pipeline begins: what the command is called, its own flags, and what it calls first.
+    """Where a pipeline begins: the command, its own flags, and the first function.
 
     `member` is the main object's constructor; None begins at the API's root, whose functions are
     those of `type_def`.
@@ -95,7 +95,7 @@ class Parser:
     selected: list[SelectedFunction] = field(default_factory=list)
 
     def parse(self, argv: Sequence[str]) -> list[SelectedFunction]:
-        """The functions in order; `page` is the help of the last."""
+        """Parse the functions in order; sets `page` to the help of the last."""
         root = self.root
         flags = FlagSet((root.inherited,), dict(root.own.flags))
         rest = self._level(
@@ -125,7 +125,7 @@ class Parser:
     def _level(
         self, selected: SelectedFunction | None, flags: FlagSet, argv: Sequence[str]
     ) -> list[str]:
-        """The flags of one function; gives the arguments behind them."""
+        """Parse the flags of one function and return the arguments after them."""
         path = selected.path if selected else self.root.path
         for arg in selected.member.function.args if selected else ():
             flag = flag_for(arg, self.types)
@@ -145,7 +145,7 @@ class Parser:
         return rest
 
     def _fill(self, selected: SelectedFunction) -> None:
-        """Take the user's defaults for what was not given."""
+        """Use the user's defaults for flags that were not given."""
         for name, flag in selected.flags.items():
             text = self.defaults.text(selected.member, selected.args[name])
             if not flag.changed and selected.member.owner and text is not None:

@@ -40,7 +40,7 @@ async def call_core(
     function: Function,
     arguments: Mapping[str, Any],
 ) -> Json:
-    """What a core function gives; objects are ids. Without a receiver it is one of the root's."""
+    """The result of a core function, with ids for objects; without a receiver, of a root field."""
     given = ", ".join(f"{name}: {literal(value)}" for name, value in arguments.items())
     chosen = f"{function.name}({given})" if given else function.name
     gives_objects = element_of(function.return_type).kind in OBJECTS
@@ -68,7 +68,7 @@ def literal(value: Json) -> str:
         case str() | bool() | int() | float():
             return json.dumps(value, ensure_ascii=False)
         case _:
-            message = f"no value of the API is a {type(value).__name__}"
+            message = f"{type(value).__name__} is not a type of the API"
             raise UsageError(message)
 
 

@@ -1,4 +1,4 @@
-"""`call` and `core`: read the pipeline, evaluate it, print what it ends in."""
+"""`call` and `core`: parse a pipeline, evaluate it, and print the result."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _SHOWN_TYPES = {
 
 @dataclass(slots=True, kw_only=True)
 class Page:
-    """The help of one command. `commands` are (name, what it does) pairs under titles."""
+    """The help of one command. `commands` are (name, description) pairs under titles."""
 
     about: str
     path: str
@@ -61,7 +61,7 @@ class Page:
 
 
 def usages(flags: Sequence[Flag]) -> str:
-    """One entry a flag: its names and type, then what it does, aligned and wrapped."""
+    """An entry for each flag: names, type and description, aligned and wrapped."""
     rows = [(_names(flag), _description(flag)) for flag in flags]
     widest = max((len(left) for left, _ in rows), default=0)
     lines = [
@@ -139,11 +139,11 @@ def _command(name: str, text: str, padding: int) -> str:
     left = f"  {name.ljust(padding)}   "
     if len(left) + len(text) < WIDTH:
         return left + text
-    lines = _words(text, WIDTH - len(left))
+    lines = _wrap_words(text, WIDTH - len(left))
     return left + ("\n" + " " * len(left)).join(lines)
 
 
-def _words(text: str, room: int) -> list[str]:
+def _wrap_words(text: str, room: int) -> list[str]:
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > room:

@@ -1,4 +1,4 @@
-"""What a pipeline's end prints: scalars as they are, lists by line, objects as `Type@digest`."""
+"""The text of a result: scalars as they are, lists by line, objects as `Type@digest`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SCIENTIFIC_FROM = 6
 
 
 def render(value: Json, type_def: TypeDef, types: Types, *, as_json: bool) -> str:
-    """The text for stdout."""
+    """The text that is printed for a value of a type."""
     element = element_of(type_def)
     if type_def.kind == "VOID_KIND":
         return ""

@@ -29,7 +29,7 @@ def clock(seconds: float) -> str:
 def without_terminal(
     progress: str, write: Callable[[str], object], verbosity: int
 ) -> Callable[[Event], None]:
-    """What shows the progress in one of the formats for files and pipes."""
+    """A listener that writes progress in one of the formats for files and pipes."""
     match progress:
         case "dots":
             return Dots(write)
@@ -43,7 +43,7 @@ def without_terminal(
 
 @contextlib.contextmanager
 def debug_lines() -> Iterator[None]:
-    """Show what is for developers on stderr, while the block lasts."""
+    """Write debug records of the `layerline` logger to stderr until the end of the block."""
     handler = logging.StreamHandler()
     handler.setFormatter(_FORMAT)
     logger = logging.getLogger("layerline")
@@ -157,7 +157,7 @@ class CallLog:
         return log
 
     def write(self, text: str) -> None:
-        """Add to the log."""
+        """Append to the log."""
         self.file.write(text)
 
 

@@ -53,7 +53,7 @@ _NEEDED_TO_BUILD = {"build-essential", "gcc", "g++", "make", "cmake", "python3-p
 
 @dataclass(slots=True, kw_only=True)
 class Proposal:
-    """What would be written; `notes` say what was guessed, and why."""
+    """The content of a new layerline.toml; `notes` are the guesses with their reasons."""
 
     image: str
     base: str = BASE
@@ -70,7 +70,7 @@ class Proposal:
         return f"cu{self.cuda}" if self.cuda else "cpu"
 
     def text(self) -> str:
-        """The file."""
+        """The text of the file."""
         tables: dict[str, Mapping[str, object]] = {
             "base": {"image": self.base, "packages": self.packages},
             f"targets.{self.target}": {"cuda": self.cuda} if self.cuda else {},
@@ -106,7 +106,7 @@ def propose(name: str, required: Requirements, dockerfiles: Sequence[Dockerfile]
     if dockerfiles:
         _by_dockerfile(found, dockerfiles[0])
     for other in dockerfiles[1:]:
-        found.notes.append(f"{other.path}: not looked at; add an image for it by hand")
+        found.notes.append(f"{other.path}: ignored; add an image for it by hand")
     _target(found, dockerfiles)
     return found
 
@@ -176,7 +176,7 @@ def _base(found: Proposal, path: str, base: str) -> None:
 
 
 def _take_over(found: Proposal, each: Instruction) -> str:
-    """Take one instruction over; what is said of it, nothing where it means nothing here."""
+    """Apply an instruction to the proposal; a note about it, empty where it has no counterpart."""
     match each.keyword:
         case "RUN":
             return _packages(found, each.text)

@@ -1,4 +1,4 @@
-"""The requirements that a repository already has, wherever it has written them down.
+"""The requirements that a repository declares: pyproject.toml and requirements files.
 
 Invariant: what is not understood is left out and reported, never changed in silence.
 """
@@ -33,7 +33,7 @@ class Requirements:
     project: str = ""
 
     def take(self, name: str, texts: Iterable[str], where: str) -> None:
-        """Add requirements; what develops the project is left out."""
+        """Add requirements; those for developing the project are left out."""
         texts = list(texts)
         if name and _TOOLS.fullmatch(name.lower()):
             self.notes.append(f"{where}: left out, as it develops the project and does not run it")
@@ -50,7 +50,7 @@ class Requirements:
 
 
 def project(requirement: str) -> str:
-    """The normal name of the project that a requirement names."""
+    """The normalised project name of a requirement (PEP 503)."""
     name = re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]
     return re.sub(r"[-_.]+", "-", name).lower()
 

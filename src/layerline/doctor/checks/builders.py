@@ -35,14 +35,14 @@ FAULTS = (
         "docker",
         (0,),
         (24, 0, 9),
-        "lets a build leave its container (CVE-2024-21626)",
+        "lets a build escape its container (CVE-2024-21626)",
         Severity.HIGH,
     ),
     Fault(
         "docker",
         (25,),
         (25, 0, 2),
-        "lets a build leave its container (CVE-2024-21626)",
+        "lets a build escape its container (CVE-2024-21626)",
         Severity.HIGH,
     ),
     Fault(
@@ -52,19 +52,19 @@ FAULTS = (
         "lets a build read and remove files of the host (CVE-2024-23651, CVE-2024-23652)",
         Severity.HIGH,
     ),
-    Fault("podman", (0,), (4,), "knows no cache mounts in RUN", Severity.MEDIUM),
+    Fault("podman", (0,), (4,), "does not support cache mounts in RUN", Severity.MEDIUM),
     Fault(
         "podman",
         (4,),
         (4, 9, 4),
-        "lets a build reach the host's files (CVE-2024-1753)",
+        "lets a build access the host's files (CVE-2024-1753)",
         Severity.HIGH,
     ),
     Fault(
         "podman",
         (5,),
         (5, 0, 1),
-        "lets a build reach the host's files (CVE-2024-1753)",
+        "lets a build access the host's files (CVE-2024-1753)",
         Severity.HIGH,
     ),
 )
@@ -146,7 +146,7 @@ def check_builder(subject: Subject) -> Iterator[Observation]:
             "docker has no buildx: it builds with the classic builder by default",
             ("export DOCKER_BUILDKIT=1",),
             impact="No cache mounts, no parallel stages: Dockerfiles with --mount fail.",
-            fix="Set DOCKER_BUILDKIT=1: this client speaks to BuildKit by itself.",
+            fix="Set DOCKER_BUILDKIT=1: this client includes BuildKit support.",
         )
         return
     if "buildx" not in plugins:
@@ -197,7 +197,7 @@ CHECKS = (
         title="docker's daemon answers",
         severity=Severity.MEDIUM,
         impact="Builds with docker fail at once; those with Layerline do not need it.",
-        fix="Start the daemon, or let this user speak to it.",
+        fix="Start the daemon, or give this user access to it.",
         run=check_docker,
     ),
     Check(
@@ -205,7 +205,7 @@ CHECKS = (
         title="podman works",
         severity=Severity.MEDIUM,
         impact="Builds with podman fail at once; those with Layerline do not need it.",
-        fix="Look at what podman says of itself.",
+        fix="Follow the error of podman info.",
         run=check_podman,
         waits=True,
     ),
@@ -220,7 +220,7 @@ CHECKS = (
     ),
     Check(
         name="builder",
-        title="the builder is in order",
+        title="the builder is running",
         severity=Severity.MEDIUM,
         impact="Builds hang or start without their cache.",
         fix="Recreate the builder.",

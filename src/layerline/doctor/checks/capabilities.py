@@ -102,7 +102,7 @@ def check_root(subject: Subject) -> Iterator[Observation]:
         )
     elif not capabilities.namespaces:
         yield Observation(
-            "root may not make namespaces (no CAP_SYS_ADMIN)", ("docker run --privileged …",)
+            "root may not create namespaces (no CAP_SYS_ADMIN)", ("docker run --privileged …",)
         )
     elif not capabilities.overlay:
         yield Observation(
@@ -146,7 +146,7 @@ CHECKS = (
         name="engine-programs",
         title="the engine's programs are installed",
         severity=Severity.MEDIUM,
-        impact="The launcher installs them as root; an ordinary user has to ask for them.",
+        impact="The launcher installs them as root; an ordinary user cannot.",
         fix="Install them from the distribution.",
         run=check_programs,
     ),
@@ -176,7 +176,7 @@ CHECKS = (
     ),
     Check(
         name="subordinate-ids",
-        title="subordinate ids are given",
+        title="subordinate ids are configured",
         severity=Severity.MEDIUM,
         impact="In rootless builds apt fails: setgroups and seteuid are refused.",
         fix="Give this user a range of 65,536 ids.",

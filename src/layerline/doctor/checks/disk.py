@@ -84,7 +84,7 @@ def check_disk_space(subject: Subject) -> Iterator[Observation]:
             continue
         full = volume.free < min(subject.limits.free_critical, enough)
         yield Observation(
-            f"{volume.free / GB:.1f} GB free on {volume.label}; {enough / GB:.0f} GB are advised",
+            f"{volume.free / GB:.1f} GB free on {volume.label}; {enough / GB:.0f} GB recommended",
             _ways_to_free(volume),
             severity=Severity.CRITICAL if full else None,
             facts={"path": str(volume.path), "free": volume.free, "wanted": enough},
@@ -133,7 +133,7 @@ def forecast(lock: str) -> int:
 
 
 def forecast_definition(text: str) -> dict[str, int]:
-    """The least that each target of a layerline.toml takes: what its groups ask for by name."""
+    """The least that each target of a layerline.toml takes: what its groups require by name."""
     names = set(_ASKED.findall(text))
     pins = "".join(f"{name}==0\n" for name in sorted(names))
     cuda = "".join(f"{name}==0\n" for name in _UNPACKED if name.startswith("nvidia-"))
@@ -173,7 +173,7 @@ CHECKS = (
         name="disk-inodes",
         title="enough inodes are free",
         severity=Severity.HIGH,
-        impact="No file can be made although bytes are free: 'no space left on device'.",
+        impact="No file can be created although bytes are free: 'no space left on device'.",
         fix="Remove directories with many small files.",
         run=check_inodes,
     ),
@@ -182,7 +182,7 @@ CHECKS = (
         title="this project's images fit",
         severity=Severity.HIGH,
         impact="The build will stop when the disk is full.",
-        fix="Free the missing space first, or build one target at a time and prune between.",
+        fix="Free the missing space first, or build one target at a time and prune in between.",
         run=check_forecast,
     ),
 )

@@ -86,9 +86,9 @@ def check_proxy(subject: Subject) -> Iterator[Observation]:
 
 
 def check_dns(subject: Subject) -> Iterator[Observation]:
-    """The host that images come from; behind a proxy, the proxy looks names up."""
+    """The host that images come from; behind a proxy, the proxy resolves names."""
     if _has_proxy(subject):
-        message = "the proxy looks names up"
+        message = "the proxy resolves names"
         raise NotApplicable(message)
     host = _hosts(subject)[0]
     servers = re.findall(
@@ -100,7 +100,7 @@ def check_dns(subject: Subject) -> Iterator[Observation]:
         said = f"; name servers: {', '.join(servers)}" if servers else "; no name server is set"
         commands = (f"getent hosts {host}", "cat /etc/resolv.conf")
         yield Observation(
-            f"{host} cannot be looked up: {error}{said}", commands, facts={"servers": servers}
+            f"{host} does not resolve: {error}{said}", commands, facts={"servers": servers}
         )
         return
     local = [server for server in servers if server.startswith("127.")]
@@ -225,7 +225,7 @@ CHECKS = (
     ),
     Check(
         name="proxy",
-        title="proxies can work",
+        title="proxies work",
         severity=Severity.HIGH,
         impact="Downloads fail or hang, on the host or only in build steps.",
         fix="Correct the variables.",
@@ -233,7 +233,7 @@ CHECKS = (
     ),
     Check(
         name="dns",
-        title="names are looked up",
+        title="names resolve",
         severity=Severity.HIGH,
         impact="Nothing can be downloaded.",
         fix="Correct /etc/resolv.conf, or name a mirror that this machine can reach.",

@@ -27,7 +27,7 @@ def check_python(subject: Subject) -> Iterator[Observation]:
             "uv python install 3.12",
         )
         yield Observation(
-            f"the newest Python here is {version}", commands, facts={"version": version}
+            f"the newest Python found is {version}", commands, facts={"version": version}
         )
 
 
@@ -36,7 +36,9 @@ def check_venv(subject: Subject) -> Iterator[Observation]:
     if subject.tool or importlib.util.find_spec("ensurepip") is not None:
         return
     commands = ("sudo apt-get install --yes python3-venv",)
-    yield Observation(f"{sys.executable} cannot make virtual environments (no ensurepip)", commands)
+    yield Observation(
+        f"{sys.executable} cannot create virtual environments (no ensurepip)", commands
+    )
 
 
 CHECKS = (
@@ -50,9 +52,9 @@ CHECKS = (
     ),
     Check(
         name="python-venv",
-        title="Python can make environments",
+        title="Python can create environments",
         severity=Severity.HIGH,
-        impact="The launcher cannot set Layerline up.",
+        impact="The launcher cannot install Layerline.",
         fix="Install Python's venv module.",
         run=check_venv,
     ),

@@ -23,7 +23,7 @@ def check_store(subject: Subject) -> Iterator[Observation]:
         message = f"{subject.store} does not exist"
         raise NotApplicable(message)
     if not subject.tool:
-        message = "Layerline is not set up yet"
+        message = "Layerline is not installed yet"
         raise NotApplicable(message)
     argv = [*subject.tool, "store", "check", "--json"]
     env = {"HOME": subject.environ.get("HOME", "/root"), "LAYERLINE_STORE": str(subject.store)}

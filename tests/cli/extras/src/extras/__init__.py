@@ -58,13 +58,15 @@ class Extras:
         return (await base.file("/etc/os-release").contents()).splitlines()[0]
 
     @function
-    def changed(self, source: Annotated[dagger.Directory, DefaultPath("/")]) -> dagger.Changeset:
+    def add_and_remove(
+        self, source: Annotated[dagger.Directory, DefaultPath("/")]
+    ) -> dagger.Changeset:
         """A file more and a file less."""
         after = source.with_new_file("made/new.txt", "new").without_file("old.txt")
         return after.changes(source)
 
     @function
-    async def read(self, directory: dagger.Directory, file: dagger.File) -> list[str]:
+    async def list_contents(self, directory: dagger.Directory, file: dagger.File) -> list[str]:
         """What is in a directory and a file."""
         return [*await directory.entries(), await file.contents()]
 
@@ -80,7 +82,7 @@ class Extras:
         return await made.stdout()
 
     @function
-    def installed(self, package: str) -> str:
+    def package_version(self, package: str) -> str:
         """The version of a package in the module's environment."""
         try:
             return version(package)
