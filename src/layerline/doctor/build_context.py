@@ -1,4 +1,4 @@
-"""What docker would send as the build context: sizes, the largest parts, names that stand out.
+"""The build context as docker would send it: sizes, largest parts, suspicious names.
 
 Invariant: a path is kept or not exactly as docker decides. The two builders differ in one thing:
 the classic one never looks into an excluded directory for an exception that begins with a wildcard.
@@ -69,7 +69,7 @@ class Excluded:
         self._look_everywhere = anywhere and not classic
 
     def match(self, path: str, name: str, inherited: int) -> tuple[bool, int]:
-        """Whether the path is excluded, and a bit for each pattern that counts below it."""
+        """Whether the path is excluded, and a bit for each pattern that applies below it."""
         numbers = set(self._by_name.get(name, ()))
         dot = name.rfind(".")
         if dot >= 0:
@@ -92,7 +92,7 @@ class Excluded:
         return matched, bits
 
     def may_keep_below(self, path: str) -> bool:
-        """Whether an exception may bring back something in an excluded directory."""
+        """Whether an exception may include something below an excluded directory."""
         if self._look_everywhere:
             return True
         return any(text.startswith(path + "/") for text in self._exceptions)
@@ -128,7 +128,7 @@ class Part:
 
 @dataclass
 class Context:
-    """What was found. `secrets` are paths of files that look like secrets."""
+    """A measured build context. `secrets` are the paths of files that look like secrets."""
 
     root: Path
     files: int = 0

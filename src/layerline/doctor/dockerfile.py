@@ -46,7 +46,7 @@ class Instruction:
 
     @property
     def sources(self) -> list[str]:
-        """What COPY or ADD takes from the build context."""
+        """The sources of COPY or ADD in the build context."""
         if self.keyword not in ("COPY", "ADD") or self.flag("from"):
             return []
         sources = [each for each in self.operands[:-1] if not each.startswith("<<")]
@@ -68,7 +68,7 @@ class Dockerfile:
 
     @property
     def sources(self) -> list[tuple[Instruction, str]]:
-        """What it copies from the build context, cleaned."""
+        """Each copied path of the build context, normalised, with its instruction."""
         return [
             (each, source.strip("/").removeprefix("./") or ".")
             for each in self.instructions

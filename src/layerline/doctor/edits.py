@@ -37,7 +37,7 @@ class Edit:
 
     @property
     def changes(self) -> bool:
-        """Whether anything would be different."""
+        """Whether the edit changes the file."""
         return self.before != self.after
 
     def diff(self) -> str:
@@ -121,7 +121,7 @@ def write(edit: Edit, project: Path) -> None:
 
 
 def _span(path: Path, data: bytes) -> tuple[int, int] | None:
-    """Where the block is, its last line break included."""
+    """The span of the block, including its last line break."""
     begins = [at for at, line in _lines(data) if line.startswith(_BEGIN)]
     ends = [at + len(line) for at, line in _lines(data) if line.rstrip() == _END]
     if not begins and not ends:

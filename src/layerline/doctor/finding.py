@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Severity(Enum):
-    """How urgent a finding is, gravest first."""
+    """The severity of a finding, most severe first."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -25,11 +25,11 @@ class Severity(Enum):
 
     @property
     def rank(self) -> int:
-        """0 for the gravest."""
+        """0 for the most severe."""
         return list(Severity).index(self)
 
     def reaches(self, other: Severity) -> bool:
-        """Whether this is as grave as the other, or graver."""
+        """Whether this is at least as severe as the other."""
         return self.rank <= other.rank
 
 
@@ -68,7 +68,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is reported. `repair` names what `--fix` can do about it; `facts` are for programs."""
+    """A reported problem. `repair` is the repair of `--fix`, if any; `facts` are for programs."""
 
     check: str
     severity: Severity
@@ -82,7 +82,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check went: `status` is ok, found, skipped or failed; `reason` is of the last two."""
+    """The result of one check: ok, found, skipped or failed; the last two have a `reason`."""
 
     check: Check
     status: str

@@ -134,13 +134,13 @@ def missing_essentials(patterns: Sequence[str], copied: Sequence[str] = ()) -> l
 
 
 def copied_sources(dockerfiles: Sequence[Dockerfile]) -> list[str]:
-    """What the Dockerfiles take from the context by name, without the entire context."""
+    """The paths that Dockerfiles copy by name; copies of the entire context do not count."""
     named = {source for each in dockerfiles for _, source in each.sources}
     return sorted(named - {".", "*", "./*"})
 
 
 def hides(pattern: str, copied: Sequence[str]) -> bool:
-    """Whether a pattern would take away a source, or what a source's wildcard stands for."""
+    """Whether a pattern would exclude a source, or what a source's wildcard matches."""
     excluded = Excluded([pattern])
     plain = pattern.lstrip("*/")
     return any(

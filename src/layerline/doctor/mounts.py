@@ -1,4 +1,4 @@
-"""Which file system a path is on: by the kernel's table of mounts, not by how it is spelt."""
+"""The file system of a path, by the kernel's table of mounts and not by its name."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ IGNORE_FILES = ("*.dockerignore", ".containerignore")
 
 @dataclass(frozen=True)
 class Repair:
-    """Something that can be done about findings. Safe ones change only marked blocks."""
+    """A repair that findings refer to. Safe ones only change marked blocks."""
 
     name: str
     title: str
@@ -44,7 +44,7 @@ REPAIRS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done: edits, then commands."""
+    """The changes of a repair: edits, then commands."""
 
     edits: tuple[Edit, ...] = ()
     commands: tuple[tuple[str, ...], ...] = ()

@@ -32,7 +32,7 @@ _PATIENCE = 8.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a figure becomes a finding; sizes in bytes, times in seconds."""
+    """The limits above or below which a value is a finding; sizes in bytes, times in seconds."""
 
     free: int = 20 * GB
     free_critical: int = 2 * GB
@@ -115,7 +115,7 @@ class Subject:
         return survey(self.project, excluded, is_secret=is_secret, on_progress=self.on_progress)
 
     def require_build(self) -> None:
-        """Leave the check when nothing here is built from a Dockerfile."""
+        """Skip the check unless the project has a Dockerfile or an ignore file."""
         if not self.dockerfiles and self.ignore.data is None:
             message = "the project has neither a Dockerfile nor an ignore file"
             raise NotApplicable(message)
@@ -125,7 +125,7 @@ class Subject:
         return command.find(program, path=self.environ.get("PATH") or command.DEFAULT_PATH)
 
     def text(self, path: Path) -> str:
-        """What a small file says; nothing where it cannot be read."""
+        """The text of a small file; empty where it cannot be read."""
         try:
             return path.read_text(errors="replace").strip()
         except OSError:
@@ -133,7 +133,7 @@ class Subject:
 
     @cached_property
     def capabilities(self) -> host.Capabilities:
-        """What the kernel lets this process do, measured by trying."""
+        """The kernel's permissions for this process, measured by trying."""
         return host.measure(self.environ.get("LAYERLINE_RUNTIME") or "runc")
 
     def run_program(self, *argv: str, timeout: float = _PATIENCE) -> command.Finished:
@@ -156,7 +156,7 @@ class Subject:
 
     @cached_property
     def docker(self) -> Docker:
-        """What the docker program says of itself and of its daemon."""
+        """The state of docker and its daemon, from `docker info`."""
         if self.find("docker") is None:
             return Docker()
         try:
@@ -173,7 +173,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Docker:
-    """The daemon's own words, or why there are none."""
+    """The answer of `docker info`, or the reason without one."""
 
     installed: bool = False
     error: str = ""

@@ -65,7 +65,7 @@ def test_flags_for_more_and_for_less_add_up(words: list[str], expected: int) -> 
 
 
 def test_the_interactive_command_alone_does_nothing_and_is_refused() -> None:
-    with pytest.raises(UsageError, match="give both"):
+    with pytest.raises(UsageError, match="no effect without --interactive"):
         Options.scan(["--interactive-command=bash"])
 
 

@@ -117,7 +117,7 @@ def check_versions(subject: Subject) -> Iterator[Observation]:
 
 
 def versions(subject: Subject) -> dict[str, str]:
-    """What is installed and answers, by name."""
+    """The versions of the builders that answer, by name."""
     found = {}
     if subject.docker.server:
         found["docker"] = subject.docker.server

@@ -1,4 +1,4 @@
-"""What the embedded engine needs of the kernel and the system, found by trying it once."""
+"""The embedded engine's needs of the kernel and the system, checked by trying."""
 
 from __future__ import annotations
 

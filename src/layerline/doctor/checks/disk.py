@@ -57,7 +57,7 @@ class Volume:
 
     @property
     def label(self) -> str:
-        """How it is named to the user."""
+        """The path and its uses, for messages."""
         return f"{self.path} ({', '.join(self.uses)})"
 
 
@@ -104,7 +104,7 @@ def check_inodes(subject: Subject) -> Iterator[Observation]:
 
 
 def check_forecast(subject: Subject) -> Iterator[Observation]:
-    """What the project's locks say that its images will take."""
+    """The space that the images take according to the project's locks."""
     needs = forecast_definition(subject.text(subject.project / "layerline.toml"))
     for path in sorted((subject.project / "locks").glob("*.txt")):
         needs[path.stem] = forecast(path.read_text(errors="replace"))

@@ -159,7 +159,7 @@ def _urls(subject: Subject) -> list[str]:
 
 
 def _hosts(subject: Subject) -> list[str]:
-    """Where this host gets images from: its mirror, or the default registry."""
+    """The hosts that images come from: the mirrors, or the default registry."""
     mirrors = subject.environ.get("LAYERLINE_REGISTRY_MIRRORS", "")
     named = [pair.partition("=")[2] for pair in mirrors.split(",") if "=" in pair]
     return [url for url in named if url] or [_DEFAULT_HOST]

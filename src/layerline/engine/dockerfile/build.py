@@ -40,7 +40,7 @@ _FRONTENDS = ("dockerfile", "dockerfile-upstream")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a caller asks for. `secrets` are by the ids that a Dockerfile knows them by."""
+    """The arguments of a build. `secrets` are by the ids that the Dockerfile uses."""
 
     directory: Directory
     dockerfile: str = "Dockerfile"

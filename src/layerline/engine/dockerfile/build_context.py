@@ -67,7 +67,7 @@ class BuildContext:
         return entry is not None and not entry.is_dir
 
     def _leads_outside(self, pattern: str) -> bool:
-        """Whether a pattern means everything, or what lies behind a link."""
+        """Whether a pattern matches everything, or something behind a symbolic link."""
         if pattern == "/":
             return True
         return any(self._is_elsewhere(path) for path in matching(self.tree, pattern))
@@ -88,7 +88,7 @@ def read_dockerfile(tree: Tree, root: str, path: str) -> str:
 
 
 def ignore_patterns(tree: Tree, root: str, dockerfile: str) -> list[str]:
-    """What <Dockerfile>.dockerignore says, or else .dockerignore."""
+    """The patterns of <Dockerfile>.dockerignore, or else of .dockerignore."""
     for name in (f"{dockerfile}{_IGNORE}", _IGNORE):
         entry = _find(tree, _inside(root, name))
         if entry is not None and entry.is_file:

@@ -28,7 +28,7 @@ _PIVOT = "/./"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copier:
-    """What every COPY of a build has.
+    """Applies the COPY and ADD instructions of a build.
 
     `files` gives a tree that holds what patterns match in a stage, or in the context.
     """

@@ -61,7 +61,7 @@ class MountFlag:
 
     @property
     def secret_name(self) -> str:
-        """Which secret is meant: by id, by source, or by where it goes."""
+        """The name of the secret: the id, or else the base name of source or target."""
         return self.identity or posixpath.basename(self.source or self.target)
 
     @property
@@ -71,7 +71,7 @@ class MountFlag:
 
 
 def mount_stage(text: str) -> str:
-    """What `from=` says, which may hold no variables."""
+    """The value of `from=`, which must not contain variables."""
     for field in _fields(text):
         name, _, value = field.partition("=")
         if name.lower() == "from":

@@ -31,7 +31,7 @@ _SECURITY = ("", "sandbox", "insecure")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """What every RUN of a build has. `files` gives the tree of a mount's `from=` and `source=`."""
+    """Applies the RUN instructions of a build; `files` resolves a mount's `from=` and `source=`."""
 
     call: Call
     secrets: Mapping[str, Secret]

@@ -51,7 +51,7 @@ class Stages:
         return found
 
     def label(self, number: int) -> str:
-        """What a stage is called in messages."""
+        """The name of a stage in messages."""
         return self.all[number].name or f"stage-{number}"
 
     def images(self, number: int) -> set[tuple[str, str]]:

@@ -66,5 +66,5 @@ class State:
 
     @property
     def shell(self) -> tuple[str, ...]:
-        """What the shell form of a command is given to."""
+        """The argv of the shell that runs the shell form of a command."""
         return self.image.shell or DEFAULT_SHELL

@@ -112,7 +112,7 @@ class Caller:
     _program: list[Program] = field(default_factory=list)
 
     async def define(self) -> Module:
-        """What the module defines, asked of its process when nobody asked before."""
+        """The module's definition, from its process if the store does not have it."""
         store = self.session.store
         known = self.module.definition(store)
         if known is not None:

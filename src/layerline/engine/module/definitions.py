@@ -1,4 +1,4 @@
-"""What a module defines, as API values: types, functions, arguments; and function calls.
+"""A module's definitions as API values: types, functions, arguments; and function calls.
 
 The same values describe the core API to the command line. Names are those that were registered
 (Python's); `naming` spells them for the wire and the command line.

@@ -47,7 +47,7 @@ class Environment:
 
 
 def environment_key(project: Project, source_digest: str) -> str:
-    """Same needs, same interpreter, same environment; a built project counts with its files."""
+    """The key of an environment: requirements, interpreter, and the files of a built project."""
     lock = (project.directory / project.lock).read_text() if project.lock else ""
     return digest_of(
         [
@@ -98,7 +98,7 @@ def _make(
 
 
 def _requirements(project: Project, uv: _Uv, part: Path) -> Iterator[str]:
-    """What to install: the lock's versions, or the declared needs; the SDK always."""
+    """The arguments of `pip install`: locked or declared requirements, and always the SDK."""
     yield f"dagger-io=={SDK_VERSION}"
     if project.built:
         yield str(project.directory)
@@ -120,7 +120,7 @@ def _requirements(project: Project, uv: _Uv, part: Path) -> Iterator[str]:
 
 
 def _is_locked_requirement(line: str) -> bool:
-    """Whether a line of a lock counts: the SDK comes in the engine's version, never by path."""
+    """Whether a line of a lock is used: the SDK has the engine's version, and paths are skipped."""
     return not line.startswith(("-e", "./")) and not _SDK.match(line)
 
 

@@ -1,4 +1,4 @@
-"""Where packages come from: pip's settings in uv's words, since uv does not read them by itself."""
+"""Package indexes: pip's settings as uv's environment variables, as uv does not read them."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class LoadedModule:
         return self.config.name
 
     def definition(self, store: Store) -> Module | None:
-        """What the module defines, if it was asked before."""
+        """The cached definition; None if the module was never asked."""
         row = store.index.get(_TABLE, self.digest)
         if row is None:
             return None
@@ -61,7 +61,7 @@ class LoadedModule:
         return Types(name=self.name, definition=definition)
 
     def program(self, store: Store, settings: Settings, journal: Journal) -> Program:
-        """What runs its functions; the environment is made if need be."""
+        """The program that runs its functions; creates the environment on first use."""
         made = environment(
             self.project,
             store=store,

@@ -75,7 +75,7 @@ sys.exit(app(None, "--register" in sys.argv))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What is run: the code at `source` on disk, seen as `/src/<name>`, in its environment."""
+    """A module's program: the code at `source`, mounted at `/src/<name>`, and its environment."""
 
     environment: Environment
     project: Project
@@ -85,13 +85,13 @@ class Program:
 
     @property
     def place(self) -> Path:
-        """Where the process sees the directory of the pyproject.toml."""
+        """The directory of the pyproject.toml, as the process sees it."""
         return Path("/src", self.name) / self.subpath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessResult:
-    """How a function's process ended, with the last of its output."""
+    """The exit status of a function's process, and the end of its output."""
 
     status: int
     output: str
@@ -128,7 +128,7 @@ def run_program(
     on_output: Callable[[bytes], None],
     cancel: threading.Event,
 ) -> ProcessResult:
-    """Run the entry point to its end; `root` is an empty directory that becomes its root."""
+    """Run the entry point until it exits; `root` is an empty directory that becomes its root."""
     _furnish(program, root)
     source, sink = os.pipe()
     with open(source, "rb", buffering=0) as stream:  # noqa: PTH123  a descriptor, not a path
@@ -215,7 +215,7 @@ def _write_metadata(project: Project, directory: Path) -> None:
 
 @contextlib.contextmanager
 def _kill_on(cancel: threading.Event, process: command.Process[bytes]) -> Iterator[None]:
-    """End the process when the call is cancelled; the watcher is gone when the block is."""
+    """Terminate the process when the call is cancelled, until the end of the block."""
     over = threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""What a module's pyproject.toml says: what it needs, and where its main object is."""
+"""A module's pyproject.toml: its requirements, and where its main object is."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _paths(
 
 
 def _importable(directory: Path, paths: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    """Whether one of the modules can be imported from where it lies."""
+    """Whether one of the modules can be imported from the paths."""
     return any(
         (directory / path / file).exists()
         for path in paths
