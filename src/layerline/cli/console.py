@@ -84,7 +84,7 @@ class Console:
         live = options.progress == "tty" or (options.progress == "auto" and sys.stderr.isatty())
         shown = not options.silent and options.verbosity > _NOTHING
         if stay and options.stay and not (live and shown and sys.stdin.isatty()):
-            message = "--no-exit (-E) needs progress on a terminal, and none is shown: omit it"
+            message = "--no-exit (-E) requires progress on a terminal"
             raise UsageError(message)
         with contextlib.ExitStack() as stack:
             if shown:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from layerline import command
 from layerline.engine.api.resolvers.container_config import with_pair
 from layerline.engine.dockerfile.expansion import expand
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from layerline.engine.api.objects import Container
     from layerline.engine.image.config import ImageConfig
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
@@ -37,7 +37,7 @@ class State:
     def of_image(cls, container: Container, image: ImageConfig, escape: str) -> State:
         """The first state of a stage that starts from an image, or from scratch."""
         if "PATH" not in dict(image.env):
-            image = replace(image, env=(*image.env, ("PATH", DEFAULT_PATH)))
+            image = replace(image, env=(*image.env, ("PATH", command.DEFAULT_PATH)))
         image = replace(image, onbuild=())
         return cls(container=container, image=image, variables=dict(image.env), escape=escape)
 

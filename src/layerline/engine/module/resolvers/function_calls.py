@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @field("Query", "currentFunctionCall")
 def current_function_call(_root: Query, call: Call) -> FunctionCall:
-    return _running(call).call
+    return _process_of(call).call
 
 
 @field("FunctionCall", "returnValue")
 def return_value(_self: FunctionCall, call: Call, *, value: str) -> None:
-    _running(call).answer(value)
+    _process_of(call).answer(value)
 
 
 @field("FunctionCall", "returnError")
 def return_error(_self: FunctionCall, call: Call, *, error: Error) -> None:
-    _running(call).fail(error)
+    _process_of(call).fail(error)
 
 
 @field("Query", "error")
@@ -48,12 +48,12 @@ def with_value(self: Error, _call: Call, *, name: str, value: str) -> Error:
 
 @field("Query", "currentModule")
 def current_module(_root: Query, call: Call) -> CurrentModule:
-    return CurrentModule(name=_running(call).module.name)
+    return CurrentModule(name=_process_of(call).module.name)
 
 
 @field("CurrentModule", "source")
 def current_source(_self: CurrentModule, call: Call) -> Directory:
-    return _running(call).module.source
+    return _process_of(call).module.source
 
 
 @field("CurrentModule", "workdir")
@@ -66,7 +66,7 @@ async def current_workdir(
     include: list[str] | None = None,
     gitignore: bool = False,
 ) -> Directory:
-    running = _running(call)
+    running = _process_of(call)
     return await running.workdir_directory(
         path, exclude=exclude or [], include=include or [], gitignore=gitignore
     )
@@ -74,7 +74,7 @@ async def current_workdir(
 
 @field("CurrentModule", "workdirFile")
 async def current_workdir_file(_self: CurrentModule, call: Call, *, path: str) -> File:
-    return await _running(call).workdir_file(path)
+    return await _process_of(call).workdir_file(path)
 
 
 @field("CurrentModule", "dependencies")
@@ -89,9 +89,9 @@ def current_type_defs(_root: Query, call: Call, **_: object) -> list[TypeDef]:
     return list(defined.objects) if defined else []
 
 
-def _running(call: Call) -> FunctionProcess:
-    running = function_process_of(call.client)
-    if running is None:
+def _process_of(call: Call) -> FunctionProcess:
+    process = function_process_of(call.client)
+    if process is None:
         message = "no current module or function call: only a module's own process has one"
         raise QueryError(message)
-    return running
+    return process
