@@ -82,6 +82,22 @@ def test_what_is_loaded_is_relative_to_the_context(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_included_may_lie_outside_of_the_module_but_not_of_the_repository(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    root = tmp_path / "repository" / "a" / "m"
+    patterns = read_config(write(root, include=["../__init__.py"])).include_patterns()
+    assert patterns[-1] == "a/__init__.py"
+    for path in ("../../../secret", "x/../../../../secret", "!../../../secret"):
+        with pytest.raises(ModuleError) as caught:
+            read_config(write(root, include=[path])).include_patterns()
+        assert str(caught.value) == (
+            f'include/exclude path "../secret" escapes context "{tmp_path / "repository"}": '
+            f"{root / 'dagger.json'} can name files of its git repository only"
+        )
+
+
 def test_contextual_paths(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     config = read_config(write(tmp_path / "m"))

@@ -52,7 +52,18 @@ class ModuleConfig:
         prefix = "" if self.root == self.context else self.root_in_context + "/"
         source = (self.root / self.source).relative_to(self.context).as_posix()
         everything = "**" if source == "." else f"{source}/**"
-        return (prefix + CONFIG, everything, *(_rebase(prefix, p) for p in self.include))
+        return (prefix + CONFIG, everything, *(self._rebase(prefix, p) for p in self.include))
+
+    def _rebase(self, prefix: str, pattern: str) -> str:
+        bang, path = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
+        rebased = posixpath.normpath(prefix + path.lstrip("/"))
+        if rebased == ".." or rebased.startswith("../"):
+            message = (
+                f'include/exclude path "{rebased}" escapes context "{self.context}": '
+                f"{self.root / CONFIG} can name files of its git repository only"
+            )
+            raise ModuleError(message)
+        return bang + rebased
 
     def resolve(self, path: str) -> Path:
         """A contextual path: relative to the root, or from the context if absolute."""
@@ -167,11 +178,6 @@ def _find_up(start: Path, *names: str) -> Path | None:
         if any((directory / name).exists() for name in names):
             return directory
     return None
-
-
-def _rebase(prefix: str, pattern: str) -> str:
-    bang, path = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
-    return bang + posixpath.normpath(prefix + path)
 
 
 def _normal(path: Path) -> str:
