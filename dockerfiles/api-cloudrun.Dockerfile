@@ -1,4 +1,4 @@
-# The image api-cloudrun, made from layerline.toml: do not edit it here.
+# The image api-cloudrun, generated from layerline.toml; do not edit.
 
 FROM debian:bookworm-slim AS bare
 RUN --mount=type=cache,id=apt-cache-cpu-v2,target=/var/cache/apt,sharing=locked \
@@ -103,11 +103,11 @@ COPY --from=layer-shared-api-api-cloudrun-drift-api /opt/venv /opt/venv
 COPY --from=layer-shared-api-api-cloudrun-train /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
-    --mount=type=bind,source=dockerfiles/asked,target=/mnt/asked \
+    --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
     --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
     set -eu; cd /tmp; for subject in cpu/api cpu/cloud cpu/core cpu/pytorch cpu/shared cpu/shared+api+api-cloudrun+drift-api cpu/shared+api+api-cloudrun+train api-cloudrun; do \
-      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
+      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV PORT="8080"
 ENV PYTHONPATH="/app/src"

@@ -1,4 +1,4 @@
-# The image train-cuda, made from layerline.toml: do not edit it here.
+# The image train-cuda, generated from layerline.toml; do not edit.
 
 FROM debian:bookworm-slim AS bare
 RUN --mount=type=cache,id=apt-cache-cu13-v2,target=/var/cache/apt,sharing=locked \
@@ -135,11 +135,11 @@ COPY --from=layer-test /opt/venv /opt/venv
 COPY --from=layer-train /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
-    --mount=type=bind,source=dockerfiles/asked,target=/mnt/asked \
+    --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
     --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
     set -eu; cd /tmp; for subject in cu13/core cu13/cuda cu13/cudnn cu13/cv cu13/jax cu13/nvjitlink cu13/pytorch cu13/shared cu13/test cu13/train train-cuda; do \
-      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/asked/$subject.json; \
+      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV PYTHONPATH="/app/src"
 WORKDIR /app

@@ -29,7 +29,7 @@ def render(repository: Repository) -> None:
     definition = repository.definition
     targets = {image.target for image in definition.images.values()}
     locks = {target: repository.lock(target) for target in targets}
-    files = dockerfile.rendered(definition, locks, ignored=NOT_SOURCE)
+    files = dockerfile.render(definition, locks, ignored=NOT_SOURCE)
     for path, text in files.items():
         place = repository.place / dockerfile.PLACE / path
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from layerline import command
 from layerline.pipeline import lock
-from layerline.pipeline.definition import read
+from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.layer import partition
 from layerline.pipeline.requirement import normal
 from layerline.settings import process_environ
@@ -43,7 +43,7 @@ class Repository:
         """A copy; in the other lock a package has the release before the locked one."""
         words: list[str | Path] = ["git", "-c", f"safe.directory={CHECKOUT}/.git", "clone"]
         command.run([*words, "--quiet", CHECKOUT, place])
-        target = read((place / DEFINITION).read_text()).image(image).target
+        target = parse_definition((place / DEFINITION).read_text()).image(image).target
         locked = (place / lock.path(target)).read_text()
         return cls(place=place, image=image, locked=locked, changed=_downgraded(locked, package))
 
@@ -61,7 +61,7 @@ class Repository:
     @property
     def definition(self) -> Definition:
         """What is declared."""
-        return read((self.place / DEFINITION).read_text())
+        return parse_definition((self.place / DEFINITION).read_text())
 
     @property
     def spec(self) -> Image:

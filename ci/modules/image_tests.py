@@ -217,7 +217,7 @@ async def _contents(workload: Workload, name: str) -> dagger.Directory:
     made = {"image": spec, "copied": spec.model_copy(update={"source": ("**",)})}
     contents = dag.directory()
     for key, each in made.items():
-        assembled = await assembly.assembled(name, each)
+        assembled = await assembly.assemble(name, each)
         listing = assembled.with_exec(["find", OUTPUTS, "-type", "f"])
         paths = (await listing.stdout()).splitlines()
         contents = contents.with_new_file(f"{key}.json", json.dumps(paths))

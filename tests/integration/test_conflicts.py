@@ -70,7 +70,7 @@ def test_they_are_named_with_the_reason_and_with_what_would_resolve(
     text = DEFINITION.replace("CORE", core).replace("TORCH", torch).replace('"JAX"', f'"{jax}"')
     done = call(repository(tmp_path, environ, text), "lock", "--target=cpu", "size")
     assert done.status != 0
-    assert f"These requirements exclude each other:\n{clash}because\n" in done.stderr
+    assert f"These requirements conflict:\n{clash}because\n" in done.stderr
     assert because in "\n".join(done.error)
-    assert "What would resolve:\n  - " in done.stderr
+    assert "To resolve it:\n  - " in done.stderr
     assert done.seconds < LONGEST_REFUSAL_SECONDS

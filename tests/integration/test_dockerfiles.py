@@ -15,7 +15,7 @@ import pytest
 
 from layerline import command
 from layerline.pipeline import dockerfile, lock
-from layerline.pipeline.definition import read
+from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.functions import NOT_SOURCE
 from layerline.settings import process_environ
 from tests.docker import daemon
@@ -81,9 +81,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     argv: list[str | Path] = [Path(sys.executable).with_name("uv"), *COMPILE, "-"]
     done = command.run(argv, env=process_environ(), stdin=b"numpy\npyyaml\nuv\n")
     (home / lock.path("cpu")).write_bytes(done.stdout)
-    definition = read(DEFINITION)
+    definition = parse_definition(DEFINITION)
     locks = {"cpu": done.stdout.decode()}
-    files = dockerfile.rendered(definition, locks, ignored=NOT_SOURCE)
+    files = dockerfile.render(definition, locks, ignored=NOT_SOURCE)
     for path, text in {**files, "probes/probe.py": PROBE}.items():
         place = home / dockerfile.PLACE / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def test_an_image_of_this_repository_is_built_and_serves(
 ) -> None:
     built = build(docker, HOME, name, secrets=[f"uv.toml,src={indexes}"])
     [found] = json.loads(docker.run("image", "inspect", built))
-    (port,) = read((HOME / "layerline.toml").read_text()).image(name).ports
+    (port,) = parse_definition((HOME / "layerline.toml").read_text()).image(name).ports
     assert list(found["Config"]["ExposedPorts"]) == [f"{port}/tcp"]
     words = ("--detach", "--network=none", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL")
     running = docker.run("run", *words, f"--env={variable}={NOTHING}", built).decode().strip()

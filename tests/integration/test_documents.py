@@ -75,7 +75,7 @@ def test_the_report_of_a_built_image_stands_by_itself_and_says_what_was_kept(
     assert f"{TWO} 1.0 -> 2.0" in layers["second"]["why"]
     assert all(f"<th>{name}</th>" in page for name in layers)
     assert layers["first"]["packages"][0]["name"] == ONE
-    assert found["whole"]["probes"][0]["result"] == "passed"
+    assert found["final"]["probes"][0]["result"] == "passed"
     assert found["bytes"] == sum(each["bytes"] for each in found["layers"])
 
 

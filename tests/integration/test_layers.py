@@ -220,8 +220,8 @@ def test_requirements_that_exclude_each_other_are_explained(
     assert done.seconds < LONGEST_REFUSAL_SECONDS
     assert f"  first: {ONE}\n" in done.stderr
     assert f"  second: {THREE}==2.0\n" in done.stderr
-    assert f"second: {THREE} instead of {THREE}==2.0 (it would be 1.0)" in done.stderr
-    assert "images with first and images with the other groups, of a target each" in done.stderr
+    assert f"second: {THREE} instead of {THREE}==2.0 (resolves to 1.0)" in done.stderr
+    assert "separate targets for images with first and images with the other groups" in done.stderr
 
 
 def test_a_lock_that_does_not_fit_the_definition_is_told(project: Project) -> None:
@@ -238,7 +238,7 @@ def test_a_plan_starts_nothing_and_names_what_changed(project: Project) -> None:
     assert kept.status == 0, kept.stderr
     assert kept.containers() == []
     same = call(project, "plan", "--image=small", "--earlier=small.json")
-    assert "Nothing of small would run.\n" in same.stdout
+    assert "all steps of small are cached\n" in same.stdout
 
     (project.home / "src" / "train.py").write_text("print('more')\n")
     (project.home / "src" / "model.py").write_text("")
@@ -249,7 +249,7 @@ def test_a_plan_starts_nothing_and_names_what_changed(project: Project) -> None:
     assert done.status == 0, done.stderr
     assert done.containers() == []
     assert f"run   second: {TWO} 1.0 -> 9.0\n" in done.stdout
-    assert "keep  first\n" in done.stdout
+    assert "cached  first\n" in done.stdout
     source = "source: src/model.py new, src/train.py changed"
     assert f"run   small and its probes: {source}; layers\n" in done.stdout
     assert "expected: at most 0 MB to download, 0 MB more on the disk; " in done.stdout
@@ -268,6 +268,6 @@ def test_a_plan_names_the_base_the_wheel_and_the_key_that_changed(project: Proje
     [base, *_, whole, _] = done.stdout.splitlines()
     wheel = f"{ONE.replace('-', '_')}-7.0-py3-none-any.whl"
     assert base.startswith("run   base: base: docker.io/library/python:3.11-slim@sha256:")
-    assert f"run   first: what it stands on; --wheelhouse: {wheel} new\n" in done.stdout
-    assert "run   second: what it stands on\n" in done.stdout
+    assert f"run     first: its base; --wheelhouse: {wheel} new\n" in done.stdout
+    assert "run     second: its base\n" in done.stdout
     assert "images.small.budget_mb changed; probe budget changed; layers" in whole

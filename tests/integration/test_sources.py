@@ -237,4 +237,4 @@ def test_a_wheel_that_no_cache_has_is_named(
     done = without_network(project, *reached, "--offline", *BUILD)
     assert done.status != 0
     assert TWO in done.stderr
-    assert "Not all wheels are kept: run the same command once without --offline" in done.stderr
+    assert "not all wheels are cached: run the same command once without --offline" in done.stderr

@@ -15,7 +15,7 @@ import yaml
 
 from ci.main import Layerline
 from ci.modules import image_tests
-from layerline.pipeline.definition import read
+from layerline.pipeline.definition import parse_definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ HOME = Path(__file__).parents[2]
 WORKFLOWS = sorted((HOME / ".github/workflows").glob("*.yml"))
 GITLAB = HOME / ".gitlab-ci.yml"
 DOCUMENTS = sorted([*HOME.glob("*.md"), *(HOME / "docs").glob("*.md")])
-DEFINITION = read((HOME / "layerline.toml").read_text())
+DEFINITION = parse_definition((HOME / "layerline.toml").read_text())
 # Flags of `layerline call` itself, which stand wherever the user likes.
 OF_THE_TOOL = {"help", "index-url", "m", "o", "offline", "output", "q", "silent"}
 ACTION = re.compile(r"actions/(checkout|cache)@[0-9a-f]{40}")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from layerline.pipeline.definition import read
+from layerline.pipeline.definition import parse_definition
 
 HOME = Path(__file__).parents[2]
 TEXT = (HOME / "deploy/compose.yaml").read_text()
 DOCUMENT = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
-IMAGES = read((HOME / "layerline.toml").read_text()).images
+IMAGES = parse_definition((HOME / "layerline.toml").read_text()).images
 PROFILES = {"cpu", "gpu"}
 APP = PurePosixPath("/app")
 

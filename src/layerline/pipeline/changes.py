@@ -1,6 +1,6 @@
-"""What is different between two states of the same things, in words.
+"""Describes the difference between two states of the same values or files.
 
-Invariant: the words are few, however much has changed.
+Invariant: a description is short, however much has changed.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ _LONG_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
 
 
 async def manifest(directory: dagger.Directory) -> dict[str, str]:
-    """The digests of a directory's files; where they are too many, those of whole directories."""
+    """Digests of a directory's files; of subdirectories where there are too many files."""
     found: dict[str, str] = {}
 
     async def look(path: str) -> None:
         try:
-            whole = path.endswith("/")
-            entry = directory.directory(path) if whole else directory.file(path)
+            is_directory = path.endswith("/")
+            entry = directory.directory(path) if is_directory else directory.file(path)
             found[path] = await entry.digest()
         except dagger.QueryError:
             found[path] = ""  # a link that leads nowhere, or to a directory
@@ -37,7 +37,7 @@ async def manifest(directory: dagger.Directory) -> dict[str, str]:
 
 
 def frontier(paths: Sequence[str]) -> list[str]:
-    """As many paths as there may be, which together hold all: directories end with a slash."""
+    """At most MOST_FILES paths that together cover all of them; directories end with a slash."""
     inside: dict[str, list[str]] = {}
     for path in paths:
         parent = path.rstrip("/").rpartition("/")[0]
@@ -54,12 +54,12 @@ def frontier(paths: Sequence[str]) -> list[str]:
 
 
 def of_files(before: Files, now: Files) -> dict[str, str]:
-    """Which files of each place are other ones, new or gone; places without such are left out."""
-    told = {place: _named(before.get(place, {}), files) for place, files in now.items()}
-    return {place: text for place, text in told.items() if text}
+    """The new, changed and deleted files of each place; unchanged places are left out."""
+    described = {place: _describe(before.get(place, {}), files) for place, files in now.items()}
+    return {place: text for place, text in described.items() if text}
 
 
-def _named(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def _describe(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     words = {
         path: "new" if path not in before else "gone" if path not in now else "changed"
         for path in sorted(before.keys() | now.keys())
@@ -71,15 +71,18 @@ def _named(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def of_values(
-    before: Mapping[str, Value], now: Mapping[str, Value], *, said: Mapping[str, str] | None = None
+    before: Mapping[str, Value],
+    now: Mapping[str, Value],
+    *,
+    descriptions: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """Which values are others; `said` has the words for some of them."""
+    """Yield a line for each changed value; `descriptions` has the text for some of them."""
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name, ""), now.get(name, "")
         if old == new:
             continue
-        if said and name in said:
-            yield f"{name}: {said[name]}"
+        if descriptions and name in descriptions:
+            yield f"{name}: {descriptions[name]}"
         elif isinstance(old, str) and isinstance(new, str):
             yield _value(name, old, new)
         else:
@@ -96,12 +99,12 @@ def _value(name: str, old: str, new: str) -> str:
 
 
 def of_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """Which packages came, went or have another version."""
+    """Yield a line for each package that was added, removed or has another version."""
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             yield f"{name} {before.get(name, 'new')} -> {now.get(name, 'gone')}"
 
 
 def digest(text: str) -> str:
-    """The identity of a text."""
+    """The sha256 digest of a text."""
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,6 +1,6 @@
-"""What `layerline.toml` says: targets, groups and images, as frozen models.
+"""The contents of `layerline.toml`: targets, groups and images, as frozen models.
 
-Invariant: a definition that was made is complete; every name in it refers to something there is.
+Invariant: a definition is complete; every name in it refers to something that exists.
 """
 
 import tomllib
@@ -13,9 +13,9 @@ from pydantic import ValidationError as PydanticError
 from layerline.pipeline.diagnostics import (
     EVERY_TARGET,
     FILE,
-    Complaint,
     DefinitionError,
-    complaints,
+    Diagnostic,
+    diagnostics,
 )
 from layerline.pipeline.requirement import REQUIREMENT, project
 
@@ -37,7 +37,7 @@ class _Table(BaseModel):
 
 
 class Base(_Table):
-    """What every image stands on: a Debian or Ubuntu image with Python among its packages."""
+    """The base of every image: a Debian or Ubuntu image with Python among its packages."""
 
     image: str = Field(default="debian:bookworm-slim", examples=["debian:bookworm-slim"])
     packages: tuple[str, ...] = Field(
@@ -47,10 +47,10 @@ class Base(_Table):
 
 
 class Target(_Table):
-    """What wheels are for. `cuda` is the major version of CUDA, empty where there is none.
+    """A platform that wheels are for. `cuda` is the major version of CUDA, empty without CUDA.
 
-    `architectures` are the GPUs (compute capabilities) for which code must be compiled in. `groups`
-    are locked with those of its images, and in none of them: tools, of tests for example.
+    `architectures` are the GPUs (compute capabilities) that compiled code must support. `groups`
+    are locked together with those of its images but installed in none of them: test tools, say.
     """
 
     cuda: str = Field(default="", pattern=r"^\d*$", examples=["13"])
@@ -61,11 +61,10 @@ class Target(_Table):
 class Group(_Table):
     """Requirements that change together.
 
-    `claims` are patterns of packages that go into this group's layer, whoever asks for them.
-    `without` are packages that requirements ask for and that are left out. `probes` are names of
-    Layerline's own or paths of programs in the source. `missing` are patterns of shared libraries
-    that its files name and that need not be there. `from_source` are packages of which there is no
-    wheel, each with the packages that build one.
+    `claims` are patterns of packages that go into this group's layer, whichever group requires
+    them. `without` are dependencies to leave out. `probes` are built-in names or paths of programs
+    in the source. `missing` are patterns of shared libraries that its files link against and that
+    may be absent. `from_source` are packages without a wheel, each with its build requirements.
     """
 
     requirements: ByTarget = Field(default_factory=dict, examples=[["numpy>=2"]])
@@ -78,8 +77,7 @@ class Group(_Table):
         default_factory=dict, examples=[{"antlr4-python3-runtime": ["setuptools"]}]
     )
 
-    def required(self, target: str) -> tuple[str, ...]:
-        """Its requirements for a target."""
+    def requirements_for(self, target: str) -> tuple[str, ...]:
         everywhere = self.requirements.get(EVERY_TARGET, ())
         return self.requirements.get(target, everywhere)
 
@@ -102,7 +100,7 @@ class Image(_Table):
 
 
 class Definition(_Table):
-    """The whole file."""
+    """The root table of `layerline.toml`."""
 
     base: Base = Field(default_factory=Base)
     targets: dict[Name, Target] = Field(min_length=1, examples=[{"cpu": {}}])
@@ -114,50 +112,47 @@ class Definition(_Table):
     )
 
     def image(self, name: str) -> Image:
-        """The image of that name."""
-        return _known(self.images, name, "image")
+        return _look_up(self.images, name, "image")
 
     def target(self, name: str) -> Target:
-        """The target of that name."""
-        return _known(self.targets, name, "target")
+        return _look_up(self.targets, name, "target")
 
     def images_of(self, target: str) -> dict[str, Image]:
-        """The images of a target."""
         self.target(target)
         return {name: image for name, image in self.images.items() if image.target == target}
 
     def groups_of(self, target: str) -> dict[str, Group]:
-        """The groups of the target and of its images, and those that only claim packages."""
+        """Groups of the target and its images, and groups that only claim packages."""
         used = {name for image in self.images_of(target).values() for name in image.groups}
         used.update(self.target(target).groups)
         return {
             name: group
             for name, group in sorted(self.groups.items())
-            if name in used or (group.claims and not group.required(target))
+            if name in used or (group.claims and not group.requirements_for(target))
         }
 
 
-def read(text: str) -> Definition:
-    """The definition that a `layerline.toml` holds; every mistake in it is told at once."""
+def parse_definition(text: str) -> Definition:
+    """Parse a `layerline.toml`; the `DefinitionError` lists all mistakes at once."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise DefinitionError([Complaint(f"is no TOML: {exc}")], text) from exc
+        raise DefinitionError([Diagnostic(f"invalid TOML: {exc}")], text) from exc
     try:
         definition = Definition.model_validate(document)
     except PydanticError as exc:
-        raise DefinitionError(complaints(exc, Definition), text) from exc
+        raise DefinitionError(diagnostics(exc, Definition), text) from exc
     if wrong := list(_dangling(definition)):
         raise DefinitionError(wrong, text)
     return definition
 
 
-def _dangling(definition: Definition) -> Iterator[Complaint]:
-    """What refers to something that is not there."""
+def _dangling(definition: Definition) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each reference to an undefined name."""
     for name, group in definition.groups.items():
         for target in sorted(group.requirements.keys() - {EVERY_TARGET, *definition.targets}):
-            yield Complaint(
-                f"group {name} has requirements for {target!r}, which is no target; "
+            yield Diagnostic(
+                f"group {name} has requirements for unknown target {target!r}: "
                 f"{_one_of('targets', definition.targets)}",
                 ("groups", name, "requirements", target),
             )
@@ -167,8 +162,8 @@ def _dangling(definition: Definition) -> Iterator[Complaint]:
         if image.target in definition.targets:
             yield from _dangling_groups(definition, f"image {name}", image.groups, image.target)
             continue
-        yield Complaint(
-            f"image {name} is for {image.target!r}, which is no target; "
+        yield Diagnostic(
+            f"image {name} has unknown target {image.target!r}: "
             f"{_one_of('targets', definition.targets)}",
             ("images", name, "target"),
         )
@@ -176,35 +171,35 @@ def _dangling(definition: Definition) -> Iterator[Complaint]:
 
 def _dangling_groups(
     definition: Definition, subject: str, groups: Iterable[str], target: str
-) -> Iterator[Complaint]:
+) -> Iterator[Diagnostic]:
     kind, _, name = subject.partition(" ")
     for group in groups:
         place = (f"{kind}s", name, "groups", group)
         if group not in definition.groups:
-            message = f"{subject} has {group!r}, which is no group; "
-            yield Complaint(message + _one_of("groups", definition.groups), place)
-        elif not definition.groups[group].required(target):
-            yield Complaint(
-                f"group {group} of {subject} has no requirements for {target}; write "
+            message = f"{subject} has unknown group {group!r}: "
+            yield Diagnostic(message + _one_of("groups", definition.groups), place)
+        elif not definition.groups[group].requirements_for(target):
+            yield Diagnostic(
+                f"group {group} of {subject} has no requirements for {target}: add "
                 f"requirements = {{ {target} = [...] }} in [groups.{group}]",
                 place,
             )
 
 
 def _one_of(what: str, names: Mapping[str, Any]) -> str:
-    return f"write one of the {what}: {', '.join(sorted(names))}"
+    return f"use one of the {what} {', '.join(sorted(names))}"
 
 
-def _known(table: Mapping[str, T], name: str, what: str) -> T:
+def _look_up(table: Mapping[str, T], name: str, what: str) -> T:
     if name not in table:
-        message = f"{FILE} has no {what} {name!r}; it has {', '.join(sorted(table))}"
-        raise DefinitionError([Complaint(message)])
+        message = f"unknown {what} {name!r} in {FILE}: use one of {', '.join(sorted(table))}"
+        raise DefinitionError([Diagnostic(message)])
     return table[name]
 
 
 def roots(group: Group, target: str) -> tuple[str, ...]:
-    """The projects that a group asks for by name."""
-    return tuple(project(requirement) for requirement in group.required(target))
+    """The projects that a group requires directly."""
+    return tuple(project(requirement) for requirement in group.requirements_for(target))
 
 
 def from_source(groups: Iterable[Group]) -> tuple[str, ...]:
@@ -213,6 +208,6 @@ def from_source(groups: Iterable[Group]) -> tuple[str, ...]:
 
 
 def builders(groups: Iterable[Group]) -> tuple[str, ...]:
-    """The projects that build those; none of them is in an image for that."""
+    """The build requirements of those projects; they are not installed in any image."""
     found = {name for group in groups for them in group.from_source.values() for name in them}
     return tuple(sorted(found))

@@ -1,4 +1,4 @@
-"""What is wrong with a `layerline.toml`: where, what, and what to write instead."""
+"""Diagnostics for a `layerline.toml`: the line, the mistake, and how to fix it."""
 
 import difflib
 import re
@@ -19,29 +19,29 @@ _AT_LINE = re.compile(r"\(at line (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """A sentence about a place in the file, given as the keys that lead to it."""
+class Diagnostic:
+    """A message about a place in the file; `place` is the path of keys to it."""
 
     text: str
     place: Place = ()
 
 
 class DefinitionError(ValueError):
-    """A definition that cannot be used; the message names every mistake with its line."""
+    """An invalid definition; the message lists every mistake with its line."""
 
-    def __init__(self, wrong: Sequence[Complaint], text: str = "") -> None:
+    def __init__(self, wrong: Sequence[Diagnostic], text: str = "") -> None:
         lines = [f"{FILE}{_colon(line_of(text, each))} {each.text}" for each in wrong]
         super().__init__("\n".join(lines))
 
 
-def complaints(error: ValidationError, model: type[BaseModel]) -> list[Complaint]:
-    """Pydantic's findings in the user's terms."""
-    return [_complaint(found["type"], found["loc"], found, model) for found in error.errors()]
+def diagnostics(error: ValidationError, model: type[BaseModel]) -> list[Diagnostic]:
+    """Pydantic's errors as diagnostics in terms of the file."""
+    return [_diagnostic(found["type"], found["loc"], found, model) for found in error.errors()]
 
 
-def _complaint(
+def _diagnostic(
     kind: str, place: Place, found: Mapping[str, object], model: type[BaseModel]
-) -> Complaint:
+) -> Diagnostic:
     keys = tuple(key for key in place if key not in ("[key]", EVERY_TARGET))
     field = _field(model, keys) if "[key]" not in place else None
     table = ".".join(str(key) for key in keys[:-1]) or "the file"
@@ -50,22 +50,22 @@ def _complaint(
         case "extra_forbidden":
             near = difflib.get_close_matches(key, _keys(model, keys[:-1]), n=1)
             known = near or sorted(_keys(model, keys[:-1]))
-            return Complaint(f"{table} has no key {key!r}; write {' or '.join(known)}", keys)
+            return Diagnostic(f"{table} has no key {key!r}: use {' or '.join(known)}", keys)
         case "missing":
-            return Complaint(f"{table} lacks {key!r}; add {_example(key, field)}", keys[:-1])
+            return Diagnostic(f"{table} has no {key!r}: add {_example(key, field)}", keys[:-1])
         case _:
             shown = found["input"]
             name = next((str(each) for each in reversed(keys) if isinstance(each, str)), key)
             where = ".".join(str(each) for each in keys if isinstance(each, str))
-            text = f"{where} is {shown!r}: {_said(found)}"
+            text = f"{where} is {shown!r}: {_reason(found)}"
             named = tuple(each for each in keys if isinstance(each, str))
-            return Complaint(f"{text}; write {_example(name, field)}", (*named, str(shown)))
+            return Diagnostic(f"{text}; use {_example(name, field)}", (*named, str(shown)))
 
 
-def _said(found: Mapping[str, object]) -> str:
+def _reason(found: Mapping[str, object]) -> str:
     said = str(found["msg"])
     if found["type"] == "string_pattern_mismatch":
-        return "that is not how it is written"
+        return "invalid value"
     return said[:1].lower() + said[1:]
 
 
@@ -113,12 +113,12 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
     return next((found for each in get_args(annotation) if (found := _model_in(each))), None)
 
 
-def line_of(text: str, complaint: Complaint) -> int | None:
-    """The line of a complaint: that of the deepest key of its place that stands in the text."""
-    if at := _AT_LINE.search(complaint.text):
+def line_of(text: str, diagnostic: Diagnostic) -> int | None:
+    """The line of a diagnostic: that of the deepest key of its place that is in the text."""
+    if at := _AT_LINE.search(diagnostic.text):
         return int(at[1])
     lines = dict(_keys_in(text))
-    keys = [str(key) for key in complaint.place]
+    keys = [str(key) for key in diagnostic.place]
     for length in range(len(keys), 0, -1):
         line = lines.get(tuple(keys[:length]))
         if line is not None:
@@ -141,10 +141,10 @@ def _split(dotted: str) -> tuple[str, ...]:
     return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
-def _within(text: str, line: int, words: Sequence[str]) -> int:
-    """The line at or below `line` that holds the last of the words, before the next key."""
+def _within(text: str, line: int, values: Sequence[str]) -> int:
+    """The line from `line` on, before the next key, that has the last value as a string."""
     for number, content in enumerate(text.splitlines()[line - 1 :], start=line):
-        if words and f'"{words[-1]}"' in content:
+        if values and f'"{values[-1]}"' in content:
             return number
         if number > line and (_HEADER.match(content) or _KEY.match(content)):
             break

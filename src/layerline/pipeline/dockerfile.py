@@ -1,8 +1,8 @@
-"""The images as plain Dockerfiles, for whoever builds them with nothing but BuildKit.
+"""Renders the images as Dockerfiles, for builds with BuildKit alone.
 
-Every layer is a stage of its own, so that a changed one leaves the others cached. The stages use
-the programs, the names of cache volumes, the times and the probes of the pipeline; what differs is
-that the probes of layers run in the finished image, as each stage would hold copies of gigabytes.
+Every layer is a stage of its own, so a change to one leaves the others cached. The stages use the
+same programs, cache volume names, timestamps and probes as the pipeline, with one difference: the
+probes of layers run in the final image, because each stage would hold copies of gigabytes.
 
 Invariant: the text depends on the definition and the locks alone, never on a network or a clock.
 """
@@ -22,7 +22,7 @@ from layerline.pipeline.environment import (
     UV,
     UV_CACHE,
     WHEELS_ONLY,
-    building,
+    build_flags,
     program,
 )
 from layerline.pipeline.image import APP, EPOCH
@@ -36,32 +36,33 @@ _CA = "/etc/ssl/certs/ca-certificates.crt"
 _README = """\
 # Dockerfiles
 
-Rendered from `layerline.toml` and `locks/`; do not edit them here. The first command writes the
-programs and probes that they use next to them:
+Generated from `layerline.toml` and `locks/`; do not edit. The first command also writes the
+programs and probes that they use:
 
     layerline call dockerfiles export --path=dockerfiles
     DOCKER_BUILDKIT=1 docker build -f dockerfiles/IMAGE.Dockerfile -t IMAGE .
 
-They use the same cache volumes, times and probes as the pipeline. These secrets are used where
-they are given (`--secret id=NAME,src=FILE`), and reach no layer: `ca` (certificates to trust),
+They use the same cache volumes, timestamps and probes as the pipeline. These secrets are optional
+(`--secret id=NAME,src=FILE`) and are not stored in any layer: `ca` (certificates to trust),
 `pip.conf` and `uv.toml` (package indexes, with their credentials).
 
-A directory of wheels is read over HTTP, with `--network=host` and a `uv.toml` of one line:
+To use a directory of wheels, serve it over HTTP and build with `--network=host` and a `uv.toml`
+that names it:
 
     python3 -m http.server 8765 --bind 127.0.0.1 --directory wheels
     find-links = ["http://127.0.0.1:8765/"]
 
-Other than in the pipeline, the probes of layers run in the finished image, there is no label with
-their evidence, and the time of the build stands in the image's configuration.
+Unlike in the pipeline, the probes of layers run in the final image, the image has no label with
+their evidence, and its configuration has the time of the build.
 """
 
 
-def rendered(
+def render(
     definition: Definition, locks: Mapping[str, str], *, ignored: Sequence[str]
 ) -> dict[str, str]:
-    """The files below `dockerfiles`, without the user's own probes.
+    """Render the files of `dockerfiles/`, without the user's own probes.
 
-    `locks` has the text of each target's lock; `ignored` are patterns of what is no source.
+    `locks` has the text of each target's lock; `ignored` are patterns to exclude from the source.
     """
     files = {"README.md": _README}
     files |= {f"programs/{name}": program(name) for name in PROGRAMS}
@@ -69,24 +70,24 @@ def rendered(
     for target in sorted(locks):
         parts = partition(locks[target], definition, target)
         for name, image in sorted(definition.images_of(target).items()):
-            recipe = Recipe(name=name, image=image, definition=definition, parts=parts)
-            files[f"{name}.Dockerfile"] = "\n".join(recipe.lines()) + "\n"
-            files[f"{name}.Dockerfile.dockerignore"] = _context(image, ignored)
-            files |= recipe.questions()
-            for each in recipe.probes():
+            image_file = ImageDockerfile(name=name, image=image, definition=definition, parts=parts)
+            files[f"{name}.Dockerfile"] = "\n".join(image_file.lines()) + "\n"
+            files[f"{name}.Dockerfile.dockerignore"] = _dockerignore(image, ignored)
+            files |= image_file.probe_requests()
+            for each in image_file.probes():
                 if not each.of_source:
                     files[f"probes/{each.name}.py"] = probe.own_program(each.program)
     return files
 
 
-def of_source(definition: Definition) -> tuple[str, ...]:
+def own_probes(definition: Definition) -> tuple[str, ...]:
     """The paths of the user's own probes."""
     found = {name for group in definition.groups.values() for name in group.probes}
     return tuple(sorted(name for name in found if Probe(program=name).of_source))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class ImageDockerfile:
     """One image's Dockerfile."""
 
     name: str
@@ -105,10 +106,10 @@ class Recipe:
             yield from probe.of_layer(layer, self.definition, self.image.target)
         yield from probe.of_image(self.image, self.definition)
 
-    def questions(self) -> dict[str, str]:
-        """What the probes are asked, as files: one for each layer and one for the image."""
+    def probe_requests(self) -> dict[str, str]:
+        """The input of `probes/run.py`, as files: one for each layer and one for the image."""
         found = {
-            f"asked/{self.image.target}/{layer.name}.json": probe.question(
+            f"requests/{self.image.target}/{layer.name}.json": probe.request(
                 probe.of_layer(layer, self.definition, self.image.target),
                 subject=layer.name,
                 packages=[pin.name for pin in layer.pins],
@@ -116,14 +117,14 @@ class Recipe:
             for layer in self.layers
         }
         of_image = probe.of_image(self.image, self.definition)
-        found[f"asked/{self.name}.json"] = probe.question(
+        found[f"requests/{self.name}.json"] = probe.request(
             of_image, subject=probe.subject_of(self.name)
         )
-        return {path: json.dumps(asked, indent=1) + "\n" for path, asked in found.items()}
+        return {path: json.dumps(content, indent=1) + "\n" for path, content in found.items()}
 
     def lines(self) -> Iterator[str]:
-        """The whole text, stage by stage."""
-        yield f"# The image {self.name}, made from layerline.toml: do not edit it here."
+        """Yield the Dockerfile, stage by stage."""
+        yield f"# The image {self.name}, generated from layerline.toml; do not edit."
         yield from self._system("bare", self.definition.base.image, (), "app")
         packages = [
             name for group in self.image.groups for name in self.definition.groups[group].packages
@@ -138,20 +139,20 @@ class Recipe:
         for layer in self.layers:
             yield from self._layer(layer)
         yield from self._source()
-        yield from self._whole()
+        yield from self._final_stage()
 
     def _system(self, stage: str, base: str, packages: Sequence[str], user: str) -> Iterator[str]:
         wanted = sorted({*self.definition.base.packages, *packages})
         cache = f"id=apt-cache-{self.image.target}-v2,target=/var/cache/apt,sharing=locked"
         yield from ("", f"FROM {base} AS {stage}")
-        yield from run(
-            [f"type=cache,{cache}", _bound("programs/system.sh", "/mnt/system.sh")],
+        yield from run_instruction(
+            [f"type=cache,{cache}", _bind_mount("programs/system.sh", "/mnt/system.sh")],
             f"RUN_USER={user} PREFIX={PREFIX} sh /mnt/system.sh {' '.join(wanted)}",
         )
         yield f"ENV PATH={PATH} PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1"
 
     def _requirements(self) -> Iterator[str]:
-        """The lock cut into the layers, so that a changed line changes one of them."""
+        """Split the lock by layer, so a changed line invalidates one layer only."""
         cut = {layer.name: [pin.name for pin in layer.pins] for layer in self.layers}
         cut |= {
             f"{layer.name}.builders": [pin.name for pin in layer.builders]
@@ -164,10 +165,10 @@ class Recipe:
             for name, names in cut.items()
         ]
         yield from ("", "FROM bare AS requirements")
-        yield from run(
+        yield from run_instruction(
             [
                 f"type=bind,source={lock.path(self.image.target)},target=/mnt/lock.txt",
-                _bound("programs/slice.py", "/mnt/slice.py"),
+                _bind_mount("programs/slice.py", "/mnt/slice.py"),
             ],
             " \\\n && ".join(["mkdir /requirements", *commands]),
         )
@@ -175,29 +176,34 @@ class Recipe:
     def _builder(self) -> Iterator[str]:
         cache = self._cache("resolve", "/root/.cache/pip")
         yield from ("", "FROM bare AS builder", f"ENV PIP_CERT={_CA} SSL_CERT_FILE={_CA}")
-        yield from run(
-            [cache, _cut("installer"), *_secrets("pip.conf", "/etc/pip.conf")],
+        yield from run_instruction(
+            [cache, _requirements_mount("installer"), *_secrets("pip.conf", "/etc/pip.conf")],
             f"python3 -m venv {_TOOLS} \\\n && {_TOOLS}/bin/pip install --quiet --no-compile "
             f"{' '.join(WHEELS_ONLY)} --requirement=/mnt/requirements.txt",
         )
 
     def _layer(self, layer: Layer) -> Iterator[str]:
+        flags = " ".join((*WHEELS_ONLY, *build_flags(layer)))
         yield from ("", f"FROM builder AS {_stage(layer)}")
-        yield from run(
+        yield from run_instruction(
             [
                 self._cache(layer.name, UV_CACHE),
-                _cut(layer.name),
-                *([_cut(f"{layer.name}.builders", BUILDERS)] if layer.from_source else []),
-                _bound("programs/install.py", "/mnt/install.py"),
+                _requirements_mount(layer.name),
+                *(
+                    [_requirements_mount(f"{layer.name}.builders", BUILDERS)]
+                    if layer.from_source
+                    else []
+                ),
+                _bind_mount("programs/install.py", "/mnt/install.py"),
                 *_secrets("uv.toml", "/etc/uv/uv.toml"),
             ],
             f"python3 /mnt/install.py {PREFIX} {UV} pip install --python={PYTHON} "
-            f"--cache-dir={UV_CACHE} --link-mode=copy {' '.join((*WHEELS_ONLY, *building(layer)))} "
+            f"--cache-dir={UV_CACHE} --link-mode=copy {flags} "
             "--requirements=/mnt/requirements.txt",
         )
 
     def _source(self) -> Iterator[str]:
-        """The source with the directories that a run fills, all of one time."""
+        """The source and the image's empty directories, with one timestamp."""
         patterns = self.image.source
         locked = lock.path(self.image.target)
         alien = [PLACE]
@@ -210,54 +216,54 @@ class Recipe:
         yield from ("", "FROM bare AS source", f"WORKDIR {APP}", "COPY . .")
         yield "RUN " + " \\\n && ".join(commands)
 
-    def _whole(self) -> Iterator[str]:
+    def _final_stage(self) -> Iterator[str]:
         yield from ("", "FROM system")
         yield from (f"COPY --from={_stage(layer)} {PREFIX} {PREFIX}" for layer in self.layers)
         yield f"COPY --from=source --chown={self.image.user}:{self.image.user} {APP} {APP}"
-        asked = [f"{self.image.target}/{layer.name}" for layer in self.layers]
-        yield from run(
+        requests = [f"{self.image.target}/{layer.name}" for layer in self.layers]
+        yield from run_instruction(
             [
-                _bound("probes", "/mnt/probes"),
-                _bound("asked", "/mnt/asked"),
+                _bind_mount("probes", "/mnt/probes"),
+                _bind_mount("requests", "/mnt/requests"),
                 f"type=cache,id={probe.BYTECODE_VOLUME},target={probe.BYTECODE}",
                 "type=tmpfs,target=/tmp",
             ],
-            f"set -eu; cd /tmp; for subject in {' '.join([*asked, self.name])}; do \\\n"
+            f"set -eu; cd /tmp; for subject in {' '.join([*requests, self.name])}; do \\\n"
             f"      env HOME=/tmp {' '.join(probe.ENVIRON)} {PYTHON} /mnt/probes/run.py "
-            "< /mnt/asked/$subject.json; \\\n    done",
+            "< /mnt/requests/$subject.json; \\\n    done",
         )
         yield from self._configuration()
 
     def _configuration(self) -> Iterator[str]:
-        """How the image starts, and what it says of itself."""
+        """Yield the instructions that set the image's configuration and labels."""
         for key, value in sorted(self.image.env.items()):
-            yield f"ENV {key}={_quoted(value)}"
+            yield f"ENV {key}={_quote(value)}"
         yield from (f"EXPOSE {port}" for port in sorted(self.image.ports))
         if self.image.healthcheck:
-            yield f"HEALTHCHECK CMD {_words(self.image.healthcheck)}"
+            yield f"HEALTHCHECK CMD {_exec_form(self.image.healthcheck)}"
         yield f"WORKDIR {APP}"
         yield f"USER {self.image.user}"
-        yield f"ENTRYPOINT {_words(self.image.entrypoint)}"
-        yield f"CMD {_words(self.image.command)}"
-        yield f"LABEL org.opencontainers.image.title={_quoted(self.name)}"
-        yield f"LABEL org.opencontainers.image.base.name={_quoted(self.definition.base.image)}"
-        yield f"LABEL layerline.target={_quoted(self.image.target)}"
+        yield f"ENTRYPOINT {_exec_form(self.image.entrypoint)}"
+        yield f"CMD {_exec_form(self.image.command)}"
+        yield f"LABEL org.opencontainers.image.title={_quote(self.name)}"
+        yield f"LABEL org.opencontainers.image.base.name={_quote(self.definition.base.image)}"
+        yield f"LABEL layerline.target={_quote(self.image.target)}"
 
     def _cache(self, name: str, target: str) -> str:
         return f"type=cache,id=uv-{name}-{self.image.target}-v2,target={target}"
 
 
-def run(mounts: Sequence[str], command: str) -> Iterator[str]:
-    """A RUN with each mount on a line of its own."""
-    words = ["RUN", *(f"--mount={mount}" for mount in mounts)]
-    yield " \\\n    ".join([" ".join(words[:2]), *words[2:], command])
+def run_instruction(mounts: Sequence[str], command: str) -> Iterator[str]:
+    """Yield a RUN instruction with each mount on its own line."""
+    parts = ["RUN", *(f"--mount={mount}" for mount in mounts)]
+    yield " \\\n    ".join([" ".join(parts[:2]), *parts[2:], command])
 
 
-def _bound(path: str, target: str) -> str:
+def _bind_mount(path: str, target: str) -> str:
     return f"type=bind,source={PLACE}/{path},target={target}"
 
 
-def _cut(name: str, target: str = "/mnt/requirements.txt") -> str:
+def _requirements_mount(name: str, target: str = "/mnt/requirements.txt") -> str:
     return f"type=bind,from=requirements,source=/requirements/{name}.txt,target={target}"
 
 
@@ -269,17 +275,17 @@ def _stage(layer: Layer) -> str:
     return f"layer-{layer.name.replace('+', '-')}"
 
 
-def _words(words: Sequence[str]) -> str:
-    return json.dumps(list(words))
+def _exec_form(argv: Sequence[str]) -> str:
+    return json.dumps(list(argv))
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     for each in ("\\", '"', "$"):
         value = value.replace(each, f"\\{each}")
     return f'"{value}"'
 
 
-def _context(image: Image, ignored: Sequence[str]) -> str:
-    """What the daemon is sent: the image's source, its lock, and what the Dockerfile uses."""
+def _dockerignore(image: Image, ignored: Sequence[str]) -> str:
+    """The build context: the image's source, its lock, and what the Dockerfile uses."""
     lines = ["*", *(f"!{pattern}" for pattern in image.source), *ignored]
     return "\n".join([*lines, f"!{lock.path(image.target)}", f"!{PLACE}"]) + "\n"

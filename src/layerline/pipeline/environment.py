@@ -1,4 +1,4 @@
-"""What images and layers are made in: the base, and the base with the installer.
+"""The containers that layers are built in: the base, and the base with the installer.
 
 Every image has its packages in one virtual environment at PREFIX; a layer is what an installation
 adds below it.
@@ -35,7 +35,7 @@ WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where the layers of one target are made, with the target's own cache volumes."""
+    """Builds the layers of one target, with the target's own cache volumes."""
 
     target: str
     base: Base
@@ -58,9 +58,9 @@ class Environment:
             .with_mounted_cache(_APT_CACHE, volume, sharing=dagger.CacheSharingMode.LOCKED)
             .with_env_variable("RUN_USER", user)
             .with_env_variable("PREFIX", PREFIX)
-            .with_(self.network.mounted)
+            .with_(self.network.mount)
             .with_exec(["sh", "-s", "--", *wanted], stdin=program("system.sh"))
-            .with_(self.network.unmounted)
+            .with_(self.network.unmount)
             .without_mount(_APT_CACHE)
             .without_env_variable("RUN_USER")
             .without_env_variable("PREFIX")
@@ -70,7 +70,7 @@ class Environment:
         )
 
     async def builder(self) -> dagger.Container:
-        """The base with the installer in a place of its own; the newest one before any lock."""
+        """The base with the installer outside the prefix; the newest without a lock."""
         system = await self.system()
         return await self.ids.container("builder", lambda: self._builder(system))
 
@@ -79,8 +79,8 @@ class Environment:
         wheels = self.wheels.of([INSTALLER])
         return (
             system.with_mounted_cache(_PIP_CACHE, self.volume("resolve"))
-            .with_(wheels.mounted)
-            .with_(self.network.mounted)
+            .with_(wheels.mount)
+            .with_(self.network.mount)
             .with_new_file(_INSTALLER, self.installer)
             .with_exec(
                 [
@@ -89,13 +89,13 @@ class Environment:
                 ],
                 stdin=program("installer.sh"),
             )
-            .with_(self.network.unmounted)
-            .with_(wheels.unmounted)
+            .with_(self.network.unmount)
+            .with_(wheels.unmount)
             .without_mount(_PIP_CACHE)
         )
 
     async def inputs(self) -> dict[str, Any]:
-        """What every layer stands on, by the name that a user knows it by."""
+        """The inputs of every layer, by the name that a user knows them by."""
         found = await dag.container().from_(self.base.image).image_ref()
         steps = "".join(program(name) for name in ("system.sh", "installer.sh", "install.py"))
         [installer, *_] = self.installer.split()
@@ -106,7 +106,7 @@ class Environment:
             "Layerline's own steps": changes.digest(steps),
             "--index-url": self.wheels.index_url,
             "--extra-index-url": self.wheels.extra_index_url,
-            **await self.wheels.of([INSTALLER]).held(),
+            **await self.wheels.of([INSTALLER]).identity(),
             **await self.network.inputs(),
         }
 
@@ -117,13 +117,13 @@ class Environment:
             "prefix", lambda: dag.directory().with_directory("/", system.directory(PREFIX))
         )
 
-    async def installed(self, layer: Layer) -> dagger.Container:
-        """The builder after it has installed a layer's packages; says seconds and bytes as JSON."""
+    async def install(self, layer: Layer) -> dagger.Container:
+        """Install a layer's packages in the builder; stdout has seconds and bytes as JSON."""
         builder, prefix = await self.builder(), await self.prefix()
         key = f"installed {layer.name}"
-        return await self.ids.container(key, lambda: self._installed(layer, builder, prefix))
+        return await self.ids.container(key, lambda: self._install(layer, builder, prefix))
 
-    def _installed(
+    def _install(
         self, layer: Layer, builder: dagger.Container, prefix: dagger.Directory
     ) -> dagger.Container:
         wheels = self.wheels_of(layer)
@@ -132,13 +132,13 @@ class Environment:
         return (
             builder.with_mounted_directory(PREFIX, prefix)
             .with_mounted_cache(UV_CACHE, self.volume(layer.name))
-            .with_(wheels.mounted)
-            .with_(self.network.mounted)
+            .with_(wheels.mount)
+            .with_(self.network.mount)
             .with_exec(
                 [
                     *("python3", "-c", program("install.py"), PREFIX),
                     *(UV, "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
-                    *("--link-mode=copy", *WHEELS_ONLY, *building(layer)),
+                    *("--link-mode=copy", *WHEELS_ONLY, *build_flags(layer)),
                     *(*self.wheels.arguments(), "--requirements=-"),
                 ],
                 stdin=layer.requirements,
@@ -146,12 +146,12 @@ class Environment:
         )
 
     def wheels_of(self, layer: Layer) -> Wheels:
-        """Where the wheels of a layer come from, and those of what builds them."""
+        """The sources of a layer's wheels and of its build requirements."""
         return self.wheels.of(pin.name for pin in (*layer.pins, *layer.builders))
 
-    async def added(self, layer: Layer) -> dagger.Directory:
-        """The files of a layer: what its installation has added to the empty prefix."""
-        prefix, installed = await self.prefix(), await self.installed(layer)
+    async def layer_files(self, layer: Layer) -> dagger.Directory:
+        """The files of a layer: what its installation adds to the empty prefix."""
+        prefix, installed = await self.prefix(), await self.install(layer)
         return await self.ids.directory(
             f"added {layer.name}", lambda: prefix.diff(installed.directory(PREFIX))
         )
@@ -162,12 +162,12 @@ class Environment:
 
 
 def program(name: str) -> str:
-    """The text of a program that runs in a container."""
+    """The source of a program that runs in a container."""
     return (_PROGRAMS / name).read_text()
 
 
-def building(layer: Layer) -> tuple[str, ...]:
-    """What lets the installer build those packages of a layer that have no wheel."""
+def build_flags(layer: Layer) -> tuple[str, ...]:
+    """The installer's flags to build those packages of a layer that have no wheel."""
     if not layer.from_source:
         return ()
     sources = (f"--no-binary={name}" for name in layer.from_source)

@@ -1,4 +1,4 @@
-"""The functions that every project has, for the object of a module to inherit."""
+"""The functions that every project has; a module's object inherits them."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import PYTHON, program
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project import Project
-from layerline.pipeline.resolution import resolved
+from layerline.pipeline.resolution import resolve
 from layerline.pipeline.wheels import Wheels
 
 NOT_SOURCE = [
@@ -86,7 +86,7 @@ class PipelineFunctions:
     @function
     async def evidence(self, image: ImageName) -> dagger.File:
         """Save what the probes of an image found, with seconds and bytes, as JSON."""
-        found = await (await self.project().assembly_of(image)).record(image)
+        found = await (await self.project().assembly_of(image)).evidence_with_inputs(image)
         return dag.file(f"{image}.evidence.json", json.dumps(found, indent=1) + "\n")
 
     @function
@@ -99,8 +99,8 @@ class PipelineFunctions:
     ) -> str:
         """List what building an image would run and why, compared with an earlier build."""
         assembly = await self.project().assembly_of(image)
-        planned = await assembly.planned(image, await _recorded(earlier))
-        return planned.text()
+        plan = await assembly.plan_build(image, await _read_evidence(earlier))
+        return plan.text()
 
     @function
     async def lock(
@@ -116,14 +116,14 @@ class PipelineFunctions:
         definition = await project.definition()
         current = await project.lock_text(target)
         environment = await project.environment(definition, target, current)
-        made = await resolved(environment, definition, current=current, upgrade=upgrade or [])
-        if check and await made.contents() != current:
+        locked = await resolve(environment, definition, current=current, upgrade=upgrade or [])
+        if check and await locked.contents() != current:
             message = (
                 f"{lock.path(target)} is out of date with {FILE}: regenerate it with "
                 f"'layerline call lock --target={target} export --path={lock.path(target)}'"
             )
             raise lock.LockError(message)
-        return made
+        return locked
 
     @function
     async def publish(
@@ -147,9 +147,9 @@ class PipelineFunctions:
         definition = await project.definition()
         target = definition.image(image).target
         built = await project.image(image)
-        said = await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout()
+        metadata = await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout()
         pins = lock.parse(await project.lock_text(target))
-        made = sbom.document(image, target, json.loads(said), pins)
+        made = sbom.document(image, target, json.loads(metadata), pins)
         return dag.file(f"{image}.cdx.json", json.dumps(made, indent=1) + "\n")
 
     @function
@@ -160,9 +160,9 @@ class PipelineFunctions:
         targets = sorted({image.target for image in definition.images.values()})
         locks = {target: await project.lock_text(target) for target in targets}
         made = dag.directory()
-        for path, text in dockerfile.rendered(definition, locks, ignored=NOT_SOURCE).items():
+        for path, text in dockerfile.render(definition, locks, ignored=NOT_SOURCE).items():
             made = made.with_new_file(path, text)
-        for path in dockerfile.of_source(definition):
+        for path in dockerfile.own_probes(definition):
             name = path.rpartition("/")[2]
             made = made.with_file(f"probes/{name}", self.source.file(path))
         return made
@@ -177,9 +177,9 @@ class PipelineFunctions:
     ) -> dagger.Directory:
         """Build an image and report on it: report.html, a self-contained page, and report.json."""
         assembly = await self.project().assembly_of(image)
-        planned = await assembly.planned(image, await _recorded(earlier))
+        plan = await assembly.plan_build(image, await _read_evidence(earlier))
         found = await assembly.evidence(image)
-        made = report.document(image, assembly.target, found, planned)
+        made = report.document(image, assembly.target, found, plan)
         return (
             dag.directory()
             .with_new_file("report.html", report.page(made))
@@ -201,7 +201,7 @@ class PipelineFunctions:
         )
 
 
-async def _recorded(earlier: dagger.File | None) -> list[Evidence]:
+async def _read_evidence(earlier: dagger.File | None) -> list[Evidence]:
     """The evidence of an earlier build; empty where none was given."""
     known: list[Evidence] = [] if earlier is None else json.loads(await earlier.contents())
     return known

@@ -1,4 +1,4 @@
-"""An image: base, layers side by side, source, directories, and how it starts."""
+"""Assembles images from the base, independent layers, the source and their configuration."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ EVIDENCE_LABEL = "layerline.evidence"
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Assembly:
-    """The images of one target; layers and their evidence are made once for all of them."""
+    """The images of one target, which share their layers and the layers' evidence."""
 
     definition: Definition
     target: str
@@ -30,60 +30,61 @@ class Assembly:
     source: dagger.Directory
 
     async def image(self, name: str) -> dagger.Container:
-        """A built image whose layers and whole have passed their probes; they are its label."""
+        """Build an image and run its probes; the evidence becomes a label of the image."""
         spec = self.definition.image(name)
         found = await self.evidence(name)
-        return (await self.assembled(name, spec)).with_label(EVIDENCE_LABEL, _label(found))
+        return (await self.assemble(name, spec)).with_label(EVIDENCE_LABEL, _label(found))
 
     async def evidence(self, name: str) -> list[Evidence]:
-        """What the probes of an image and of its layers say.
+        """Run the probes of an image and its layers.
 
-        Layers are made in parallel. Probes wait for those of what theirs stands on: they find the
-        bytecode that these have left, and what fails is told of the layer that it is in.
+        Layers are built in parallel. The probes of a layer wait for those of the layers that it
+        depends on: they reuse the bytecode of these, and a failure is reported for the layer that
+        causes it.
         """
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
         foundations = self.partition.foundations(spec.groups)
-        whole = probe.subject_of(name)
+        subject = probe.subject_of(name)
         for layer in layers:
-            await self.environment.added(layer)  # known by its id before many want it at once
+            await self.environment.layer_files(layer)  # cached before several tasks need it
         found: dict[str, Evidence] = {}
         passed = {layer.name: anyio.Event() for layer in layers}
 
         async def gate(layer: Layer) -> None:
-            installed = await (await self.environment.installed(layer)).stdout()
+            installed = await (await self.environment.install(layer)).stdout()
             for below in foundations[layer.name]:
                 await passed[below].wait()
             found[layer.name] = {**await self._layer_evidence(layer), **json.loads(installed)}
             passed[layer.name].set()
 
-        async def gate_whole() -> None:
+        async def gate_image() -> None:
             for below in sorted(set().union(*foundations.values())):
                 await passed[below].wait()
-            found[whole] = await self._image_evidence(name)
+            found[subject] = await self._image_evidence(name)
 
         try:
             async with anyio.create_task_group() as group:
                 for layer in layers:
                     group.start_soon(gate, layer)
-                group.start_soon(gate_whole)
+                group.start_soon(gate_image)
         except ExceptionGroup as several:
-            # The first failure has ended the others; the user is shown that one.
+            # The first failure has cancelled the other tasks: show that one.
             raise several.exceptions[0] from None
-        return [*(found[layer.name] for layer in layers), found[whole]]
+        return [*(found[layer.name] for layer in layers), found[subject]]
 
-    async def record(self, name: str) -> list[Evidence]:
-        """The evidence with what a later plan is compared with."""
-        about = await self.about(name)
-        found = [{**each, **about[each["subject"]]} for each in await self.evidence(name)]
+    async def evidence_with_inputs(self, name: str) -> list[Evidence]:
+        """The evidence with the inputs that a later plan compares with its own."""
+        inputs = await self.inputs_of(name)
+        found = [{**each, **inputs[each["subject"]]} for each in await self.evidence(name)]
         return [*found[:-1], {**found[-1], "files": await self.files(name)}]
 
-    async def planned(self, name: str, earlier: Sequence[Evidence]) -> Plan:
-        """What building an image would run, compared with what an earlier build has recorded."""
-        now = await self.about(name) if earlier else {}
-        whole = probe.subject_of(name)
-        before = [each for each in earlier if each["subject"] == whole]
-        same = all(each == {**each, **now[whole]} for each in before)
+    async def plan_build(self, name: str, earlier: Sequence[Evidence]) -> Plan:
+        """Plan a build of an image, given the evidence of an earlier one."""
+        now = await self.inputs_of(name) if earlier else {}
+        subject = probe.subject_of(name)
+        before = [each for each in earlier if each["subject"] == subject]
+        same = all(each == {**each, **now[subject]} for each in before)
         return plan.of_image(
             name,
             self.partition.of(self.definition.image(name).groups),
@@ -92,8 +93,8 @@ class Assembly:
             files={} if same else await self.files(name),
         )
 
-    async def about(self, name: str) -> dict[str, Evidence]:
-        """What an image and each of its layers are made from; no container starts for it."""
+    async def inputs_of(self, name: str) -> dict[str, Evidence]:
+        """The inputs of an image and of each of its layers; starts no container."""
         spec = self.definition.image(name)
         found: dict[str, Evidence] = {}
         for layer in self.partition.of(spec.groups):
@@ -101,7 +102,7 @@ class Assembly:
             around = {"packages of the system": self._packages(layer.groups)}
             found[layer.name] = {
                 "lock": plan.lock_digest(layer),
-                "wheels": await self.environment.wheels_of(layer).held(),
+                "wheels": await self.environment.wheels_of(layer).identity(),
                 "probed": {**await probe.identities(probes, self.source), **around},
             }
         found[probe.subject_of(name)] = {
@@ -113,7 +114,7 @@ class Assembly:
         return found
 
     async def files(self, name: str) -> dict[str, dict[str, str]]:
-        """The digests of the files that an image is made from, by the place that they are from."""
+        """Digests of the files that an image is built from, by their origin."""
         spec = self.definition.image(name)
         places = {
             "source": source_of(spec, self.source),
@@ -121,15 +122,15 @@ class Assembly:
         }
         return {place: await changes.manifest(files) for place, files in places.items() if files}
 
-    async def assembled(self, name: str, spec: Image) -> dagger.Container:
+    async def assemble(self, name: str, spec: Image) -> dagger.Container:
         """An image without its evidence."""
         layers = self.partition.of(spec.groups)
-        container = await self._placed(layers, spec.groups, user=spec.user)
-        return configured(with_source(container, spec, self.source), name, spec, self.definition)
+        container = await self._base_with(layers, spec.groups, user=spec.user)
+        return configure(with_source(container, spec, self.source), name, spec, self.definition)
 
     async def tools(self, groups: Sequence[str]) -> dagger.Container:
-        """The base with the layers of groups, which need not be together in any image."""
-        return await self._placed(self.partition.of(groups), groups)
+        """The base with the layers of groups, whether or not an image combines them."""
+        return await self._base_with(self.partition.of(groups), groups)
 
     async def with_tools(
         self, container: dagger.Container, name: str, groups: Sequence[str]
@@ -142,10 +143,10 @@ class Assembly:
         return await self._with(container, further)
 
     async def _layer_evidence(self, layer: Layer) -> Evidence:
-        """Probe a layer with nothing but the base and the layers that it needs."""
+        """Probe a layer on the base with only the layers that it needs."""
         layers = sorted((layer, *self.partition.below(layer)), key=lambda each: each.name)
         return await probe.evidence(
-            await self._placed(layers, layer.groups),
+            await self._base_with(layers, layer.groups),
             probe.of_layer(layer, self.definition, self.target),
             subject=layer.name,
             source=self.source,
@@ -155,13 +156,13 @@ class Assembly:
     async def _image_evidence(self, name: str) -> Evidence:
         spec = self.definition.image(name)
         return await probe.evidence(
-            await self.assembled(name, spec),
+            await self.assemble(name, spec),
             probe.of_image(spec, self.definition),
             subject=probe.subject_of(name),
             source=self.source,
         )
 
-    async def _placed(
+    async def _base_with(
         self, layers: Sequence[Layer], groups: Sequence[str], *, user: str = "app"
     ) -> dagger.Container:
         system = await self.environment.system(self._packages(groups), user=user)
@@ -169,20 +170,20 @@ class Assembly:
 
     async def _with(self, container: dagger.Container, layers: Sequence[Layer]) -> dagger.Container:
         for layer in layers:
-            container = container.with_directory(PREFIX, await self.environment.added(layer))
+            container = container.with_directory(PREFIX, await self.environment.layer_files(layer))
         return container
 
     def _packages(self, groups: Sequence[str]) -> list[str]:
-        """The packages of the distribution that groups want beside those of the base."""
+        """The system packages that groups need in addition to those of the base."""
         return sorted({name for each in groups for name in self.definition.groups[each].packages})
 
 
 def with_source(
     container: dagger.Container, spec: Image, source: dagger.Directory
 ) -> dagger.Container:
-    """The source, and the directories that a run fills: made here and never copied.
+    """Add the source and the image's directories, which are created empty, never copied.
 
-    They have one time, and none of the checkout's.
+    All have one timestamp instead of those of the checkout.
     """
     files = source_of(spec, source)
     for name in sorted(spec.directories):
@@ -196,10 +197,10 @@ def source_of(spec: Image, source: dagger.Directory) -> dagger.Directory:
     return source.filter(include=list(spec.source))
 
 
-def configured(
+def configure(
     container: dagger.Container, name: str, spec: Image, definition: Definition
 ) -> dagger.Container:
-    """How the image starts, and what it says of itself."""
+    """Set the image's environment, command, user and labels."""
     for key, value in sorted(spec.env.items()):
         container = container.with_env_variable(key, value)
     for port in sorted(spec.ports):
@@ -218,7 +219,7 @@ def configured(
 
 
 def _label(found: Sequence[Evidence]) -> str:
-    """Evidence as an image carries it: what was found, so that equal images are equal."""
+    """Evidence as an image's label, without seconds: equal images have equal labels."""
     kept = [
         {
             "subject": each["subject"],

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from layerline.pipeline.requirement import normal
+from layerline.pipeline.requirement import normalize_name
 
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 _COMMENT = re.compile(r"^\s*#")
@@ -12,21 +12,21 @@ _VIA = re.compile(r"^\s+#\s+via\s+(?P<names>\S.*)$")
 
 
 class LockError(ValueError):
-    """The lock does not fit the definition."""
+    """The lock does not match the definition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """One locked package: its lines with the hashes, and the packages that ask for it."""
+    """One locked package: its lines with hashes, and the packages that require it."""
 
     name: str
     version: str
     lines: tuple[str, ...]
-    wanted_by: frozenset[str]
+    required_by: frozenset[str]
 
 
 def path(target: str) -> str:
-    """Where a target's lock lies in the source."""
+    """The path of a target's lock in the source."""
     return f"locks/{target}.txt"
 
 
@@ -37,14 +37,19 @@ def parse(text: str) -> dict[str, Pin]:
     for lines in (block.splitlines() for block in blocks if block[:1].strip("#")):
         entry = _ENTRY.match(lines[0])
         if entry is None:
-            message = f"the lock holds {lines[0]!r}, which pins nothing; make it anew with `lock`"
+            message = (
+                f"the lock has {lines[0]!r}, which is not a pinned version: "
+                "regenerate it with 'layerline call lock'"
+            )
             raise LockError(message)
         via = [found["names"] for line in lines if (found := _VIA.match(line))]
-        pins[normal(entry["name"])] = Pin(
-            name=normal(entry["name"]),
+        pins[normalize_name(entry["name"])] = Pin(
+            name=normalize_name(entry["name"]),
             version=entry["version"],
             lines=tuple(line for line in lines if line.strip() and not _COMMENT.match(line)),
-            wanted_by=frozenset(normal(word) for names in via for word in names.split(", ")),
+            required_by=frozenset(
+                normalize_name(name) for names in via for name in names.split(", ")
+            ),
         )
     return pins
 
@@ -52,20 +57,23 @@ def parse(text: str) -> dict[str, Pin]:
 def closure(
     pins: Mapping[str, Pin], roots: Collection[str], *, stop: Collection[str] = ()
 ) -> frozenset[str]:
-    """The roots and everything that they ask for, directly or not; `stop` asks for nothing."""
+    """The roots and their transitive dependencies; those of `stop` are not followed."""
     if missing := sorted(name for name in roots if name not in pins):
-        message = f"the lock lacks {', '.join(missing)}; make it anew with `lock`"
+        message = (
+            f"the lock has no entry for {', '.join(missing)}: "
+            "regenerate it with 'layerline call lock'"
+        )
         raise LockError(message)
     found: set[str] = set()
     fresh = set(roots)
     while fresh:
         found |= fresh
         asking = fresh.difference(stop)
-        fresh = {pin.name for pin in pins.values() if pin.wanted_by & asking} - found
+        fresh = {pin.name for pin in pins.values() if pin.required_by & asking} - found
     return frozenset(found)
 
 
 def requirements(pins: Collection[Pin]) -> str:
-    """Pins as a file of requirements with hashes."""
+    """The pins as a requirements file with hashes."""
     ordered = sorted(pins, key=lambda pin: pin.name)
     return "".join(f"{line}\n" for pin in ordered for line in pin.lines)

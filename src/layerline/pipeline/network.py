@@ -1,7 +1,7 @@
-"""How containers reach what they download: certificates, credentials, or no network at all.
+"""Network access of containers: certificates, credentials, and offline mode.
 
-Invariant: none of it is in a layer. Credentials are secrets, and whether the network may be used is
-a volatile variable: a step that ran once is a cache hit without a network.
+Invariant: none of it is stored in a layer. Credentials are secrets, and offline mode is a volatile
+variable: a step that ran once is a cache hit without a network.
 """
 
 import re
@@ -19,14 +19,14 @@ _PASSWORD = re.compile(r"\bpassword\s+(\S+)")
 
 
 class NetworkError(ValueError):
-    """What is to be downloaded cannot be reached in the way that the flags say."""
+    """A download is impossible with the given flags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """Certificates to trust instead of the image's, a netrc file, and its passwords alone.
 
-    The passwords are mounted as well, as an engine blackens whole secrets in what an exec prints.
+    The passwords are mounted as well, because an engine redacts only complete secrets in output.
     """
 
     ca_bundle: dagger.File | None
@@ -34,8 +34,8 @@ class Network:
     passwords: tuple[dagger.Secret, ...]
     offline: bool
 
-    def mounted(self, container: dagger.Container) -> dagger.Container:
-        """The container for execs that download."""
+    def mount(self, container: dagger.Container) -> dagger.Container:
+        """Prepare a container for execs that download."""
         container = container.with_volatile_variable(OFFLINE, "1" if self.offline else "")
         if self.ca_bundle is not None:
             container = container.with_mounted_file(_CA_BUNDLE, self.ca_bundle)
@@ -48,8 +48,8 @@ class Network:
                 container = container.with_mounted_secret(f"{_NETRC}.{number}", password)
         return container
 
-    def unmounted(self, container: dagger.Container) -> dagger.Container:
-        """The container as it was before `mounted`."""
+    def unmount(self, container: dagger.Container) -> dagger.Container:
+        """Undo `mount`."""
         container = container.without_volatile_variable(OFFLINE)
         if self.ca_bundle is not None:
             container = container.without_mount(_CA_BUNDLE)
@@ -62,18 +62,18 @@ class Network:
         return container
 
     async def inputs(self) -> dict[str, str]:
-        """What a layer's key depends on, by the flag that gave it."""
+        """The inputs of a layer's key, by flag."""
         return {"--ca-bundle": await self.ca_bundle.digest() if self.ca_bundle else ""}
 
     async def check_base(self, image: str) -> None:
-        """Say what to do where the base is not kept, before a container is asked for."""
+        """Raise an error with a hint if the base image is not in the store in offline mode."""
         if not self.offline:
             return
         try:
             await dag.container().from_(image).sync()
         except dagger.QueryError as exc:
             message = (
-                f"the base image {image} is not kept: run the same command once without "
+                f"the base image {image} is not in the store: run the same command once without "
                 f"--offline. {exc}"
             )
             raise NetworkError(message) from exc
@@ -86,7 +86,7 @@ async def network(
     offline: bool,
     indexes: tuple[str, ...],
 ) -> Network:
-    """The network with the credentials of package indexes, in whatever form they were given."""
+    """The network with the credentials of package indexes, in either form."""
     for url in indexes:
         check_no_credentials(url)
     text = "" if credentials is None else netrc(await credentials.plaintext(), indexes)
@@ -107,26 +107,26 @@ def check_no_credentials(url: str) -> None:
     parts = urlsplit(url)
     if parts.username is not None:
         message = (
-            f"the index at {parts.hostname} has credentials in its URL, which would be seen; "
-            "leave them out of it and give --index-credentials=env:NAME with USER:PASSWORD"
+            f"the index at {parts.hostname} has credentials in its URL, which logs would show: "
+            "remove them and use --index-credentials=env:NAME with USER:PASSWORD"
         )
         raise NetworkError(message)
 
 
 def netrc(text: str, indexes: tuple[str, ...]) -> str:
-    """Credentials as a netrc file: such a file as it is, USER:PASSWORD for the first index."""
+    """Credentials as a netrc file; USER:PASSWORD is for the host of the first index."""
     text = text.strip()
     if _PASSWORD.search(text):
         return f"{text}\n"
     user, colon, password = text.partition(":")
     hosts = [parts.hostname for url in indexes if (parts := urlsplit(url)).hostname]
     if not hosts:
-        message = "--index-credentials needs --index-url or --extra-index-url: for which host?"
+        message = "--index-credentials requires --index-url or --extra-index-url"
         raise NetworkError(message)
     if not (user and colon and password) or len(text.split()) > 1:
         message = (
-            "--index-credentials is neither USER:PASSWORD without spaces nor the text of a netrc "
-            f"file, such as: machine {hosts[0]} login USER password PASSWORD"
+            "invalid --index-credentials: use USER:PASSWORD without spaces or the text of a netrc "
+            f"file, e.g. machine {hosts[0]} login USER password PASSWORD"
         )
         raise NetworkError(message)
     return f"machine {hosts[0]} login {user} password {password}\n"

@@ -1,7 +1,7 @@
-"""What a build would run and why, compared with an earlier one; nothing is started for it.
+"""Plans a build: which steps would run and why, compared with an earlier build.
 
-The earlier build is known by its evidence, as the function of that name gives it: what each part
-was made from, how long that took, and how many bytes it brought.
+Nothing is started. The earlier build is known by the output of the function `evidence`: the inputs
+of each step, how long it took, and how many bytes it downloaded and installed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +13,12 @@ from layerline.pipeline.layer import Layer
 from layerline.pipeline.probe import Evidence, subject_of
 
 MEGABYTE = 10**6
-UNKNOWN = "no earlier build is known"
+UNKNOWN = "no earlier build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One part of an image. `why` says what makes it run again; empty where nothing does.
+    """A step of a build. `why` is the reason to run it, empty if it is cached.
 
     `size` and `download` in bytes and `seconds` are those of the earlier build; `size` is None
     where it had no such step.
@@ -42,18 +42,18 @@ class Plan:
         """The plan for a reader."""
         running = [step for step in self.steps if step.why]
         lines = [
-            f"{'run ' if step.why else 'keep'}  {step.name}{': ' + step.why if step.why else ''}"
+            f"run     {step.name}: {step.why}" if step.why else f"cached  {step.name}"
             for step in self.steps
         ]
         if not running:
-            return "\n".join([*lines, f"Nothing of {self.image} would run."]) + "\n"
+            return "\n".join([*lines, f"all steps of {self.image} are cached"]) + "\n"
         size = sum(step.size or 0 for step in running) / MEGABYTE
         download = sum(step.download for step in running) / MEGABYTE
         seconds = sum(step.seconds for step in running)
         unknown = [step.name for step in running if step.size is None]
-        said = [f"expected: at most {download:.0f} MB to download, {size:.0f} MB more on the disk"]
-        said += [f"{seconds:.0f} s of work" if seconds else "no times known"]
-        said += [f"nothing known of {', '.join(unknown)}"] if unknown else []
+        said = [f"expected: at most {download:.0f} MB to download, {size:.0f} MB more on disk"]
+        said += [f"{seconds:.0f} s of work" if seconds else "unknown duration"]
+        said += [f"no estimate for {', '.join(unknown)}"] if unknown else []
         return "\n".join([*lines, "; ".join(said)]) + "\n"
 
 
@@ -65,20 +65,29 @@ def of_image(
     earlier: Sequence[Evidence],
     files: Files,
 ) -> Plan:
-    """The plan of an image. `now` is what each part is made from, `files` those that changed."""
+    """Plan an image. `now` has the inputs of each step, `files` the digests of source files.
+
+    A changed base, installer or flag runs every step. A layer is installed again if its part of
+    the lock or its wheels changed; if only its probes, or a layer that it depends on, changed, it
+    is probed again. The image is assembled and probed again after any other step.
+    """
     known = {each["subject"]: each for each in earlier}
-    subject, whole = subject_of(image), f"{image} and its probes"
+    subject, final = subject_of(image), f"{image} and its probes"
     if subject not in known:
-        names = ["base", *(layer.name for layer in layers), whole]
+        names = ["base", *(layer.name for layer in layers), final]
         return Plan(image=image, steps=tuple(Step(name=name, why=UNKNOWN) for name in names))
     before = known[subject]
-    moved = changes.of_files(before["files"], files)
-    ground = "; ".join(changes.of_values(before["inputs"], now[subject]["inputs"], said=moved))
-    steps = [Step(name="base", why=ground, size=None if ground else 0)]
-    steps += _layer_steps(layers, now, known, ground=ground, moved=moved)
-    why = [*_image_changed(image, before, now[subject], moved)]
+    changed_files = changes.of_files(before["files"], files)
+    base_changes = "; ".join(
+        changes.of_values(before["inputs"], now[subject]["inputs"], descriptions=changed_files)
+    )
+    steps = [Step(name="base", why=base_changes, size=None if base_changes else 0)]
+    steps += _layer_steps(
+        layers, now, known, base_changes=base_changes, changed_files=changed_files
+    )
+    why = [*_image_changed(image, before, now[subject], changed_files)]
     why += ["layers"] if any(step.why for step in steps) else []
-    steps.append(Step(name=whole, why="; ".join(why), size=0, seconds=_probed(before)))
+    steps.append(Step(name=final, why="; ".join(why), size=0, seconds=_probe_seconds(before)))
     return Plan(image=image, steps=tuple(steps))
 
 
@@ -87,15 +96,15 @@ def _layer_steps(
     now: Mapping[str, Evidence],
     known: Mapping[str, Evidence],
     *,
-    ground: str,
-    moved: Mapping[str, str],
+    base_changes: str,
+    changed_files: Mapping[str, str],
 ) -> Iterator[Step]:
-    """Layers that are installed anew, that are only probed again, and that are kept."""
+    """Yield a step for each layer: to install, only to probe, or cached."""
     fresh = {}
     for layer in layers:
-        reasons = ["what it stands on"] if ground else []
+        reasons = ["its base"] if base_changes else []
         if layer.name in known:
-            reasons += _layer_changed(layer, known[layer.name], now[layer.name], moved)
+            reasons += _layer_changed(layer, known[layer.name], now[layer.name], changed_files)
         else:
             reasons = ["the earlier build has no such layer"]
         fresh[layer.name] = "; ".join(reasons)
@@ -108,36 +117,36 @@ def _layer_steps(
                 name=layer.name,
                 why=why,
                 size=sum(int(package["bytes"]) for package in before["packages"]),
-                download=_download(layer, before, everything=bool(ground)),
-                seconds=before["seconds"] + _probed(before),
+                download=_download(layer, before, everything=bool(base_changes)),
+                seconds=before["seconds"] + _probe_seconds(before),
             )
         else:
             below = [name for name in sorted(layer.needs) if fresh.get(name)]
             reasons = [*changes.of_values(before["probed"], now[layer.name]["probed"])]
-            reasons += [f"it stands on {', '.join(below)}"] if below else []
-            why = f"its probes alone: {'; '.join(reasons)}" if reasons else ""
-            yield Step(name=layer.name, why=why, size=0, seconds=_probed(before))
+            reasons += [f"it depends on {', '.join(below)}"] if below else []
+            why = f"probes only: {'; '.join(reasons)}" if reasons else ""
+            yield Step(name=layer.name, why=why, size=0, seconds=_probe_seconds(before))
 
 
 def _layer_changed(
-    layer: Layer, before: Evidence, now: Evidence, moved: Mapping[str, str]
+    layer: Layer, before: Evidence, now: Evidence, changed_files: Mapping[str, str]
 ) -> Iterator[str]:
-    """What makes a layer be installed anew, other than what it stands on."""
+    """Yield the reasons to install a layer again, other than its base."""
     old = {str(each["name"]): str(each["version"]) for each in before["packages"]}
     new = {pin.name: pin.version for pin in layer.pins}
     if lines := list(changes.of_versions(old, new)):
         yield ", ".join(lines)
     elif before["lock"] != now["lock"]:
-        yield "other hashes in the lock"
-    yield from changes.of_values(before["wheels"], now["wheels"], said=moved)
+        yield "hashes in the lock changed"
+    yield from changes.of_values(before["wheels"], now["wheels"], descriptions=changed_files)
 
 
 def _image_changed(
-    image: str, before: Evidence, now: Evidence, moved: Mapping[str, str]
+    image: str, before: Evidence, now: Evidence, changed_files: Mapping[str, str]
 ) -> Iterator[str]:
-    """What makes an image be put together and probed anew, other than its layers."""
+    """Yield the reasons to assemble and probe an image again, other than its layers."""
     if before["source"] != now["source"]:
-        yield f"source: {moved.get('source') or 'other modes or owners'}"
+        yield f"source: {changed_files.get('source') or 'modes or owners changed'}"
     was, spec = before["image"], now["image"]
     for key in sorted(key for key in spec if was.get(key) != spec[key]):
         yield f"images.{image}.{key} changed"
@@ -145,7 +154,7 @@ def _image_changed(
 
 
 def _download(layer: Layer, before: Evidence, *, everything: bool) -> int:
-    """What may be fetched: the wheels that are in no cache volume, as heavy as those before."""
+    """Bytes to download at most: wheels in no cache volume, with their earlier sizes."""
     kept = {} if everything else {pin.name: pin.version for pin in layer.pins}
     return sum(
         int(before["downloaded"].get(each["name"], each["bytes"]))
@@ -154,10 +163,10 @@ def _download(layer: Layer, before: Evidence, *, everything: bool) -> int:
     )
 
 
-def _probed(before: Evidence) -> float:
+def _probe_seconds(before: Evidence) -> float:
     return float(sum(each["seconds"] for each in before["probes"]))
 
 
 def lock_digest(layer: Layer) -> str:
-    """The identity of a layer's lines of the lock, and of those that build its wheels."""
+    """The digest of a layer's part of the lock, including its build requirements."""
     return changes.digest(f"{layer.requirements}\n{layer.build_requirements}")

@@ -1,7 +1,7 @@
-"""Probes: programs that gate a layer or an image, and the evidence that they give.
+"""Probes: programs that check a layer or an image, and the evidence that they produce.
 
-Invariant: a container is given on only after its probes have succeeded. What the evidence says is
-the same for the same layers; only its seconds are of one run.
+Invariant: a container is used only after its probes have passed. Equal layers have equal evidence,
+except for its seconds.
 """
 
 import json
@@ -43,7 +43,7 @@ BUILT_IN = MappingProxyType(
 )
 BYTECODE = "/mnt/bytecode"
 BYTECODE_VOLUME = "bytecode-v2"
-# JAX is kept off its CUDA plugin, which crashes where there is no GPU.
+# JAX must not load its CUDA plugin, which crashes without a GPU.
 ENVIRON = ("JAX_PLATFORMS=cpu", f"BYTECODE={BYTECODE}")
 _PLACE = "/mnt/probes"
 _HOME = "/tmp"
@@ -51,7 +51,7 @@ Evidence = dict[str, Any]
 
 
 class UnknownProbe(ValueError):
-    """A group names a probe that is none."""
+    """A group names an unknown probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +63,21 @@ class Probe:
 
     @property
     def name(self) -> str:
-        """Its name in the evidence."""
         return Path(self.program).stem
 
     @property
     def of_source(self) -> bool:
-        """Whether it is the user's own."""
+        """Whether it is a program in the project's source instead of a built-in one."""
         return self.program.endswith(".py")
 
 
 def subject_of(image: str) -> str:
-    """How evidence names an image: a layer may have the same name."""
+    """The subject of an image in evidence; distinct from a layer of the same name."""
     return f"image {image}"
 
 
 def of_layer(layer: Layer, definition: Definition, target: str) -> tuple[Probe, ...]:
-    """What gates a layer: versions, libraries, imports, and what its group wants besides."""
+    """The probes of a layer: versions, libraries, imports, and those of its group."""
     names = [pin.name for pin in layer.pins]
     pins = [f"{pin.name}=={pin.version}" for pin in layer.pins]
     concerned = definition.groups.keys() & {*layer.groups, layer.name}
@@ -96,7 +95,7 @@ def of_layer(layer: Layer, definition: Definition, target: str) -> tuple[Probe, 
 
 
 def of_image(image: Image, definition: Definition) -> tuple[Probe, ...]:
-    """What gates an image as a whole."""
+    """The probes of an assembled image."""
     target = definition.target(image.target)
     probes = [Probe(program="owners"), Probe(program="orders")]
     if target.cuda:
@@ -112,10 +111,10 @@ def of_image(image: Image, definition: Definition) -> tuple[Probe, ...]:
     return tuple(probes)
 
 
-def question(
+def request(
     probes: Sequence[Probe], *, subject: str, packages: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What the program that runs the probes is asked."""
+    """The input of `probes/run.py`."""
     return {
         "subject": subject,
         "packages": list(packages),
@@ -131,8 +130,8 @@ async def evidence(
     source: dagger.Directory,
     packages: Sequence[str] = (),
 ) -> Evidence:
-    """Run probes in a container that is not changed by it; a failing one is an error."""
-    asked = question(probes, subject=subject, packages=packages)
+    """Run probes in a copy of a container; raises an error if one fails."""
+    content = request(probes, subject=subject, packages=packages)
     answer = await (
         container.with_mounted_directory(_PLACE, programs(probes, source))
         .with_mounted_cache(BYTECODE, dag.cache_volume(BYTECODE_VOLUME))
@@ -141,7 +140,7 @@ async def evidence(
         .with_user("root")
         .with_exec(
             ["env", f"HOME={_HOME}", *ENVIRON, PYTHON, f"{_PLACE}/run.py"],
-            stdin=json.dumps(asked),
+            stdin=json.dumps(content),
         )
         .stdout()
     )
@@ -150,7 +149,7 @@ async def evidence(
 
 
 def programs(probes: Sequence[Probe], source: dagger.Directory) -> dagger.Directory:
-    """The programs of probes side by side, without the ones that are not run."""
+    """A directory with the programs of the given probes only."""
     directory = dag.directory().with_new_file("run.py", own_program("run"))
     for probe in probes:
         name = f"{probe.name}.py"
@@ -162,7 +161,7 @@ def programs(probes: Sequence[Probe], source: dagger.Directory) -> dagger.Direct
 
 
 async def identities(probes: Sequence[Probe], source: dagger.Directory) -> dict[str, str]:
-    """What each probe runs and with which arguments; the user's own are named by their path."""
+    """A digest of each probe's program and arguments, by name or path."""
     found = {}
     for each in probes:
         text = (
@@ -170,13 +169,13 @@ async def identities(probes: Sequence[Probe], source: dagger.Directory) -> dict[
             if each.of_source
             else own_program(each.program)
         )
-        asked = json.dumps([text, each.arguments])
-        found[f"probe {each.program}"] = changes.digest(asked)
+        command = json.dumps([text, each.arguments])
+        found[f"probe {each.program}"] = changes.digest(command)
     return found
 
 
 def own_program(name: str) -> str:
-    """The text of one of Layerline's own probes, or of what runs them."""
+    """The source of a built-in probe, or of `run`, which runs them."""
     if name == "run":
         return (_PROGRAMS / "run.py").read_text()
     if name not in BUILT_IN:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import dagger
 
 from layerline.pipeline import lock
-from layerline.pipeline.definition import Definition, read
+from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import Environment
 from layerline.pipeline.image import Assembly
@@ -16,7 +16,7 @@ from layerline.pipeline.wheels import Wheels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What the functions work on. `credentials` are for the hosts of the indexes in `wheels`."""
+    """The functions' project. `credentials` are for the hosts of the indexes in `wheels`."""
 
     source: dagger.Directory
     wheels: Wheels
@@ -26,7 +26,7 @@ class Project:
 
     async def definition(self) -> Definition:
         """The project's `layerline.toml`; a `DefinitionError` lists what is wrong with it."""
-        return read(await self.source.file(FILE).contents())
+        return parse_definition(await self.source.file(FILE).contents())
 
     async def lock_text(self, target: str) -> str:
         """The lock of a target; empty before the first `lock`."""
@@ -36,11 +36,11 @@ class Project:
         return await self.source.file(path).contents()
 
     async def image(self, name: str) -> dagger.Container:
-        """An image whose layers and whole have passed their probes."""
+        """Build an image whose layers, and which itself, have passed their probes."""
         return await (await self.assembly_of(name)).image(name)
 
     async def assembly_of(self, image: str) -> Assembly:
-        """The assembly of the target that an image is for."""
+        """The assembly of an image's target."""
         definition = await self.definition()
         return await self.assembly(definition, definition.image(image).target)
 
@@ -56,7 +56,7 @@ class Project:
         )
 
     async def environment(self, definition: Definition, target: str, locked: str) -> Environment:
-        """Where the layers of a target are made; `locked` names the installer's version."""
+        """The build environment of a target; `locked` is the lock with the installer's version."""
         definition.target(target)
         pins = lock.parse(locked)
         indexes = (self.wheels.index_url, self.wheels.extra_index_url)

@@ -1,7 +1,7 @@
-"""What a build did, for a reader: one HTML page that needs nothing else, and the same as JSON.
+"""Reports on a build as a self-contained HTML page and as JSON.
 
-It is made from the evidence and the plan. Steps have lengths and an order and no time of day: the
-evidence of what was cached is that of the run which made it.
+The report is made from the evidence and the plan. Steps have a duration and an order but no time of
+day: the evidence of a cached step is that of the run which produced it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,22 +19,22 @@ Report = dict[str, Any]
 def document(image: str, target: str, found: Sequence[Evidence], plan: Plan) -> Report:
     """The report of an image as data.
 
-    Layers begin together; the image is drawn from the slowest installation on, though its probes
-    wait for those of layers that others stand on.
+    Layers start together; the image starts after the slowest installation, though its probes also
+    wait for those of layers that other layers depend on.
     """
     why = {step.name: step.why for step in plan.steps}
     steps = [_step(each, why.get(each["subject"], "")) for each in found]
-    layers, whole = steps[:-1], steps[-1]
+    layers, final = steps[:-1], steps[-1]
     ready = max((each["seconds"] for each in layers), default=0.0)
     base = {"name": "base", "why": why["base"]}
-    whole["why"] = plan.steps[-1].why
+    final["why"] = plan.steps[-1].why
     return {
         "image": image,
         "target": target,
         "bytes": sum(each["bytes"] for each in layers),
         "base": base,
         "layers": [{"begin": 0.0, **each} for each in layers],
-        "whole": {"begin": round(ready, 3), **whole},
+        "final": {"begin": round(ready, 3), **final},
     }
 
 
@@ -56,13 +56,13 @@ def page(report: Report) -> str:
     title = escape(f"{report['image']} ({report['target']})")
     parts = [
         f"<h1>{title}</h1>",
-        f"<p>{_counted(len(report['layers']), 'layer')} with {_size(report['bytes'])} of packages; "
-        "every probe has passed.</p>",
-        *_cached(report),
+        f"<p>{_pluralize(len(report['layers']), 'layer')} with {_size(report['bytes'])} of "
+        "packages; all probes passed.</p>",
+        *_cache_table(report),
         *_timeline(report),
         *_matrix(report),
         *_sizes(report),
-        *_outputs(report),
+        *_probe_outputs(report),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -73,23 +73,23 @@ def page(report: Report) -> str:
     )
 
 
-def _cached(report: Report) -> Iterator[str]:
-    yield "<h2>What was kept, and what not and why</h2>\n<table>"
-    for each in (report["base"], *report["layers"], report["whole"]):
-        state = f'<span class="run">{escape(each["why"])}</span>' if each["why"] else "kept"
+def _cache_table(report: Report) -> Iterator[str]:
+    yield "<h2>Cache</h2>\n<table>"
+    for each in (report["base"], *report["layers"], report["final"]):
+        state = f'<span class="run">{escape(each["why"])}</span>' if each["why"] else "cached"
         yield f"<tr><th>{escape(each['name'])}</th><td>{state}</td></tr>"
     yield "</table>"
 
 
 def _timeline(report: Report) -> Iterator[str]:
-    whole = report["whole"]
-    length = max(whole["begin"] + whole["probe_seconds"], 0.001)
+    final = report["final"]
+    length = max(final["begin"] + final["probe_seconds"], 0.001)
     yield "<h2>Steps</h2>"
     yield (
         '<p><span class="key bar"></span> installation <span class="key probe"></span> probes, '
-        "in seconds as measured when each ran; layers are made side by side.</p>"
+        "in seconds, as measured when each ran; layers are built in parallel.</p>"
     )
-    for each in (*report["layers"], whole):
+    for each in (*report["layers"], final):
         widths = [100 * each[key] / length for key in ("begin", "seconds", "probe_seconds")]
         taken = f"{each['seconds']:.1f} + {each['probe_seconds']:.1f} s"
         yield (
@@ -101,7 +101,7 @@ def _timeline(report: Report) -> Iterator[str]:
 
 
 def _matrix(report: Report) -> Iterator[str]:
-    subjects = (*report["layers"], report["whole"])
+    subjects = (*report["layers"], report["final"])
     names = list(dict.fromkeys(one["probe"] for each in subjects for one in each["probes"]))
     yield '<h2>Probes</h2>\n<div class="wide"><table class="matrix">'
     heads = "".join(f"<th>{escape(name)}</th>" for name in names)
@@ -120,7 +120,7 @@ def _matrix(report: Report) -> Iterator[str]:
 
 def _sizes(report: Report) -> Iterator[str]:
     largest = max((each["bytes"] for each in report["layers"]), default=0) or 1
-    yield "<h2>Bytes</h2>"
+    yield "<h2>Size</h2>"
     for each in sorted(report["layers"], key=lambda layer: -layer["bytes"]):
         width = 100 * each["bytes"] / largest
         rows = "".join(
@@ -130,15 +130,15 @@ def _sizes(report: Report) -> Iterator[str]:
         )
         yield (
             f"<details><summary><b>{escape(each['name'])}</b> {_size(each['bytes'])} in "
-            f"{_counted(len(each['packages']), 'package')}"
+            f"{_pluralize(len(each['packages']), 'package')}"
             f'<div class="track"><span class="bar" style="width:{width:.2f}%"></span></div>'
             f"</summary><table>{rows}</table></details>"
         )
 
 
-def _outputs(report: Report) -> Iterator[str]:
-    yield "<h2>What the probes said</h2>"
-    for each in (*report["layers"], report["whole"]):
+def _probe_outputs(report: Report) -> Iterator[str]:
+    yield "<h2>Output of the probes</h2>"
+    for each in (*report["layers"], report["final"]):
         said = "".join(
             f"<p><b>{escape(one['probe'])}</b> {escape(one['result'])} in {one['seconds']:.1f} s"
             "</p>"
@@ -148,7 +148,7 @@ def _outputs(report: Report) -> Iterator[str]:
         yield f"<details><summary><b>{escape(each['name'])}</b></summary>{said}</details>"
 
 
-def _counted(count: int, what: str) -> str:
+def _pluralize(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

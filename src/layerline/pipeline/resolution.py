@@ -1,4 +1,4 @@
-"""The joint resolution of all groups of a target, and who excludes whom where there is none."""
+"""Resolves all groups of a target together, or explains which requirements conflict."""
 
 import json
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ _LOCK = "/mnt/lock.txt"
 
 
 class Conflict(ValueError):
-    """The groups of a target cannot be resolved together, or not at all."""
+    """The requirements of a target have no solution."""
 
 
-async def resolved(
+async def resolve(
     environment: Environment,
     definition: Definition,
     *,
     current: str,
     upgrade: Sequence[str],
 ) -> dagger.File:
-    """The lock of a target, as near to the current one as its requirements allow."""
+    """Resolve a target's lock, keeping current versions where the requirements allow."""
     target = environment.target
     groups = definition.groups_of(target)
-    asked = {
+    request = {
         "target": target,
         "groups": {
-            **{name: group.required(target) for name, group in groups.items()},
+            **{name: group.requirements_for(target) for name, group in groups.items()},
             "installer": [INSTALLER, *builders(groups.values())],
         },
         "without": sorted({each for group in groups.values() for each in group.without}),
@@ -46,15 +46,15 @@ async def resolved(
     container = (
         (await environment.builder())
         .with_mounted_cache(UV_CACHE, environment.volume("resolve"))
-        .with_(environment.wheels.mounted)
-        .with_(environment.network.mounted)
+        .with_(environment.wheels.mount)
+        .with_(environment.network.mount)
         .with_new_file(_LOCK, current)
     )
     if upgrade or not current:
-        # What is newest is another question each time.
+        # The newest versions change over time: never a cache hit.
         container = container.with_env_variable("ASKED_AT", datetime.now(UTC).isoformat())
     done = container.with_exec(
-        ["python3", "-c", program("resolve.py")], stdin=json.dumps(asked, sort_keys=True)
+        ["python3", "-c", program("resolve.py")], stdin=json.dumps(request, sort_keys=True)
     )
     try:
         await done.sync()

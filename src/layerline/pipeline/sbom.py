@@ -1,4 +1,4 @@
-"""What an image consists of, as a CycloneDX document.
+"""Lists the contents of an image as a CycloneDX document.
 
 Versions and licences are those of the installed packages, dependencies and hashes those of the
 lock. Invariant: equal images have equal documents, down to the serial number.
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from layerline.pipeline.lock import Pin
-from layerline.pipeline.requirement import normal
+from layerline.pipeline.requirement import normalize_name
 
 SPECIFICATION = "1.6"
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -21,20 +21,20 @@ Component = dict[str, Any]
 def document(
     image: str, target: str, installed: Mapping[str, Any], pins: Mapping[str, Pin]
 ) -> dict[str, Any]:
-    """The document of an image. `installed` is what `programs/metadata.py` says in it."""
-    python = {normal(each["name"]): each for each in installed["python"]}
+    """The document of an image. `installed` is the output of `programs/metadata.py` in it."""
+    python = {normalize_name(each["name"]): each for each in installed["python"]}
     references = {name: _purl(name, each["version"]) for name, each in python.items()}
     components = [_package(name, each, pins.get(name)) for name, each in sorted(python.items())]
     components += [_debian(*each) for each in sorted(installed["debian"])]
-    whole = {"type": "container", "name": image, "bom-ref": f"image:{image}"}
+    container = {"type": "container", "name": image, "bom-ref": f"image:{image}"}
     body: dict[str, Any] = {
         "metadata": {
-            "component": whole,
+            "component": container,
             "properties": [{"name": "layerline:target", "value": target}],
         },
         "components": components,
         "dependencies": [
-            {"ref": whole["bom-ref"], "dependsOn": [each["bom-ref"] for each in components]},
+            {"ref": container["bom-ref"], "dependsOn": [each["bom-ref"] for each in components]},
             *_dependencies(references, pins),
         ],
     }
@@ -52,7 +52,7 @@ def document(
 def _package(name: str, found: Mapping[str, Any], pin: Pin | None) -> Component:
     """A distribution. The lock has a hash for each file of a release; one alone is the file's."""
     purl = _purl(name, found["version"])
-    made: Component = {
+    component: Component = {
         "type": "library",
         "name": name,
         "version": found["version"],
@@ -60,39 +60,39 @@ def _package(name: str, found: Mapping[str, Any], pin: Pin | None) -> Component:
         "bom-ref": purl,
     }
     if found["summary"]:
-        made["description"] = found["summary"]
+        component["description"] = found["summary"]
     licence = found["license"]
     if "expression" in licence:
-        made["licenses"] = [{"expression": licence["expression"]}]
+        component["licenses"] = [{"expression": licence["expression"]}]
     elif licence:
-        made["licenses"] = [{"license": {"name": licence["name"]}}]
+        component["licenses"] = [{"license": {"name": licence["name"]}}]
     hashes = _HASH.findall("\n".join(pin.lines)) if pin is not None else []
     if len(hashes) == 1:
-        made["hashes"] = [{"alg": "SHA-256", "content": hashes[0]}]
-    return made
+        component["hashes"] = [{"alg": "SHA-256", "content": hashes[0]}]
+    return component
 
 
 def _debian(name: str, version: str, architecture: str) -> Component:
-    purl = f"pkg:deb/debian/{name.replace('+', '%2B')}@{_escaped(version)}?arch={architecture}"
+    purl = f"pkg:deb/debian/{name.replace('+', '%2B')}@{_escape(version)}?arch={architecture}"
     return {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl}
 
 
 def _dependencies(
     references: Mapping[str, str], pins: Mapping[str, Pin]
 ) -> Iterator[dict[str, str | Sequence[str]]]:
-    """Who asks for whom among what is installed."""
+    """Yield the dependencies of each installed distribution."""
     for name, reference in sorted(references.items()):
-        asked = sorted(
+        depends_on = sorted(
             references[pin.name]
             for pin in pins.values()
-            if name in pin.wanted_by and pin.name in references
+            if name in pin.required_by and pin.name in references
         )
-        yield {"ref": reference, "dependsOn": asked}
+        yield {"ref": reference, "dependsOn": depends_on}
 
 
 def _purl(name: str, version: str) -> str:
-    return f"pkg:pypi/{name}@{_escaped(version)}"
+    return f"pkg:pypi/{name}@{_escape(version)}"
 
 
-def _escaped(version: str) -> str:
+def _escape(version: str) -> str:
     return version.replace("+", "%2B").replace(":", "%3A")

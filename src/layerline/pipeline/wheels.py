@@ -10,14 +10,14 @@ WHEELHOUSE = "/mnt/wheelhouse"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheels:
-    """The sources of wheels; an empty index is the installers' default."""
+    """Sources of wheels; an empty index means the installers' default."""
 
     index_url: str
     extra_index_url: str
     wheelhouse: dagger.Directory | None
 
     def of(self, projects: Iterable[str]) -> "Wheels":
-        """The same sources with those projects' wheels alone: others are in no key of a step."""
+        """The same sources with those projects' wheels only, to keep others out of step keys."""
         if self.wheelhouse is None:
             return self
         patterns = [files_of(name) for name in sorted(projects)]
@@ -32,23 +32,23 @@ class Wheels:
         }
         return [f"{flag}={value}" for flag, value in flags.items() if value]
 
-    async def held(self) -> dict[str, str]:
-        """The identity of what the wheelhouse has, by the flag that gave it."""
+    async def identity(self) -> dict[str, str]:
+        """The digest of the wheelhouse, by flag."""
         return {"--wheelhouse": await self.wheelhouse.digest() if self.wheelhouse else ""}
 
-    def mounted(self, container: dagger.Container) -> dagger.Container:
-        """The container in which the flags hold."""
+    def mount(self, container: dagger.Container) -> dagger.Container:
+        """Mount the wheelhouse where `arguments` refers to it."""
         if self.wheelhouse is None:
             return container
         return container.with_mounted_directory(WHEELHOUSE, self.wheelhouse)
 
-    def unmounted(self, container: dagger.Container) -> dagger.Container:
-        """The container as it was before `mounted`."""
+    def unmount(self, container: dagger.Container) -> dagger.Container:
+        """Undo `mount`."""
         return container if self.wheelhouse is None else container.without_mount(WHEELHOUSE)
 
 
 def files_of(project: str) -> str:
-    """A pattern of the names that wheels and sources of a project have, however they spell it."""
+    """A pattern for the file names of a project's wheels and sdists in any spelling."""
     spelt = (
         f"[{char}{char.upper()}]" if char.isalpha() else char if char.isdigit() else "?"
         for char in project

@@ -6,22 +6,22 @@ import re
 from pathlib import Path
 
 from layerline.pipeline import dockerfile, lock
-from layerline.pipeline.definition import read
+from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.functions import NOT_SOURCE
-from tests.unit.pipeline.test_layer import TOML, locked
+from tests.unit.pipeline.test_layer import TOML, lock_text
 
 HOME = Path(__file__).parents[3]
 
 
-def made(toml: str = TOML, text: str | None = None) -> dict[str, str]:
-    locks = {"cu13": text or locked()}
-    return dockerfile.rendered(read(toml), locks, ignored=NOT_SOURCE)
+def render(toml: str = TOML, text: str | None = None) -> dict[str, str]:
+    locks = {"cu13": text or lock_text()}
+    return dockerfile.render(parse_definition(toml), locks, ignored=NOT_SOURCE)
 
 
 def test_the_committed_dockerfiles_are_what_is_rendered() -> None:
-    definition = read((HOME / "layerline.toml").read_text())
+    definition = parse_definition((HOME / "layerline.toml").read_text())
     locks = {name: (HOME / lock.path(name)).read_text() for name in definition.targets}
-    wanted = dockerfile.rendered(definition, locks, ignored=NOT_SOURCE)
+    wanted = dockerfile.render(definition, locks, ignored=NOT_SOURCE)
     place = HOME / dockerfile.PLACE
     # What a person reads is committed; programs and probes are rendered next to it when asked for.
     committed = {path.name: path.read_text() for path in place.iterdir() if path.is_file()}
@@ -29,7 +29,7 @@ def test_the_committed_dockerfiles_are_what_is_rendered() -> None:
 
 
 def test_each_layer_has_a_stage_and_a_cache_volume_of_the_pipelines_name() -> None:
-    text = made()["small.Dockerfile"]
+    text = render()["small.Dockerfile"]
     assert re.findall(r"^FROM builder AS (\S+)", text, re.MULTILINE) == [
         *("layer-core", "layer-cuda", "layer-cudnn", "layer-jax", "layer-shared"),
     ]
@@ -38,13 +38,13 @@ def test_each_layer_has_a_stage_and_a_cache_volume_of_the_pipelines_name() -> No
 
 
 def test_another_version_changes_what_the_probes_are_asked_and_no_stage() -> None:
-    before, after = made(), made(text=locked({"jax": "2"}))
-    assert [path for path in before if before[path] != after[path]] == ["asked/cu13/jax.json"]
+    before, after = render(), render(text=lock_text({"jax": "2"}))
+    assert [path for path in before if before[path] != after[path]] == ["requests/cu13/jax.json"]
 
 
 def test_an_image_with_packages_of_the_system_has_them_and_its_layers_have_not() -> None:
     toml = TOML.replace('["jax"]\n', '["jax"]\npackages = ["libgl1"]\n', 1)
-    text = made(toml)["small.Dockerfile"]
+    text = render(toml)["small.Dockerfile"]
     bare, system = text.split("FROM debian:bookworm-slim AS ")[1:]
     assert "libgl1" not in bare
     assert " libgl1 " in system
@@ -52,21 +52,21 @@ def test_an_image_with_packages_of_the_system_has_them_and_its_layers_have_not()
 
 def test_words_of_the_user_arrive_as_they_are() -> None:
     toml = TOML + 'env = { GREETING = "say \\"$HOME\\"" }\ncommand = ["sh", "-c", "echo \\"a\\""]\n'
-    text = made(toml)["small.Dockerfile"]
+    text = render(toml)["small.Dockerfile"]
     assert 'ENV GREETING="say \\"\\$HOME\\""' in text
     assert 'CMD ["sh", "-c", "echo \\"a\\""]' in text
 
 
 def test_the_context_has_the_source_of_the_image_and_nothing_else() -> None:
     toml = TOML + 'source = ["src/**"]\n'
-    assert made(toml)["small.Dockerfile.dockerignore"].splitlines() == [
+    assert render(toml)["small.Dockerfile.dockerignore"].splitlines() == [
         *("*", "!src/**", *NOT_SOURCE, "!locks/cu13.txt", "!dockerfiles"),
     ]
-    assert "rm -rf dockerfiles locks" in made(toml)["small.Dockerfile"]
-    assert "rm -rf dockerfiles \\\n" in made()["small.Dockerfile"]
+    assert "rm -rf dockerfiles locks" in render(toml)["small.Dockerfile"]
+    assert "rm -rf dockerfiles \\\n" in render()["small.Dockerfile"]
 
 
 def test_the_users_own_probes_are_named_apart() -> None:
     toml = TOML.replace('["jax"]\n', '["jax"]\nprobes = ["tests/own.py"]\n', 1)
-    assert dockerfile.of_source(read(toml)) == ("tests/own.py",)
-    assert "probes/own.py" not in made(toml)
+    assert dockerfile.own_probes(parse_definition(toml)) == ("tests/own.py",)
+    assert "probes/own.py" not in render(toml)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from layerline.pipeline import lock
-from layerline.pipeline.definition import Definition, read
+from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.layer import partition
 from layerline.pipeline.lock import LockError
 
 HOME = Path(__file__).parents[3]
-OURS = read((HOME / "layerline.toml").read_text())
+OURS = parse_definition((HOME / "layerline.toml").read_text())
 TOML = """\
 [targets.cu13]
 [groups.core]
@@ -50,7 +50,7 @@ WANTED_BY = {
 }
 
 
-def locked(versions: dict[str, str] | None = None) -> str:
+def lock_text(versions: dict[str, str] | None = None) -> str:
     lines = []
     for name, via in WANTED_BY.items():
         lines += [f"{name}=={(versions or {}).get(name, '1')} \\", "    --hash=sha256:aa"]
@@ -59,7 +59,7 @@ def locked(versions: dict[str, str] | None = None) -> str:
 
 
 def layers(toml: str = TOML, text: str | None = None) -> dict[str, str]:
-    made = partition(text or locked(), read(toml), "cu13").layers
+    made = partition(text or lock_text(), parse_definition(toml), "cu13").layers
     return {name: " ".join(pin.name for pin in layer.pins) for name, layer in made.items()}
 
 
@@ -85,7 +85,7 @@ def test_the_order_of_groups_and_images_does_not_matter() -> None:
 
 
 def test_an_image_has_the_layers_that_its_groups_need() -> None:
-    made = partition(locked(), read(TOML), "cu13")
+    made = partition(lock_text(), parse_definition(TOML), "cu13")
     assert [layer.name for layer in made.of(["core", "jax"])] == [
         *("core", "cuda", "cudnn", "jax", "shared"),
     ]
@@ -95,9 +95,9 @@ def test_an_image_has_the_layers_that_its_groups_need() -> None:
 
 
 def test_of_two_layers_that_need_each_other_neither_is_a_foundation() -> None:
-    text = locked().replace("# via jax, lightning\n", "# via jax, lightning, torch\n")
+    text = lock_text().replace("# via jax, lightning\n", "# via jax, lightning, torch\n")
     text = text.replace("# via lightning\n", "# via lightning, numpy\n")
-    made = partition(text, read(TOML), "cu13")
+    made = partition(text, parse_definition(TOML), "cu13")
     assert "pytorch" in made.layers["core"].needs
     assert "core" in made.layers["pytorch"].needs
     found = made.foundations(["core", "pytorch"])
@@ -116,21 +116,21 @@ def test_layers_of_an_image_stand_on_others_of_it_and_in_an_order(name: str) -> 
 
 
 def test_another_version_changes_one_layer() -> None:
-    before = partition(locked(), read(TOML), "cu13").layers
-    after = partition(locked({"jax": "2"}), read(TOML), "cu13").layers
+    before = partition(lock_text(), parse_definition(TOML), "cu13").layers
+    after = partition(lock_text({"jax": "2"}), parse_definition(TOML), "cu13").layers
     changed = {name for name in before if before[name].requirements != after[name].requirements}
     assert changed == {"jax"}
 
 
 def test_the_installer_is_in_no_layer() -> None:
-    made = partition(locked(), read(TOML), "cu13")
+    made = partition(lock_text(), parse_definition(TOML), "cu13")
     assert made.installer.startswith("uv==1")
     assert all("uv" not in lock.parse(layer.requirements) for layer in made.layers.values())
 
 
 def test_a_package_that_no_group_wants_is_named() -> None:
-    with pytest.raises(LockError, match="no group asks for lightning"):
-        partition(locked(), read(TOML.replace('"lightning"', '"torch"')), "cu13")
+    with pytest.raises(LockError, match="no group requires lightning"):
+        partition(lock_text(), parse_definition(TOML.replace('"lightning"', '"torch"')), "cu13")
 
 
 @pytest.mark.parametrize("target", sorted(OURS.targets))
@@ -159,8 +159,8 @@ def test_what_builds_a_package_is_known_to_its_layer_and_in_none() -> None:
         'requirements = ["lightning"]\nfrom_source = { fsspec = ["hatchling"] }',
     ).replace('groups = ["core", "jax", "pytorch", "train"]', 'groups = ["core", "jax", "train"]')
     builder = "hatchling==7 \\\n    --hash=sha256:bb\n"
-    without = locked().replace("    # via lightning, torch", "    # via lightning")
-    made = partition(without + builder, read(toml), "cu13").layers
+    without = lock_text().replace("    # via lightning, torch", "    # via lightning")
+    made = partition(without + builder, parse_definition(toml), "cu13").layers
     assert (made["train"].from_source, made["train"].build_requirements) == (("fsspec",), builder)
     assert [layer.from_source for name, layer in made.items() if name != "train"] == [()] * (
         len(made) - 1
@@ -171,7 +171,9 @@ def test_what_builds_a_package_is_known_to_its_layer_and_in_none() -> None:
 def test_a_targets_own_groups_are_locked_and_in_no_image() -> None:
     toml = TOML.replace("[targets.cu13]", '[targets.cu13]\ngroups = ["tools"]')
     toml += '[groups.tools]\nrequirements = ["pytest"]\n'
-    text = locked() + "pytest==9 \\\n    --hash=sha256:cc\n"
-    parts = partition(text, read(toml), "cu13")
+    text = lock_text() + "pytest==9 \\\n    --hash=sha256:cc\n"
+    parts = partition(text, parse_definition(toml), "cu13")
     assert [pin.name for pin in parts.layers["tools"].pins] == ["pytest"]
-    assert "tools" not in {layer.name for layer in parts.of(read(toml).images["dev"].groups)}
+    assert "tools" not in {
+        layer.name for layer in parts.of(parse_definition(toml).images["dev"].groups)
+    }

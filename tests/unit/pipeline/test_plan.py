@@ -1,15 +1,15 @@
-"""What would run and why, from what an earlier build remembers."""
+"""What would run and why, from what an earlier build recorded."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from layerline.pipeline import plan
-from layerline.pipeline.definition import read
+from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.layer import Partition, partition
-from tests.unit.pipeline.test_layer import TOML, locked
+from tests.unit.pipeline.test_layer import TOML, lock_text
 
-PARTS = partition(locked(), read(TOML), "cu13")
+PARTS = partition(lock_text(), parse_definition(TOML), "cu13")
 GROUPS = ("core", "jax")
 IMAGE = "core"  # as one of its layers is called
 INPUTS = {
@@ -40,7 +40,7 @@ def made_from(parts: Partition = PARTS, **others: object) -> Found:
     return {**layers, f"image {IMAGE}": {**image, **others}}
 
 
-def remembered() -> list[dict[str, Any]]:
+def earlier_evidence() -> list[dict[str, Any]]:
     layers: list[dict[str, Any]] = [
         {
             "subject": layer.name,
@@ -59,15 +59,15 @@ def remembered() -> list[dict[str, Any]]:
     return [{**each, **made[str(each["subject"])]} for each in [*layers, whole]]
 
 
-def planned(
+def plan_image(
     *, text: str = "", now: Found | None = None, files: dict[str, dict[str, str]] | None = None
 ) -> plan.Plan:
-    parts = partition(text or locked(), read(TOML), "cu13")
+    parts = partition(text or lock_text(), parse_definition(TOML), "cu13")
     return plan.of_image(
         IMAGE,
         parts.of(GROUPS),
         now=now or made_from(parts),
-        earlier=remembered(),
+        earlier=earlier_evidence(),
         files=files or {},
     )
 
@@ -77,35 +77,35 @@ def why(made: plan.Plan) -> dict[str, str]:
 
 
 def test_nothing_runs_when_nothing_changed() -> None:
-    made = planned()
+    made = plan_image()
     assert set(why(made).values()) == {""}
-    assert made.text().endswith(f"Nothing of {IMAGE} would run.\n")
+    assert made.text().endswith(f"all steps of {IMAGE} are cached\n")
 
 
-def test_a_changed_line_of_the_lock_is_named_and_what_it_costs_is_told() -> None:
-    text = planned(text=locked({"jax": "2"})).text()
-    assert "run   jax: jax 1 -> 2\n" in text
-    assert "keep  core\n" in text
-    assert f"run   {IMAGE} and its probes: layers\n" in text
-    expected = "expected: at most 2 MB to download, 10 MB more on the disk; 13 s of work"
+def test_a_changed_line_of_the_lock_is_named_and_its_cost_is_estimated() -> None:
+    text = plan_image(text=lock_text({"jax": "2"})).text()
+    assert "run     jax: jax 1 -> 2\n" in text
+    assert "cached  core\n" in text
+    assert f"run     {IMAGE} and its probes: layers\n" in text
+    expected = "expected: at most 2 MB to download, 10 MB more on disk; 13 s of work"
     assert expected in text
 
 
 def test_a_package_of_unknown_download_is_counted_with_its_installed_bytes() -> None:
-    steps = {step.name: step for step in planned(text=locked({"opt-einsum": "2"})).steps}
+    steps = {step.name: step for step in plan_image(text=lock_text({"opt-einsum": "2"})).steps}
     assert steps["jax"].download == 5_000_000
 
 
 def test_other_hashes_of_the_same_version_count() -> None:
-    text = locked().replace("jax==1 \\\n    --hash=sha256:aa", "jax==1 \\\n    --hash=sha256:bb")
-    assert why(planned(text=text))["jax"] == "other hashes in the lock"
-    assert why(planned(text=text))["core"] == ""
+    text = lock_text().replace("jax==1 \\\n    --hash=sha256:aa", "jax==1 \\\n    --hash=sha256:bb")
+    assert why(plan_image(text=text))["jax"] == "hashes in the lock changed"
+    assert why(plan_image(text=text))["core"] == ""
 
 
 def test_a_layer_on_a_changed_one_is_only_probed_again() -> None:
-    text = locked().replace("numpy==1 \\", "numpy==2 \\")
-    made = planned(text=text)
-    assert why(made)["jax"] == "its probes alone: it stands on core"
+    text = lock_text().replace("numpy==1 \\", "numpy==2 \\")
+    made = plan_image(text=text)
+    assert why(made)["jax"] == "probes only: it depends on core"
     assert {step.name: step.size for step in made.steps}["jax"] == 0
 
 
@@ -118,26 +118,26 @@ def test_a_changed_base_or_argument_is_named_and_runs_everything() -> None:
         "--wheelhouse": "sha256:" + "d" * 64,
     }
     files = {"--wheelhouse": {"one.whl": "sha256:11"}}
-    [base, *layers, _] = planned(now=made_from(inputs=others), files=files).steps
+    [base, *layers, _] = plan_image(now=made_from(inputs=others), files=files).steps
     assert base.why == (
         "--index-url: here -> there; --wheelhouse: one.whl new; "
         "base: debian:bookworm-slim@sha256:aaaaaaaaaaaa -> "
         "debian:bookworm-slim@sha256:cccccccccccc; base.packages: + curl, - tini"
     )
-    assert {step.why for step in layers} == {"what it stands on"}
+    assert {step.why for step in layers} == {"its base"}
 
 
 def test_a_wheel_of_one_layer_is_named_and_leaves_the_others_alone() -> None:
     now = made_from()
     now["jax"]["wheels"] = {"--wheelhouse": "sha256:ee"}
-    found = why(planned(now=now, files={"--wheelhouse": {"jax-1.whl": "sha256:11"}}))
+    found = why(plan_image(now=now, files={"--wheelhouse": {"jax-1.whl": "sha256:11"}}))
     assert found["jax"] == "--wheelhouse: jax-1.whl new"
     assert (found["base"], found["core"]) == ("", "")
 
 
 def test_a_changed_source_runs_no_layer_and_its_files_are_named() -> None:
     files = {"source": {"src/a.py": "sha256:bb", "src/b.py": "sha256:aa"}}
-    found = why(planned(now=made_from(source="sha256:bb"), files=files))
+    found = why(plan_image(now=made_from(source="sha256:bb"), files=files))
     expected = "source: src/a.py changed, src/b.py new, src/old.py gone"
     assert {name: text for name, text in found.items() if text} == {
         f"{IMAGE} and its probes": expected
@@ -147,14 +147,14 @@ def test_a_changed_source_runs_no_layer_and_its_files_are_named() -> None:
 def test_a_changed_key_of_the_image_and_a_changed_probe_are_named() -> None:
     now = made_from(image={"env": {}, "budget_mb": 8}, probed={"probe budget": "sha256:bb"})
     now["core"]["probed"] = {"probe versions": "sha256:aa", "packages of the system": ["libgl1"]}
-    found = why(planned(now=now))
+    found = why(plan_image(now=now))
     assert found[f"{IMAGE} and its probes"] == (
         f"images.{IMAGE}.budget_mb changed; probe budget changed; layers"
     )
-    assert found["core"] == "its probes alone: packages of the system: + libgl1"
+    assert found["core"] == "probes only: packages of the system: + libgl1"
 
 
 def test_without_an_earlier_build_everything_runs_and_nothing_is_known() -> None:
     made = plan.of_image(IMAGE, PARTS.of(GROUPS), now={}, earlier=[], files={})
-    assert "run   base: no earlier build is known\n" in made.text()
-    assert "nothing known of base, core, cuda, cudnn, jax, shared" in made.text()
+    assert "run     base: no earlier build\n" in made.text()
+    assert "no estimate for base, core, cuda, cudnn, jax, shared" in made.text()

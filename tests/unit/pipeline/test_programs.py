@@ -15,7 +15,7 @@ from layerline import command
 from layerline.errors import CommandFailed
 from layerline.pipeline.programs import resolve
 from layerline.pipeline.programs.install import EPOCH, normalise
-from layerline.pipeline.programs.resolve import Resolver, Wanted, explanation, suspects
+from layerline.pipeline.programs.resolve import Requirement, Resolver, explanation, suspects
 
 PROGRAMS = Path(__file__).parents[3] / "src" / "layerline" / "pipeline" / "programs"
 
@@ -60,13 +60,13 @@ def test_the_installer_says_seconds_and_nothing_else(tmp_path: Path) -> None:
 
 def test_what_an_installer_downloads_is_counted_and_shown(tmp_path: Path) -> None:
     said = "Downloading one (1.5MiB)\nDownloading two (512.0KiB)\n Downloaded one\n"
-    words = ["sh", "-c", f"printf '{said}' >&2"]
-    done = command.run([sys.executable, str(PROGRAMS / "install.py"), str(tmp_path), *words])
+    argv = ["sh", "-c", f"printf '{said}' >&2"]
+    done = command.run([sys.executable, str(PROGRAMS / "install.py"), str(tmp_path), *argv])
     assert json.loads(done.stdout)["downloaded"] == {"one": 1_572_864, "two": 524_288}
     assert done.stderr.decode() == said
 
 
-def test_an_installer_without_a_network_is_told_so_and_its_failure_is_explained(
+def test_an_installer_without_a_network_gets_a_flag_and_its_failure_is_explained(
     tmp_path: Path,
 ) -> None:
     program = str(PROGRAMS / "install.py")
@@ -75,7 +75,7 @@ def test_an_installer_without_a_network_is_told_so_and_its_failure_is_explained(
     with pytest.raises(CommandFailed):
         command.run(argv, env={"OFFLINE": ""})
     argv[-2] = "exit 7"
-    with pytest.raises(CommandFailed, match="Not all wheels are kept: run the same command once"):
+    with pytest.raises(CommandFailed, match="not all wheels are cached: run the same command once"):
         command.run(argv, env={"OFFLINE": "yes"})
 
 
@@ -86,13 +86,13 @@ class Excluding(Resolver):
         self.clash = set(clash)
         self.count = 0
 
-    def resolves(self, wanted: list[Wanted]) -> bool:
+    def resolves(self, wanted: list[Requirement]) -> bool:
         self.count += 1
         return not self.clash <= {each.text for each in wanted}
 
 
 def test_the_fewest_that_clash_are_found_in_few_tries() -> None:
-    wanted = [Wanted("g", f"p{number}==1") for number in range(40)]
+    wanted = [Requirement("g", f"p{number}==1") for number in range(40)]
     for clash in (("p3==1", "p31==1"), ("p0==1", "p1==1", "p39==1"), ("p17==1",)):
         resolver = Excluding(*clash)
         assert {each.text for each in resolver.core([], wanted, grown=False)} == set(clash)
@@ -100,8 +100,8 @@ def test_the_fewest_that_clash_are_found_in_few_tries() -> None:
 
 
 def test_a_requirement_without_its_version_keeps_its_extras() -> None:
-    assert Wanted("jax", "jax[cuda13]==0.10.*").bare == "jax[cuda13]"
-    assert Wanted("core", "numpy").bare == "numpy"
+    assert Requirement("jax", "jax[cuda13]==0.10.*").bare == "jax[cuda13]"
+    assert Requirement("core", "numpy").bare == "numpy"
 
 
 DERIVATION = """\
@@ -110,30 +110,30 @@ error: No solution found when resolving dependencies
          torch==2.6.0 depends on nvidia-cudnn-cu12==9.1.0.70, and you require
          JAX[cuda12]==0.7.* and torch==2.6.0, your requirements are unsatisfiable.
 """
-ASKED = [
-    Wanted("core", "numpy"),
-    Wanted("jax", "jax[cuda12]==0.7.*"),
-    Wanted("pytorch", "torch==2.6.0"),
-    Wanted("pytorch", "torchvision"),
+REQUIREMENTS = [
+    Requirement("core", "numpy"),
+    Requirement("jax", "jax[cuda12]==0.7.*"),
+    Requirement("pytorch", "torch==2.6.0"),
+    Requirement("pytorch", "torchvision"),
 ]
 
 
 def test_the_derivation_names_those_that_are_suspected() -> None:
-    assert [each.project for each in suspects(ASKED, DERIVATION)] == ["jax", "torch"]
-    assert suspects(ASKED, "error: of another kind") == ASKED
+    assert [each.project for each in suspects(REQUIREMENTS, DERIVATION)] == ["jax", "torch"]
+    assert suspects(REQUIREMENTS, "error: of another kind") == REQUIREMENTS
 
 
 def resolver(tmp_path: Path, program: str) -> Resolver:
     """One that runs a program of the test's own."""
     path = tmp_path / "uv.py"
     path.write_text(program)
-    words: dict[str, Any] = {
+    request: dict[str, Any] = {
         "target": "cpu",
         "without": [],
         "lock": str(tmp_path / "lock.txt"),
         "uv": [sys.executable, str(path)],
     }
-    return Resolver(words)
+    return Resolver(request)
 
 
 def test_a_resolver_that_takes_too_long_does_not_delay_the_explanation(
@@ -143,10 +143,10 @@ def test_a_resolver_that_takes_too_long_does_not_delay_the_explanation(
     monkeypatch.setattr(resolve, "LEAST_SEARCH_SECONDS", 0.5)
     slow = resolver(tmp_path, "import time; time.sleep(60)")
     begin = time.monotonic()
-    said = "\n".join(explanation(slow, ASKED, DERIVATION))
+    said = "\n".join(explanation(slow, REQUIREMENTS, DERIVATION))
     assert time.monotonic() - begin < 10
     assert "  jax: jax[cuda12]==0.7.*\n  pytorch: torch==2.6.0\nbecause\n" in said
-    assert said.endswith("nothing was found in the time there is for it")
+    assert said.endswith("none found within the time limit")
 
 
 def test_what_the_cache_knows_is_not_asked_of_an_index(tmp_path: Path) -> None:
@@ -158,6 +158,6 @@ def test_what_the_cache_knows_is_not_asked_of_an_index(tmp_path: Path) -> None:
         "    sys.exit('Packages were unavailable because the network was disabled')\n"
     )
     trying = resolver(tmp_path, program)
-    assert trying.resolves([Wanted("core", "known")])
-    assert not trying.resolves([Wanted("core", "never-seen")])
+    assert trying.resolves([Requirement("core", "known")])
+    assert not trying.resolves([Requirement("core", "never-seen")])
     assert (tmp_path / "asked").read_text() == "cache cache index "

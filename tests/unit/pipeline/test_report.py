@@ -53,7 +53,7 @@ def evidence() -> list[dict[str, Any]]:
     ]
 
 
-def made() -> dict[str, Any]:
+def report_data() -> dict[str, Any]:
     return document("train", "cpu", evidence(), PLAN)
 
 
@@ -65,25 +65,25 @@ def chromium(tmp_path: Path) -> Chromium:
 
 
 def test_the_image_follows_the_slowest_installation() -> None:
-    assert [each["begin"] for each in made()["layers"]] == [0.0, 0.0]
-    assert (made()["whole"]["begin"], made()["whole"]["probe_seconds"]) == (12.0, 6.0)
+    assert [each["begin"] for each in report_data()["layers"]] == [0.0, 0.0]
+    assert (report_data()["final"]["begin"], report_data()["final"]["probe_seconds"]) == (12.0, 6.0)
 
 
 def test_packages_are_ordered_by_their_bytes_and_summed() -> None:
-    [core, shared] = made()["layers"]
+    [core, shared] = report_data()["layers"]
     assert [each["bytes"] for each in core["packages"]] == [90_000_000, 700_000, 5]
     assert (core["bytes"], shared["bytes"]) == (90_700_005, 90_000_000)
-    assert made()["bytes"] == 180_700_005
+    assert report_data()["bytes"] == 180_700_005
 
 
 def test_what_was_not_kept_is_told_with_its_reason() -> None:
-    assert [each["why"] for each in made()["layers"]] == ["", "numpy 2.4.5 -> 2.4.6"]
-    assert made()["whole"]["why"] == "layers"
-    assert '<span class="run">numpy 2.4.5 -&gt; 2.4.6</span>' in page(made())
+    assert [each["why"] for each in report_data()["layers"]] == ["", "numpy 2.4.5 -> 2.4.6"]
+    assert report_data()["final"]["why"] == "layers"
+    assert '<span class="run">numpy 2.4.5 -&gt; 2.4.6</span>' in page(report_data())
 
 
 def test_the_page_needs_nothing_else_and_runs_no_text_of_a_probe() -> None:
-    text = page(made())
+    text = page(report_data())
     assert re.findall(r"https?://|src=|href=|@import|url\(|<script", text) == []
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
 
@@ -101,7 +101,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(chromium: Chromium) -> None
         rows: page.querySelectorAll(".matrix tr").length,
         bars: [...page.querySelectorAll(".step .bar")].map(each => each.offsetWidth > 0)
     }"""
-    opened = page(made()).replace("<details>", "<details open>")
+    opened = page(report_data()).replace("<details>", "<details open>")
     found = json.loads(chromium.evaluate(opened, script, width=PHONE_PIXELS))
     assert found["wide"] <= PHONE_PIXELS
     assert found["size"] >= 16
@@ -111,6 +111,6 @@ def test_a_phone_shows_it_without_scrolling_sideways(chromium: Chromium) -> None
 
 
 def test_a_page_that_is_too_wide_is_noticed(chromium: Chromium) -> None:
-    wide = page(made()).replace(".wide { overflow-x: auto; }", "")
+    wide = page(report_data()).replace(".wide { overflow-x: auto; }", "")
     script = "page.documentElement.scrollWidth"
     assert int(chromium.evaluate(wide, script, width=PHONE_PIXELS)) > PHONE_PIXELS

@@ -44,25 +44,25 @@ INSTALLED: dict[str, Any] = {
 }
 
 
-def made(installed: dict[str, Any] = INSTALLED) -> dict[str, Any]:
+def sbom_of(installed: dict[str, Any] = INSTALLED) -> dict[str, Any]:
     return sbom.document("train", "cpu", installed, parse(LOCK))
 
 
-def complaint(document: dict[str, Any]) -> object:
+def schema_error(document: dict[str, Any]) -> object:
     return JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document))
 
 
 def test_the_schema_of_the_format_holds() -> None:
-    assert complaint(made()) is None
+    assert schema_error(sbom_of()) is None
 
 
 @pytest.mark.parametrize("change", [{"bomFormat": "other"}, {"components": [{"name": "x"}]}])
 def test_the_schema_refuses_what_is_none(change: dict[str, Any]) -> None:
-    assert complaint({**made(), **change}) is not None
+    assert schema_error({**sbom_of(), **change}) is not None
 
 
 def test_a_package_has_its_version_licence_and_the_hash_of_its_only_file() -> None:
-    parts = {each["name"]: each for each in made()["components"]}
+    parts = {each["name"]: each for each in sbom_of()["components"]}
     assert parts["torch"]["purl"] == "pkg:pypi/torch@2.14.1%2Bcpu"
     assert parts["torch"]["hashes"] == [{"alg": "SHA-256", "content": ONE}]
     assert parts["torch"]["licenses"] == [{"license": {"name": "BSD License"}}]
@@ -72,16 +72,16 @@ def test_a_package_has_its_version_licence_and_the_hash_of_its_only_file() -> No
 
 
 def test_dependencies_are_those_of_the_lock() -> None:
-    edges = {each["ref"]: each["dependsOn"] for each in made()["dependencies"]}
+    edges = {each["ref"]: each["dependsOn"] for each in sbom_of()["dependencies"]}
     assert edges["pkg:pypi/torch@2.14.1%2Bcpu"] == ["pkg:pypi/numpy@2.4.6"]
     assert len(edges["image:train"]) == 5
 
 
 def test_equal_images_have_equal_documents_and_others_have_not() -> None:
     turned = {**INSTALLED, "python": INSTALLED["python"][::-1]}
-    assert made(turned) == made()
+    assert sbom_of(turned) == sbom_of()
     fewer = {**INSTALLED, "debian": []}
-    assert made(fewer)["serialNumber"] != made()["serialNumber"]
+    assert sbom_of(fewer)["serialNumber"] != sbom_of()["serialNumber"]
 
 
 def test_what_is_installed_here_makes_a_document_of_the_schema() -> None:
@@ -90,4 +90,4 @@ def test_what_is_installed_here_makes_a_document_of_the_schema() -> None:
     document = sbom.document("here", "cpu", installed, {})
     names = [each["name"] for each in document["components"]]
     assert {"pytest", "dpkg"} <= set(names)
-    assert complaint(document) is None
+    assert schema_error(document) is None

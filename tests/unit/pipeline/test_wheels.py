@@ -15,17 +15,17 @@ FILES = [
 ]
 
 
-def found(project: str) -> list[str]:
+def matching_files(project: str) -> list[str]:
     matcher = Matcher([files_of(project)])
     return [name for name in FILES if matcher.matches(name)]
 
 
 def test_a_project_has_its_files_however_they_are_spelt() -> None:
-    assert found("pyyaml") == FILES[:1]
-    assert found("antlr4-python3-runtime") == FILES[1:2]
-    assert found("jax-cuda13-plugin") == FILES[3:4]
+    assert matching_files("pyyaml") == FILES[:1]
+    assert matching_files("antlr4-python3-runtime") == FILES[1:2]
+    assert matching_files("jax-cuda13-plugin") == FILES[3:4]
 
 
 def test_a_project_has_no_files_of_those_whose_names_begin_alike() -> None:
-    assert found("jax") == FILES[2:3]
-    assert found("torch") == FILES[4:5]
+    assert matching_files("jax") == FILES[2:3]
+    assert matching_files("torch") == FILES[4:5]

@@ -21,7 +21,7 @@ def scan(body: Scan) -> dict[str, int]:
     return {"slices": body.slices}
 
 
-async def answered(body: bytes) -> tuple[int, bytes]:
+async def request_scan(body: bytes) -> tuple[int, bytes]:
     """Status and body of the answer to a request, as a server would get them."""
     sent: list[dict[str, object]] = []
     scope = {"type": "http", "method": "POST", "path": "/scan", "query_string": b""}
@@ -38,8 +38,8 @@ async def answered(body: bytes) -> tuple[int, bytes]:
 
 
 app.post("/scan")(scan)
-status, body = anyio.run(answered, b'{"slices": 3}')
+status, body = anyio.run(request_scan, b'{"slices": 3}')
 assert (status, json.loads(body)) == (200, {"slices": 3}), (status, body)
-status, body = anyio.run(answered, b'{"slices": "many"}')
+status, body = anyio.run(request_scan, b'{"slices": "many"}')
 assert status == 422, (status, body)
 print("fastapi", fastapi.__version__, "uvicorn", uvicorn.__version__)

@@ -28,7 +28,7 @@ def sections(data: mmap.mmap, wanted: str) -> list[tuple[int, int]]:
     ]
 
 
-def compiled(path: pathlib.Path) -> set[tuple[int, int]]:
+def gpu_code(path: pathlib.Path) -> set[tuple[int, int]]:
     """Kind and architecture of all GPU code in a library."""
     found = set()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -69,7 +69,7 @@ if __name__ == "__main__":
         print("no PyTorch here")
         sys.exit()
     library = pathlib.Path(spec.origin).parent / "lib" / "libtorch_cuda.so"
-    code = compiled(library)
+    code = gpu_code(library)
     lacking = [name for name in sys.argv[1:] if not runs(int(name), code)]
     made = sorted(f"sm_{made}" if kind == CUBIN else f"compute_{made}" for kind, made in code)
     if lacking:

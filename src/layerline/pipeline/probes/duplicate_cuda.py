@@ -1,4 +1,4 @@
-"""No CUDA library is there twice.
+"""Checks that no CUDA library is installed twice.
 
 Two cuDNNs in one process make either framework fail, depending on which was imported first.
 """

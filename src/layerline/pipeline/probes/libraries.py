@@ -1,10 +1,10 @@
-"""Every shared library that the packages' files name is there, beside them or on the system.
+"""Checks that every shared library that the packages link against is installed.
 
     libraries.py PATTERN[,PATTERN ...] PACKAGE ...
 
-Files are read, never loaded. What the GPU's driver brings is not in an image; the patterns name
-what else need not be there. A library anywhere in the environment counts: packages load those of
-others before their own.
+Files are read, never loaded. Libraries of the GPU driver are not part of an image; the patterns
+match others that may be absent. A library anywhere in the environment counts, because packages
+load those of their dependencies first.
 """
 
 import fnmatch
@@ -20,7 +20,7 @@ PT_LOAD, PT_DYNAMIC = 1, 2
 DT_NEEDED, DT_STRTAB = 1, 5
 
 
-def needed(path: pathlib.Path) -> list[str]:
+def needed_libraries(path: pathlib.Path) -> list[str]:
     """The libraries that a 64-bit ELF file names; nothing for other files."""
     if path.stat().st_size < 64:
         return []
@@ -68,12 +68,12 @@ def main(patterns: tuple[str, ...], packages: list[str]) -> None:
             path = pathlib.Path(str(file.locate()))
             if not path.is_file() or path.suffix in (".py", ".pyi", ".h", ".txt"):
                 continue
-            names = needed(path)
+            names = needed_libraries(path)
             libraries += bool(names)
             lacking.update((str(file), name) for name in names if name not in there)
     excused = (*DRIVER, *filter(None, patterns))
     wrong = sorted(
-        f"{file} needs {name}, which is not there"
+        f"{file} needs {name}, which is not installed"
         for file, name in lacking
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in excused)
     )

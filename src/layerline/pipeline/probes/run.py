@@ -1,9 +1,9 @@
-"""Runs probes one after the other; what they say is the evidence, written as JSON to stdout.
+"""Runs probes one after the other and writes the evidence to stdout as JSON.
 
     run.py < {"subject": NAME, "packages": [NAME, ...], "probes": [[NAME, [ARGUMENT, ...]], ...]}
 
-A probe is a program beside this one. The first that fails ends the run with its output. $BYTECODE
-is a directory for bytecode that later runs use again.
+A probe is a program in the same directory. The first that fails ends the run with its output.
+$BYTECODE is a directory for bytecode that later runs reuse.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ BYTECODE = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(PREFIX)}
 def share_bytecode(kept: pathlib.Path) -> None:
     """Let the bytecode of packages outlive this container, in a directory that many use at once.
 
-    All files have one time here, so that it does not tell two versions of a package apart: its
-    RECORD does, which has the hashes of its files. What several packages write to is not kept.
+    All files have one timestamp, which cannot distinguish two versions of a package: the hashes in
+    its RECORD can. Directories that several packages share are not kept.
     """
     site = pathlib.Path(sysconfig.get_path("purelib"))
     owners: dict[str, list[str]] = {}
@@ -54,7 +54,7 @@ def share_bytecode(kept: pathlib.Path) -> None:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
-def probed(name: str, arguments: list[str], subject: str) -> dict[str, object]:
+def run_probe(name: str, arguments: list[str], subject: str) -> dict[str, object]:
     """One entry of the evidence; its seconds are the only thing that differs between runs."""
     begin = time.monotonic()
     # From the standard input: a program's own directory would be searched for its imports first.
@@ -72,7 +72,7 @@ def probed(name: str, arguments: list[str], subject: str) -> dict[str, object]:
     return {"probe": name, "result": "passed", "seconds": round(seconds, 3), "output": output}
 
 
-def measured(name: str) -> dict[str, object]:
+def measure(name: str) -> dict[str, object]:
     """A package's version, and the bytes of its files."""
     distribution = importlib.metadata.distribution(name)
     size = sum(file.size or 0 for file in distribution.files or ())
@@ -80,12 +80,12 @@ def measured(name: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     if "BYTECODE" in os.environ:
         share_bytecode(pathlib.Path(os.environ["BYTECODE"]))
     evidence = {
-        "subject": asked["subject"],
-        "probes": [probed(name, words, asked["subject"]) for name, words in asked["probes"]],
-        "packages": [measured(name) for name in asked["packages"]],
+        "subject": request["subject"],
+        "probes": [run_probe(name, argv, request["subject"]) for name, argv in request["probes"]],
+        "packages": [measure(name) for name in request["packages"]],
     }
     json.dump(evidence, sys.stdout, indent=1)

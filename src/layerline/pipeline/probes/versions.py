@@ -12,7 +12,7 @@ for pin in sys.argv[1:]:
     try:
         found = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        found = "not there"
+        found = "not installed"
     if found != version:
         wrong.append(f"{name} is {found}, locked is {version}")
 if wrong:

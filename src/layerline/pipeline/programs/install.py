@@ -1,11 +1,10 @@
-"""Installs locked wheels into a prefix, so that the result is the same on every machine.
+"""Installs locked wheels into a prefix reproducibly.
 
     install.py PREFIX UV [ARGUMENT ...]
 
-runs UV with the arguments, which reads the requirements from the standard input; from the caches
-alone if $OFFLINE is not empty. Then bytecode is taken away, records are sorted, and everything new
-gets one time. Says on the standard output how many seconds that took, and how many bytes each
-wheel had that was downloaded.
+Runs UV with the arguments; it reads the requirements from stdin, and uses only its cache if
+$OFFLINE is not empty. Then removes bytecode, sorts the RECORD files and gives all new files one
+timestamp. Prints the seconds that this took and the bytes of each downloaded wheel.
 """
 
 import json
@@ -17,7 +16,7 @@ import subprocess
 import sys
 import time
 
-# As the installer tells it of wheels that are not small.
+# uv prints this for large wheels.
 DOWNLOADING = re.compile(r"^Downloading (?P<name>\S+) \((?P<size>[\d.]+)(?P<unit>[KMG]?)i?B\)")
 BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 EPOCH = 315532800
@@ -25,7 +24,7 @@ NOTE = "uv_cache.json"
 
 
 def normalise(prefix: pathlib.Path) -> None:
-    """Take away what depends on the moment; what has the time already is not touched."""
+    """Remove what differs between installations; files with the timestamp are not touched."""
     for cache in sorted(prefix.rglob("__pycache__")):
         shutil.rmtree(cache)
     for record in prefix.rglob("*.dist-info/RECORD"):
@@ -40,7 +39,7 @@ def normalise(prefix: pathlib.Path) -> None:
 
 
 def install(argv: list[str]) -> dict[str, int]:
-    """Run the installer; the bytes of what it downloads, by name."""
+    """Run the installer; return the bytes of its downloads by package."""
     offline = ["--offline"] if os.environ.get("OFFLINE") else []
     downloaded: dict[str, int] = {}
     with subprocess.Popen(
@@ -51,7 +50,7 @@ def install(argv: list[str]) -> dict[str, int]:
             if found := DOWNLOADING.match(line):
                 downloaded[found["name"]] = round(float(found["size"]) * BYTES[found["unit"]])
     if process.returncode:
-        more = "Not all wheels are kept: run the same command once without --offline."
+        more = "not all wheels are cached: run the same command once without --offline."
         sys.exit(more if offline else process.returncode)
     return downloaded
 

@@ -1,6 +1,6 @@
-# Makes an environment at $1 and installs the requirements of the file $2 into it; the other
-# arguments are pip's. Wheels are kept in the cache volume; $OFFLINE, if it is not empty, forbids
-# all other sources.
+# Creates a virtual environment at $1 and installs the requirements file $2 into it; the other
+# arguments are for pip. Wheels are kept in the cache volume; if $OFFLINE is not empty, nothing else
+# is used.
 set -eu
 tools=$1 wanted=$2
 shift 2
@@ -13,6 +13,6 @@ fi
 "$tools/bin/pip" install --quiet --no-compile --no-index --find-links="$kept" "$@" \
     --requirement="$wanted" || {
     [ -z "${OFFLINE:-}" ] ||
-        echo "No wheel of the installer is kept: run the same command once without --offline." >&2
+        echo "the installer's wheel is not cached: run the same command once without --offline." >&2
     exit 1
 }

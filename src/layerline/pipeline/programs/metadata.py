@@ -1,4 +1,4 @@
-"""Says as JSON what is installed here: Python's distributions and Debian's packages."""
+"""Prints the installed Python distributions and Debian packages as JSON."""
 
 import importlib.metadata
 import json

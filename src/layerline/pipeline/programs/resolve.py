@@ -1,11 +1,11 @@
-"""Resolves requirements of several groups together; where that fails, says who excludes whom.
+"""Resolves the requirements of several groups together; explains conflicts if that fails.
 
-What is asked comes as JSON on the standard input: the groups' requirements, packages to leave out
-and to upgrade, the words that start the resolver, and the lock to read and to write. If $OFFLINE is
-not empty, nothing but the cache is asked.
+The request comes as JSON on stdin: the groups' requirements, packages to leave out and to upgrade,
+the resolver's command, and the lock to read and to write. If $OFFLINE is not empty, only the cache
+is used.
 
-The resolver's own derivation names the packages that clash, so few are tried, and small sets. There
-is an answer in the time there is for it, if need be one that names more than the fewest.
+The resolver's own derivation names the conflicting packages, so only few and small sets are tried.
+The search has a time limit; if it is reached, the answer may name more requirements than necessary.
 """
 
 import json
@@ -24,14 +24,14 @@ LONGEST_SECONDS = 12.0
 LEAST_SEARCH_SECONDS = 6.0
 NO_SOLUTION = "No solution found"
 NOT_KEPT = "network was disabled"
-LOCK_WORDS = (
+LOCK_ARGS = (
     *("--generate-hashes", "--annotation-style=line", "--no-header"),
     *("--no-emit-index-url", "--no-emit-find-links"),
 )
-PLAIN_WORDS = ("--no-annotate", "--no-header")
+PLAIN_ARGS = ("--no-annotate", "--no-header")
 
 
-class Wanted(NamedTuple):
+class Requirement(NamedTuple):
     """A requirement and the group that has it."""
 
     group: str
@@ -50,23 +50,22 @@ class Wanted(NamedTuple):
 
 
 class Resolver:
-    """Tries sets of requirements; gives up once the time for it is over."""
+    """Tries sets of requirements until a time limit."""
 
-    def __init__(self, asked: dict[str, Any]) -> None:
-        """Nothing is run yet."""
-        self.asked = asked
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.request = request
         self.offline = bool(os.environ.get("OFFLINE"))
-        self.overrides = pathlib.Path(asked["lock"]).with_suffix(".overrides")
-        left_out = [f"{name} ; sys_platform == 'never'\n" for name in asked["without"]]
+        self.overrides = pathlib.Path(request["lock"]).with_suffix(".overrides")
+        left_out = [f"{name} ; sys_platform == 'never'\n" for name in request["without"]]
         self.overrides.write_text("".join(left_out))
         self.begin = time.monotonic()
         self.deadline = float("inf")
 
-    def run(
-        self, wanted: list[Wanted], *words: str, kept: bool = False
+    def invoke(
+        self, wanted: list[Requirement], *args: str, kept: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """Resolve, from the cache alone if `kept`; TimeoutError if there is no time left for it."""
-        argv = [*self.asked["uv"], f"--override={self.overrides}", "--quiet", *words]
+        """Run the resolver, with only its cache if `kept`; TimeoutError after the time limit."""
+        argv = [*self.request["uv"], f"--override={self.overrides}", "--quiet", *args]
         offline = ["--offline"] if kept or self.offline else []
         left = self.deadline - time.monotonic()
         try:
@@ -81,35 +80,37 @@ class Resolver:
         except subprocess.TimeoutExpired as exc:
             raise TimeoutError from exc
 
-    def tried(self, wanted: list[Wanted]) -> subprocess.CompletedProcess[str]:
-        """Resolve a set: the cache knows it within a moment, unless it lacks something."""
-        done = self.run(wanted, *PLAIN_WORDS, kept=True)
+    def attempt(self, wanted: list[Requirement]) -> subprocess.CompletedProcess[str]:
+        """Resolve a set, from the cache if possible, which is fast."""
+        done = self.invoke(wanted, *PLAIN_ARGS, kept=True)
         if done.returncode and NOT_KEPT in done.stderr:
-            done = self.run(wanted, *PLAIN_WORDS)
+            done = self.invoke(wanted, *PLAIN_ARGS)
         return done
 
     def limit(self) -> None:
-        """Begin with the explanation, for which there is not all the time."""
+        """Start the time limit of the explanation."""
         least = time.monotonic() + LEAST_SEARCH_SECONDS
         self.deadline = max(self.begin + LONGEST_SECONDS, least)
 
-    def resolves(self, wanted: list[Wanted]) -> bool:
+    def resolves(self, wanted: list[Requirement]) -> bool:
         """Whether a set can be resolved."""
-        return self.tried(wanted).returncode == 0
+        return self.attempt(wanted).returncode == 0
 
-    def versions(self, wanted: list[Wanted]) -> str:
-        """What a set resolves to now, or from the cache where there is no time to ask; or empty."""
-        kept = self.run(wanted, *PLAIN_WORDS, kept=True)
+    def versions(self, wanted: list[Requirement]) -> str:
+        """What a set resolves to, from the cache if the time is over; empty without a solution."""
+        kept = self.invoke(wanted, *PLAIN_ARGS, kept=True)
         if kept.returncode and NOT_KEPT not in kept.stderr:
             return ""
         try:
-            done = self.run(wanted, *PLAIN_WORDS)
+            done = self.invoke(wanted, *PLAIN_ARGS)
         except TimeoutError:
             done = kept
         return "" if done.returncode else done.stdout
 
-    def core(self, fixed: list[Wanted], rest: list[Wanted], *, grown: bool) -> list[Wanted]:
-        """The fewest of `rest` that with `fixed` cannot be resolved, by halving."""
+    def core(
+        self, fixed: list[Requirement], rest: list[Requirement], *, grown: bool
+    ) -> list[Requirement]:
+        """A minimal part of `rest` that conflicts with `fixed`, by bisection (QuickXplain)."""
         if grown and not self.resolves(fixed):
             return []
         if len(rest) == 1:
@@ -121,67 +122,69 @@ class Resolver:
         return [*early, *late]
 
 
-def explanation(resolver: Resolver, wanted: list[Wanted], said: str) -> Iterator[str]:
-    """Who excludes whom, and what would resolve."""
-    yield f"the groups of {resolver.asked['target']} cannot be resolved together."
+def explanation(resolver: Resolver, wanted: list[Requirement], said: str) -> Iterator[str]:
+    """Yield the conflict and the ways to solve it."""
+    yield f"the groups of {resolver.request['target']} cannot be resolved together."
     resolver.limit()
     core = suspects(wanted, said)
     try:
-        alone = resolver.tried(core)
+        alone = resolver.attempt(core)
         if alone.returncode == 0:
-            core, alone = wanted, resolver.tried(wanted)
+            core, alone = wanted, resolver.attempt(wanted)
         said = alone.stderr
         core = resolver.core([], core, grown=False)
     except TimeoutError:
-        pass  # more than the fewest, but those that exclude each other are among them
+        pass  # not minimal, but it includes the conflict
     if len(core) == 1:
         yield f"This requirement has no solution by itself:\n  {core[0].group}: {core[0].text}"
     else:
-        yield "These requirements exclude each other:"
+        yield "These requirements conflict:"
         yield from (f"  {each.group}: {each.text}" for each in core)
-    yield f"because\n{indented(reason(said))}"
-    yield "What would resolve:"
+    yield f"because\n{indent(reason(said))}"
+    yield "To resolve it:"
     found = ways_out(resolver, wanted, core)
-    yield from (f"  - {way}" for way in found or ["nothing was found in the time there is for it"])
+    yield from (f"  - {way}" for way in found or ["none found within the time limit"])
 
 
-def suspects(wanted: list[Wanted], said: str) -> list[Wanted]:
+def suspects(wanted: list[Requirement], said: str) -> list[Requirement]:
     """The requirements whose packages the resolver's derivation names."""
-    names = {normal(name) for name in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", reason(said))}
-    return [each for each in wanted if normal(each.project) in names] or wanted
+    names = {
+        normalize_name(name) for name in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", reason(said))
+    }
+    return [each for each in wanted if normalize_name(each.project) in names] or wanted
 
 
-def ways_out(resolver: Resolver, wanted: list[Wanted], core: list[Wanted]) -> list[str]:
-    """The nearest sets, tried beside each other: one version not pinned, or a group by itself."""
+def ways_out(resolver: Resolver, wanted: list[Requirement], core: list[Requirement]) -> list[str]:
+    """Changes that resolve, tried in parallel: one version unpinned, or a group split off."""
 
-    def loosened(each: Wanted) -> str:
-        loose = [Wanted(one.group, one.bare) if one == each else one for one in wanted]
+    def without_pin(each: Requirement) -> str:
+        loose = [Requirement(one.group, one.bare) if one == each else one for one in wanted]
         found = resolver.versions(loose)
         version = chosen(found, each.bare)
-        way = f"{each.group}: {each.bare} instead of {each.text} (it would be {version})"
+        way = f"{each.group}: {each.bare} instead of {each.text} (resolves to {version})"
         return way if found else ""
 
-    def parted(group: str) -> str:
+    def without_group(group: str) -> str:
         found = resolver.resolves([one for one in wanted if one.group != group])
-        way = f"images with {group} and images with the other groups, of a target each"
+        way = f"separate targets for images with {group} and images with the other groups"
         return way if found else ""
 
     groups = list(dict.fromkeys(each.group for each in core))
     with ThreadPoolExecutor() as pool:
-        tried = [pool.submit(loosened, each) for each in core if each.bare != each.text]
-        tried += [pool.submit(parted, group) for group in groups if len(groups) > 1]
+        tried = [pool.submit(without_pin, each) for each in core if each.bare != each.text]
+        tried += [pool.submit(without_group, group) for group in groups if len(groups) > 1]
         return [way for each in tried if not each.exception() and (way := each.result())]
 
 
 def chosen(lock: str, bare: str) -> str:
     """The version that a resolution gives to a package."""
-    name = normal(bare.partition("[")[0].strip())
+    name = normalize_name(bare.partition("[")[0].strip())
     found = re.search(rf"^{re.escape(name)}==(\S+)", lock, re.MULTILINE)
     return found[1] if found else "another version"
 
 
-def normal(name: str) -> str:
-    """The one spelling of a project's name."""
+def normalize_name(name: str) -> str:
+    """Normalize a project's name as PEP 503 has it."""
     return re.sub(r"[-_.]+", "-", name).lower().strip("-")
 
 
@@ -191,22 +194,24 @@ def reason(said: str) -> str:
     return said[max(start, 0) :].strip()
 
 
-def indented(text: str) -> str:
+def indent(text: str) -> str:
     return "\n".join(f"  {line.strip(' │╰─▶')}" for line in text.splitlines())
 
 
 def main() -> None:
     """Write the lock, or end with the explanation."""
-    asked = json.load(sys.stdin)
-    resolver = Resolver(asked)
-    wanted = [Wanted(group, text) for group, them in asked["groups"].items() for text in them]
-    newer = ["--upgrade"] if "all" in asked["upgrade"] else []
-    newer += [f"--upgrade-package={name}" for name in asked["upgrade"] if name != "all"]
-    done = resolver.run(wanted, *LOCK_WORDS, *newer, f"--output-file={asked['lock']}")
+    request = json.load(sys.stdin)
+    resolver = Resolver(request)
+    wanted = [
+        Requirement(group, text) for group, them in request["groups"].items() for text in them
+    ]
+    newer = ["--upgrade"] if "all" in request["upgrade"] else []
+    newer += [f"--upgrade-package={name}" for name in request["upgrade"] if name != "all"]
+    done = resolver.invoke(wanted, *LOCK_ARGS, *newer, f"--output-file={request['lock']}")
     if done.returncode == 0:
         return
     if NOT_KEPT in done.stderr:
-        more = "Not all of it is kept: run the same command once without --offline."
+        more = "not all of it is cached: run the same command once without --offline."
         sys.exit(f"{done.stderr}{more}")
     if NO_SOLUTION not in done.stderr:
         sys.exit(done.stderr)

@@ -1,4 +1,4 @@
-"""Writes the lines of a lock that pin the packages given.
+"""Prints the lines of a lock that pin the given packages.
 
 slice.py LOCK PACKAGE ... > REQUIREMENTS
 """

@@ -1,11 +1,10 @@
-# Installs the packages given as arguments and makes the run user $RUN_USER, so that the result is
-# the same on every machine: no logs, no lists, and one time for all that was made or changed.
-# Lists and packages are kept in the cache volume; $OFFLINE, if it is not empty, forbids all other
-# sources.
+# Installs the packages given as arguments and creates the user $RUN_USER, reproducibly: no logs,
+# no lists, and one timestamp for everything that was created or changed. Lists and packages are kept
+# in the cache volume; if $OFFLINE is not empty, nothing else is used.
 set -eu
 begin=$(date +%s.%N)
 export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=315532800 PYTHONHASHSEED=0
-# Debian's images throw downloaded packages away, which would leave nothing in the cache volume.
+# Debian's images delete downloaded packages, which would leave the cache volume empty.
 rm -f /etc/apt/apt.conf.d/docker-clean
 mkdir -p /var/cache/apt/lists/partial
 apt() {
@@ -17,7 +16,7 @@ if [ -z "${OFFLINE:-}" ]; then
     apt install --yes --no-install-recommends "$@"
 else
     apt install --yes --no-install-recommends --no-download "$@" || {
-        echo "Not all packages ($*) are kept: run the same command once without --offline." >&2
+        echo "not all packages ($*) are cached: run the same command once without --offline." >&2
         exit 1
     }
 fi
@@ -27,6 +26,6 @@ fi
 python3 -m venv --without-pip "$PREFIX"
 rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/log/alternatives.log \
     /var/cache/ldconfig/aux-cache
-# What is mounted is not part of the result.
+# Mounts are not part of the result.
 find / -xdev -newermt "@$begin" -not -path '/mnt/*' \
     -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +

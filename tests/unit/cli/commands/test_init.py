@@ -10,7 +10,7 @@ from layerline.cli.commands.init import init
 from layerline.cli.console import Console
 from layerline.cli.options import Options
 from layerline.errors import UsageError
-from layerline.pipeline.definition import Definition, read
+from layerline.pipeline.definition import Definition, parse_definition
 from layerline.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run_init(home: Path, *argv: str) -> Console:
 
 def write_definition(home: Path) -> Definition:
     run_init(home)
-    return read((home / "layerline.toml").read_text())
+    return parse_definition((home / "layerline.toml").read_text())
 
 
 def test_a_project_becomes_groups_by_subject_and_extra(
@@ -87,8 +87,9 @@ def test_a_project_becomes_groups_by_subject_and_extra(
     image = definition.image("lung-scans")
     assert (image.target, definition.target("cu13").cuda) == ("cu13", "13")
     assert image.groups == ("core", "pytorch", "jax", "api")
-    assert definition.groups["core"].required("cu13") == ("numpy>=2",)
-    assert definition.groups["api"].required("cu13") == ("fastapi", "uvicorn[standard]", "gcsfs")
+    assert definition.groups["core"].requirements_for("cu13") == ("numpy>=2",)
+    api = definition.groups["api"].requirements_for("cu13")
+    assert api == ("fastapi", "uvicorn[standard]", "gcsfs")
     assert definition.groups["pytorch"].probes == ("pytorch",)
     assert definition.groups["cudnn"].claims == ("nvidia-cudnn-*",)
     said = capsys.readouterr().err
@@ -102,9 +103,9 @@ def test_dependency_groups_are_read_with_those_they_include(
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(GROUPS)
     groups = write_definition(tmp_path).groups
-    assert groups["core"].required("cpu") == ("numpy",)
-    assert groups["tracking"].required("cpu") == ("boto3",)
-    assert groups["all-of-it"].required("cpu") == ("boto3", "dvc")
+    assert groups["core"].requirements_for("cpu") == ("numpy",)
+    assert groups["tracking"].requirements_for("cpu") == ("boto3",)
+    assert groups["all-of-it"].requirements_for("cpu") == ("boto3", "dvc")
     assert {"dev", "round"}.isdisjoint(groups)
     said = capsys.readouterr().err
     assert "the dependency group 'dev': left out, as it develops the project" in said
@@ -114,10 +115,10 @@ def test_dependency_groups_are_read_with_those_they_include(
 def test_versions_of_poetry_are_written_in_the_common_form(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(POETRY)
     groups = write_definition(tmp_path).groups
-    assert groups["core"].required("cpu") == (
+    assert groups["core"].requirements_for("cpu") == (
         *("numpy>=1.26,<2", "tiny>=0.3.1,<0.4", "pandas", "scipy==1.11.4"),
     )
-    assert groups["jax"].required("cpu") == ("jax[cpu]~=0.4.2",)
+    assert groups["jax"].requirements_for("cpu") == ("jax[cpu]~=0.4.2",)
 
 
 def test_files_of_requirements_are_read_without_hashes_options_and_tools(
@@ -132,10 +133,10 @@ def test_files_of_requirements_are_read_without_hashes_options_and_tools(
     (tmp_path / "requirements-serving.txt").write_text("-r requirements.txt\nboto3\n")
     (tmp_path / "requirements-dev.txt").write_text("ruff\n")
     groups = write_definition(tmp_path).groups
-    assert groups["core"].required("cpu") == (
+    assert groups["core"].requirements_for("cpu") == (
         *("numpy==2.1", "pyyaml", "importlib-metadata; python_version < '3.8'"),
     )
-    assert groups["serving"].required("cpu") == ("boto3",)
+    assert groups["serving"].requirements_for("cpu") == ("boto3",)
     assert "dev" not in groups
     said = capsys.readouterr().err
     assert "'./vendored' left out" in said
@@ -188,7 +189,8 @@ def test_a_dry_run_prints_and_writes_nothing(
 ) -> None:
     (tmp_path / "requirements.txt").write_text("numpy\n")
     run_init(tmp_path, "--dry-run")
-    assert read(capsys.readouterr().out).groups["core"].required("cpu") == ("numpy",)
+    core = parse_definition(capsys.readouterr().out).groups["core"]
+    assert core.requirements_for("cpu") == ("numpy",)
     assert not (tmp_path / "layerline.toml").exists()
 
 
