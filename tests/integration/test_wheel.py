@@ -12,7 +12,7 @@ import pytest
 from layerline import command
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve
-from tests.integration.conftest import Project
+from tests.integration.conftest import Call, Project
 from tests.integration.test_layers import (
     DEFINITION,
     LONGEST_SECONDS,
@@ -30,6 +30,16 @@ pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
 
 HOME = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
+PACKAGES = "import layerline, importlib.metadata as m; print(sorted(m.packages_distributions()))"
+OURS = """\
+import importlib.metadata as m
+print([name for name, by in m.packages_distributions().items() if "layerline" in by])
+"""
+# What the shipped pipeline offers; a repository's own images and tests are not among them.
+OFFERED = {
+    *("build", "build-all", "dockerfiles", "evidence", "lock", "plan", "publish", "report"),
+    *("sbom", "validate"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +94,43 @@ def test_a_directory_with_nothing_but_a_definition_is_locked_and_built(
     assert str(program.parents[1]) not in str(config)
     again = build(project)
     assert (again.status, again.containers()) == (0, [])
+
+
+def offered(listed: Call) -> set[str]:
+    """The names in a list of functions."""
+    assert listed.status == 0, listed.stderr
+    lines = listed.stdout.partition("\n\n")[0].splitlines()
+    return {line.split()[0] for line in lines[1:]}
+
+
+def test_the_wheel_brings_one_package(program: Path) -> None:
+    python = program.with_name("python")
+    packages = command.run([python, "-c", PACKAGES]).stdout.decode()
+    assert "'layerline'" in packages
+    assert "'ci'" not in packages
+    assert command.run([python, "-c", OURS]).stdout.decode() == "['layerline']\n"
+
+
+def test_another_repository_sees_the_pipelines_functions_only(
+    program: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    home = repository(tmp_path, environ, DEFINITION).home
+    project = Installed(home=home, environ=environ, program=program)
+    assert offered(project.call("functions")) == OFFERED
+    shipped = next(program.parents[1].glob("lib/python*/site-packages/layerline/pipeline"))
+    assert offered(project.call("functions", "-m", str(shipped))) == OFFERED
+
+
+def test_the_tool_may_be_installed_inside_the_repository(
+    program: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    home = repository(tmp_path, environ, DEFINITION).home
+    run(UV, "venv", "--python", sys.executable, home / ".venv")
+    (home / ".gitignore").write_text("/.venv\n")
+    python = home / ".venv/bin/python"
+    [wheel] = program.parents[2].glob("layerline-*.whl")
+    locked = HOME / "requirements/tool.txt"
+    run(UV, "pip", "install", "--python", python, "--require-hashes", "-r", locked)
+    run(UV, "pip", "install", "--python", python, "--no-deps", wheel)
+    project = Installed(home=home, environ=environ, program=home / ".venv/bin/layerline")
+    assert offered(project.call("functions")) == OFFERED
