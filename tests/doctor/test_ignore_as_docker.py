@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.doctor.build_context import Excluded, IgnoreFile, kept_folders, survey
+from layerline.doctor.build_context import Excluded, IgnoreFile, measure_context, walk_context
 from layerline.doctor.ignore import is_secret
 from layerline.errors import CommandFailed
 from layerline.patterns import PatternError
@@ -121,14 +121,14 @@ def survey_context(context: Path, *, buildkit: bool) -> tuple[set[str], int] | N
         excluded = (Afresh if buildkit else Excluded)(patterns, classic=True)
     except PatternError:
         return None
-    folders = list(kept_folders(context, excluded, pytest.fail))
+    folders = list(walk_context(context, excluded, pytest.fail))
     paths = {f"{above}/{each.name}".lstrip("/") for above, kept in folders for each in kept}
     if buildkit:  # 20.10's sends every folder that it looks into, also one that nothing is kept of
         paths |= {above for above, _ in folders if above}
     above = {
         path.rsplit("/", depth)[0] for path in paths for depth in range(1, path.count("/") + 1)
     }
-    return paths | above, survey(context, excluded, is_secret=is_secret).size
+    return paths | above, measure_context(context, excluded, is_secret=is_secret).size
 
 
 def differences(

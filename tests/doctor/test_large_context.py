@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.doctor import main
-from layerline.doctor.build_context import Excluded, survey
+from layerline.doctor.build_context import Excluded, measure_context
 from layerline.doctor.ignore import ignore_lines, is_secret
 from layerline.engine.store.rmtree import remove_tree
 
@@ -42,7 +42,7 @@ def million(tmp_path: Path) -> Iterator[Path]:
 def test_a_million_files(million: Path, capsys: pytest.CaptureFixture[str]) -> None:
     excluded = Excluded(ignore_lines((), million))
     began = time.process_time()
-    found = survey(million, excluded, is_secret=is_secret)
+    found = measure_context(million, excluded, is_secret=is_secret)
     took = time.process_time() - began
     with capsys.disabled():
         print(f"{found.files} files in {took:.1f} s of work")

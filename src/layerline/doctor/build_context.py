@@ -127,7 +127,7 @@ class Part:
 
 
 @dataclass
-class Context:
+class BuildContext:
     """A measured build context. `secrets` are the paths of files that look like secrets."""
 
     root: Path
@@ -179,7 +179,7 @@ class Context:
             self._least = self._largest[0][0]
 
 
-def kept_folders(
+def walk_context(
     root: Path, excluded: Excluded, unreadable: Callable[[str], None]
 ) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
     """Each folder that is looked into, with what is sent of its entries; above before below."""
@@ -204,16 +204,16 @@ def kept_folders(
         yield above, kept
 
 
-def survey(
+def measure_context(
     root: Path,
     excluded: Excluded,
     *,
     is_secret: Callable[[str], bool],
     on_progress: Callable[[str], None] = lambda _: None,
-) -> Context:
+) -> BuildContext:
     """Walk the context once; files that vanish meanwhile are not counted."""
-    found = Context(root=root)
-    for folder, entries in kept_folders(root, excluded, found.unreadable.append):
+    found = BuildContext(root=root)
+    for folder, entries in walk_context(root, excluded, found.unreadable.append):
         files = [entry for entry in entries if not entry.is_dir(follow_symlinks=False)]
         found.add(folder, files)
         found.secrets += [

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerline import command, host
-from layerline.doctor.build_context import Context, Excluded, IgnoreFile, survey
+from layerline.doctor.build_context import BuildContext, Excluded, IgnoreFile, measure_context
 from layerline.doctor.dockerfile import Dockerfile, find_dockerfiles
 from layerline.doctor.finding import NotApplicable
 from layerline.doctor.ignore import is_secret
@@ -108,11 +108,13 @@ class Subject:
         return IgnoreFile.of(self.project, name)
 
     @cached_property
-    def context(self) -> Context:
+    def context(self) -> BuildContext:
         """The build context as it would be sent now."""
         self.require_build()
         excluded = Excluded(self.ignore.patterns)
-        return survey(self.project, excluded, is_secret=is_secret, on_progress=self.on_progress)
+        return measure_context(
+            self.project, excluded, is_secret=is_secret, on_progress=self.on_progress
+        )
 
     def require_build(self) -> None:
         """Skip the check unless the project has a Dockerfile or an ignore file."""
