@@ -14,10 +14,10 @@ from ci.modules.workload import Workload, watching, with_model
 from layerline.pipeline.functions import PipelineFunctions
 from layerline.pipeline.image import APP
 
-# Whether a test has to run again its container knows. The SDK's types lack the parameter.
-function_run_anew = partial(function, cache="never")
+# The test's container decides whether it runs again. The SDK's types lack the parameter.
+uncached_function = partial(function, cache="never")
 Junit = Annotated[bool, Doc("Print JUnit XML instead, whether the tests pass or fail")]
-Fresh = Annotated[bool, Doc("Run the tests again though nothing has changed")]
+Fresh = Annotated[bool, Doc("Run the tests again even if nothing has changed")]
 
 
 @object_type
@@ -57,56 +57,56 @@ class Layerline(PipelineFunctions):
     @function
     async def train(
         self,
-        model: Annotated[str, Doc("A model of the training's configuration")] = "single",
-        epochs: Annotated[int, Doc("How often the data is gone through")] = 3,
+        model: Annotated[str, Doc("A model of the training configuration")] = "single",
+        epochs: Annotated[int, Doc("Number of epochs")] = 3,
         data: Annotated[dagger.Directory | None, Doc("Slices with labels.csv")] = None,
-        features: Annotated[dagger.Directory | None, Doc("From `extract-features`")] = None,
+        features: Annotated[dagger.Directory | None, Doc("Output of `extract-features`")] = None,
     ) -> dagger.Directory:
-        """Train in the exported image; gives its outputs. Without data, on synthetic slices."""
+        """Train in the exported image and return its outputs; uses synthetic slices by default."""
         workload = await self._workload("train")
-        image = await workload.exported("train")
+        image = await workload.export("train")
         data = data or workload.data(image)
         features = features or workload.features(image, data)
-        return workload.trained(image, data, features, model=model, epochs=epochs)
+        return workload.train(image, data, features, model=model, epochs=epochs)
 
     @function
     async def extract_features(
         self, data: Annotated[dagger.Directory | None, Doc("Slices with labels.csv")] = None
     ) -> dagger.Directory:
-        """Extract the features that tell the classes apart best, with the exported image."""
+        """Extract the most discriminative features with the exported image."""
         workload = await self._workload("train")
-        image = await workload.exported("train")
+        image = await workload.export("train")
         return workload.features(image, data or workload.data(image))
 
     @function
     async def serve_api(
         self,
-        outputs: Annotated[dagger.Directory | None, Doc("What `train` gave")] = None,
-        model: Annotated[dagger.File | None, Doc("A checkpoint, instead")] = None,
-        features: Annotated[dagger.Directory | None, Doc("From `extract-features`")] = None,
+        outputs: Annotated[dagger.Directory | None, Doc("Output of `train`")] = None,
+        model: Annotated[dagger.File | None, Doc("A checkpoint to use instead")] = None,
+        features: Annotated[dagger.Directory | None, Doc("Output of `extract-features`")] = None,
     ) -> dagger.Service:
-        """Serve predictions from the exported image; /ready says what is missing."""
-        image = await (await self._workload("api")).exported("api")
+        """Serve predictions from the exported image; /ready reports what is missing."""
+        image = await (await self._workload("api")).export("api")
         served = with_model(image, outputs=outputs, model=model, features=features)
         return served.as_service(use_entrypoint=True, no_init=True)
 
-    @function_run_anew
+    @uncached_function
     async def test_train(self, junit: Junit = False, fresh: Fresh = False) -> str:
-        """Run the workload's tests and short trainings in the exported image."""
-        return await self._tried(["train"], junit=junit, fresh=fresh)
+        """Run the workload's tests and short training runs in the exported image."""
+        return await self._run_tests(["train"], junit=junit, fresh=fresh)
 
-    @function_run_anew
+    @uncached_function
     async def test_api(self, junit: Junit = False, fresh: Fresh = False) -> str:
-        """Serve trained models from the exported image and attack it from outside."""
-        return await self._tried(["api"], junit=junit, fresh=fresh)
+        """Serve trained models from the exported image and send it hostile requests."""
+        return await self._run_tests(["api"], junit=junit, fresh=fresh)
 
     @function
     async def serve_drift_api(
         self,
-        features: Annotated[dagger.Directory | None, Doc("From `extract-features`")] = None,
+        features: Annotated[dagger.Directory | None, Doc("Output of `extract-features`")] = None,
     ) -> dagger.Service:
-        """Watch for drift from the exported image, with the features as the reference."""
-        image = await (await self._workload("drift-api")).exported("drift-api")
+        """Serve drift detection from the exported image, with the features as the reference."""
+        image = await (await self._workload("drift-api")).export("drift-api")
         return watching(image, features).as_service(use_entrypoint=True, no_init=True)
 
     @function
@@ -114,56 +114,56 @@ class Layerline(PipelineFunctions):
         self,
         address: Annotated[str, Doc("The published image: registry/repository:tag")],
         model: Annotated[str, Doc("The checkpoint: gs://BUCKET/PATH")],
-        features: Annotated[str, Doc("The features of a dual model, likewise")] = "",
+        features: Annotated[str, Doc("The features of a dual model: gs://BUCKET/PATH")] = "",
         name: Annotated[str, Doc("The name of the service")] = "ct-scan-api",
     ) -> dagger.File:
-        """The service for `gcloud run services replace`; save it as service.yaml."""
+        """Render the service for `gcloud run services replace`; save it as service.yaml."""
         (port,) = (await self.project().definition()).image("api-cloudrun").ports
         made = Deployment(name=name, image=address, model=model, features=features, port=port)
         return dag.file("service.yaml", made.manifest())
 
-    @function_run_anew
+    @uncached_function
     async def test_api_cloudrun(self, junit: Junit = False, fresh: Fresh = False) -> str:
-        """Hold the image for Cloud Run as strictly as a host may, with models in a bucket."""
-        return await self._tried(["api-cloudrun"], junit=junit, fresh=fresh)
+        """Run the Cloud Run image under the platform's restrictions, with models in a bucket."""
+        return await self._run_tests(["api-cloudrun"], junit=junit, fresh=fresh)
 
-    @function_run_anew
+    @uncached_function
     async def test_drift_api(self, junit: Junit = False, fresh: Fresh = False) -> str:
-        """Send the drift service the same data and shifted ones, and restart it."""
-        return await self._tried(["drift-api"], junit=junit, fresh=fresh)
+        """Send unchanged and shifted data to the drift service, and restart it."""
+        return await self._run_tests(["drift-api"], junit=junit, fresh=fresh)
 
-    @function_run_anew
+    @uncached_function
     async def test_dev(self, junit: Junit = False, fresh: Fresh = False) -> str:
-        """Let a kernel of the development image run a cell."""
-        return await self._tried(["dev"], junit=junit, fresh=fresh)
+        """Run a cell in a Jupyter kernel of the development image."""
+        return await self._run_tests(["dev"], junit=junit, fresh=fresh)
 
-    @function_run_anew
+    @uncached_function
     async def test_train_cuda(
         self,
         junit: Junit = False,
         fresh: Fresh = False,
-        gpu: Annotated[bool, Doc("Give it all GPUs, and make a step on one")] = False,
+        gpu: Annotated[bool, Doc("Use all GPUs, and run a training step on one")] = False,
     ) -> str:
-        """Load the training image's libraries and make a step; without a GPU on the CPU."""
-        return await self._tried(["train-cuda"], junit=junit, fresh=fresh, gpu=gpu)
+        """Load the training image's libraries and run a training step, on the CPU by default."""
+        return await self._run_tests(["train-cuda"], junit=junit, fresh=fresh, gpu=gpu)
 
-    @function_run_anew
+    @uncached_function
     async def test(self, junit: Junit = False, fresh: Fresh = False) -> str:
-        """Run all tests of all images; says how long each took."""
-        return await self._tried(list(image_tests.OF_IMAGE), junit=junit, fresh=fresh)
+        """Run all tests of all images and print how long each took."""
+        return await self._run_tests(list(image_tests.OF_IMAGE), junit=junit, fresh=fresh)
 
     @function
     async def lint(self) -> str:
-        """Check the style of the source."""
+        """Lint the source with ruff."""
         assembly = await self.project().assembly_of("train")
         tools = await assembly.tools(["test"])
         checked = tools.with_mounted_directory(APP, self.source).with_workdir(APP)
         return await checked.with_exec(["ruff", "check", "--no-cache", "."]).stdout()
 
-    async def _tried(
+    async def _run_tests(
         self, images: list[str], *, junit: bool, fresh: bool, gpu: bool = False
     ) -> str:
-        """Try images one after the other, so that none has less of the machine."""
+        """Test images one after the other: in parallel they would slow each other down."""
         mark = datetime.now(UTC).isoformat() if fresh else ""
         results = [
             await test.result(fresh=mark)

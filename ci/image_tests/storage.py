@@ -31,7 +31,7 @@ class Answers(BaseHTTPRequestHandler):
         elif parse_qs(address.query).get("alt") == ["media"]:
             self._content(path.read_bytes())
         else:
-            self._answer(200, json.dumps(_described(asked[1], unquote(asked[2]), path)).encode())
+            self._answer(200, json.dumps(_metadata(asked[1], unquote(asked[2]), path)).encode())
 
     def _content(self, data: bytes) -> None:
         part = RANGE.fullmatch(self.headers.get("range", ""))
@@ -48,7 +48,7 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def _described(bucket: str, name: str, path: Path) -> dict[str, str]:
+def _metadata(bucket: str, name: str, path: Path) -> dict[str, str]:
     return {
         "kind": "storage#object",
         "bucket": bucket,

@@ -45,7 +45,7 @@ class SupervisedService:
         return f"http://{self.host}:{self.port}"
 
     def start(self, variables: Mapping[str, str], *, port: int | None = None) -> float:
-        """Start it anew, and wait until it answers; the seconds that took."""
+        """Restart the service and wait until it answers; returns the seconds that this took."""
         began = time.monotonic()
         self.port = port or self.port
         self.variables = dict(variables)
@@ -54,7 +54,7 @@ class SupervisedService:
         return time.monotonic() - began
 
     def with_variables(self, variables: Mapping[str, str]) -> SupervisedService:
-        """The service with those; it is left alone if it has them."""
+        """Restart the service unless it already has these variables."""
         if self.variables != variables:
             self.start(variables)
         return self
@@ -65,7 +65,7 @@ class SupervisedService:
         return Ending(status=answer["status"], seconds=answer["seconds"])
 
     def log(self) -> str:
-        """What it said since its start."""
+        """Its output since its start."""
         return self.client.get(f"http://{self.host}:{SUPERVISOR_PORT}/log").text
 
     def process(self) -> dict[str, Any]:

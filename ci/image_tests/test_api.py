@@ -98,7 +98,7 @@ def test_a_trained_model_beats_the_baseline(
     ready(service, variables)
     held_out = [row for row in rows if row.split == "test"]
     with ThreadPoolExecutor(4) as pool:
-        labels = list(pool.map(lambda row: predicted(service, row.path), held_out))
+        labels = list(pool.map(lambda row: predict(service, row.path), held_out))
     right = sum(label == row.label for label, row in zip(labels, held_out, strict=True))
     most_frequent = max(
         sum(row.label == label for row in held_out) for label in {row.label for row in held_out}
@@ -109,19 +109,19 @@ def test_a_trained_model_beats_the_baseline(
 
 def test_a_missing_checkpoint_is_named(service: SupervisedService) -> None:
     service.with_variables({"MODEL_PATH": f"{MODELS}/absent.ckpt"})
-    refused(service, "MODEL_PATH", "absent.ckpt")
+    assert_not_ready(service, "MODEL_PATH", "absent.ckpt")
 
 
 def test_missing_features_of_a_dual_model_are_named(service: SupervisedService) -> None:
     service.with_variables({"MODEL_PATH": DUAL["MODEL_PATH"]})
-    refused(service, "FEATURES_PATH", "FEATURES_PATH")
+    assert_not_ready(service, "FEATURES_PATH", "FEATURES_PATH")
     service.with_variables({**DUAL, "FEATURES_PATH": "/app/features/features_top_features.json"})
-    refused(service, "FEATURES_PATH", "features_top_features.json")
+    assert_not_ready(service, "FEATURES_PATH", "features_top_features.json")
 
 
 def test_a_truncated_checkpoint_is_refused(service: SupervisedService) -> None:
     service.with_variables({"MODEL_PATH": f"{MODELS}/truncated.ckpt"})
-    refused(service, "MODEL_PATH", "truncated.ckpt")
+    assert_not_ready(service, "MODEL_PATH", "truncated.ckpt")
 
 
 HOSTILE = {
@@ -137,7 +137,7 @@ def test_a_hostile_file_is_refused_in_bounded_memory(service: SupervisedService,
     data, status = HOSTILE[name]
     ready(service, SINGLE)
     idle = service.metric(MEMORY)
-    with watched(service) as watch:
+    with watch_service(service) as watch:
         for _ in range(5):
             answer = service.post("/predict", files={"file": data})
             assert answer.status_code == status, answer.text
@@ -151,9 +151,9 @@ def test_a_thousand_requests_at_once_leave_it_alive(
     ready(service, SINGLE)
     data = rows[0].path.read_bytes()
     idle = service.metric(MEMORY)
-    with watched(service) as quiet:
+    with watch_service(service) as quiet:
         time.sleep(QUIET_SECONDS)
-    with watched(service) as watch:
+    with watch_service(service) as watch:
         statuses = anyio.run(flood, service.url, data)
     record_property("statuses", str(statuses))
     record_property("p99 of /health", f"{watch.p99() * 1000:.0f} ms")
@@ -162,7 +162,7 @@ def test_a_thousand_requests_at_once_leave_it_alive(
     assert statuses[200] > 0
     assert max(watch.memory) < 1.5 * idle + ONE_IMAGE
     assert watch.p99() < max(MOST_HEALTH_SECONDS, TIMES_IDLE * quiet.p99())
-    assert predicted(service, rows[0].path)
+    assert predict(service, rows[0].path)
 
 
 def ready(service: SupervisedService, variables: Mapping[str, str]) -> None:
@@ -170,7 +170,7 @@ def ready(service: SupervisedService, variables: Mapping[str, str]) -> None:
     service.until(lambda: service.get("/ready").status_code == 200)
 
 
-def refused(service: SupervisedService, variable: str, said: str) -> None:
+def assert_not_ready(service: SupervisedService, variable: str, said: str) -> None:
     """It is alive, and says what it lacks; what is asked of it meanwhile gets the same status."""
     service.until(lambda: bool(service.get("/ready").json().get("missing")))
     answer = service.get("/ready")
@@ -182,7 +182,7 @@ def refused(service: SupervisedService, variable: str, said: str) -> None:
     assert service.post("/predict", files={"file": b"x"}).status_code == 503
 
 
-def predicted(service: SupervisedService, path: Path) -> str:
+def predict(service: SupervisedService, path: Path) -> str:
     answer = service.post("/predict", files={"file": path.read_bytes()})
     assert answer.status_code == 200, answer.text
     label: str = answer.json()["label"]
@@ -190,7 +190,7 @@ def predicted(service: SupervisedService, path: Path) -> str:
 
 
 @contextmanager
-def watched(service: SupervisedService) -> Iterator[Watch]:
+def watch_service(service: SupervisedService) -> Iterator[Watch]:
     """Ask for its health and memory until the block ends."""
     watch, done = Watch(), threading.Event()
 

@@ -47,17 +47,17 @@ def test_the_plugin_of_jax_is_there() -> None:
 
 
 def test_a_step_is_made_on_the_cpu() -> None:
-    assert stepped("cpu")
+    assert step_changes_weights("cpu")
     assert float(jax.grad(lambda x: jnp.sum(x**2))(jnp.ones(2))[0]) == 2.0
 
 
 @needs_gpu
 def test_a_step_is_made_on_the_gpu() -> None:
-    assert stepped("cuda")
+    assert step_changes_weights("cuda")
     assert jax.devices("gpu")
 
 
-def stepped(device: str) -> bool:
+def step_changes_weights(device: str) -> bool:
     """Whether a step of a small network changes its weights."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(

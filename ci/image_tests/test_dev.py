@@ -36,14 +36,14 @@ def test_a_kernel_runs_a_cell(client: httpx.Client) -> None:
     address = f"ws://{HOST}/api/kernels/{kernel}/channels?token={TOKEN}"
     channel = websocket.create_connection(address, timeout=SECONDS)
     try:
-        channel.send(json.dumps(asked(CELL)))
-        assert printed(channel) == "3.0\n"
+        channel.send(json.dumps(execute_request(CELL)))
+        assert cell_output(channel) == "3.0\n"
     finally:
         channel.close()
         client.delete(f"/api/kernels/{kernel}")
 
 
-def asked(code: str) -> dict[str, object]:
+def execute_request(code: str) -> dict[str, object]:
     """A request to run a cell, as Jupyter's protocol has it."""
     identity = uuid.uuid4().hex
     header = {
@@ -62,7 +62,7 @@ def asked(code: str) -> dict[str, object]:
     }
 
 
-def printed(channel: websocket.WebSocket) -> str:
+def cell_output(channel: websocket.WebSocket) -> str:
     """What the cell prints until it is done; an exception in it fails the test."""
     text = ""
     while True:

@@ -72,7 +72,7 @@ def test_the_path_that_it_never_had_is_an_error() -> None:
 
 def test_the_same_data_are_no_drift(service: SupervisedService, reference: Reference) -> None:
     watching(service)
-    observed(service, reference, shift=0.0)
+    post_observations(service, reference, shift=0.0)
     assert service.get("/drift").json()["state"] == "no drift"
 
 
@@ -80,7 +80,7 @@ def test_shifted_data_are_drift_and_survive_the_container(
     service: SupervisedService, later: SupervisedService, reference: Reference
 ) -> None:
     place = watching(service)
-    observed(service, reference, shift=SHIFT)
+    post_observations(service, reference, shift=SHIFT)
     before = service.get("/drift").json()
     assert before["state"] == "drift"
     page = service.get("/report")
@@ -113,6 +113,6 @@ def watching(service: SupervisedService, place: str = "") -> str:
     return place
 
 
-def observed(service: SupervisedService, reference: Reference, *, shift: float) -> None:
+def post_observations(service: SupervisedService, reference: Reference, *, shift: float) -> None:
     answer = service.post("/observations", json=reference.observations(shift=shift))
     assert answer.status_code == 200, answer.text

@@ -27,12 +27,12 @@ def test_a_training_leaves_checkpoints_and_logs(model: str) -> None:
 
 
 def test_a_volume_of_its_own_can_be_written_to() -> None:
-    ending = load_result("said/fresh.json")
+    ending = load_result("outcomes/fresh.json")
     assert ending["status"] == 0, ending["stderr"]
 
 
 def test_a_directory_of_another_owner_is_refused_with_what_to_do() -> None:
-    ending = load_result("said/foreign.json")
+    ending = load_result("outcomes/foreign.json")
     assert ending["status"] == 1
     assert "/app/outputs" in ending["stderr"]
     assert "belongs to 0:0" in ending["stderr"]

@@ -1,1 +1,1 @@
-"""The nouns of the pipeline, one module each."""
+"""The parts of this repository's module: image tests, the workload and Cloud Run."""

@@ -1,6 +1,6 @@
 """Image tests: test programs in a container, next to the services that they test.
 
-A test whose inputs have not changed is not run again; a failed one is never cached.
+A test is cached until its inputs change; a failed one is never cached.
 """
 
 import time
@@ -23,21 +23,21 @@ _ALWAYS = ("conftest.py", "supervised.py")
 
 
 class ImageTestFailed(Exception):
-    """Tests failed; what they and the services said is the message."""
+    """Tests failed; the message is the log of the tests and services."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTestResult:
-    """What an image test found: `said` for people, `xml` as JUnit; `seconds` are this call's."""
+    """The result of an image test. `xml` is JUnit's; `seconds` are those of this call."""
 
     name: str
     passed: bool
     xml: str
-    said: str
+    log: str
     seconds: float
 
     def text(self) -> str:
-        """The tests with their times."""
+        """The tests with their durations."""
         return junit.summary(self.name, self.xml, seconds=self.seconds)
 
 
@@ -45,14 +45,14 @@ class ImageTestResult:
 class ImageTest:
     """A test program, and the container and services that it is run with.
 
-    `program` is one of `ci/image_tests`, with `beside` as further files, or else a path in the
-    container. With `alone` the container's user runs it without any network.
+    `program` is a file of `ci/image_tests`, mounted with `extra_files`, or else a path in the
+    container. With `alone` the container's user runs it without network access.
     """
 
     name: str
     container: dagger.Container
     program: str
-    beside: tuple[str, ...] = ()
+    extra_files: tuple[str, ...] = ()
     services: Mapping[str, dagger.Service] = field(default_factory=dict)
     alone: bool = False
 
@@ -60,24 +60,24 @@ class ImageTest:
         """Run the tests; `fresh` is a text whose change makes them run again."""
         began = time.monotonic()
         try:
-            done = await (await self._started(fresh)).sync()
-            xml, said, passed = await done.stdout(), await done.stderr(), True
+            done = await (await self._execute(fresh)).sync()
+            xml, log, passed = await done.stdout(), await done.stderr(), True
         except dagger.ExecError as exc:
-            xml, said, passed = exc.stdout, exc.stderr, False
+            xml, log, passed = exc.stdout, exc.stderr, False
             _require_xml(exc)
         seconds = time.monotonic() - began
-        return ImageTestResult(name=self.name, passed=passed, xml=xml, said=said, seconds=seconds)
+        return ImageTestResult(name=self.name, passed=passed, xml=xml, log=log, seconds=seconds)
 
-    async def _started(self, fresh: str) -> dagger.Container:
-        container = self._placed()
+    async def _execute(self, fresh: str) -> dagger.Container:
+        container = self._container_with_tests()
         if fresh:
             container = container.with_env_variable("TEST_RUN", fresh)
-        words = ["sh", "-c", program("pytest.sh"), PYTHON, self._path]
+        argv = ["sh", "-c", program("pytest.sh"), PYTHON, self._path]
         if not self.alone:
-            return container.with_exec(words)
+            return container.with_exec(argv)
         offline = ["unshare", "--net", "--", "python3", "-c", program("offline.py")]
         return container.with_user("root").with_exec(
-            [*offline, await self.container.user(), *words], insecure_root_capabilities=True
+            [*offline, await self.container.user(), *argv], insecure_root_capabilities=True
         )
 
     @property
@@ -88,11 +88,11 @@ class ImageTest:
     def _path(self) -> str:
         return f"{PACKAGE}/{self.program}" if self._own else self.program
 
-    def _placed(self) -> dagger.Container:
+    def _container_with_tests(self) -> dagger.Container:
         container = self.container
         if self._own:
             files, texts = dag.directory(), programs()
-            for name in (*_ALWAYS, self.program, *self.beside):
+            for name in (*_ALWAYS, self.program, *self.extra_files):
                 files = files.with_new_file(f"{PACKAGE}/{name}", texts[name])
             container = container.with_mounted_directory(PLACE, files).with_workdir(PLACE)
         for alias, service in self.services.items():
@@ -106,7 +106,7 @@ def programs() -> dict[str, str]:
 
 
 def _require_xml(failure: dagger.ExecError) -> None:
-    """Tests that could not even be run are no result."""
+    """Raise the failure if the tests did not run at all."""
     try:
         junit.cases(failure.stdout)
     except ParseError:
@@ -114,13 +114,14 @@ def _require_xml(failure: dagger.ExecError) -> None:
 
 
 def render_results(results: Sequence[ImageTestResult], *, xml: bool) -> str:
-    """All results as a text for a reader, or as one document of XML; a failure is an error there.
+    """Render all results as text, or as one XML document.
 
-    The XML is given either way: whoever asks for it looks into it.
+    Text raises `ImageTestFailed` if a test failed; XML is returned either way, as it has the
+    failures.
     """
     if xml:
-        return junit.joined([result.xml for result in results])
+        return junit.merge([result.xml for result in results])
     text = "".join(result.text() for result in results)
     if failed := [result for result in results if not result.passed]:
-        raise ImageTestFailed("\n".join([*(result.said for result in failed), text]))
+        raise ImageTestFailed("\n".join([*(result.log for result in failed), text]))
     return text

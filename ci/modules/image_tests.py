@@ -1,4 +1,4 @@
-"""What is tried of each image, from outside: as the user gets it, with what the user mounts."""
+"""The tests of each image as its users run it, with the files that they mount."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,13 +38,13 @@ _TOKEN = "image-test"
 
 async def train(workload: Workload) -> list[ImageTest]:
     """The workload's own tests inside the image; and its runs, seen from outside."""
-    image = await workload.exported("train")
+    image = await workload.export("train")
     tests = workload.assembly.source.directory("tests/workload")
     inside = await workload.assembly.with_tools(image, "train", _EVERYTHING)
     data = workload.data(image)
-    found = dag.directory().with_directory("said", await _said(workload, image))
+    found = dag.directory().with_directory("outcomes", await _training_outcomes(workload, image))
     for model in _EPOCHS:
-        outputs = _trained(workload, image, data, model)
+        outputs = _train(workload, image, data, model)
         found = found.with_directory(model, outputs)
     outside = (await workload.assembly.tools(_TOOLS)).with_mounted_directory(_RESULTS, found)
     return [
@@ -60,7 +60,7 @@ async def train(workload: Workload) -> list[ImageTest]:
 
 async def api(workload: Workload) -> list[ImageTest]:
     """Models that `train` has made, served by `api`."""
-    trainer, image = await workload.exported("train"), await workload.exported("api")
+    trainer, image = await workload.export("train"), await workload.export("api")
     data = workload.data(trainer)
     serving = image.with_mounted_directory(MODELS, _models(workload, trainer, data))
     return [
@@ -70,7 +70,7 @@ async def api(workload: Workload) -> list[ImageTest]:
             .with_mounted_directory(DATA, data)
             .with_mounted_directory(_RESULTS, await _contents(workload, "api")),
             program="test_api.py",
-            beside=("hostile.py",),
+            extra_files=("hostile.py",),
             services={
                 "api": await supervise(serving),
                 "plain": image.as_service(use_entrypoint=True, no_init=True),
@@ -81,7 +81,7 @@ async def api(workload: Workload) -> list[ImageTest]:
 
 async def cloudrun(workload: Workload) -> list[ImageTest]:
     """The image for Cloud Run under its rules, with models in a bucket."""
-    trainer, image = await workload.exported("train"), await workload.exported("api-cloudrun")
+    trainer, image = await workload.export("train"), await workload.export("api-cloudrun")
     tester = await workload.assembly.tools(_TOOLS)
     models = _models(workload, trainer, workload.data(trainer))
     bucket = (
@@ -102,7 +102,7 @@ async def cloudrun(workload: Workload) -> list[ImageTest]:
 
 async def drift(workload: Workload) -> list[ImageTest]:
     """The drift service with the features of a set, and its state on a volume."""
-    image = await workload.exported("drift-api")
+    image = await workload.export("drift-api")
     user = await image.user()
     features = workload.features(image, workload.data(image))
     volume = dag.cache_volume("image-test-drift-state")
@@ -110,7 +110,7 @@ async def drift(workload: Workload) -> list[ImageTest]:
         f"{OUTPUTS}/reports", volume, owner=f"{user}:{user}"
     )
     by_path = ("uvicorn", "ct_scan_mlops.monitoring.drift_api:app", "--host=0.0.0.0")
-    wrong = await _ending(image, ["uvicorn", "ct_scan_mlops.drift_api:app"])
+    wrong = await _outcome(image, ["uvicorn", "ct_scan_mlops.drift_api:app"])
     return [
         ImageTest(
             name="drift-api",
@@ -129,7 +129,7 @@ async def drift(workload: Workload) -> list[ImageTest]:
 
 async def dev(workload: Workload) -> list[ImageTest]:
     """Jupyter in one container, asked from another one of the same image."""
-    image = await workload.exported("dev")
+    image = await workload.export("dev")
     service = image.with_env_variable("JUPYTER_TOKEN", _TOKEN).as_service(
         use_entrypoint=True, no_init=True
     )
@@ -141,12 +141,12 @@ async def dev(workload: Workload) -> list[ImageTest]:
 
 async def cuda(workload: Workload) -> list[ImageTest]:
     """Imports, a step on the CPU, and CUDA's libraries; with a GPU also a step on that."""
-    image = await workload.exported("train-cuda")
+    image = await workload.export("train-cuda")
     container = await workload.assembly.with_tools(image, "train-cuda", ["test"])
     if workload.gpu:
         container = container.experimental_with_all_gp_us()
     else:
-        # Its plugin for CUDA crashes where there is no driver.
+        # JAX's CUDA plugin crashes without a driver.
         container = container.with_env_variable("JAX_PLATFORMS", "cpu")
     container = container.with_env_variable("TEST_GPU", str(int(workload.gpu)))
     return [ImageTest(name="train-cuda", container=container, program="test_cuda.py")]
@@ -164,7 +164,7 @@ OF_IMAGE: Mapping[str, Callable[[Workload], Awaitable[list[ImageTest]]]] = Mappi
 )
 
 
-def _trained(
+def _train(
     workload: Workload, image: dagger.Container, data: dagger.Directory, model: str
 ) -> dagger.Directory:
     """The outputs of a short training.
@@ -173,17 +173,17 @@ def _trained(
     """
     alone = image.with_env_variable("OMP_NUM_THREADS", "1")
     features = workload.features(image, data)
-    return workload.trained(alone, data, features, model=model, epochs=_EPOCHS[model])
+    return workload.train(alone, data, features, model=model, epochs=_EPOCHS[model])
 
 
 def _models(
     workload: Workload, image: dagger.Container, data: dagger.Directory
 ) -> dagger.Directory:
-    """What the services are given to serve: both kinds of models, and a damaged one."""
-    single = _trained(workload, image, data, "single").file(CHECKPOINT)
-    dual = _trained(workload, image, data, DUAL).file(CHECKPOINT)
-    cut = image.with_mounted_file("/tmp/whole", single).with_exec(
-        ["dd", "if=/tmp/whole", "of=/tmp/cut", f"bs={_CUT_BYTES}", "count=1"]
+    """Models for the services: one of each kind, and a damaged one."""
+    single = _train(workload, image, data, "single").file(CHECKPOINT)
+    dual = _train(workload, image, data, DUAL).file(CHECKPOINT)
+    cut = image.with_mounted_file("/tmp/model", single).with_exec(
+        ["dd", "if=/tmp/model", "of=/tmp/cut", f"bs={_CUT_BYTES}", "count=1"]
     )
     return (
         workload.features(image, data)
@@ -193,8 +193,8 @@ def _models(
     )
 
 
-async def _said(workload: Workload, image: dagger.Container) -> dagger.Directory:
-    """How a short training ends on a volume of the user's own, and on somebody else's."""
+async def _training_outcomes(workload: Workload, image: dagger.Container) -> dagger.Directory:
+    """The outcomes of short trainings on the user's own volume and on another user's."""
     user = await image.user()
     ready = image.with_mounted_directory(DATA, workload.data(image, count=_FEW))
     volume = dag.cache_volume("image-test-outputs")
@@ -205,12 +205,12 @@ async def _said(workload: Workload, image: dagger.Container) -> dagger.Directory
     }
     said = dag.directory()
     for name, container in asked.items():
-        said = said.with_new_file(f"{name}.json", await _ending(container, training("single", 1)))
+        said = said.with_new_file(f"{name}.json", await _outcome(container, training("single", 1)))
     return said
 
 
 async def _contents(workload: Workload, name: str) -> dagger.Directory:
-    """The outputs in an image whose checkout has some: made as it is, and by copying all."""
+    """The files in an image's outputs when the checkout has some: as is, and copying all."""
     source = workload.assembly.source.filter(include=["src/ct_scan_mlops/**"])
     assembly = replace(workload.assembly, source=source.with_new_file(_PLANTED, "planted"))
     spec = assembly.definition.image(name)
@@ -224,9 +224,9 @@ async def _contents(workload: Workload, name: str) -> dagger.Directory:
     return contents
 
 
-async def _ending(container: dagger.Container, words: list[str]) -> str:
-    """How a command ended, as JSON."""
-    done = container.with_exec(words, expect=dagger.ReturnType.ANY)
+async def _outcome(container: dagger.Container, argv: list[str]) -> str:
+    """Run a command; return its status and output as JSON."""
+    done = container.with_exec(argv, expect=dagger.ReturnType.ANY)
     ending = {
         "status": await done.exit_code(),
         "stdout": await done.stdout(),

@@ -1,4 +1,4 @@
-"""JUnit's XML: what tests found, joined and told in lines."""
+"""Parses, merges and summarizes JUnit XML."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _SLOW_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A test: its name, how it ended in one word, its seconds, and what it has measured."""
+    """A test: its name, its outcome in one word, its seconds and its measurements."""
 
     name: str
     outcome: str
@@ -20,12 +20,12 @@ class Case:
 
 
 def cases(text: str) -> tuple[Case, ...]:
-    """The tests of a document."""
+    """The test cases of a document."""
     return tuple(_case(each) for each in ElementTree.fromstring(text).iter("testcase"))
 
 
-def joined(texts: Sequence[str]) -> str:
-    """The suites of several documents in one."""
+def merge(texts: Sequence[str]) -> str:
+    """Merge the suites of several documents into one."""
     root = ElementTree.Element("testsuites")
     for text in texts:
         root.extend(ElementTree.fromstring(text).iter("testsuite"))
@@ -33,16 +33,16 @@ def joined(texts: Sequence[str]) -> str:
 
 
 def summary(name: str, text: str, *, seconds: float) -> str:
-    """How many tests ended how, and then each of them with its time.
+    """Count the tests by outcome, then list each with its duration.
 
-    Of many only those that did not pass, that took their time, or that have measured something.
+    Of many tests, only those that did not pass, were slow, or have measurements are listed.
     """
     found = cases(text)
     outcomes = sorted({case.outcome for case in found})
     counts = [f"{sum(case.outcome == each for case in found)} {each}" for each in outcomes]
     lines = [f"{name}: {', '.join(counts) or 'no tests'} in {seconds:.1f} s"]
     notable = [case for case in found if len(found) <= _MANY or _is_notable(case)]
-    lines += [line for case in notable for line in _told(case)]
+    lines += [line for case in notable for line in _case_lines(case)]
     return "\n".join(lines) + "\n"
 
 
@@ -50,7 +50,7 @@ def _is_notable(case: Case) -> bool:
     return case.outcome != "passed" or case.seconds >= _SLOW_SECONDS or bool(case.measured)
 
 
-def _told(case: Case) -> Iterator[str]:
+def _case_lines(case: Case) -> Iterator[str]:
     yield f"  {case.outcome} {case.name} [{case.seconds:.1f} s]"
     yield from (f"    {each}" for each in case.measured)
 

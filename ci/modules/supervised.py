@@ -20,7 +20,7 @@ async def supervise(
     A confined one has a root file system that it cannot write to, is process 1, and has no
     capability: what the strictest of hosts would leave it.
     """
-    words = command or await container.default_args()
+    argv = command or await container.default_args()
     user = await container.user()
     supervisor = [
         "python3",
@@ -32,7 +32,7 @@ async def supervise(
     if confined:
         container = container.with_user("root").with_mounted_temp(_TEMPORARY)
     return container.with_exposed_port(SUPERVISOR_PORT).as_service(
-        args=[*supervisor, *await container.entrypoint(), *words],
+        args=[*supervisor, *await container.entrypoint(), *argv],
         insecure_root_capabilities=confined,
         no_init=True,
     )

@@ -1,6 +1,6 @@
 """The reference workload in its exported images: data, features, training, and the two services.
 
-Every image is used as it leaves: taken in again from its archive.
+Every image is used as exported: imported again from its archive.
 """
 
 from dataclasses import dataclass
@@ -22,33 +22,33 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What the images of one target do for the user, who has a GPU or has none."""
+    """Runs the workload in the images of one target, with or without a GPU."""
 
     assembly: Assembly
     gpu: bool = False
 
-    async def exported(self, image: str) -> dagger.Container:
-        """An image after its way through an archive."""
+    async def export(self, image: str) -> dagger.Container:
+        """An image exported as an archive and imported again."""
         built = await self.assembly.image(image)
         return dag.container().import_(built.as_tarball())
 
     def data(self, image: dagger.Container, *, count: int = SLICES) -> dagger.Directory:
         """A set of synthetic slices: the same count gives the same bytes."""
-        words = [f"--output={DATA}", f"--count={count}", f"--seed={SEED}"]
-        made = image.with_exec(["python", "-m", "ct_scan_mlops.data.synthetic", *words])
+        argv = [f"--output={DATA}", f"--count={count}", f"--seed={SEED}"]
+        made = image.with_exec(["python", "-m", "ct_scan_mlops.data.synthetic", *argv])
         return made.directory(DATA)
 
     def features(self, image: dagger.Container, data: dagger.Directory) -> dagger.Directory:
-        """The features that tell the classes of a set apart best."""
+        """The most discriminative features of a data set."""
         place = f"{OUTPUTS}/features"
-        words = [f"--data={DATA}", f"--output={place}"]
-        words += ["--features=top_features", f"--count={FEATURE_COUNT}"]
+        argv = [f"--data={DATA}", f"--output={place}"]
+        argv += ["--features=top_features", f"--count={FEATURE_COUNT}"]
         made = image.with_mounted_directory(DATA, data).with_exec(
-            ["python", "-m", "ct_scan_mlops.features.extraction", *words]
+            ["python", "-m", "ct_scan_mlops.features.extraction", *argv]
         )
         return made.directory(place)
 
-    def trained(
+    def train(
         self,
         image: dagger.Container,
         data: dagger.Directory,
@@ -57,16 +57,16 @@ class Workload:
         model: str,
         epochs: int,
     ) -> dagger.Directory:
-        """The outputs of a training."""
-        words = training(model, epochs)
+        """Train a model; returns the outputs."""
+        argv = training(model, epochs)
         prepared = image.with_mounted_directory(DATA, data)
         return (
-            prepared.with_mounted_directory(FEATURES, features).with_exec(words).directory(OUTPUTS)
+            prepared.with_mounted_directory(FEATURES, features).with_exec(argv).directory(OUTPUTS)
         )
 
 
 def training(model: str, epochs: int) -> list[str]:
-    """The command that trains."""
+    """The command line of a training."""
     return [
         *("python", "-m", "ct_scan_mlops.training.run", f"model={model}"),
         *(f"trainer.max_epochs={epochs}", f"data.root={DATA}"),
@@ -81,7 +81,7 @@ def with_model(
     model: dagger.File | None,
     features: dagger.Directory | None,
 ) -> dagger.Container:
-    """The image of an API with what it serves mounted; what is absent it will ask for itself."""
+    """Mount the model and features of an API; the service itself reports missing ones."""
     checkpoint = f"{OUTPUTS}/{CHECKPOINT}"
     if outputs is not None:
         image = image.with_mounted_directory(OUTPUTS, outputs)
@@ -94,7 +94,7 @@ def with_model(
 
 
 def watching(image: dagger.Container, features: dagger.Directory | None) -> dagger.Container:
-    """The image of the drift service with its reference; an absent one it will ask for itself."""
+    """Mount the reference of the drift service; it reports a missing one itself."""
     if features is not None:
         image = image.with_mounted_directory(FEATURES, features)
     return image.with_env_variable("REFERENCE_PATH", f"{FEATURES}/{FEATURE_FILE}")

@@ -1,13 +1,13 @@
-"""Keeps a service for a test: starts the image's own command, ends it and tells what it said.
+"""Supervises a service for a test: starts the image's command, stops it and returns its output.
 
-Run in the image with the command as arguments; the first argument is the port to be asked on, the
-second one the user of a confined service, or nothing. A confined one finds a root file system that
-it cannot write to, is the first process of its own, and has no capability.
+Run in the image; the arguments are the port to listen on, the user of a confined service or an
+empty string, and the command. A confined service has a read-only root file system, is process 1 of
+its own PID namespace, and has no capabilities.
 
-    POST /start  {"NAME": "value", …}          anew, with these variables over the image's own
-    POST /end    {"signal": 15, "seconds": 10}  how it ended: {"status": …, "seconds": …}
-    GET  /log                                  what it said since its start
-    GET  /process                              who it runs as, and with which rights
+    POST /start  {"NAME": "value", …}          restart with these additional variables
+    POST /end    {"signal": 15, "seconds": 10}  returns {"status": …, "seconds": …}
+    GET  /log                                  its output since its start
+    GET  /process                              its user and rights
 
 Invariant: between two answers at most one service runs, and it is a child of this process.
 """
@@ -37,21 +37,21 @@ class Service:
         self.user = user
         self.command = command
         self.process: subprocess.Popen[bytes] | None = None
-        self.said = bytearray()
+        self.output = bytearray()
         self.turn = threading.Lock()
 
     def start(self, variables: dict[str, str]) -> dict[str, object]:
-        """End what runs and start the command again."""
+        """Stop the running command and start it again."""
         self.end(signal.SIGTERM, LONGEST_SECONDS)
         with self.turn:
-            self.said = bytearray()
+            self.output = bytearray()
             self.process = subprocess.Popen(
                 [*self._confinement(), *self.command],
                 env={**os.environ, "TINI_SUBREAPER": "1", **variables},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
-            threading.Thread(target=listen, args=(self.process, self.said), daemon=True).start()
+            threading.Thread(target=listen, args=(self.process, self.output), daemon=True).start()
             return {"pid": self.process.pid}
 
     def end(self, number: int, seconds: float) -> dict[str, object]:
@@ -60,18 +60,18 @@ class Service:
             if self.process is None:
                 return {"status": None, "seconds": 0.0}
             began = time.monotonic()
-            status = self._ended(self.process, number, seconds)
+            status = self._signal_and_wait(self.process, number, seconds)
             took = time.monotonic() - began
             if status is None or number == signal.SIGKILL:
-                # The first process is gone, and cannot have told the others.
+                # The first process is gone, and cannot have signalled the others.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(EVERY_OTHER, signal.SIGKILL)
                 self.process.wait()
             self.process = None
             return {"status": status, "seconds": round(took, 3)}
 
-    def described(self) -> dict[str, object]:
-        """The rights of the process, as the kernel tells them."""
+    def process_rights(self) -> dict[str, object]:
+        """The rights of the process, from /proc."""
         with self.turn:
             assert self.process is not None
             text = Path(f"/proc/{self._first(self.process.pid)}/status").read_text()
@@ -89,7 +89,9 @@ class Service:
         identity = (f"--reuid={self.user}", f"--regid={self.user}")
         return [*LOCKED_IN, "setpriv", *identity, *WITHOUT_RIGHTS, "--"]
 
-    def _ended(self, process: "subprocess.Popen[bytes]", number: int, seconds: float) -> int | None:
+    def _signal_and_wait(
+        self, process: "subprocess.Popen[bytes]", number: int, seconds: float
+    ) -> int | None:
         if process.poll() is None:
             os.kill(self._first(process.pid), number)
         try:
@@ -103,11 +105,11 @@ class Service:
         return int(children[0]) if self.user and children else pid
 
 
-def listen(process: "subprocess.Popen[bytes]", said: bytearray) -> None:
+def listen(process: "subprocess.Popen[bytes]", output: bytearray) -> None:
     """Keep what a process says until it has ended."""
     assert process.stdout is not None
     for line in process.stdout:
-        said += line
+        output += line
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
 
@@ -118,11 +120,11 @@ class Answers(BaseHTTPRequestHandler):
     service: Service
 
     def do_GET(self) -> None:
-        """What the service said, or what it is."""
+        """What the service output, or what it is."""
         if self.path == "/log":
-            self._answer(bytes(self.service.said))
+            self._answer(bytes(self.service.output))
         else:
-            self._answer(json.dumps(self.service.described()).encode())
+            self._answer(json.dumps(self.service.process_rights()).encode())
 
     def do_POST(self) -> None:
         """Start or end the service."""

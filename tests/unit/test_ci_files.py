@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 HOME = Path(__file__).parents[2]
 WORKFLOWS = sorted((HOME / ".github/workflows").glob("*.yml"))
 GITLAB = HOME / ".gitlab-ci.yml"
-DOCUMENTS = sorted([*HOME.glob("*.md"), *(HOME / "docs").glob("*.md")])
+# STYLE.md shows commands that are cut short.
+DOCUMENTS = sorted({*HOME.glob("*.md"), *(HOME / "docs").glob("*.md")} - {HOME / "STYLE.md"})
 DEFINITION = parse_definition((HOME / "layerline.toml").read_text())
 # Flags of `layerline call` itself, which stand wherever the user likes.
 OF_THE_TOOL = {"help", "index-url", "m", "o", "offline", "output", "q", "silent"}
@@ -91,7 +92,7 @@ def _scripts(value: object) -> Iterator[str]:
             yield from _scripts(inner)
 
 
-def named(path: Path) -> list[Call]:
+def named_calls(path: Path) -> list[Call]:
     text = commands(path) if path.suffix == ".yml" else path.read_text()
     return [call for call in calls(text) if re.fullmatch(r"[a-z][a-z0-9-]+", call.name)]
 
@@ -107,8 +108,8 @@ def test_calls_are_found_with_their_flags() -> None:
 @pytest.mark.parametrize("path", [*WORKFLOWS, GITLAB, *DOCUMENTS], ids=lambda path: path.name)
 def test_every_function_and_flag_that_is_named_exists(path: Path) -> None:
     known = functions()
-    for call in named(path):
-        assert call.name in known, f"there is no function {call.name}"
+    for call in named_calls(path):
+        assert call.name in known, f"unknown function {call.name}"
         assert set(call.before) <= known[""] | OF_THE_TOOL, call
         assert set(call.after) <= known[call.name] | OF_THE_TOOL, call
 

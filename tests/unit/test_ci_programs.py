@@ -13,7 +13,7 @@ from layerline.engine.image.registry.credentials import Credentials, Login
 
 HOME = Path(__file__).parents[2]
 ENVIRON = {"PATH": "/usr/bin:/bin"}
-# Says what it was asked, lists volumes, and writes the files that it is told to write.
+# Logs its arguments, lists volumes, and writes the files that it is asked for.
 TOOL = """\
 #!/bin/sh
 echo "$@" >>"${0%/*}/asked"

@@ -14,15 +14,15 @@ FAILED = (
 )
 
 
-def verdict(name: str, xml: str, *, passed: bool) -> ImageTestResult:
-    return ImageTestResult(name=name, passed=passed, xml=xml, said=f"{name}'s log", seconds=1.0)
+def image_test_result(name: str, xml: str, *, passed: bool) -> ImageTestResult:
+    return ImageTestResult(name=name, passed=passed, xml=xml, log=f"{name}'s log", seconds=1.0)
 
 
-GOOD = verdict("api", PASSED, passed=True)
-BAD = verdict("drift-api", FAILED, passed=False)
+GOOD = image_test_result("api", PASSED, passed=True)
+BAD = image_test_result("drift-api", FAILED, passed=False)
 
 
-def test_each_trial_and_test_is_told_with_its_time() -> None:
+def test_each_image_test_is_listed_with_its_duration() -> None:
     assert render_results([GOOD], xml=False) == "api: 1 passed in 1.0 s\n  passed good [1.0 s]\n"
 
 
@@ -39,5 +39,5 @@ def test_the_xml_is_given_whether_tests_pass_or_fail() -> None:
     assert found == {"good": "passed", "bad": "failed"}
 
 
-def test_each_image_has_a_program_that_tries_it() -> None:
+def test_each_image_has_a_test_program() -> None:
     assert {"test_api.py", "test_dev.py", "conftest.py"} <= programs().keys()

@@ -1,4 +1,4 @@
-"""JUnit's XML: what pytest writes, joined and told."""
+"""JUnit's XML: what pytest writes, merged and summarized."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_the_outcome_of_each_test_is_found() -> None:
 
 
 def test_several_documents_become_one() -> None:
-    joined = junit.joined([ONE, OTHER])
-    assert [case.name for case in junit.cases(joined)] == ["good", "bad", "broken", "left", "also"]
-    assert "trace" in joined
+    merged = junit.merge([ONE, OTHER])
+    assert [case.name for case in junit.cases(merged)] == ["good", "bad", "broken", "left", "also"]
+    assert "trace" in merged
 
 
 def test_the_summary_counts_and_times() -> None:
@@ -33,11 +33,11 @@ def test_the_summary_counts_and_times() -> None:
     assert lines[1:3] == ["  passed good [0.2 s]", "    cold start: 2.1 s"]
 
 
-def test_no_tests_are_told() -> None:
+def test_a_document_without_tests_has_a_summary() -> None:
     assert junit.summary("api", "<testsuites/>", seconds=0.0) == "api: no tests in 0.0 s\n"
 
 
-def test_of_many_tests_only_the_notable_are_told() -> None:
+def test_of_many_tests_only_the_notable_are_listed() -> None:
     case = '<testcase name="t{}" time="{}">{}</testcase>'
     cases = [case.format(number, 0.1, "") for number in range(100)]
     cases += [case.format("slow", 9, ""), case.format("bad", 0, "<failure/>")]
