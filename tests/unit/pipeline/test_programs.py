@@ -13,6 +13,7 @@ import pytest
 
 from layerline import command
 from layerline.errors import CommandFailed
+from layerline.pipeline import image
 from layerline.pipeline.programs import resolve
 from layerline.pipeline.programs.install import EPOCH, normalise
 from layerline.pipeline.programs.resolve import Requirement, Resolver, explanation, suspects
@@ -49,6 +50,12 @@ def test_everything_gets_one_time_and_links_their_own(tmp_path: Path) -> None:
     normalise(tmp_path / "prefix")
     found = [tmp_path / "prefix", *(tmp_path / "prefix").rglob("*")]
     assert {os.lstat(path).st_mtime for path in found} == {EPOCH}
+
+
+def test_programs_use_the_timestamp_of_the_pipeline() -> None:
+    # They run in images, where they can import nothing of the pipeline.
+    assert image.EPOCH == EPOCH
+    assert f"SOURCE_DATE_EPOCH={image.EPOCH} " in (PROGRAMS / "system.sh").read_text()
 
 
 def test_the_installer_says_seconds_and_nothing_else(tmp_path: Path) -> None:
