@@ -39,8 +39,13 @@ class _Table(BaseModel):
 class Base(_Table):
     """The base of every image: a Debian or Ubuntu image with Python among its packages."""
 
-    image: str = Field(default="debian:bookworm-slim", examples=["debian:bookworm-slim"])
+    image: str = Field(
+        description="Debian or Ubuntu image that every image starts from",
+        default="debian:bookworm-slim",
+        examples=["debian:bookworm-slim"],
+    )
     packages: tuple[str, ...] = Field(
+        description="Packages of the distribution; Python with its `venv` must be among them",
         default=("ca-certificates", "libgomp1", "python3", "python3-venv", "tini"),
         examples=[["ca-certificates", "python3", "python3-venv", "tini"]],
     )
@@ -53,9 +58,28 @@ class Target(_Table):
     are locked together with those of its images but installed in none of them: test tools, say.
     """
 
-    cuda: str = Field(default="", pattern=r"^\d*$", examples=["13"])
-    architectures: tuple[str, ...] = Field(default=(), examples=[["80", "90"]])
-    groups: tuple[str, ...] = Field(default=(), examples=[["test"]])
+    cuda: str = Field(
+        description=(
+            "Major version of CUDA; empty for targets without CUDA, whose images then refuse "
+            "`nvidia-*` packages"
+        ),
+        default="",
+        pattern=r"^\d*$",
+        examples=["13"],
+    )
+    architectures: tuple[str, ...] = Field(
+        description="Compute capabilities of the GPUs that PyTorch must be compiled for",
+        default=(),
+        examples=[["80", "90"]],
+    )
+    groups: tuple[str, ...] = Field(
+        description=(
+            "Groups to lock together with those of the images and to install in none of them,"
+            " such as test tools"
+        ),
+        default=(),
+        examples=[["test"]],
+    )
 
 
 class Group(_Table):
@@ -67,14 +91,51 @@ class Group(_Table):
     may be absent. `from_source` are packages without a wheel, each with its build requirements.
     """
 
-    requirements: ByTarget = Field(default_factory=dict, examples=[["numpy>=2"]])
-    claims: tuple[str, ...] = Field(default=(), examples=[["nvidia-cudnn-*"]])
-    without: tuple[str, ...] = Field(default=(), examples=[["opencv-python"]])
-    packages: tuple[str, ...] = Field(default=(), examples=[["libgl1"]])
-    probes: tuple[str, ...] = Field(default=(), examples=[["pytorch", "tests/probe.py"]])
-    missing: tuple[str, ...] = Field(default=(), examples=[["libmlx5.so.*"]])
+    requirements: ByTarget = Field(
+        description=(
+            "Requirements (PEP 508): a list for every target, or a table with a list for each"
+            " target"
+        ),
+        default_factory=dict,
+        examples=[["numpy>=2"]],
+    )
+    claims: tuple[str, ...] = Field(
+        description=(
+            "Patterns of packages that go into the layer of this group, whichever group "
+            "requires them; the longest match wins"
+        ),
+        default=(),
+        examples=[["nvidia-cudnn-*"]],
+    )
+    without: tuple[str, ...] = Field(
+        description="Dependencies to leave out of the resolution",
+        default=(),
+        examples=[["opencv-python"]],
+    )
+    packages: tuple[str, ...] = Field(
+        description="Packages of the distribution that the files of the group need",
+        default=(),
+        examples=[["libgl1"]],
+    )
+    probes: tuple[str, ...] = Field(
+        description=(
+            "Probes to run on the layer: built-in names, or paths of programs in the source"
+        ),
+        default=(),
+        examples=[["pytorch", "tests/probe.py"]],
+    )
+    missing: tuple[str, ...] = Field(
+        description=(
+            "Patterns of shared libraries that the files of the group link against and that "
+            "may be missing"
+        ),
+        default=(),
+        examples=[["libmlx5.so.*"]],
+    )
     from_source: dict[Name, tuple[Name, ...]] = Field(
-        default_factory=dict, examples=[{"antlr4-python3-runtime": ["setuptools"]}]
+        description="Packages without a wheel, each with its build requirements",
+        default_factory=dict,
+        examples=[{"antlr4-python3-runtime": ["setuptools"]}],
     )
 
     def requirements_for(self, target: str) -> tuple[str, ...]:
@@ -85,18 +146,60 @@ class Group(_Table):
 class Image(_Table):
     """An image: the groups of one target, the source, and how it starts."""
 
-    target: str = Field(examples=["cpu"])
-    groups: tuple[str, ...] = Field(min_length=1, examples=[["core"]])
-    source: tuple[str, ...] = Field(default=("**",), examples=[["src/**", "pyproject.toml"]])
-    directories: tuple[Path, ...] = Field(default=(), examples=[["data", "outputs/logs"]])
-    env: dict[str, str] = Field(default_factory=dict, examples=[{"PYTHONPATH": "/app/src"}])
-    entrypoint: tuple[str, ...] = Field(default=("tini", "--"), examples=[["tini", "--"]])
-    command: tuple[str, ...] = Field(default=("python",), examples=[["python", "-m", "train"]])
-    ports: tuple[int, ...] = Field(default=(), examples=[[8000]])
-    user: Name = Field(default="app", examples=["app"])
-    healthcheck: tuple[str, ...] = Field(default=(), examples=[["python", "-m", "healthcheck"]])
-    commands: tuple[str, ...] = Field(default=(), examples=[["tini", "python"]])
-    budget_mb: int | None = Field(default=None, gt=0, examples=[9000])
+    target: str = Field(description="Target that the image is built for", examples=["cpu"])
+    groups: tuple[str, ...] = Field(
+        description="Groups whose layers the image has", min_length=1, examples=[["core"]]
+    )
+    source: tuple[str, ...] = Field(
+        description="Patterns of the files that are copied to `/app`",
+        default=("**",),
+        examples=[["src/**", "pyproject.toml"]],
+    )
+    directories: tuple[Path, ...] = Field(
+        description=(
+            "Directories below `/app` to create for the run user; their content is mounted at"
+            " run time"
+        ),
+        default=(),
+        examples=[["data", "outputs/logs"]],
+    )
+    env: dict[str, str] = Field(
+        description="Environment variables",
+        default_factory=dict,
+        examples=[{"PYTHONPATH": "/app/src"}],
+    )
+    entrypoint: tuple[str, ...] = Field(
+        description="Entrypoint of the image", default=("tini", "--"), examples=[["tini", "--"]]
+    )
+    command: tuple[str, ...] = Field(
+        description="Default arguments of the entrypoint",
+        default=("python",),
+        examples=[["python", "-m", "train"]],
+    )
+    ports: tuple[int, ...] = Field(
+        description="Ports that the image exposes", default=(), examples=[[8000]]
+    )
+    user: Name = Field(
+        description="Name of the run user, created with the ids 1000:1000",
+        default="app",
+        examples=["app"],
+    )
+    healthcheck: tuple[str, ...] = Field(
+        description="Command that exits with 0 when the service is healthy",
+        default=(),
+        examples=[["python", "-m", "healthcheck"]],
+    )
+    commands: tuple[str, ...] = Field(
+        description="Programs that must be on the PATH of the image",
+        default=(),
+        examples=[["tini", "python"]],
+    )
+    budget_mb: int | None = Field(
+        description="Megabytes (10^6 bytes) that the files of the image may take",
+        default=None,
+        gt=0,
+        examples=[9000],
+    )
 
 
 class Definition(_Table):
