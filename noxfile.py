@@ -74,3 +74,12 @@ def requirements(session: nox.Session) -> None:
         *COMPILE, *more, "pyproject.toml", "--extra=dev", "-c", tool, "-o", dev, external=True
     )
     session.run(*COMPILE, *more, "requirements/uv.in", "-c", tool, "-o", installer, external=True)
+    docs = "requirements/docs.txt"
+    session.run(*COMPILE, *more, "requirements/docs.in", "-o", docs, external=True)
+
+
+@nox.session(venv_backend="venv")
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site, in `.nox/site/`."""
+    session.install("--require-hashes", "-r", "requirements/docs.txt")
+    session.run("mkdocs", "build", "--strict")

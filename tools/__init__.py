@@ -1,0 +1,1 @@
+"""Programs of the repository's developers; not part of the product."""
