@@ -1,1 +1,0 @@
-"""Programs of the repository's developers; not part of the product."""
