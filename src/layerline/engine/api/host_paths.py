@@ -13,14 +13,26 @@ if TYPE_CHECKING:
 
 
 def host_path(call: Call, path: str) -> Path:
-    """The absolute path.
+    """The absolute path: relative ones resolve against the session's working directory.
 
-    Relative ones are under the session's working directory, `~` is the caller's home.
+    A leading `~` is the caller's home. Raises QueryError for a module, which cannot reach the host.
     """
     if call.client.function is not None:
         message = f"a module cannot reach {path} on the host; let the caller pass it as an argument"
         raise QueryError(message)
     session = call.session
-    if path == "~" or path.startswith("~/"):
-        path = str(session.settings.home) + path[1:]
-    return Path(os.path.normpath(session.workdir / path.removeprefix("file://")))
+    path = expand_home(path.removeprefix("file://"), session.settings.home)
+    return Path(os.path.normpath(session.workdir / path))
+
+
+def expand_home(path: str, home: Path) -> str:
+    """The path with a leading `~` replaced by the caller's home.
+
+    Raises QueryError for the home of another user (`~other`), as the Dagger engine does.
+    """
+    if not path.startswith("~"):
+        return path
+    if path != "~" and not path.startswith("~/"):
+        message = f"cannot expand home directory {path!r}: use an absolute path"
+        raise QueryError(message)
+    return f"{home}{path[1:]}"

@@ -3,8 +3,8 @@
 Plaintext stays in this process's memory.
 
 A secret that was set is identified by its name; one that is read (`env://`, `file://`, `cmd://`) by
-a salted, slow hash of its plaintext, so that keys in the store neither reveal it nor can be
-searched for it without the salt.
+a salted, slow hash of its plaintext: keys in the store do not reveal it, nor can it be guessed from
+them without the salt.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import contextlib
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from layerline import command
+from layerline.engine.api.host_paths import expand_home
 from layerline.engine.store.digest import digest_of
-from layerline.errors import CommandFailed, SecretError
+from layerline.errors import CommandFailed, QueryError, SecretError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from layerline.settings import Settings
 
@@ -32,8 +33,8 @@ _SCRYPT = {"n": 2**12, "r": 8, "p": 1}
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class SecretBook:
-    """Knows how to read each secret by its identity."""
+class SessionSecrets:
+    """The readers of the session's secrets by their identities."""
 
     settings: Settings
     workdir: Path
@@ -101,11 +102,11 @@ class SecretBook:
         return value.encode()
 
     def _file(self, path: str) -> bytes:
-        place = self.workdir / Path(
-            path.replace("~", str(self.settings.home), 1) if path.startswith("~") else path
-        )
         try:
+            place = self.workdir / expand_home(path, self.settings.home)
             return place.read_bytes()
+        except QueryError as exc:
+            raise SecretError(str(exc)) from exc
         except OSError as exc:
             message = f"failed to read secret file {place}: {(exc.strerror or str(exc)).lower()}"
             raise SecretError(message) from exc

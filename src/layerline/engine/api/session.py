@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from layerline.engine.api.objects import Query
-from layerline.engine.api.secrets import SecretBook
-from layerline.engine.api.session_registries import Images
+from layerline.engine.api.secrets import SessionSecrets
+from layerline.engine.api.session_registries import SessionRegistries
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.solver import Solver
@@ -48,7 +48,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What a resolver may use besides its arguments."""
+    """What a resolver may use in addition to its arguments."""
 
     session: Session
     client: Client
@@ -65,8 +65,8 @@ class Session:
     settings: Settings
     store: Store
     solver: Solver
-    images: Images
-    secrets: SecretBook
+    registries: SessionRegistries
+    secrets: SessionSecrets
     journal: Journal
     workdir: Path
     root: Query = field(default_factory=Query)
@@ -156,15 +156,15 @@ async def open_session(
     """
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
-        book = SecretBook(settings=settings, workdir=workdir)
-        images = Images(store=store, settings=settings)
-        stack.callback(images.close)
+        session_secrets = SessionSecrets(settings=settings, workdir=workdir)
+        registries = SessionRegistries(store=store, settings=settings)
+        stack.callback(registries.close)
         context = SolveContext(
             store=store,
             settings=settings,
             journal=journal,
             find_runtime=lambda: stack.enter_context(Runtime.find(settings, store.scratch)),
-            secret=book.plaintext,
+            secret=session_secrets.plaintext,
             interactive=tuple(interactive),
         )
         async with Solver.running(context) as solver:
@@ -173,8 +173,8 @@ async def open_session(
                 settings=settings,
                 store=store,
                 solver=solver,
-                images=images,
-                secrets=book,
+                registries=registries,
+                secrets=session_secrets,
                 journal=journal,
                 workdir=workdir,
                 main=main,

@@ -1,7 +1,4 @@
-"""The session's images.
-
-Where `from` finds them and `publish` sends them, with the logins that the session was given.
-"""
+"""The registries that `from` pulls from and `publish` pushes to, with the session's logins."""
 
 from __future__ import annotations
 
@@ -25,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Images:
-    """Threads may share it. A new login starts new connections."""
+class SessionRegistries:
+    """The connections of a session; threads may share them, and a new login replaces them."""
 
     store: Store
     settings: Settings
@@ -41,34 +38,34 @@ class Images:
         *,
         on_output: Callable[[bytes], None] | None = None,
     ) -> Image:
-        """The image, its layers unpacked in the store."""
-        resolver = Resolver(store=self.store, registries=self._connected(), on_output=on_output)
+        """Pull an image unless the store has it; its layers are unpacked in the store."""
+        resolver = Resolver(store=self.store, registries=self._connect(), on_output=on_output)
         return resolver.resolve(reference, platform)
 
     def publish(self, image: Assembled, reference: Reference) -> None:
         """Push an image to its registry."""
-        self._connected().registry(reference.tagged()).push(self.store, image)
+        self._connect().registry(reference.tagged()).push(self.store, image)
 
     def authorize(self, registry: str, username: str, secret: str) -> None:
-        """Log in to a registry from here on."""
+        """Use a login for a registry from now on."""
         with self._lock:
             self._logins[registry] = Login(username=username, secret=secret)
         self.close()
 
     def forget(self, registry: str) -> None:
-        """Log in to a registry no longer."""
+        """Drop the login for a registry."""
         with self._lock:
             self._logins.pop(registry, None)
         self.close()
 
     def close(self) -> None:
-        """End all connections; the next use makes new ones."""
+        """Close all connections; the next use opens new ones."""
         with self._lock:
             if self._registries is not None:
                 self._registries.close()
             self._registries = None
 
-    def _connected(self) -> Registries:
+    def _connect(self) -> Registries:
         with self._lock:
             if self._registries is None:
                 credentials = Credentials.of(self.settings, dict(self._logins))

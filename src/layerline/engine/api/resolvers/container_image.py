@@ -43,7 +43,7 @@ async def from_(
     async def resolve() -> Image:
         place = await _reached(call, reference, registry_service)
         with call.session.journal.step(f"from {address}") as step:
-            find = functools.partial(call.session.images.resolve, on_output=step.write)
+            find = functools.partial(call.session.registries.resolve, on_output=step.write)
             image = await call.session.solver.in_thread(find, place, platform)
             if image.origin == "store":
                 step.end(Status.CACHED)
@@ -211,7 +211,7 @@ async def publish(
     image = await assembled(call, self, **form)
     place = await _reached(call, reference, registry_service)
     with call.session.journal.step(f"publish {address}"):
-        await call.session.solver.in_thread(call.session.images.publish, image, place)
+        await call.session.solver.in_thread(call.session.registries.publish, image, place)
     return str(reference.with_digest(image.root.digest))
 
 
@@ -221,14 +221,14 @@ async def with_registry_auth(
 ) -> Container:
     """Credentials for a registry, for the rest of the session."""
     password = await call.session.solver.in_thread(call.session.secrets.plaintext, secret.identity)
-    call.session.images.authorize(_registry(address), username, password.decode())
+    call.session.registries.authorize(_registry(address), username, password.decode())
     return self
 
 
 @field("Container", "withoutRegistryAuth")
 def without_registry_auth(self: Container, call: Call, *, address: str) -> Container:
     """Forget the credentials of a registry."""
-    call.session.images.forget(_registry(address))
+    call.session.registries.forget(_registry(address))
     return self
 
 
