@@ -1,4 +1,4 @@
-"""Downloads are whole and what was asked for, or nothing."""
+"""Downloads are complete and match the request, or fail."""
 
 from __future__ import annotations
 

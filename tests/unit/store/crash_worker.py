@@ -115,7 +115,7 @@ def look(root: Path, lines: list[str]) -> list[str]:
 
 
 def there(store: Store, line: str) -> bool:
-    """Whether something that was acknowledged is there, whole."""
+    """Whether an acknowledged item is complete."""
     match line:
         case "blob":
             return store.blobs.read(digest_bytes(DATA)) == DATA

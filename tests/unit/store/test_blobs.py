@@ -1,4 +1,4 @@
-"""Blobs are there whole under their digest, or not at all."""
+"""Blobs are stored complete under their digest, or not at all."""
 
 from __future__ import annotations
 

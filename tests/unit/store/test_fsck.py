@@ -1,4 +1,4 @@
-"""Damage is found, told, and repaired without touching what is whole."""
+"""Damage is found, reported, and repaired without touching intact items."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "store") as opened:
-        opened.blobs.put(b"whole")
+        opened.blobs.put(b"intact")
         with opened.snapshots.draft() as draft:
             (draft.fs / "file").write_text("x")
             draft.commit("layer")
@@ -63,7 +63,7 @@ def test_rows_that_were_changed_are_found_and_dropped(store: Store) -> None:
     assert seen(store) == []
 
 
-def test_a_damaged_index_that_was_set_aside_is_told(tmp_path: Path, store: Store) -> None:
+def test_a_damaged_index_that_was_set_aside_is_reported(tmp_path: Path, store: Store) -> None:
     store.index.close()
     (store.root / "index.db").write_bytes(b"no database at all" * 1000)
     for suffix in ("-wal", "-shm"):
@@ -74,7 +74,7 @@ def test_a_damaged_index_that_was_set_aside_is_told(tmp_path: Path, store: Store
 
 
 @pytest.mark.parametrize("damage", ["identity.json", "data"])
-def test_a_volume_that_lost_a_part_is_told_but_never_removed(store: Store, damage: str) -> None:
+def test_a_volume_that_lost_a_part_is_reported_but_never_removed(store: Store, damage: str) -> None:
     [place] = (store.root / "volumes").iterdir()
     (place / damage).rename(place / "elsewhere")
     problems = find_problems(store)

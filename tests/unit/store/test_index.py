@@ -38,17 +38,17 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.whole = {"whole"}
+        self.intact = {"one"}
 
     def open(self) -> Index:
         """A new connection."""
-        return Index(self.root / "index.db", Locks(self.root), self.whole.__contains__)
+        return Index(self.root / "index.db", Locks(self.root), self.intact.__contains__)
 
     def filled(self) -> bytes:
         """The bytes of a file with ROWS."""
         index = self.open()
         for key, document in ROWS.items():
-            index.put("result", key, document, snapshots=["whole"])
+            index.put("result", key, document, snapshots=["one"])
         index.close()
         return (self.root / "index.db").read_bytes()
 
@@ -88,11 +88,11 @@ def test_keys_may_hold_any_text(index: Index) -> None:
         assert index.get("value", key) == {"key": key}
 
 
-def test_a_row_counts_only_while_its_snapshots_are_whole(place: Place, index: Index) -> None:
-    index.put("result", "k", {"a": 1}, snapshots=["whole", "other"])
+def test_a_row_counts_only_while_its_snapshots_are_intact(place: Place, index: Index) -> None:
+    index.put("result", "k", {"a": 1}, snapshots=["one", "other"])
     assert index.get("result", "k") is None
     assert list(index.scan("result")) == []
-    place.whole.add("other")
+    place.intact.add("other")
     assert index.get("result", "k") == {"a": 1}
 
 
@@ -158,7 +158,7 @@ def damaged(good: bytes, kind: str, chance: random.Random) -> bytes:
     return bytes(broken)
 
 
-def test_the_damaged_file_is_kept_beside(place: Place) -> None:
+def test_the_damaged_file_is_kept_under_another_name(place: Place) -> None:
     place.filled()
     (place.root / "index.db").write_bytes(b"rotten" * 1000)
     place.open().close()

@@ -1,4 +1,4 @@
-"""Snapshots appear whole, last, and count only where they are known to be complete."""
+"""Snapshots appear complete, last, and count only where they are known to be intact."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_equal_names_at_the_same_time_leave_one(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", ".a", "a/b", "A", "a" * 300, "a\0"])
 def test_other_text_names_no_snapshot(store: Store, name: str) -> None:
-    with pytest.raises(ValueError, match="cannot name"):
+    with pytest.raises(ValueError, match="invalid snapshot name"):
         store.snapshots.has(name)
 
 

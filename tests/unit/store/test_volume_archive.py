@@ -134,5 +134,8 @@ def test_other_files_are_refused_by_a_sentence(
     tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
     make(tmp_path / "file")
-    with Store.open(tmp_path / "store") as store, pytest.raises(ArchiveInvalid, match="no volume"):
+    with (
+        Store.open(tmp_path / "store") as store,
+        pytest.raises(ArchiveInvalid, match="not a volume"),
+    ):
         import_volume(store, tmp_path / "file")

@@ -1,1 +1,1 @@
-"""Where files come from that no step made: git repositories, downloads and the host."""
+"""Files from outside the store: git repositories and downloads."""

@@ -1,7 +1,7 @@
 """Git repositories as sources of files: their refs listed, commits checked out into layers.
 
-Invariant: of a repository that came as files only objects and refs are used, never its settings,
-hooks or links, so that it cannot make git run or read anything else.
+Invariant: of a repository given as files, only objects and refs are used, never its settings, hooks
+or links: it cannot make git run or read anything else.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _VERSION = re.compile(r"v(\d+)(?:\.(\d+)(?:\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """Where a repository is: a URL or a path, and the variables that let git in."""
+    """The URL or path of a repository, and environment variables with credentials."""
 
     address: str
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -48,7 +48,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A commit and the full name that led to it, empty when it was asked for by its hash."""
+    """A commit and its full ref name, empty when it was given by hash."""
 
     name: str
     commit: str
@@ -56,13 +56,13 @@ class Ref:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refs:
-    """What a repository offers: commits by full names, tags peeled, and what HEAD stands for."""
+    """The refs of a repository: commits by full name, tags peeled; `head` is the target of HEAD."""
 
     commits: Mapping[str, str]
     head: str | None
 
     def lookup(self, name: str) -> Ref:
-        """The ref that a name means; branches go before tags."""
+        """Resolve a name; branches take precedence over tags."""
         if name == "HEAD" and "HEAD" in self.commits:
             return Ref(self.head or "HEAD", self.commits["HEAD"])
         if is_commit(name):
@@ -98,7 +98,7 @@ def is_commit(text: str) -> bool:
 
 
 def list_refs(store: Store, remote: Remote) -> Refs:
-    """Ask a repository for its refs."""
+    """List the refs of a repository."""
     with git_program.workspace(store) as work:
         try:
             done = git_program.run(
@@ -119,7 +119,7 @@ def list_refs(store: Store, remote: Remote) -> Refs:
 
 
 def checkout(remote: Remote, ref: Ref, target: Path, *, depth: int, tags: bool, keep: bool) -> None:
-    """Put the files of a commit into an empty directory, and the repository if it is kept."""
+    """Check out a commit into an empty directory; `keep` leaves the repository in it."""
     git_program.run(["init", "--quiet", "--template="], cwd=target)
     _fetch(remote, ref, target, depth=depth)
     if tags:
@@ -137,7 +137,7 @@ def checkout(remote: Remote, ref: Ref, target: Path, *, depth: int, tags: bool, 
 
 
 def _fetch(remote: Remote, ref: Ref, target: Path, *, depth: int) -> None:
-    """Fetch a commit by its hash, or by its ref from a server that wants that."""
+    """Fetch a commit by its hash, or by its ref from a server that requires it."""
     try:
         _git_fetch(remote, ref.commit, target, depth=depth)
     except CommandFailed:
@@ -153,7 +153,7 @@ def _git_fetch(remote: Remote, what: str, target: Path, *, depth: int) -> None:
 
 
 def _settle(target: Path) -> None:
-    """The modes and times that do not depend on when and by whom it was checked out."""
+    """Normalise modes and times, which depend on when and by whom it was checked out."""
     for path in target.rglob("*"):
         if not path.is_symlink():
             plain = path.is_file() and not path.stat().st_mode & 0o100
@@ -177,7 +177,7 @@ def merge_base(store: Store, one: tuple[Remote, Ref], other: tuple[Remote, Ref])
 
 
 def extract(store: Store, place: Place, target: Path) -> None:
-    """Put the objects and refs of a directory's repository into a bare one on the disk."""
+    """Copy the objects and refs of a directory's repository into a bare one on disk."""
     root = place.entry()
     inner = place.tree.child(root, ".git")
     source = inner.path if inner is not None and inner.is_dir else root.path
@@ -198,12 +198,12 @@ def _trusted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk 
 
 
 def copy_files(store: Store, place: Place, target: Path) -> None:
-    """Put the files of a directory onto the disk, apart from its layers: git writes there."""
+    """Copy the files of a directory to disk, unshared with its layers: git writes to them."""
     Writer(store.tree(()), target).copy(place.tree, place.path, "/", share=False)
 
 
 def restore(repository: Path, work: Path) -> None:
-    """Give a directory the files of HEAD, and take away what is neither in it nor ignored."""
+    """Reset a directory to HEAD, and remove untracked files that are not ignored."""
     env = {"GIT_DIR": str(repository), "GIT_WORK_TREE": str(work)}
     (repository / "config").write_text(_BARE.replace("true", "false"))
     for arguments in (["reset", "--quiet", "--hard", "HEAD"], ["clean", "-fdq", "--exclude=.git"]):
@@ -211,7 +211,7 @@ def restore(repository: Path, work: Path) -> None:
 
 
 def _precedence(tag: str) -> tuple[object, ...]:
-    """Sorts as semantic versions do: a pre-release is before its release, numbers before words."""
+    """The sort key of a semantic version, https://semver.org/#spec-item-11."""
     match = _VERSION.fullmatch(tag)
     assert match is not None
     numbers = tuple(int(part or 0) for part in match.group(1, 2, 3))

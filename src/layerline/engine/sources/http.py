@@ -1,6 +1,6 @@
-"""Files from http and https URLs, known in the store by their bytes.
+"""Downloads of http and https URLs, stored by content.
 
-Invariant: what was read to its end and has the checksum that was asked for is kept, else nothing.
+Invariant: a download is stored only if it is complete and matches the requested checksum.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRIVATE = 0o600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A file as it is asked for; `checksum` is `sha256:` and digits, or empty."""
+    """A file to fetch; `checksum` is `sha256:` and digits, or empty."""
 
     url: str
     name: str
@@ -43,7 +43,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """A snapshot that holds one file; `digest` is of its name, looks and bytes."""
+    """A snapshot that holds one file; `digest` is of its name, metadata and bytes."""
 
     snapshot: str
     name: str
@@ -51,7 +51,7 @@ class Download:
 
 
 def file_name(url: str, otherwise: str) -> str:
-    """What a download is called: the last part of the URL's path."""
+    """The file name of a download: the last part of the URL's path, or `otherwise`."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         message = f"{url}: only http:// and https:// URLs can be fetched"
@@ -61,7 +61,7 @@ def file_name(url: str, otherwise: str) -> str:
 
 
 def fetch(store: Store, settings: Settings, wanted: Wanted) -> Download:
-    """Fetch a file; an error unless its bytes have the checksum, where one is given."""
+    """Fetch a file; QueryError if it does not match a given checksum."""
     with store.snapshots.draft() as draft:
         place = draft.fs / wanted.name
         with http_client(settings) as client:
@@ -78,7 +78,7 @@ def fetch(store: Store, settings: Settings, wanted: Wanted) -> Download:
 
 
 def _write(client: httpx.Client, wanted: Wanted, place: Path) -> tuple[str, int]:
-    """Write the body; its checksum, and when the server says that it was changed."""
+    """Write the body, and return its checksum and modification time."""
     hasher = hashlib.sha256()
     headers = dict(wanted.headers)
     try:

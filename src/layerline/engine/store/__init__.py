@@ -1,4 +1,5 @@
-"""Where everything that was made is kept: blobs, snapshots, volumes and the index of results.
+"""The store on disk: blobs, snapshots, cache volumes and the index of results.
 
-Invariant: a thing appears whole or not at all. The package knows nothing of images or containers.
+Invariant: an item appears complete or not at all. The package does not know images or
+containers.
 """

@@ -1,7 +1,7 @@
-"""Bytes under the name of their digest.
+"""Content-addressed blobs.
 
-Invariant: a blob has its name only when complete and durable; bytes that no longer match are never
-read to the end.
+Invariant: a blob has its name only when it is complete and durable; a read of bytes that no longer
+match the digest fails before the end.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """What is stored: the name and the length in bytes."""
+    """A stored blob; `size` is in bytes."""
 
     digest: Digest
     size: int
 
 
 class BlobWriter:
-    """Takes the bytes of one blob as they come and hashes them while they pass."""
+    """Hashes the bytes of one blob while writing them."""
 
     def __init__(self, blobs: Blobs, part: Path, file: BinaryIO) -> None:
         self._blobs = blobs
@@ -48,7 +48,7 @@ class BlobWriter:
         try:
             self._file.write(data)
         except OSError as exc:
-            raise storage_error(exc, "a blob cannot be written") from exc
+            raise storage_error(exc, "failed to write a blob") from exc
         self._hasher.update(data)
         self.size += len(data)
         return len(data)
@@ -57,31 +57,31 @@ class BlobWriter:
         """Store what was written; with `expect`, only when it has that digest."""
         digest = Digest("sha256:" + self._hasher.hexdigest())
         if expect is not None and digest != expect:
-            message = f"{expect} was expected, but the bytes received are {digest}. Try again."
+            message = f"digest mismatch: expected {expect}, got {digest}; try again"
             raise ArchiveInvalid(message)
         try:
             self._file.flush()
             os.fchmod(self._file.fileno(), 0o444)
             publish(self._part, self._blobs.path(digest))
         except OSError as exc:
-            raise storage_error(exc, "a blob cannot be stored") from exc
+            raise storage_error(exc, "failed to store a blob") from exc
         return Blob(digest=digest, size=self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Blobs:
-    """The blobs below `root`; unfinished ones are in `scratch`, on the same file system."""
+    """The blobs in `root`. Unfinished ones are in `scratch`, on the same file system."""
 
     root: Path
     scratch: Path
 
     @contextlib.contextmanager
     def writer(self) -> Iterator[BlobWriter]:
-        """A writer whose bytes are dropped unless they are committed."""
+        """Yield a writer; its bytes are discarded unless it is committed."""
         try:
             handle, name = tempfile.mkstemp(dir=self.scratch, prefix="blob-")
         except OSError as exc:
-            raise storage_error(exc, "a blob cannot be written") from exc
+            raise storage_error(exc, "failed to write a blob") from exc
         part = Path(name)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
@@ -96,18 +96,18 @@ class Blobs:
             return writer.commit()
 
     def put_file(self, path: Path) -> Blob:
-        """Store a copy of a file's bytes."""
+        """Store the content of a file."""
         with path.open("rb") as source, self.writer() as writer:
             for chunk in iter(lambda: source.read(CHUNK), b""):
                 writer.write(chunk)
             return writer.commit()
 
     def path(self, digest: Digest) -> Path:
-        """Where the blob is, or would be."""
+        """The path of the blob, whether or not it exists."""
         return self.root / parse_digest(digest).removeprefix("sha256:")
 
     def has(self, digest: Digest) -> bool:
-        """Whether the blob is here."""
+        """Whether the blob is stored."""
         return self.path(digest).is_file()
 
     def size(self, digest: Digest) -> int:
@@ -118,29 +118,29 @@ class Blobs:
             raise _missing(digest) from exc
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Read the bytes from the start.
+        """Open the blob for reading.
 
-        The read that would end a damaged blob raises StoreDamaged instead. The damaged blob is
-        removed, so that whoever needs it fetches or makes it again.
+        The last read of a damaged blob raises StoreDamaged and removes the blob, so it is fetched
+        or built again when it is next needed.
         """
         try:
-            os.utime(self.path(digest))  # pruning goes by it
+            os.utime(self.path(digest))  # pruning removes the least recently used
             return io.BufferedReader(_Verified(self.path(digest), digest), CHUNK)
         except FileNotFoundError as exc:
             raise _missing(digest) from exc
 
     def read(self, digest: Digest) -> bytes:
-        """All the bytes, verified."""
+        """The content, verified."""
         with self.open(digest) as file:
             return file.read()
 
 
 def _missing(digest: Digest) -> StoreDamaged:
-    return StoreDamaged(f"the blob {digest} is not in the store. Run the call again to make it.")
+    return StoreDamaged(f"blob {digest} is not in the store: run the call again to recreate it")
 
 
 class _Verified(io.RawIOBase):
-    """Hashes a file's bytes while they are read, and ends only when they are right."""
+    """Hashes a file while it is read, and fails at the end if the digest does not match."""
 
     def __init__(self, path: Path, digest: Digest) -> None:
         self._path = path
@@ -157,7 +157,7 @@ class _Verified(io.RawIOBase):
         if count == 0 and "sha256:" + self._hasher.hexdigest() != self._digest:
             self._path.unlink(missing_ok=True)
             message = (
-                f"the blob {self._digest} was damaged on disk and is removed. Run the call again."
+                f"blob {self._digest} was damaged on disk and has been removed: run the call again"
             )
             raise StoreDamaged(message)
         return count

@@ -1,7 +1,6 @@
-"""Digests: the names of bytes, and the keys of declared values.
+"""SHA-256 digests of bytes and of JSON values.
 
-Invariant: equal values have equal digests on every machine; nothing of the moment or the machine
-takes part.
+Invariant: equal values have equal digests on every machine and at any time.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def parse_digest(text: str) -> Digest:
-    """Take text from outside as a digest; only SHA-256 in lower case is one."""
+    """Validate text from outside as a SHA-256 digest in lower case."""
     if _DIGEST.fullmatch(text) is None:
-        message = f"{text[:100]!r} is no digest: sha256: and 64 hexadecimal digits are needed"
+        message = f"invalid digest {text[:100]!r}: expected sha256: and 64 hexadecimal digits"
         raise ArchiveInvalid(message)
     return Digest(text)
 
 
 def digest_bytes(data: bytes) -> Digest:
-    """The name of these bytes."""
+    """The digest of these bytes."""
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
 
 
 def canonical(value: object) -> bytes:
-    """The one JSON text of a value: keys sorted, no spaces, ASCII."""
+    """The canonical JSON of a value: keys sorted, no spaces, ASCII."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
 

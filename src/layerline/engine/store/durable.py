@@ -1,7 +1,6 @@
-"""How bytes get onto the disk: written, synced, renamed, and the directory synced; the store's only
-door for that.
+"""Durable writes: write, fsync, rename, and fsync the directory.
 
-Invariant: after `publish` or `sync_filesystem` has returned, a power cut takes nothing away.
+Invariant: after `publish` or `sync_filesystem` has returned, a power cut loses nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def publish(part: Path, final: Path) -> None:
-    """Give a written file its name; a file of that name is replaced at once."""
+    """Rename a finished file to its final name, atomically replacing any file there."""
     sync_path(part)
     part.replace(final)
     sync_path(final.parent)
 
 
 def write_file(path: Path, data: bytes, *, part: Path, mode: int = 0o600) -> None:
-    """Make a small file appear whole; `part` is the temporary name, on the same file system."""
+    """Write a small file atomically; `part` is a temporary name on the same file system."""
     with part.open("wb") as file:
         os.fchmod(file.fileno(), mode)
         file.write(data)
@@ -35,7 +34,7 @@ def write_file(path: Path, data: bytes, *, part: Path, mode: int = 0o600) -> Non
 
 
 def sync_path(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on the disk."""
+    """Flush a file, or the names in a directory, to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)
@@ -44,7 +43,7 @@ def sync_path(path: Path) -> None:
 
 
 def sync_filesystem(path: Path) -> None:
-    """Wait until all that was written to the file system of `path` is on the disk."""
+    """Flush the file system of `path` to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         if _libc.syncfs(descriptor) != 0:
@@ -60,7 +59,7 @@ def is_full(exc: OSError) -> bool:
 
 
 def storage_error(exc: OSError, what: str) -> LayerlineError:
-    """The failure to show for a disk that would not take the bytes."""
+    """The error to show for a failed write; `what` says what failed."""
     if is_full(exc):
-        return NoSpace(f"{what}: no space left on the device. Free some, or set LAYERLINE_STORE.")
-    return StoreError(f"{what}: {exc.strerror}. Check the disk of the store.")
+        return NoSpace(f"{what}: no space left on device: free some space, or set LAYERLINE_STORE")
+    return StoreError(f"{what}: {exc.strerror}: check the disk of the store")

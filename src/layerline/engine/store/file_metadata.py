@@ -1,5 +1,4 @@
-"""Making one file, link, pipe, device or directory like another: bytes, owner, mode, times and
-attributes.
+"""Copies of files, links and devices, and the metadata of entries: owner, mode, times, attributes.
 
 Invariant: the original is never written to; it is shared as a hard link only where the caller says
 that it never changes.
@@ -38,7 +37,7 @@ class Looks:
         mode: int | None = None,
         mtime: int | None = None,
     ) -> Looks:
-        """Those of an entry, but for what is given; `mtime` is in seconds."""
+        """The metadata of an entry, with overrides; `mtime` is in seconds."""
         return cls(
             owner=(info.st_uid, info.st_gid) if owner is None else owner,
             mode=stat.S_IMODE(info.st_mode) if mode is None else mode,
@@ -47,7 +46,7 @@ class Looks:
 
 
 def clone(source: str, info: os.stat_result, place: str, looks: Looks, *, share: bool) -> None:
-    """Make `place` like `source`, no directory; `share` allows a hard link."""
+    """Copy `source`, which is not a directory, to `place`; `share` allows a hard link."""
     if share and looks == Looks.of(info) and _shared(source, info, place):
         return
     kind = stat.S_IFMT(info.st_mode)
@@ -58,13 +57,13 @@ def clone(source: str, info: os.stat_result, place: str, looks: Looks, *, share:
     elif kind in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK):
         _make_node(place, kind, info.st_rdev)
     else:
-        message = f"{place}: a file of an unknown kind cannot be copied"
+        message = f"{place}: cannot copy a file of unknown type"
         raise PathError(message)
     dress(place, looks, attributes(source))
 
 
 def dress(place: str, looks: Looks, extended: dict[str, bytes] | None = None) -> None:
-    """Give an entry its looks, in this order: each step undoes what a later one does."""
+    """Set owner, mode, attributes and times, in this order: each can reset the ones after it."""
     info = os.lstat(place)
     link = stat.S_ISLNK(info.st_mode)
     kept = attributes(place) if extended is None else extended
@@ -93,12 +92,12 @@ def _make_node(place: str, kind: int, device: int) -> None:
     try:
         os.mknod(place, kind | 0o600, device)
     except PermissionError as exc:
-        message = f"{place}: only root may make a device. Run layerline as root, or leave it out."
+        message = f"{place}: only root can create a device: run layerline as root, or leave it out"
         raise PrivilegeMissing(message) from exc
 
 
 def _copy_bytes(source: str, place: str) -> None:
-    """Copy what is written; holes stay holes."""
+    """Copy a file's bytes; holes stay holes."""
     reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         writing = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,6 @@
-"""Many layers made into one, by hard links, since the kernel mounts no more than 500.
+"""Merges many layers into one by hard links, since overlayfs mounts at most 500.
 
-Invariant: the one layer stands for the many wherever they lay: what they hid below, it hides.
+Invariant: the merged layer can replace the many in any stack: it hides the same entries below.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def flatten(layers: Sequence[Path], place: Path) -> None:
-    """Fill the empty directory `place` with what the layers, bottom first, are together."""
+    """Fill the empty directory `place` with the merged layers, given bottom first."""
     pending = [(tuple(str(layer) for layer in reversed(layers)), str(place))]
     made: list[tuple[str, str]] = []
     while pending:
@@ -44,7 +44,7 @@ def flatten(layers: Sequence[Path], place: Path) -> None:
 
 
 def _names(parts: tuple[str, ...]) -> dict[str, list[str]]:
-    """Each name with where it is, top first."""
+    """The locations of each name, top first."""
     found: dict[str, list[str]] = {}
     for part in parts:
         with os.scandir(part) as listing:
@@ -54,7 +54,7 @@ def _names(parts: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def _directory(found: Sequence[str], place: str) -> tuple[str, ...]:
-    """Make a directory and say which ones it is made of."""
+    """Create a directory and return the ones that it merges."""
     Path(place).mkdir()
     parts: list[str] = []
     for location in found:

@@ -1,7 +1,7 @@
-"""Whether the store is whole: names, markers and checksums; with `deep` the bytes of every blob.
+"""Checks of the store: names, markers and checksums; with `deep`, the content of every blob.
 
-Invariant: what is reported damaged is never needed: it is made or fetched again. Repairing removes
-it; volumes are users' data and are only reported.
+Invariant: damaged items can be rebuilt or fetched again, so a repair removes them. Volumes are
+users' data and are only reported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that is not as it was made. `place` is what repairing removes, if anything."""
+    """A damaged item of the store. `place` is what a repair removes, if anything."""
 
     kind: str
     name: str
@@ -36,12 +36,12 @@ class Problem:
 
 
 def find_problems(store: Store, *, deep: bool = False) -> list[Problem]:
-    """Everything that is wrong with an open store; a healthy one gives nothing."""
+    """Everything that is wrong with an open store."""
     return [*_index(store), *_blobs(store, deep=deep), *_snapshots(store), *_volumes(store)]
 
 
 def repair(store: Store, problems: list[Problem]) -> None:
-    """Remove what is damaged."""
+    """Remove the damaged items."""
     for problem in problems:
         if problem.place is not None:
             remove_tree(problem.place)
@@ -50,21 +50,21 @@ def repair(store: Store, problems: list[Problem]) -> None:
 
 def _index(store: Store) -> Iterator[Problem]:
     for part in sorted(store.root.glob("damaged-*")):
-        what = "was damaged and is set aside; results are made again"
+        what = "was damaged and has been set aside; results are computed again"
         yield Problem(kind="index", name=part.name, what=what, place=part)
     bad = store.index.damaged()
     if bad:
-        what = f"{bad} rows do not match their checksum and count as absent"
+        what = f"{bad} rows do not match their checksum and are ignored"
         yield Problem(kind="index", name="index.db", what=what)
 
 
 def _blobs(store: Store, *, deep: bool) -> Iterator[Problem]:
     for path in sorted((store.root / "blobs").iterdir()):
         if _HEX.fullmatch(path.name) is None or path.is_symlink() or not path.is_file():
-            what = "is no blob; something else put it there"
+            what = "is not a blob; something else put it in the store"
             yield Problem(kind="blob", name=path.name, what=what)
         elif deep and _sha256(path) != path.name:
-            what = "has other bytes than its name says"
+            what = "content does not match its digest"
             yield Problem(kind="blob", name=path.name, what=what, place=path)
 
 
@@ -73,7 +73,7 @@ def _snapshots(store: Store) -> Iterator[Problem]:
         if not (place / "fs").is_dir():
             what = "has no files"
         elif not store.snapshots.has(place.name):
-            what = "was not wholly on the disk when the machine stopped"
+            what = "was not completely on disk when the machine stopped"
         else:
             continue
         yield Problem(kind="snapshot", name=place.name, what=what, place=place)
@@ -86,10 +86,10 @@ def _volumes(store: Store) -> Iterator[Problem]:
         except (OSError, ValueError):
             identity = None
         if identity is None or digest_of(identity) != place.name:
-            what = "does not say whose it is"
+            what = "has no valid identity"
             yield Problem(kind="volume", name=place.name, what=what)
         elif not (place / "data").is_dir():
-            yield Problem(kind="volume", name=place.name, what="has no directory")
+            yield Problem(kind="volume", name=place.name, what="has no data directory")
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""What .gitignore files leave out of a walk.
+"""A path filter for .gitignore files.
 
-Invariant: as git does, a file nearer to the path beats one further up, the last pattern of a file
-beats the earlier ones, and nothing below an ignored directory comes back.
+Invariant: as in git, a file nearer to the path takes precedence, the last matching pattern in a
+file wins, and nothing below an ignored directory can be included again.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ NAME = ".gitignore"
 
 
 class GitIgnore:
-    """Asks `read` for the .gitignore of a directory, given relative to where the rules begin.
+    """Drops ignored paths. `read` returns the .gitignore of a directory of the repository.
 
-    `above` is the way from there to the root of the walk; empty where they are the same.
+    `above` is the path of the walk's root in the repository; empty where they are the same.
     """
 
     def __init__(self, read: Callable[[str], bytes | None], above: str = "") -> None:
@@ -30,16 +30,16 @@ class GitIgnore:
         self._specs: dict[str, GitIgnoreSpec | None] = {}
 
     def __call__(self, path: str, *, is_dir: bool) -> Verdict:
-        """DROP what is ignored."""
-        whole = f"{self._above}/{path}" if self._above else path
-        asked = whole + "/" if is_dir else whole
-        directory = whole
+        """DROP for a path that is ignored."""
+        full = f"{self._above}/{path}" if self._above else path
+        subject = full + "/" if is_dir else full
+        directory = full
         while directory:
             directory = directory.rpartition("/")[0]
             spec = self._spec(directory)
             if spec is None:
                 continue
-            relative = asked[len(directory) + 1 :] if directory else asked
+            relative = subject[len(directory) + 1 :] if directory else subject
             ignored = spec.check_file(relative).include
             if ignored is not None:
                 return Verdict.DROP if ignored else Verdict.KEEP
@@ -54,7 +54,7 @@ class GitIgnore:
 
 
 def _spec_of(lines: list[str]) -> GitIgnoreSpec:
-    # Imported only where there is such a file: to import it is a tenth of a warm call.
+    # Imported on demand: the import takes a tenth of a warm call.
     from pathspec import GitIgnoreSpec
 
     return GitIgnoreSpec.from_lines(lines)

@@ -1,7 +1,7 @@
-"""Walking a directory of the host, and reading in it, through directory handles.
+"""Walks and reads a directory of the host through directory handles.
 
-Invariant: below the root no link is followed, not even one that takes a directory's place
-meanwhile.
+Invariant: below the root no link is followed, not even one that replaces a directory during the
+walk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Seen(NamedTuple):
-    """A path as the walk found it, relative to the root, which itself has the empty path."""
+    """A path and its metadata at the time of the walk. Paths are relative; the root is empty."""
 
     path: str
     mode: int
@@ -36,30 +36,27 @@ class Seen(NamedTuple):
 
     @classmethod
     def of(cls, path: str, info: os.stat_result) -> Seen:
-        """What a walk takes of an entry."""
         return cls(
             path, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
         )
 
     @property
     def is_dir(self) -> bool:
-        """Whether it is a directory."""
         return stat.S_ISDIR(self.mode)
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a regular file."""
         return stat.S_ISREG(self.mode)
 
     @property
     def state(self) -> list[int]:
-        """What stays the same as long as a file does."""
+        """The metadata that changes whenever the file does."""
         return list(self[1:])
 
 
 @contextlib.contextmanager
 def opened(root: Path) -> Iterator[int]:
-    """A handle of the root of a walk; a link to a directory will do."""
+    """Open the root of a walk; a link to a directory is followed."""
     try:
         handle = os.open(root, _LIST)
     except FileNotFoundError as exc:
@@ -76,7 +73,7 @@ def opened(root: Path) -> Iterator[int]:
 
 
 def walk(root: int, wanted: Wanted | None) -> list[Seen]:
-    """The root and what is wanted below it, parents first, in the order of the names' bytes.
+    """The root and the kept paths below it, parents first, sorted by the bytes of their names.
 
     Sockets, pipes and devices are left out.
     """
@@ -86,14 +83,14 @@ def walk(root: int, wanted: Wanted | None) -> list[Seen]:
 
 
 class Handles:
-    """Opens what a walk has found; in the walk's order, each directory is opened once."""
+    """Opens the files of a walk. In the walk's order, each directory is opened once."""
 
     def __init__(self, root: int) -> None:
         self._root = root
         self._stack: list[tuple[str, int]] = []
 
     def open(self, path: str) -> int:
-        """A file for reading; whoever asks closes it."""
+        """A descriptor for reading a file; the caller closes it."""
         above, _, name = path.rpartition("/")
         try:
             return os.open(name, _READ, dir_fd=self._directory(above))
@@ -101,12 +98,12 @@ class Handles:
             raise _denied(path) from exc
 
     def target(self, path: str) -> str:
-        """What a link says."""
+        """The target of a link."""
         above, _, name = path.rpartition("/")
         return os.readlink(name, dir_fd=self._directory(above))
 
     def close(self) -> None:
-        """Close all but the root."""
+        """Close all directories but the root."""
         while self._stack:
             os.close(self._stack.pop()[1])
 
@@ -168,4 +165,4 @@ def _enter(above: int, name: str, path: str, wanted: Wanted | None, found: list[
 
 
 def _denied(path: str) -> PathError:
-    return PathError(f"{path}: permission denied. Make it readable, or exclude it.")
+    return PathError(f"{path}: permission denied: make it readable, or exclude it")

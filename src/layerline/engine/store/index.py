@@ -1,8 +1,8 @@
-"""What the store knows: JSON documents by table and key, in SQLite.
+"""The index of the store: JSON documents by table and key, in SQLite.
 
-Invariant: a row that was put is there after a power cut, and a damaged row, page or file is a miss,
-never a wrong hit. A row names the snapshots it stands on; it is a hit only while all of them are
-whole.
+Invariant: a row survives a power cut once it is put, and a damaged row, page or file is a miss,
+never a wrong hit. A row names the snapshots it depends on, and is a hit only while all of them are
+intact.
 """
 
 from __future__ import annotations
@@ -52,25 +52,25 @@ Document = dict[str, object]
 class Index:
     """The rows. Safe for threads; processes share the file.
 
-    `whole` says whether a snapshot can be relied on; `use` is told those that a hit stands on.
+    `is_intact` says whether a snapshot can be used. `use` is called with the snapshots of each hit.
     """
 
     def __init__(
         self,
         path: Path,
         locks: Locks,
-        whole: Callable[[str], bool],
+        is_intact: Callable[[str], bool],
         use: Callable[[list[str]], None] = lambda _: None,
     ) -> None:
         self._path = path
         self._locks = locks
-        self._whole = whole
+        self._is_intact = is_intact
         self._use = use
         self._mutex = threading.Lock()
         self._database = self._connect()
 
     def get(self, table: str, key: str) -> Document | None:
-        """The document, or None where there is none that can be trusted."""
+        """The document, or None if there is not a valid one."""
         statement = "SELECT document, snapshots, checksum FROM rows WHERE place = ? AND key = ?"
         found = self._run(statement, (table.encode(), key.encode()))
         if not found:
@@ -85,13 +85,13 @@ class Index:
     def put(
         self, table: str, key: str, document: Document, *, snapshots: Sequence[str] = ()
     ) -> None:
-        """Record a document; it is durable on return, and counts while `snapshots` are whole."""
+        """Record a document, durably. It is valid while all of `snapshots` are intact."""
         row = (table.encode(), key.encode(), canonical(document), canonical(list(snapshots)))
         statement = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)"
         self._run(statement, (*row, _checksum(*row)))
 
     def scan(self, table: str) -> Iterator[tuple[str, Document]]:
-        """All trusted documents of a table, by key."""
+        """The valid documents of a table, by key."""
         statement = (
             "SELECT key, document, snapshots, checksum FROM rows WHERE place = ? ORDER BY key"
         )
@@ -103,7 +103,7 @@ class Index:
                 yield key.decode(), trusted[0]
 
     def damaged(self, *, drop: bool = False) -> int:
-        """How many rows do not match their checksum; `drop` removes them."""
+        """The number of rows that do not match their checksum; `drop` removes them."""
         rows = self._run("SELECT place, key, document, snapshots, checksum FROM rows", ())
         bad = [row for row in rows if not _intact(row)]
         for place, key, *_ in bad if drop else ():
@@ -111,12 +111,12 @@ class Index:
         return len(bad)
 
     def forget_lost(self) -> int:
-        """Remove the rows whose snapshots are gone; how many they were."""
+        """Remove the rows whose snapshots are gone, and return their number."""
         rows = self._run("SELECT place, key, snapshots FROM rows WHERE snapshots != ?", (b"[]",))
         lost = [
             (place, key)
             for place, key, names in rows
-            if isinstance(names, bytes) and not self._all_whole(names)
+            if isinstance(names, bytes) and not self._all_intact(names)
         ]
         try:
             with self._mutex:
@@ -127,34 +127,34 @@ class Index:
             raise _failure(exc, self._path) from exc
         return len(lost)
 
-    def _all_whole(self, names: bytes) -> bool:
+    def _all_intact(self, names: bytes) -> bool:
         try:
-            return all(self._whole(name) for name in json.loads(names))
+            return all(self._is_intact(name) for name in json.loads(names))
         except (ValueError, TypeError):
-            return False  # damaged: nothing will ever find it
+            return False  # damaged: no lookup returns it
 
     def close(self) -> None:
-        """End the connection; what was put is durable already."""
+        """Close the connection."""
         with self._mutex:
             self._database.close()
 
     def _trusted(
         self, table: bytes, key: bytes, row: Sequence[object]
     ) -> tuple[Document, list[str]] | None:
-        """The document and the snapshots that it stands on."""
+        """The document and the snapshots that it depends on, or None if the row is not valid."""
         document, snapshots, checksum = row
         if not isinstance(document, bytes) or not isinstance(snapshots, bytes):
             return None  # a flipped bit in a cell's header makes it a number
         if checksum != _checksum(table, key, document, snapshots):
-            log.debug("a damaged row of %s is left out", table)
+            log.debug("ignoring a damaged row of %s", table)
             return None
         names: list[str] = json.loads(snapshots)
-        if not all(self._whole(name) for name in names):
+        if not all(self._is_intact(name) for name in names):
             return None
         return json.loads(document), names
 
     def _run(self, statement: str, values: Sequence[object]) -> list[tuple[object, ...]]:
-        """Run one statement as a transaction; a damaged file gives way to an empty one, once."""
+        """Run one statement as a transaction; a damaged file is replaced by an empty one, once."""
         with self._mutex:
             try:
                 return self._database.execute(statement, values).fetchall()
@@ -191,7 +191,7 @@ class Index:
         return database
 
     def _replace(self, database: sqlite3.Connection | None) -> None:
-        """Begin an empty file, unless another process has done so; the damaged one is kept."""
+        """Set the damaged file aside for an empty one, unless another process has done so."""
         if database is not None:
             database.close()
         with self._locks.exclusive("index damage", timeout=_BUSY_SECONDS):
@@ -203,12 +203,10 @@ class Index:
             except sqlite3.DatabaseError as exc:
                 if not _means_damage(exc):
                     raise _failure(exc, self._path) from exc
-            log.debug("the index is damaged and begun anew; blobs and volumes are untouched")
+            log.debug("the index is damaged: recreating it; blobs and volumes are untouched")
             for suffix in ("", "-wal", "-shm"):
                 part = self._path.with_name(self._path.name + suffix)
-                with contextlib.suppress(
-                    FileNotFoundError
-                ):  # an index without a log has no such file
+                with contextlib.suppress(FileNotFoundError):  # not every index has a log
                     part.replace(part.with_name(f"damaged-{part.name}"))
             self._database = self._open()
 
@@ -239,7 +237,7 @@ def _means_damage(exc: sqlite3.DatabaseError) -> bool:
 def _failure(exc: sqlite3.DatabaseError, path: Path) -> StoreError | NoSpace:
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return NoSpace(f"{path}: no space left on the device. Free some, or set LAYERLINE_STORE.")
+        return NoSpace(f"{path}: no space left on device: free some space, or set LAYERLINE_STORE")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreBusy(f"{path} is in use by another run for too long. Wait for it or end it.")
-    return StoreError(f"{path}: {exc}. Check the disk of the store.")
+        return StoreBusy(f"{path} is locked by another run: wait for it to finish, or stop it")
+    return StoreError(f"{path}: {exc}: check the disk of the store")

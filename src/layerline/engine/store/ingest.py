@@ -1,7 +1,7 @@
-"""Bringing a directory of the host into the store, and quickly again when little has changed.
+"""Imports a directory of the host into the store, fast if little has changed since the last time.
 
-Invariant: the same content has the same snapshot. Whether a file changed is told by mode, size,
-times and inode; a file that changed just before it was looked at is read again the next time.
+Invariant: the same content has the same snapshot. Changes are detected by mode, size, times and
+inode; a file that changed just before the walk is read again the next time.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _ROOT = (0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """A directory of the host as it was: its snapshot, and the digest of its content."""
+    """The snapshot of a directory of the host, and the digest of its content."""
 
     snapshot: str
     digest: str
 
 
 def ingest(store: Store, root: Path, *, wanted: Wanted | None = None) -> Ingested:
-    """Import what is wanted of a directory: modes and times are kept, owners become root."""
+    """Import the kept paths of a directory. Modes and times are kept, owners become root."""
     began = time.time_ns()
     with opened(root) as handle, contextlib.closing(Handles(handle)) as handles:
         seen = walk(handle, wanted)
@@ -65,19 +65,19 @@ def ingest(store: Store, root: Path, *, wanted: Wanted | None = None) -> Ingeste
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the last import of the root knew: of each file its state and the digest of its bytes."""
+    """The last import of the same root: the state and content digest of each file."""
 
     snapshot: str = ""
     files: Mapping[str, tuple[list[int], str]] = field(default_factory=dict)
 
     def payload(self, seen: Seen) -> bytes | None:
-        """The digest of the bytes of a file that has not changed since."""
+        """The content digest of a file, or None if it has changed since."""
         state, digest = self.files.get(seen.path, ([], ""))
         return bytes.fromhex(digest) if state == seen.state else None
 
 
 class _Import:
-    """One import that is not answered from the index."""
+    """One import that is not in the index."""
 
     def __init__(self, store: Store, handles: Handles, seen: list[Seen], known: _Known) -> None:
         self._store = store
@@ -88,7 +88,7 @@ class _Import:
         self.unsettled: set[str] = set()
 
     def by_content(self) -> Ingested | None:
-        """Read what may have changed; often nothing has, but for the times."""
+        """Read the changed files; often only their times have changed and the snapshot exists."""
         changed = [each for each in self.seen if each.is_file and self._known.payload(each) is None]
         if not self._known.snapshot or sum(each.size for each in changed) > _READ_TWICE_BYTES:
             return None
@@ -101,14 +101,14 @@ class _Import:
         return result if self._store.snapshots.has(result.snapshot) else None
 
     def by_copy(self) -> Ingested:
-        """Make a snapshot: unchanged files are shared with the last one."""
+        """Create a snapshot; unchanged files are shared with the last one."""
         with self._store.snapshots.draft() as draft:
             parts: list[Part] = []
             for each in self.seen[1:]:
                 try:
                     parts.append(self._part(each, f"{draft.fs}/{each.path}"))
                 except OSError as exc:
-                    if exc.errno not in _GONE:  # what is gone since the walk is left out
+                    if exc.errno not in _GONE:  # removed since the walk
                         raise
             for each in reversed(self.seen):
                 if each.is_dir:
@@ -122,7 +122,7 @@ class _Import:
         return Ingested(snapshot=f"import-{digest}", digest=digest)
 
     def _part(self, seen: Seen, place: str | None) -> Part:
-        """What an entry adds to the digest; with `place`, it is also copied to there."""
+        """An entry's part of the digest; with `place`, the entry is also copied there."""
         if seen.is_dir:
             if place is not None:
                 Path(place).mkdir()
@@ -143,7 +143,7 @@ class _Import:
         return payload
 
     def _shared(self, seen: Seen, place: str) -> bool:
-        """Take the file of the last snapshot, if it also looks the same."""
+        """Link the file of the last snapshot if its metadata is the same; whether it was linked."""
         origin = f"{self._store.snapshots.path(self._known.snapshot)}/{seen.path}"
         try:
             info = os.lstat(origin)
@@ -184,14 +184,14 @@ def _dress(place: str, seen: Seen) -> None:
 
 
 def _fresh(seen: Seen, began: int) -> bool:
-    """Whether the file may change once more without its times telling."""
+    """Whether the file may change once more without a visible change of its times."""
     whole_seconds = seen.mtime_ns % _SECOND_NS == 0 and seen.ctime_ns % _SECOND_NS == 0
     tick = _COARSE_TICK_NS if whole_seconds else _CLOCK_TICK_NS
     return max(seen.mtime_ns, seen.ctime_ns) > began - tick
 
 
 def _mark(root: Path, device: int, seen: list[Seen]) -> str:
-    """The digest of all that a walk found; equal ones mean equal content."""
+    """The digest of a walk's observations; equal digests mean equal content."""
     hasher = hashlib.sha256(os.fsencode(f"{root}\0{device}\0"))
     for each in seen:
         state = each[:2] if each.is_dir else tuple(each)

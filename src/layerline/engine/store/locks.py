@@ -1,7 +1,7 @@
 """Locks between threads and processes: flock on files that no container can inherit.
 
-Invariant: a lock is free again once its holder has ended, however it ended; two holders are never
-let in, not even when somebody removes the lock's file.
+Invariant: a lock is released when its holder exits, however it exits; there are never two holders,
+not even when the lock's file is removed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Locks:
     def exclusive(
         self, name: str, timeout: float | None = None, cancel: threading.Event | None = None
     ) -> Iterator[None]:
-        """Hold the lock `name` alone. `timeout` is in seconds; then StoreBusy is raised."""
+        """Hold the lock `name` exclusively; StoreBusy is raised after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         path = self.root / digest_of(name)
         while (descriptor := try_lock(path)) is None:
@@ -44,8 +44,8 @@ class Locks:
                 raise Cancelled(message)
             if deadline is not None and time.monotonic() >= deadline:
                 message = (
-                    f"the lock {name!r} was not free within {timeout:g} s: another run holds it. "
-                    "Wait for that run or end it."
+                    f"timed out after {timeout:g} s: the lock {name!r} is held by another run: "
+                    "wait for it to finish, or stop it"
                 )
                 raise StoreBusy(message)
             _await(cancel, deadline)
@@ -57,7 +57,7 @@ class Locks:
 
 @contextlib.contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Hold the file's lock together with others; waits for who holds it alone."""
+    """Hold the file's lock together with others; waits for an exclusive holder."""
     descriptor = os.open(path, _OPEN, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -67,7 +67,7 @@ def shared(path: Path) -> Iterator[None]:
 
 
 def try_lock(path: Path) -> int | None:
-    """Lock the file without waiting: the open descriptor is the lock, None that it is held."""
+    """Lock the file without waiting: the open descriptor that holds the lock, or None."""
     while True:
         descriptor = os.open(path, _OPEN, 0o600)
         try:
@@ -81,7 +81,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def _await(cancel: threading.Event | None, deadline: float | None) -> None:
-    """Wait until it is worth asking again."""
+    """Wait until the next attempt."""
     seconds = _PATIENCE
     if deadline is not None:
         seconds = max(0.0, min(seconds, deadline - time.monotonic()))
@@ -92,7 +92,7 @@ def _await(cancel: threading.Event | None, deadline: float | None) -> None:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the locked file still is the one that the next comer would open."""
+    """Whether the locked file is still the one at the path."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The merge of a directory of a finished tree into a directory that is written.
+"""Merges a directory of a finished tree into a directory that is being written.
 
-Invariant: files of the finished tree are shared or copied, never changed; a directory that is met
-or made has its time again once all is in it.
+Invariant: files of the finished tree are shared or copied, never changed; the times of directories
+are restored once their content is complete.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Merge:
     """One merge of a directory into another, entry by entry.
 
-    In a directory that the merge has made where nothing was, no name has to be looked for first.
+    In a directory that the merge has created, names need no lookup before they are written.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Merge:
         self._times: dict[str, int] = {}
 
     def run(self, origin: Entry, target: Callable[[], Entry]) -> None:
-        """Merge what is below a directory; `target` makes the one that takes it, if need be."""
+        """Merge the content of a directory; `target` returns the destination, created on demand."""
         pending = [(origin, "", target)]
         while pending:
             directory, prefix, above = pending.pop()
@@ -68,19 +68,19 @@ class Merge:
                 if verdict is Verdict.KEEP:
                     made()
                 pending.append((child, f"{relative}/", made))
-        # Whatever was put into a directory has changed its time.
+        # Adding entries to a directory has changed its time.
         for location, mtime_ns in self._times.items():
             os.utime(location, ns=(mtime_ns, mtime_ns))
 
     def _verdict(self, relative: str, child: Entry) -> Verdict:
-        """What becomes of an entry; only a directory can be kept for what is below it."""
+        """The decision on an entry; PASS is only for directories."""
         if self._wanted is None:
             return Verdict.KEEP
         verdict = self._wanted(relative, is_dir=child.is_dir)
         return verdict if child.is_dir or verdict is Verdict.KEEP else Verdict.DROP
 
     def directory(self, child: Entry, here: Entry) -> Entry:
-        """Make or dress the directory that takes the content of `child`."""
+        """Create or update the directory that receives the content of `child`."""
         writer = self._writer
         looks = Looks.of(child.stat, owner=self._owner, mode=self._mode)
         extended = attributes(child.location)
@@ -106,13 +106,13 @@ class Merge:
         return there
 
     def _made_in_fresh(self, here: Entry, name: str) -> Entry | None:
-        """A directory in a fresh one; None where it cannot be made without looking."""
+        """Create a directory in one that the merge has created; None where a lookup is needed."""
         if here.location not in self._fresh:
             return None
         place = f"{here.location}/{name}"
         try:
             Path(place).mkdir(0o700)
-        except FileExistsError:  # a link of the base has led two directories into one
+        except FileExistsError:  # through a link of the base, two merge into one
             return None
         self._fresh.add(place)
         path = f"{here.path.rstrip('/')}/{name}"
@@ -120,7 +120,7 @@ class Merge:
 
     def _put(self, child: Entry, here: Entry) -> None:
         if here.location in self._fresh:
-            with contextlib.suppress(FileExistsError):  # likewise
+            with contextlib.suppress(FileExistsError):  # as above
                 self._place(child, f"{here.location}/{child.name}")
                 return
         elif here.location not in self._times:
@@ -128,7 +128,7 @@ class Merge:
         self._place(child, self._writer.vacant(here, child.name))
 
     def _place(self, child: Entry, place: str) -> None:
-        """Put a copy of an entry, or a link to it or to its twin, at a vacant place."""
+        """Copy an entry to a vacant place, or link it, or link the copy of another of its names."""
         looks = Looks.of(
             child.stat, owner=self._owner, mode=None if child.is_symlink else self._mode
         )
@@ -142,7 +142,7 @@ class Merge:
 
 
 class _Once:
-    """Makes a directory of a merge the first time that it is needed."""
+    """Creates a directory of a merge when it is first needed."""
 
     def __init__(self, merge: Merge, child: Entry, above: Callable[[], Entry]) -> None:
         self._merge = merge

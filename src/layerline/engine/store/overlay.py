@@ -1,7 +1,7 @@
-"""The marks of overlayfs in a layer: whiteouts, opaque directories, and the attributes that are not
-content.
+"""The markers of overlayfs in a layer: whiteouts, opaque directories, and its own attributes.
 
-Invariant: what is marked here, the kernel reads the same way when the layer is mounted.
+Invariant: the kernel reads these markers the same way when the layer is mounted.
+https://docs.kernel.org/filesystems/overlayfs.html
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ _OWN = ("trusted.overlay.", "user.overlay.")
 
 
 def is_whiteout(info: os.stat_result) -> bool:
-    """Whether this entry says that the name is gone."""
+    """Whether this entry hides the name in the layers below."""
     return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
 
 
 def make_whiteout(path: str) -> None:
-    """Say that the name is gone."""
+    """Hide the name in the layers below."""
     os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(0, 0))
 
 
 def is_opaque(path: str) -> bool:
-    """Whether this directory hides those below it."""
+    """Whether this directory hides its content in the layers below."""
     return any(_attribute(path, name) == b"y" for name in (OPAQUE, OPAQUE_ROOTLESS))
 
 
 def make_opaque(path: str) -> None:
-    """Let this directory hide those below it."""
+    """Make this directory hide its content in the layers below."""
     try:
         os.setxattr(path, OPAQUE, b"y", follow_symlinks=False)
     except PermissionError:
@@ -40,7 +40,7 @@ def make_opaque(path: str) -> None:
 
 
 def link_target(path: str) -> str:
-    """What a symbolic link says, to the byte; pathlib would tidy it."""
+    """The exact target of a symbolic link; pathlib would normalise it."""
     return os.readlink(path)  # noqa: PTH115
 
 

@@ -1,4 +1,4 @@
-"""What a copy or an import takes: include and exclude patterns and .gitignore files together."""
+"""The path filter of copies and imports: include and exclude patterns, and .gitignore files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ANSWERS = (Verdict.DROP, Verdict.PASS)
 
 
 class Selection:
-    """What is taken of a directory of a tree."""
+    """Decides which paths of a directory are kept."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Selection:
         exclude: Sequence[str] = (),
         gitignore: bool = False,
     ) -> Selection:
-        """What is taken of a directory of the host; patterns that lead out of it are not used."""
+        """A filter for a directory of the host; patterns that lead out of it are ignored."""
         self = cls.__new__(cls)
         inside = _filter(list(filter(is_local, include)), list(filter(is_local, exclude)))
         self._parts = (inside,)
@@ -55,7 +55,7 @@ class Selection:
         return self
 
     def __call__(self, path: str, *, is_dir: bool) -> Verdict:
-        """What becomes of a path: the strictest answer counts."""
+        """The strictest decision of all parts."""
         found = {part(path, is_dir=is_dir) for part in self._parts}
         return next((verdict for verdict in _ANSWERS if verdict in found), Verdict.KEEP)
 
@@ -78,7 +78,7 @@ def _from_host(directory: Path) -> bytes | None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(directory / NAME, flags)
-    except OSError:  # none, a link, or not ours to read: git goes without it, too
+    except OSError:  # missing, a link, or unreadable: git ignores it, too
         return None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,7 +1,7 @@
-"""Removing what is not needed any more, what was used longest ago first.
+"""Removes items from the store, least recently used first.
 
-Invariant: nothing that a session uses is removed: sessions and pruning exclude each other. A thing
-is renamed out of the store before it is deleted, so that a death half-way leaves no half of it.
+Invariant: nothing that a session uses is removed: sessions and pruning exclude each other. An item
+is renamed out of the store before it is deleted, so an interruption leaves no partial item.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _PATIENCE = 0.05
 def choose(
     found: list[Item], *, keep_bytes: int | None, keep_seconds: float | None, now: float
 ) -> list[Item]:
-    """What to remove of layers and blobs: older than the one, and only until the other is reached.
+    """The layers and blobs to remove: unused for `keep_seconds`, until `keep_bytes` is reached.
 
-    Volumes are users' caches and go only by name.
+    Volumes are users' caches and are removed only by name.
     """
     mine = [item for item in found if item.kind != "volume"]
     total = sum(item.size for item in mine)
@@ -55,12 +55,12 @@ def prune(
     dry_run: bool = False,
     patience: float = 5.0,
 ) -> list[Item]:
-    """Remove by size and age, or the named volumes (names of their directories); what went.
+    """Remove items by size and age, or the named volumes, and return the removed items.
 
-    `patience` is for how many seconds other sessions are waited for.
+    `volumes` are names of directories. `patience` is how long to wait for sessions, in seconds.
     """
     with Store.open(root):
-        pass  # it is a store, and nothing in it is left over
+        pass  # refuses what is not a store, and cleans up after dead sessions
     with contextlib.nullcontext() if dry_run else _alone(root, patience):
         found = list_items(root)
         if volumes:
@@ -85,9 +85,9 @@ def _remove(root: Path, chosen: list[Item]) -> None:
 
 
 def _forget(root: Path) -> None:
-    """Drop the rows of the index that stand on layers which are gone."""
-    there = {place.name for place in (root / "snapshots").iterdir()}
-    index = Index(root / "index.db", Locks(root / "locks"), there.__contains__)
+    """Drop the rows of the index that depend on removed layers."""
+    existing = {place.name for place in (root / "snapshots").iterdir()}
+    index = Index(root / "index.db", Locks(root / "locks"), existing.__contains__)
     try:
         index.forget_lost()
     finally:
@@ -99,7 +99,7 @@ def _alone(root: Path, patience: float) -> Iterator[None]:
     deadline = time.monotonic() + patience
     while (descriptor := try_lock(root / SESSIONS)) is None:
         if time.monotonic() >= deadline:
-            message = f"the store {root} is in use. Prune it when no build and no session runs."
+            message = f"the store {root} is in use: prune it when no build or session is running"
             raise StoreBusy(message)
         time.sleep(_PATIENCE)
     try:

@@ -1,6 +1,6 @@
-"""Removing trees that may be hostile: never through a link or onto another file system.
+"""Removes trees that may be hostile: never through a link or across a mount.
 
-Invariant: the depth of a tree does not matter; what lies too deep is moved up before it is removed.
+Invariant: trees of any depth are removed; a directory that is too deep is moved up first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a directory with all below it; a missing one is fine."""
+    """Remove a file or a directory tree, if it exists."""
     try:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -31,7 +31,7 @@ def remove_tree(path: Path) -> None:
 
 
 class _Removal:
-    """Removes names in one directory, and what had to be moved into it."""
+    """Removes names in one directory, and the deep directories moved into it."""
 
     def __init__(self, parent: int) -> None:
         self._parent = parent
@@ -44,7 +44,7 @@ class _Removal:
             self._remove(self._parent, self._moved.pop(), 0)
 
     def _remove(self, above: int, name: str, depth: int) -> None:
-        with contextlib.suppress(FileNotFoundError):  # somebody else may remove the same tree
+        with contextlib.suppress(FileNotFoundError):  # another process may remove the same tree
             info = os.stat(name, dir_fd=above, follow_symlinks=False)
             if not stat.S_ISDIR(info.st_mode):
                 os.unlink(name, dir_fd=above)

@@ -1,8 +1,7 @@
-"""Finished layers, each a directory in the form overlayfs mounts, under the name its maker gave it.
+"""Finished layers: named directories that overlayfs can mount.
 
-Invariant: a snapshot appears whole by one rename and never changes. Until its files are known to be
-on the disk it carries the id of this boot, and after a power cut, under another boot id, it counts
-as absent.
+Invariant: a snapshot appears by one rename and never changes. It carries the id of this boot until
+its files are known to be on disk; after a power cut, under another boot id, it counts as absent.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _GATHER_SECONDS = 0.2
 
 @dataclass(slots=True)
 class Draft:
-    """A layer under way: fill `fs`, then commit. `work` is for overlayfs."""
+    """An unfinished layer: fill `fs`, then commit."""
 
     snapshots: Snapshots
     place: Path
@@ -43,18 +42,18 @@ class Draft:
 
     @property
     def work(self) -> Path:
-        """The work directory that overlayfs wants beside it."""
+        """The work directory that overlayfs needs on the same file system."""
         return self.place / "work"
 
     def commit(self, name: str) -> str:
-        """Make it the snapshot `name`; where there is one already, this one is dropped."""
+        """Store it as the snapshot `name`; if that exists already, the draft is discarded."""
         return self.snapshots.adopt(self, name)
 
 
 class Snapshots:
-    """The finished snapshots below `root`.
+    """The finished snapshots in `root`.
 
-    Drafts are in `scratch`, on the same file system. `boot` tells this boot from every other.
+    Drafts are in `scratch`, on the same file system. `boot` identifies this boot of the machine.
     """
 
     def __init__(self, root: Path, scratch: Path, boot: str) -> None:
@@ -72,7 +71,7 @@ class Snapshots:
         self._thread: threading.Thread | None = None
 
     def has(self, name: str) -> bool:
-        """Whether the snapshot is there and whole."""
+        """Whether the snapshot exists and is intact."""
         place = self._place(name)
         try:
             return (place / "boot").read_text() == self._boot
@@ -86,12 +85,12 @@ class Snapshots:
         return place / "fs"
 
     def use(self, names: Iterable[str]) -> None:
-        """Remember that these were needed; on closing, their directories say when."""
+        """Record the use of snapshots; `close` writes it to the times of their directories."""
         self._used.update(names)
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[Draft]:
-        """An empty layer to fill, dropped unless it is committed."""
+        """Yield an empty layer to fill; it is discarded unless it is committed."""
         place = self._scratch / f"draft-{next(self._numbers)}"
         try:
             (place / "fs").mkdir(parents=True)
@@ -101,13 +100,13 @@ class Snapshots:
             yield Draft(self, place)
         except OSError as exc:
             if is_full(exc):
-                raise storage_error(exc, "a layer cannot be written") from exc
+                raise storage_error(exc, "failed to write a layer") from exc
             raise
         finally:
             remove_tree(place)
 
     def adopt(self, draft: Draft, name: str) -> str:
-        """Give a draft its name."""
+        """Store a draft under a name."""
         place = self._place(name)
         remove_tree(draft.work)
         (draft.place / "boot").write_text(self._boot)
@@ -126,7 +125,7 @@ class Snapshots:
         return name
 
     def settle(self) -> None:
-        """Wait until every snapshot committed so far is on the disk."""
+        """Wait until every snapshot committed so far is on disk."""
         self._sync()
         with self._mutex:
             failure, self._failure = self._failure, None
@@ -134,25 +133,25 @@ class Snapshots:
             raise failure
 
     def close(self) -> None:
-        """Settle, and end the thread."""
+        """Settle, and stop the thread."""
         self._closed.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
         for name in tuple(self._used):
-            with contextlib.suppress(OSError):  # a wish of pruning's, no part of what is kept
+            with contextlib.suppress(OSError):  # only a hint for pruning
                 os.utime(self._place(name))
         self.settle()
 
     def _place(self, name: str) -> Path:
         if _NAME.fullmatch(name) is None:
-            message = f"{name!r} cannot name a snapshot"
+            message = f"invalid snapshot name {name!r}"
             raise ValueError(message)
         return self._root / name
 
     def _set_aside(self, place: Path) -> None:
         aside = self._scratch / f"lost-{next(self._numbers)}"
-        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+        with contextlib.suppress(FileNotFoundError):  # another process was first
             place.rename(aside)
         remove_tree(aside)
 
@@ -172,7 +171,7 @@ class Snapshots:
             self._sync()
 
     def _sync(self) -> None:
-        """Bring what is pending onto the disk, then take the boot id off it, durably, too."""
+        """Flush the pending snapshots to disk, then remove their boot ids, durably."""
         with self._syncing:
             with self._mutex:
                 names, self._pending = self._pending, []
@@ -188,9 +187,9 @@ class Snapshots:
                 self._distrust(names, exc)
 
     def _distrust(self, names: list[str], exc: OSError) -> None:
-        """After a failed sync nobody knows what is on the disk, even if the next one succeeds."""
+        """Mark snapshots as lost: after a failed sync, a later success proves nothing."""
         for name in names:
-            with contextlib.suppress(OSError):  # the disk refuses; the other boot id will tell
+            with contextlib.suppress(OSError):  # absent from the next boot on
                 (self._place(name) / "boot").write_text("lost")
         with self._mutex:
-            self._failure = storage_error(exc, "layers cannot be made durable")
+            self._failure = storage_error(exc, "failed to sync layers to disk")

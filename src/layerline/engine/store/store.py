@@ -1,7 +1,7 @@
-"""The store: one directory that holds all that was made, shared by every run on this machine.
+"""The store: one directory for all results, shared by every run on this machine.
 
-Invariant: whatever another process does, and wherever it dies, the store opens and what it answers
-is whole.
+Invariant: whatever another process does, and wherever it dies, the store opens and every item it
+returns is complete.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FORMAT = "layerline store 1\n"
-SESSIONS = "locks/sessions"  # held by every session together, by what removes things alone
-# A call keeps its log here, also one that fails before it opens the store.
+SESSIONS = "locks/sessions"  # shared by sessions, exclusive for pruning
+# A call writes its log here, even if it fails before it opens the store.
 _FOREIGN_BUT_FINE = {"lost+found", "logs"}
 _FULL_BYTES = 1 << 20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Store:
-    """Use `with Store.open(root) as store`.
+    """An open store: use `with Store.open(root) as store`.
 
     `scratch` is this session's own directory, on the same file system.
     """
@@ -54,9 +54,9 @@ class Store:
     @classmethod
     @contextlib.contextmanager
     def open(cls, root: Path, *, boot: str | None = None) -> Iterator[Store]:
-        """Open the store, or make it; on the way out everything recorded becomes durable.
+        """Open or create the store; on exit, everything recorded is durable.
 
-        `boot` stands for the running kernel's boot id.
+        `boot` replaces the boot id of the running kernel.
         """
         _prepare(root)
         with shared(root / SESSIONS), _session(root / "scratch") as scratch:
@@ -68,11 +68,11 @@ class Store:
                 store.index.close()
 
     def tree(self, names: Sequence[str]) -> Tree:
-        """The merged reading of snapshots, bottom first; none at all are an empty directory."""
+        """The merged view of snapshots, bottom first; without any, an empty directory."""
         return Tree(tuple(map(self.snapshots.path, names)) or (self.root / "empty",))
 
     def flatten(self, names: Sequence[str]) -> str:
-        """One snapshot that stands for several, bottom first, also above others."""
+        """One snapshot that can replace several, bottom first, in any stack."""
         name = "flat-" + digest_of(list(names))
         if not self.snapshots.has(name):
             with self.snapshots.draft() as draft:
@@ -81,22 +81,22 @@ class Store:
         return name
 
     def require_space(self, what: str) -> None:
-        """Fail where nothing more can be written, which is then why `what` failed."""
+        """Raise NoSpace if the disk is full, as the reason why `what` failed."""
         disk = os.statvfs(self.root)
         if disk.f_bfree * disk.f_frsize < _FULL_BYTES or (disk.f_files and not disk.f_ffree):
             message = (
-                f"{what} failed: no space left on the device of the store {self.root}. "
-                "Free some, or set LAYERLINE_STORE to a place with more."
+                f"{what} failed: no space left on the device of the store {self.root}: "
+                "free some space, or set LAYERLINE_STORE to another disk"
             )
             raise NoSpace(message)
 
     def settle(self) -> None:
-        """Wait until everything recorded so far would survive a power cut."""
+        """Wait until everything recorded so far is on disk."""
         self.snapshots.settle()
 
 
 def _prepare(root: Path) -> None:
-    """Refuse what is not a store of this version, without touching it; make what is missing."""
+    """Refuse a directory that is not a store of this version; create what is missing."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     version = root / "version"
     try:
@@ -108,8 +108,8 @@ def _prepare(root: Path) -> None:
     else:
         if found != FORMAT:
             message = (
-                f"{root} holds {found[:40]!r}, this Layerline reads {FORMAT!r}. "
-                "Use the Layerline that made it, or set LAYERLINE_STORE to another directory."
+                f"unsupported store version {found[:40]!r} in {root}, expected {FORMAT!r}: "
+                "use the Layerline that created it, or set LAYERLINE_STORE to another directory"
             )
             raise StoreVersion(message)
     for name in ("blobs", "snapshots", "volumes", "locks", "scratch"):
@@ -124,15 +124,15 @@ def _refuse_foreign(root: Path) -> None:
     names = {path.name for path in root.iterdir() if not path.name.startswith("version.")}
     if names - _FOREIGN_BUT_FINE:
         message = (
-            f"{root} is not empty and is no store of Layerline. "
-            "Set LAYERLINE_STORE to another directory."
+            f"{root} is not empty and is not a Layerline store: "
+            "set LAYERLINE_STORE to another directory"
         )
         raise StoreVersion(message)
 
 
 @contextlib.contextmanager
 def _session(root: Path) -> Iterator[Path]:
-    """A directory of this session's own, kept for as long as its lock is held."""
+    """Yield a scratch directory of this session, kept while its lock is held."""
     _sweep(root)
     while True:
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -151,7 +151,7 @@ def _session(root: Path) -> Iterator[Path]:
 
 
 def _sweep(root: Path) -> None:
-    """Remove the directories of sessions that have ended without doing so."""
+    """Remove the directories of sessions that died."""
     for name in {path.name.removesuffix(".lock") for path in root.iterdir()}:
         lock = root / f"{name}.lock"
         descriptor = try_lock(lock)

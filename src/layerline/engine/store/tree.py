@@ -1,6 +1,6 @@
-"""Reading layers as one file system, without mounting them.
+"""Reads layers as one file system, without mounting them.
 
-Invariant: an answer is what overlayfs would show, and no link, absolute or with "..", leads out of
+Invariant: the result is what overlayfs would show, and no link, absolute or with "..", leads out of
 the tree.
 """
 
@@ -24,9 +24,9 @@ _MAX_LINKS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing in a tree. `path` is absolute in the tree, `location` on the disk.
+    """An entry of a tree. `path` is absolute in the tree, `location` on disk.
 
-    For a directory `parts` are the directories on the disk that make it, top first.
+    For a directory, `parts` are the directories on disk that are merged in it, top first.
     """
 
     path: str
@@ -36,27 +36,23 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The last part of the path; empty for the root."""
+        """The base name; empty for the root."""
         return self.path.rpartition("/")[2]
 
     @property
     def real(self) -> Path:
-        """Where the bytes are on the disk."""
         return Path(self.location)
 
     @property
     def is_dir(self) -> bool:
-        """Whether it is a directory."""
         return stat.S_ISDIR(self.stat.st_mode)
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a regular file."""
         return stat.S_ISREG(self.stat.st_mode)
 
     @property
     def is_symlink(self) -> bool:
-        """Whether it is a symbolic link."""
         return stat.S_ISLNK(self.stat.st_mode)
 
     @property
@@ -66,12 +62,12 @@ class Entry:
 
     @property
     def target(self) -> str:
-        """What the symbolic link says."""
+        """The target of a symbolic link."""
         return link_target(self.location)
 
 
 def clean(path: str) -> str:
-    """The absolute path that is meant; ".." does not lead above the root."""
+    """The normalised absolute path; ".." does not lead above the root."""
     kept: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -83,26 +79,26 @@ def clean(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Layers on the disk, bottom first; there is at least one."""
+    """The merged view of layers on disk, bottom first; there is at least one."""
 
     layers: tuple[Path, ...]
 
     def lookup(self, path: str, *, follow: bool = True) -> Entry:
-        """What is at the path; links on the way are followed, and with `follow` the last one."""
+        """The entry at the path. Links on the way are followed; with `follow`, the last one too."""
         where, entry = self.resolve(path, follow=follow)
         if entry is None:
             raise PathNotFound(path if clean(path) == where else where)
         return entry
 
     def find(self, path: str, *, follow: bool = True) -> Entry | None:
-        """What is at the path, or None."""
+        """The entry at the path, or None."""
         try:
             return self.resolve(path, follow=follow)[1]
         except NotADirectory:
             return None
 
     def scan(self, path: str = "/") -> list[Entry]:
-        """The children of a directory, in the order of their names' bytes."""
+        """The children of a directory, sorted by the bytes of their names."""
         entry = self.lookup(path)
         if not entry.is_dir:
             message = f"{path}: not a directory"
@@ -110,7 +106,7 @@ class Tree:
         return self.children(entry)
 
     def children(self, directory: Entry) -> list[Entry]:
-        """The children of a directory that was looked up, in the order of their names' bytes."""
+        """The children of a directory entry, sorted by the bytes of their names."""
         found: dict[str, tuple[os.DirEntry[str], list[str]]] = {}
         closed: set[str] = set()
         last = len(directory.parts) - 1
@@ -133,7 +129,7 @@ class Tree:
         return entries
 
     def walk(self, path: str = "/") -> Iterator[Entry]:
-        """Everything below a directory, parents before children; links are not followed."""
+        """The entries below a directory, parents before children; links are not followed."""
         pending = self.scan(path)[::-1]
         while pending:
             entry = pending.pop()
@@ -159,9 +155,9 @@ class Tree:
             return file.read(-1 if limit is None else limit)
 
     def resolve(self, path: str, *, follow: bool = True) -> tuple[str, Entry | None]:
-        """Where the path leads once its links are followed, and what is there.
+        """The path once its links are followed, and the entry at it.
 
-        What is missing may be made there.
+        For a missing entry it is the path at which to create it.
         """
         pending = clean(path).split("/")[:0:-1]
         trail: list[tuple[str, Entry | None]] = [("", self._root())]
@@ -190,7 +186,7 @@ class Tree:
         return where or "/", entry
 
     def child(self, directory: Entry, name: str) -> Entry | None:
-        """The child of that name, not followed, or None."""
+        """The child of that name, or None; a link is not followed."""
         if not directory.is_dir:
             message = f"{directory.path}: not a directory"
             raise NotADirectory(message)
@@ -225,7 +221,7 @@ def _merge(
     *,
     bottom: bool,
 ) -> None:
-    """Take one name of one layer into the children found in the layers above it."""
+    """Merge one name of one layer into the children found in the layers above it."""
     name = item.name
     if item.is_dir(follow_symlinks=False):
         found.setdefault(name, (item, []))[1].append(item.path)
@@ -248,5 +244,5 @@ def _lstat(location: str) -> os.stat_result | None:
             raise PathError(message) from exc
         raise
     except ValueError as exc:
-        message = "a path may not hold a NUL byte"
+        message = "a path cannot contain a NUL byte"
         raise PathError(message) from exc

@@ -1,7 +1,6 @@
-"""Digests of what a tree holds: names, kinds, modes, owners, attributes, targets and bytes.
+"""Digests of a tree: names, types, modes, owners, attributes, link targets and bytes.
 
-Invariant: times and places take no part, so that equal content has one digest wherever it came
-from.
+Invariant: times and locations are not included: equal content has equal digests.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Part = tuple[str, bytes, bytes | None]
 
 
 def tree_digest(tree: Tree, path: str = "/") -> str:
-    """The digest of a directory, or of the file, that is at the path."""
+    """The digest of the directory or file at the path."""
     root = tree.lookup(path)
     if not root.is_dir:
         return hashlib.sha256(entry_header(root) + payload(root)).hexdigest()
@@ -44,7 +43,7 @@ def file_digest(location: str) -> str:
 
 
 def combine(root: bytes, parts: Sequence[Part]) -> str:
-    """The digest of a directory from what is below it, parents before children."""
+    """The digest of a directory from the parts below it, parents before children."""
     listings: dict[str, list[tuple[bytes, bytes]]] = {}
     for path, head, found in reversed(parts):
         content = _listing(listings.pop(path, [])) if found is None else found
@@ -55,7 +54,7 @@ def combine(root: bytes, parts: Sequence[Part]) -> str:
 
 
 def header(mode: int, owner: tuple[int, int], extended: Mapping[str, bytes]) -> bytes:
-    """What a digest knows of an entry beside its name and payload; `mode` has the kind in it."""
+    """The part of a digest other than name and payload; `mode` includes the file type."""
     named = [[name, value.hex()] for name, value in sorted(extended.items())]
     return canonical([mode, *owner, named]) + b"\0"
 
@@ -69,7 +68,7 @@ def payload(entry: Entry) -> bytes:
 
 
 def entry_header(entry: Entry) -> bytes:
-    """The header of what is in a tree; the mode of a link means nothing."""
+    """The header of an entry of a tree; the mode of a link is not included."""
     mode = stat.S_IFLNK if entry.is_symlink else entry.stat.st_mode
     owner = (entry.stat.st_uid, entry.stat.st_gid)
     return header(mode, owner, attributes(entry.location))

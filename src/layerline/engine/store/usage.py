@@ -1,7 +1,7 @@
-"""What the store holds and how much of the disk it takes.
+"""The items of the store and their disk usage.
 
-Invariant: a file that several layers share is counted once, for the newest of them, so that the sum
-over things is the size on the disk. Nothing is followed out of the store.
+Invariant: a file that several layers share is counted once, for the newest of them: the sizes add
+up to the disk usage. No link is followed out of the store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ITEM_KINDS = ("blob", "snapshot", "volume")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing in the store. `used` is when it was made or last used: seconds since the epoch."""
+    """An item of the store. `used` is when it was last used, in seconds since the epoch."""
 
     kind: str
     name: str
@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeUse:
-    """A cache volume: `key` is the user's name of it, `identity` the whole one."""
+    """A cache volume: `key` is the user's name for it, `identity` the full name."""
 
     key: str
     identity: str
@@ -44,13 +44,13 @@ class VolumeUse:
 
 
 class Sizes:
-    """Measures trees; a file that was seen before counts nothing."""
+    """Measures trees; each file counts once."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
 
     def of(self, path: Path) -> int:
-        """The bytes of a file, or of a directory with all below it on its file system."""
+        """The size in bytes of a file, or of a directory tree on one file system."""
         total = 0
         with contextlib.suppress(FileNotFoundError):  # others may remove it meanwhile
             info = path.lstat()
@@ -75,12 +75,12 @@ class Sizes:
             return 0
         if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
             self._seen.add(mark)
-        # Of a file with holes only what is on the disk.
+        # A file with holes takes less than its size.
         return min(info.st_size, info.st_blocks * 512)
 
 
 def list_items(root: Path) -> list[Item]:
-    """Everything in the store, newest first."""
+    """The items of the store, newest first."""
     places = [
         (place.lstat().st_mtime if kind != "volume" else _last_use(place), kind, place)
         for kind in ITEM_KINDS
@@ -112,14 +112,14 @@ def list_volumes(root: Path) -> list[VolumeUse]:
 
 
 def find_volumes(root: Path, name: str) -> list[VolumeUse]:
-    """The volumes that a user means: by their key, their identity, or their directory."""
+    """The volumes with this key, identity or directory name."""
     return [
         each for each in list_volumes(root) if name in (each.key, each.identity, each.item.name)
     ]
 
 
 def identity_of(place: Path) -> str:
-    """The identity of the cache volume in a directory; the directory's name where it is lost."""
+    """The identity of the cache volume in a directory, or the directory's name if it is lost."""
     try:
         return str(json.loads((place / "identity.json").read_bytes()))
     except (FileNotFoundError, ValueError):

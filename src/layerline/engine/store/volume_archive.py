@@ -1,8 +1,8 @@
-"""A cache volume as one file, so that a machine that is thrown away can start warm.
+"""Cache volumes as tar archives, to start warm on an ephemeral machine.
 
-The file is a tar archive: `volume.json` first, then the volume's files below `data`, and `end.json`
-with their number last. Invariant: a volume appears whole or not at all, and nothing of an archive,
-however made, is written outside it.
+An archive holds `volume.json` first, then the volume's files below `data`, and last `end.json` with
+their number. Invariant: a volume appears complete or not at all, and no archive can write outside
+its volume.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _LARGEST_NOTE = 1 << 16
 
 
 def export_volume(store: Store, volume: VolumeUse, target: Path) -> int:
-    """Write a volume into a file; the number of its entries."""
+    """Write a volume to a file and return the number of entries."""
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with store.volumes.locked(volume.identity, timeout=_PATIENCE):
             count = _write(volume, part)
         publish(part, target)
     except OSError as exc:
-        raise storage_error(exc, f"{target} cannot be written") from exc
+        raise storage_error(exc, f"failed to write {target}") from exc
     finally:
         part.unlink(missing_ok=True)
     return count
 
 
 def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
-    """Make a volume from such a file; its identity."""
+    """Create a volume from an exported file and return its identity."""
     part = store.scratch / f"import-{secrets.token_hex(4)}"
     try:
         part.mkdir(mode=0o700)
@@ -58,16 +58,14 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
         with store.volumes.locked(identity, timeout=_PATIENCE):
             if place.exists():
                 if not replace:
-                    message = (
-                        f"the volume {identity} exists. Give --replace to put this in its place."
-                    )
+                    message = f"volume {identity} already exists: use --replace to replace it"
                     raise StoreError(message)
                 place.rename(store.scratch / f"replaced-{secrets.token_hex(4)}")
             sync_filesystem(part)
             part.rename(place)
             sync_path(place.parent)
     except OSError as exc:
-        raise storage_error(exc, f"{source} cannot be imported") from exc
+        raise storage_error(exc, f"failed to import {source}") from exc
     finally:
         remove_tree(part)
     return identity
@@ -81,7 +79,7 @@ def _write(volume: VolumeUse, part: Path) -> int:
             name = PurePosixPath(_DATA, path.relative_to(volume.item.place / "data").as_posix())
             info = archive.gettarinfo(path, arcname=str(name))
             if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
-                continue  # a socket or pipe means nothing elsewhere
+                continue  # a socket or pipe is useless elsewhere
             if info.isreg():
                 with path.open("rb") as file:
                     archive.addfile(info, file)
@@ -114,7 +112,7 @@ def _read(file: io.BufferedReader, part: Path, source: Path) -> str:
             head = _noted(archive, next(members, None), _HEAD)
             identity, form = head.get("identity"), head.get("format")
             if form != _FORMAT or not isinstance(identity, str):
-                raise _invalid(source, f"its format is {form!r}")
+                raise _invalid(source, f"unknown format {form!r}")
             times: list[tuple[Path, float]] = []
             count = 0
             member = next(members, None)
@@ -136,12 +134,12 @@ def _noted(
 ) -> dict[str, object]:
     file = archive.extractfile(member) if member is not None and member.isreg() else None
     if member is None or file is None or member.name != name or member.size > _LARGEST_NOTE:
-        message = f"it has no {name} where one must be"
+        message = f"{name} is missing"
         raise ValueError(message)
     document = json.loads(file.read())
     if not isinstance(document, dict):
-        message = f"{name} is no object"
-        raise ValueError(message)  # noqa: TRY004  one kind of error for all that is wrong with it
+        message = f"{name} is not a JSON object"
+        raise ValueError(message)  # noqa: TRY004  one error for any invalid archive
     return document
 
 
@@ -152,7 +150,7 @@ def _place(
     times: list[tuple[Path, float]],
     source: Path,
 ) -> None:
-    """Write one entry; its name must be plain, and everything above it a real directory."""
+    """Extract one entry; its parents must be real directories."""
     path = _inside(part, member.name, source)
     if member.isdir():
         path.mkdir()
@@ -163,17 +161,17 @@ def _place(
     elif member.islnk():
         other = _inside(part, member.linkname, source)
         if not stat.S_ISREG(other.lstat().st_mode):
-            raise _invalid(source, f"{member.name} is a link to no file")
+            raise _invalid(source, f"{member.name} is not a link to a file")
         os.link(other, path, follow_symlinks=False)
         return
     elif member.isreg():
         _copy(archive, member, path)
     else:
-        raise _invalid(source, f"{member.name} is no file, directory or link")
+        raise _invalid(source, f"{member.name} is not a file, directory or link")
     if os.geteuid() == 0:
         os.chown(path, member.uid, member.gid, follow_symlinks=False)
         if not member.issym():
-            path.chmod(stat.S_IMODE(member.mode))  # a change of owner takes set-id bits away
+            path.chmod(stat.S_IMODE(member.mode))  # chown clears set-id bits
 
 
 def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
@@ -183,7 +181,7 @@ def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None
         for chunk in iter(lambda: data.read(CHUNK), b""):
             file.write(chunk)
         if file.tell() != member.size:
-            message = f"{member.name} ends early"
+            message = f"{member.name} is truncated"
             raise ValueError(message)
     path.chmod(stat.S_IMODE(member.mode))
     os.utime(path, (member.mtime, member.mtime))
@@ -192,14 +190,16 @@ def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None
 def _inside(part: Path, name: str, source: Path) -> Path:
     names = name.split("/")
     if names[0] != _DATA or any(each in ("", ".", "..") for each in names) or "\0" in name:
-        raise _invalid(source, f"it has an entry {name!r}")
+        raise _invalid(source, f"invalid entry {name!r}")
     above = part
     for each in names[:-1]:
         above /= each
         if above.is_symlink() or not above.is_dir():
-            raise _invalid(source, f"{name} is below something that is no directory")
+            raise _invalid(source, f"the parent of {name} is not a directory")
     return above / names[-1]
 
 
 def _invalid(source: Path, why: str) -> ArchiveInvalid:
-    return ArchiveInvalid(f"{source} is no volume that `store volume export` wrote: {why}.")
+    return ArchiveInvalid(
+        f"{source} is not a volume written by 'layerline store volume export': {why}"
+    )

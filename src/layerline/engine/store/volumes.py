@@ -1,7 +1,7 @@
-"""Cache volumes: directories with a life of their own, outside every key.
+"""Cache volumes: mutable directories whose content is in no key.
 
-Invariant: an identity is data, never a path: it is stored under its digest. The lock of a volume
-lies outside it.
+Invariant: an identity is data, never a path: it is stored under its digest. The lock of a volume is
+outside it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from layerline.engine.store.locks import Locks
 
 
-USES = "uses"  # its size in bytes is how often the volume was used, its time when last
+USES = "uses"  # its size in bytes counts the uses, its mtime is the last one
 
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """The volumes below `root`; unfinished ones are in `scratch`, on the same file system."""
+    """The volumes in `root`. Unfinished ones are in `scratch`, on the same file system."""
 
     root: Path
     scratch: Path
@@ -44,7 +44,7 @@ class Volumes:
         owner: tuple[int, int] = (0, 0),
         mode: int = 0o755,
     ) -> Path:
-        """The directory of a volume; when it is new, `seed` fills it, and it appears only then."""
+        """The directory of a volume; a new one appears once `seed` has filled it."""
         place = self.root / digest_of(identity)
         if not place.is_dir():
             with self.locks.exclusive(f"new volume {identity}"):
@@ -56,7 +56,7 @@ class Volumes:
     def locked(
         self, identity: str, *, timeout: float | None = None, cancel: threading.Event | None = None
     ) -> contextlib.AbstractContextManager[None]:
-        """Hold the volume alone, against all sessions of this store."""
+        """Hold the volume exclusively among all sessions of this store."""
         return self.locks.exclusive(f"volume {identity}", timeout, cancel)
 
     def _make(

@@ -1,9 +1,8 @@
-"""Writing a new top layer over a tree: what overlayfs would have put there, without mounting
-anything.
+"""Writes a new top layer over a tree, as overlayfs would, without mounting anything.
 
 Invariant: only the top is written, and only through paths resolved inside the tree; files of
-finished layers are shared, never changed. Directories and files made here have the time EPOCH, so
-that equal calls make equal layers.
+finished layers are shared, never changed. New entries have the time EPOCH: equal calls create equal
+layers.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ ROOT: Owner = (0, 0)
 class Writer:
     """Writes into `top`, an empty directory that becomes the layer above `base`.
 
-    `view` shows the result so far. The top takes the looks of the root below it, since they count.
+    `view` shows the result so far. The top gets the metadata of the root below it, which it hides.
     """
 
     def __init__(self, base: Tree, top: Path) -> None:
@@ -50,7 +49,7 @@ class Writer:
         parents: bool = True,
         parent_mode: int = 0o755,
     ) -> None:
-        """Make a directory; one that exists stays as it is."""
+        """Create a directory; an existing one is left unchanged."""
         where, entry = self.view.resolve(path)
         if entry is None:
             parent = self._parent(where, path, missing=parents, mode=parent_mode)
@@ -68,10 +67,10 @@ class Writer:
         owner: Owner | None = None,
         replace: bool = False,
     ) -> None:
-        """Write a file, with its parents, in place of the file that is there.
+        """Write a file, creating its parents and replacing an existing file.
 
-        A link at the end is followed, and replaced with `replace`. A mode or owner that is not
-        given is that of the file that was there, or else 0644 and root.
+        A link at the end is followed, or replaced with `replace`. Mode and owner default to those
+        of the existing file, or else to 0644 and root.
         """
         where, entry = self.view.resolve(path, follow=not replace)
         if entry is not None and entry.is_dir:
@@ -93,10 +92,10 @@ class Writer:
         owner: Owner | None = None,
         mtime: int | None = None,
     ) -> None:
-        """Put a file there, with its parents, in place of what is there.
+        """Copy a file to the path, creating its parents and replacing what exists.
 
-        An Entry comes from a finished layer and is shared where nothing about it changes; a Path is
-        copied. `mtime` is in seconds.
+        An Entry comes from a finished layer and is hard-linked if its metadata stays the same; a
+        Path is copied. `mtime` is in seconds.
         """
         where, _ = self.view.resolve(path, follow=False)
         if where == "/":
@@ -109,7 +108,7 @@ class Writer:
             clone(location, info, place, looks, share=isinstance(source, Entry))
 
     def symlink(self, target: str, path: str, *, owner: Owner = ROOT) -> None:
-        """Make a symbolic link, with its parents, where nothing is."""
+        """Create a symbolic link and its parents; the path must not exist."""
         where, entry = self.view.resolve(path, follow=False)
         if entry is not None:
             message = f"{path}: file exists"
@@ -119,7 +118,7 @@ class Writer:
         dress(place, _fresh(0o777, owner))
 
     def remove(self, path: str) -> None:
-        """Remove what is there with all below it, if anything is; the root is only emptied."""
+        """Remove a file or directory tree, if it exists; the root is only emptied."""
         entry = self.view.find(path, follow=False)
         if entry is None:
             return
@@ -168,12 +167,12 @@ class Writer:
     ) -> None:
         """Merge the content of a directory of a finished tree into a directory.
 
-        The latter is made where it is missing, with its parents. Files replace what is there;
-        directories that exist take the source's looks, the one at `path` does not. `wanted` is
+        The latter is created with its parents if it is missing. Files replace existing entries;
+        existing directories get the source's metadata, except the one at `path`. `wanted` is
         asked with paths relative to the source directory. Without `share` every file is a copy,
         for places that are written to later. `through_links` merges as Dagger's withDirectory:
-        through links to directories instead of replacing them, over a file at `path`, and so that
-        a directory that was at `path` takes the source's looks, too.
+        through links to directories instead of replacing them, over a file at `path`, and an
+        existing directory at `path` gets the source's metadata, too.
         """
         origin = source.lookup(source_path)
         if not origin.is_dir:
@@ -196,7 +195,7 @@ class Writer:
 
     @contextlib.contextmanager
     def _slot(self, where: str, asked: str) -> Iterator[str]:
-        """The vacant place on the disk for a resolved path, whose parents are made."""
+        """Yield a vacant location on disk for a resolved path, after creating its parents."""
         parent = self._parent(where, asked)
         place = self.vacant(parent, _name(where))
         with _unchanged(parent.location):
@@ -209,7 +208,7 @@ class Writer:
         return self.directory(above, mode=mode)
 
     def directory(self, where: str, *, mode: int = 0o755) -> Entry:
-        """The directory at a resolved path, brought into the top, or made with its parents."""
+        """The directory at a resolved path, copied up to the top or created with its parents."""
         here = self.view.lookup("/")
         for name in filter(None, where.split("/")):
             here = self._descend(here, name, mode=mode)
@@ -225,7 +224,7 @@ class Writer:
         return self.raise_up(here, child)
 
     def raise_up(self, here: Entry, child: Entry) -> Entry:
-        """Bring a directory from below into the top, where its parent `here` is already."""
+        """Copy a directory up to the top, where its parent `here` already is."""
         place = f"{here.location}/{child.name}"
         if child.location == place:
             return child
@@ -237,7 +236,7 @@ class Writer:
     def make_directory(
         self, here: Entry, name: str, looks: Looks, extended: dict[str, bytes] | None = None
     ) -> Entry:
-        """A new directory in the top, in place of whatever has its name."""
+        """Create a directory in the top, replacing what has its name."""
         place = self.vacant(here, name)
         below = self.view.child(here, name)
         with _unchanged(here.location):
@@ -248,14 +247,14 @@ class Writer:
         return _required(self.view.child(here, name))
 
     def vacant(self, here: Entry, name: str) -> str:
-        """Clear the name in the top; what lies below it shows again."""
+        """Clear the name in the top, which uncovers the layers below."""
         place = f"{here.location}/{name}"
         with _unchanged(here.location):
             remove_tree(Path(place))
         return place
 
     def _own(self, entry: Entry) -> str:
-        """Bring an entry into the top as something of its own, shared with no other layer."""
+        """Copy an entry up to the top, not shared with any other layer."""
         if entry.is_dir:
             return self.directory(entry.path).location
         parent = self._parent(entry.path, entry.path)
@@ -278,13 +277,13 @@ def _fresh(mode: int, owner: Owner) -> Looks:
 
 
 def _required(entry: Entry | None) -> Entry:
-    assert entry is not None, "a directory just made is not there"
+    assert entry is not None, "a directory that was just created is missing"
     return entry
 
 
 @contextlib.contextmanager
 def _unchanged(directory: str) -> Iterator[None]:
-    """Keep the time of a directory while names in it change."""
+    """Restore the times of a directory after names in it have changed."""
     info = os.lstat(directory)
     yield
     os.utime(directory, ns=(info.st_atime_ns, info.st_mtime_ns))

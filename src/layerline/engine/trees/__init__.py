@@ -1,1 +1,1 @@
-"""File trees: what differs between two, patches and merges of them, owners and modes by name."""
+"""File trees: differences, patches and merges, and owners and modes given as text."""

@@ -18,7 +18,7 @@ Change = Callable[[int, bool], int]
 
 
 def octal(text: str) -> int | None:
-    """The permissions that an octal text says; None for a symbolic one."""
+    """The permissions of an octal text; None for a symbolic one."""
     if not re.fullmatch(r"[0-7]+", text):
         return None
     mode = int(text, 8)
@@ -28,7 +28,7 @@ def octal(text: str) -> int | None:
 
 
 def change_of(text: str) -> Change:
-    """The change that a text means."""
+    """Parse a mode as chmod takes it."""
     mode = octal(text)
     if mode is not None:
         return lambda _old, _is_dir: mode

@@ -1,6 +1,6 @@
-"""The git program as the engine runs it: settings of its own, asking nobody.
+"""Runs git with the engine's own settings and without prompts.
 
-Invariant: neither the user's configuration nor a directory above decides what git does here.
+Invariant: neither the user's configuration nor a parent directory affects git here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run(
 
 @contextlib.contextmanager
 def workspace(store: Store) -> Iterator[Path]:
-    """An empty directory to work in, on the store's file system, gone afterwards."""
+    """Yield an empty temporary directory on the store's file system."""
     place = Path(tempfile.mkdtemp(prefix="git-", dir=store.scratch))
     try:
         yield place

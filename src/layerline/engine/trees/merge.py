@@ -1,6 +1,6 @@
-"""Changes that were made side by side brought together, by git's three-way merge.
+"""Merges changesets of the same directory by git's three-way merge.
 
-Invariant: git works in a scratch directory on the files that some side changed, and on no others.
+Invariant: git works in a scratch directory, only on the files that some side changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BINARY = b"Cannot merge binary files"
 
 
 class OnConflict(Enum):
-    """What becomes of a conflict, under the API's names."""
+    """How conflicts are handled, under the API's names."""
 
     FAIL_EARLY = "FAIL_EARLY"
     FAIL = "FAIL"
@@ -52,7 +52,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One changeset: from where to where, and what lies between."""
+    """One changeset: the directories before and after, and their differences."""
 
     before: Place
     after: Place
@@ -60,12 +60,12 @@ class Side:
 
     @classmethod
     def of(cls, before: Place, after: Place) -> Side:
-        """Compare the two."""
+        """Compare two directories."""
         return cls(before=before, after=after, changes=changes(before, after))
 
 
 def conflicts(one: Changes, other: Changes) -> list[Conflict]:
-    """The files that both sides touch in ways that may not go together."""
+    """The files that both sides change in ways that may conflict."""
     added = {path for path in one.added if not path.endswith("/")}.intersection(other.added)
     modified = set(one.modified).intersection(other.modified)
     removed = set(one.modified).intersection(other.removed)
@@ -93,7 +93,7 @@ def refuse_conflicts(sides: Sequence[Side]) -> None:
 
 
 def merge(store: Store, base: Place, sides: Sequence[Side], on_conflict: OnConflict) -> list[Edit]:
-    """What all sides together do to `base`; the first side is ours."""
+    """The edits of all sides together to `base`; the first side is ours."""
     if on_conflict is OnConflict.FAIL_EARLY:
         refuse_conflicts(sides)
     paths = sorted({path for side in sides for path in side.changes.files if _mergeable(path)})
@@ -147,7 +147,7 @@ def _merge(work: Path, branches: list[str], on_conflict: OnConflict) -> command.
 def _resolve(
     work: Path, sides: Sequence[Side], on_conflict: OnConflict, done: command.Finished
 ) -> None:
-    """Decide what git left open, or fail with what it said."""
+    """Resolve the conflicts that git left, or fail with its output."""
     output = done.stdout + done.stderr
     leave = on_conflict is OnConflict.LEAVE_CONFLICT_MARKERS
     if on_conflict in (OnConflict.FAIL, OnConflict.FAIL_EARLY) or (leave and _BINARY in output):

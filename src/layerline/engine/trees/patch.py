@@ -33,9 +33,9 @@ _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What a patch does to a path.
+    """The effect of a patch on a path.
 
-    `after` is None, a link's target, or bytes and whether they are executable.
+    `after` is None, a link's target, or a file's bytes and whether it is executable.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineCount:
-    """How many lines of a file came and went; `old_path` is where a renamed file was."""
+    """The number of added and removed lines of a file; `old_path` is set if it was renamed."""
 
     path: str
     old_path: str | None = None
@@ -54,7 +54,7 @@ class LineCount:
 
 
 def make(store: Store, before: Place, after: Place) -> bytes:
-    """The diff between two directories; no bytes if there is none."""
+    """The diff between two directories; empty if they do not differ."""
     files = changes(before, after).files
     if not files:
         return b""
@@ -66,7 +66,7 @@ def make(store: Store, before: Place, after: Place) -> bytes:
 
 
 def count_lines(store: Store, before: Place, after: Place) -> list[LineCount]:
-    """The lines that came and went in each changed file, renames found; binary files have none."""
+    """The line counts of each changed file, with renames detected; binary files have none."""
     files = changes(before, after).files
     if not files:
         return []
@@ -80,7 +80,7 @@ def count_lines(store: Store, before: Place, after: Place) -> list[LineCount]:
 
 
 def apply(store: Store, place: Place, patch: bytes) -> list[Edit]:
-    """What the patch does to a directory; an error if it does not fit."""
+    """The edits of a patch to a directory; QueryError if it does not apply."""
     if not patch.strip():
         return []
     paths = sorted(set(_named_paths(patch)))
@@ -98,9 +98,9 @@ def apply(store: Store, place: Place, patch: bytes) -> list[Edit]:
 
 
 def put(writer: Writer, root: str, edits: Sequence[Edit]) -> None:
-    """Do to the directory `root` what was done to its files.
+    """Apply edits to the directory `root`.
 
-    A directory goes with the last file in it, as git has it.
+    As in git, a directory is removed with its last file.
     """
     for edit in edits:
         path = posixpath.join(root, edit.path)
@@ -129,7 +129,7 @@ def _remove_empty(writer: Writer, root: str, directory: str) -> None:
 
 
 def edits(place: Place, paths: Iterable[str], work: Path) -> list[Edit]:
-    """What is another in a scratch directory than it is in a tree, of these paths."""
+    """The differences of these paths between a scratch directory and a tree."""
     found: list[Edit] = []
     for path in paths:
         real = work / path
@@ -151,7 +151,7 @@ def _content(entry: Entry | None) -> str | tuple[bytes, bool] | None:
 
 
 def stage(place: Place, paths: Iterable[str], root: Path) -> None:
-    """Share the files at these paths with a scratch directory; links are links there too."""
+    """Link the files at these paths into a scratch directory; symbolic links are kept."""
     root.mkdir()
     for path in paths:
         entry = unfollowed(place, path)
@@ -165,7 +165,7 @@ def stage(place: Place, paths: Iterable[str], root: Path) -> None:
 
 
 def unfollowed(place: Place, path: str) -> Entry | None:
-    """What is at a path, or the first link on the way there."""
+    """The entry at a path, or the first link on the way."""
     here = place.entry()
     for name in path.split("/"):
         child = place.tree.child(here, name)
@@ -176,7 +176,7 @@ def unfollowed(place: Place, path: str) -> Entry | None:
 
 
 def _named_paths(patch: bytes) -> Iterator[str]:
-    """Every path that a patch may mean; a line of content that looks like a name does no harm."""
+    """Every path that a patch may name; content lines that look like names are harmless."""
     for found in _NAMED.finditer(patch):
         line = found.group(1).split(b"\t", 1)[0].rstrip(b"\r")
         full = found.group().startswith((b"rename", b"copy"))

@@ -1,7 +1,7 @@
-"""What differs between two directories of trees.
+"""Differences between two directories of trees.
 
-Invariant: a directory that both trees take from the same layers is not looked into, so that the
-work is that of what was changed, not of what is there.
+Invariant: a directory that both trees take from the same layers is not read: the cost grows with
+the changes, not with the tree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Place:
     path: str
 
     def entry(self) -> Entry:
-        """The directory; an error if there is none."""
+        """The directory; an error if it does not exist or is a file."""
         entry = self.tree.lookup(self.path)
         if not entry.is_dir:
             message = f"path {self.path} is a file, not a directory"
@@ -39,9 +39,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A path, relative to both directories, where something came, went or changed.
+    """A path, relative to both directories, that was added, removed or changed.
 
-    None stands for nothing.
+    A missing entry is None.
     """
 
     path: str
@@ -50,7 +50,7 @@ class Difference:
 
     @property
     def went(self) -> bool:
-        """Whether what was there must go first, even if something of another kind is there now."""
+        """Whether the old entry was removed, or replaced by one of another type."""
         if self.before is None:
             return False
         return self.after is None or self.before.is_dir != self.after.is_dir
@@ -61,7 +61,7 @@ class Changes:
     """Paths as changesets show them, sorted; directories end in a slash.
 
     `removed` names a directory instead of what was in it, `all_removed` names everything.
-    `modified` has the files whose content, kind or executable bit is another.
+    `modified` has the files whose content, type or executable bit differs.
     """
 
     added: tuple[str, ...]
@@ -71,15 +71,15 @@ class Changes:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file that is not the same in both."""
+        """Every file that differs."""
         paths = {*self.added, *self.modified, *self.all_removed}
         return tuple(sorted(path for path in paths if not path.endswith("/")))
 
 
 def differences(before: Place, after: Place) -> list[Difference]:
-    """Where two directories differ: in content, mode, owner or time.
+    """The differences in content, mode, owner or time.
 
-    All that came or went is named one by one.
+    The content of an added or removed directory is listed entry by entry.
     """
     found: list[Difference] = []
     pending: list[tuple[Entry | None, Entry | None, str]] = [(before.entry(), after.entry(), "")]
@@ -101,7 +101,7 @@ def differences(before: Place, after: Place) -> list[Difference]:
 
 
 def changes(before: Place, after: Place) -> Changes:
-    """The differences that a changeset knows: times, owners and modes of directories are none."""
+    """The differences in a changeset: not times, owners and modes of directories."""
     added: list[str] = []
     modified: list[str] = []
     removed: list[str] = []
@@ -163,7 +163,7 @@ def _alike(one: Entry, other: Entry) -> bool:
 
 
 def _same(one: Entry, other: Entry) -> bool:
-    """Whether two entries of one kind, no directories, hold the same."""
+    """Whether two entries of one type, other than directories, have the same content."""
     if one.is_symlink:
         return one.target == other.target
     if one.is_file:
@@ -173,7 +173,7 @@ def _same(one: Entry, other: Entry) -> bool:
 
 
 def _visible(entry: Entry) -> tuple[int, bool]:
-    """What git sees of a mode: the kind, and of files whether they are executable."""
+    """The part of a mode that git tracks: the type, and whether a file is executable."""
     return stat.S_IFMT(entry.stat.st_mode), entry.is_file and bool(entry.mode & 0o111)
 
 

@@ -1,7 +1,4 @@
-"""Owners as texts.
-
-`user[:group]`, by name or number, looked up in a tree's own etc/passwd and etc/group.
-"""
+"""Owners as text: `user[:group]`, by name or number, looked up in a tree's user database."""
 
 from __future__ import annotations
 
