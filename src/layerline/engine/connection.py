@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import anyio.from_thread
 import anyio.to_thread
 
-from layerline.engine.api.server import serving
+from layerline.engine.api.server import serve_session
 from layerline.engine.api.session import Session, open_session
 from layerline.log import Journal
 from layerline.settings import Settings, override_environ, process_environ
@@ -77,7 +77,7 @@ class Connection:
     async def _serve(self) -> AsyncIterator[Session]:
         settings = Settings.from_environ(process_environ())
         opened = open_session(settings, Journal(), workdir=self.workdir)
-        async with opened as session, serving(session):
+        async with opened as session, serve_session(session):
             yield session
 
 

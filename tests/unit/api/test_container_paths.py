@@ -39,14 +39,14 @@ def test_relative_paths_are_under_the_workdir(path: str, where: str) -> None:
 
 def test_variables_are_expanded_only_when_asked() -> None:
     container = a_container(env=(("X", "v"),))
-    assert container_paths.expanded(container, "$X:${X}:$NOPE:", expand=True) == "v:v::"
-    assert container_paths.expanded(container, "$X", expand=False) == "$X"
+    assert container_paths.expand_variables(container, "$X:${X}:$NOPE:", expand=True) == "v:v::"
+    assert container_paths.expand_variables(container, "$X", expand=False) == "$X"
 
 
 def test_a_secret_variable_is_not_expanded() -> None:
     container = Container(config=ImageConfig(), secret_env=(("S", ops.SecretRef(identity="i")),))
     with pytest.raises(QueryError, match='secret env variable "S"'):
-        container_paths.expanded(container, "$S", expand=True)
+        container_paths.expand_variables(container, "$S", expand=True)
 
 
 def test_the_innermost_mount_is_read() -> None:
@@ -65,7 +65,7 @@ def test_a_cache_cannot_be_read() -> None:
 def test_a_change_in_a_mount_leaves_the_root_alone() -> None:
     mount = ops.DirectoryMount(target="/m", source=FILES, path="/sub")
     container = a_container(mount)
-    changed = container_paths.changed(
+    changed = container_paths.change_at(
         container, "/m/new", lambda base, path, _: ops.NewDirectory(base=base, path=path)
     )
     assert changed.rootfs is container.rootfs
@@ -80,7 +80,7 @@ def test_a_later_mount_replaces_those_at_and_below_its_path() -> None:
         ops.TemporaryMount(target="/m/x"),
         ops.TemporaryMount(target="/mm"),
     )
-    after = container_paths.mounted(container, ops.TemporaryMount(target="/m", size=1))
+    after = container_paths.add_mount(container, ops.TemporaryMount(target="/m", size=1))
     assert [mount.target for mount in after.mounts] == ["/mm", "/m"]
 
 

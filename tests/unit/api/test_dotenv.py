@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from layerline.engine.api.dotenv import expanded, quoted, raw
+from layerline.engine.api.dotenv import expand_values, quote, raw_values
 from layerline.errors import QueryError
 
 
@@ -30,15 +30,15 @@ from layerline.errors import QueryError
     ],
 )
 def test_a_value_is_what_a_shell_would_make_of_it(line: str, value: str) -> None:
-    assert expanded([line, "B=b"], {"HOST_ONLY": "h", "B": "outer"})["A"] == value
+    assert expand_values([line, "B=b"], {"HOST_ONLY": "h", "B": "outer"})["A"] == value
 
 
 def test_order_is_kept_and_the_last_value_counts() -> None:
-    assert list(expanded(["B=1", "A=2", "B=3"], {}).items()) == [("B", "3"), ("A", "2")]
+    assert list(expand_values(["B=1", "A=2", "B=3"], {}).items()) == [("B", "3"), ("A", "2")]
 
 
 def test_raw_values_are_left_alone() -> None:
-    assert raw(["A='x'", "B=$A"]) == {"A": "'x'", "B": "$A"}
+    assert raw_values(["A='x'", "B=$A"]) == {"A": "'x'", "B": "$A"}
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_raw_values_are_left_alone() -> None:
 )
 def test_what_is_broken_or_would_run_something_is_refused(line: str) -> None:
     with pytest.raises(QueryError, match=r"parse error|circular"):
-        expanded([line], {})
+        expand_values([line], {})
 
 
 @pytest.mark.parametrize("value", ["", "plain", "two words", "it's", '"$A"', "a\\b", "$(x)"])
 def test_a_quoted_value_is_read_back(value: str) -> None:
-    assert expanded([f"A={quoted(value)}"], {}) == {"A": value}
+    assert expand_values([f"A={quote(value)}"], {}) == {"A": value}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from layerline.engine.api.image_export import assembled, pack_ahead
+from layerline.engine.api.image_export import assemble_image, pack_ahead
 from layerline.engine.api.objects import Container
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.solve import ops
@@ -45,7 +45,7 @@ async def test_what_is_placed_is_packed_before_there_is_an_image(
         assert f"{layer}:Zstd" in ahead
         assert f"{below}:Zstd" not in ahead
         container = Container(config=ImageConfig(), rootfs=op)
-        await assembled(session.call(), container, forced_compression="ZSTD")
+        await assemble_image(session.call(), container, forced_compression="ZSTD")
         assert f"{below}:Zstd" in packed(session)
 
 

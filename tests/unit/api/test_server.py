@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from layerline.engine.api.server import serving
+from layerline.engine.api.server import serve_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ QUERY = {"query": "{ version }"}
 
 @contextlib.asynccontextmanager
 async def served(open_a_session: OpenSession) -> AsyncIterator[tuple[Session, httpx.AsyncClient]]:
-    async with open_a_session() as session, serving(session) as port:
+    async with open_a_session() as session, serve_session(session) as port:
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
             yield session, client

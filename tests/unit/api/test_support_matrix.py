@@ -15,7 +15,7 @@ def test_the_document_is_made_from_the_resolvers() -> None:
 
 
 def test_types_that_are_only_handed_on_are_not_called_refused() -> None:
-    _, _, refused = document().partition("## Types that are refused as a whole")
+    _, _, refused = document().partition("## Types that are refused entirely")
     assert "`LLM`" in refused
     assert "`CacheVolume`" not in refused
     assert "`Socket`" not in refused

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.dotenv import expanded
+from layerline.engine.api.dotenv import expand_values
 from layerline.errors import LayerlineError, ModuleError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _texts(path: Path, environ: Mapping[str, str], prefix: str = "") -> dict[str
         lines = [line.strip() for line in path.read_text().splitlines()]
         if not any(_key(line).startswith(prefix) for line in lines):
             return {}
-        found = expanded([x for x in lines if x and not x.startswith("#")], environ)
+        found = expand_values([x for x in lines if x and not x.startswith("#")], environ)
     except (OSError, UnicodeDecodeError, LayerlineError) as exc:
         message = f"{path} cannot be read: {exc}"
         raise ModuleError(message) from exc

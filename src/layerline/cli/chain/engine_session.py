@@ -17,7 +17,7 @@ from layerline.cli.chain.addresses import read_repository, resolve
 from layerline.cli.chain.arguments import is_git
 from layerline.cli.chain.queries import Literal, call_core
 from layerline.engine import task_group
-from layerline.engine.api.server import serving
+from layerline.engine.api.server import serve_session
 from layerline.engine.api.session import Session, open_session
 from layerline.engine.module.arguments import GIT, Reader, complete
 from layerline.engine.module.types import element_of
@@ -65,7 +65,7 @@ def _run_served(
             opening = open_session(
                 console.settings, journal, workdir=console.workdir, interactive=interactive
             )
-            async with opening as session, serving(session):
+            async with opening as session, serve_session(session):
                 results.append(await work(session))
             group.cancel_scope.cancel()
 

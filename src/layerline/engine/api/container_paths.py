@@ -25,10 +25,10 @@ HIDDEN = (ops.SecretMount, ops.SocketMount)
 Make = Callable[[ops.Op, str, "ops.Names | None"], ops.Op]
 
 
-def expanded(container: Container, text: str, *, expand: bool) -> str:
-    """The text with `$X` and `${X}` replaced by the container's variables.
+def expand_variables(container: Container, text: str, *, expand: bool) -> str:
+    """Replace `$X` and `${X}` by the container's variables; unknown ones are empty.
 
-    Unknown ones by nothing.
+    Raises QueryError for a secret variable.
     """
     if not expand:
         return text
@@ -46,13 +46,10 @@ def expanded(container: Container, text: str, *, expand: bool) -> str:
 
 
 def absolute(container: Container, path: str, *, expand: bool = False) -> str:
-    """The path from the root; a relative one is under the working directory.
-
-    A final slash is kept.
-    """
-    path = expanded(container, path, expand=expand)
-    whole = posixpath.normpath(posixpath.join("/", container.config.workdir, path))
-    clean = "/" + whole.lstrip("/")
+    """Resolve a path against the working directory. A final slash is kept."""
+    path = expand_variables(container, path, expand=expand)
+    joined = posixpath.normpath(posixpath.join("/", container.config.workdir, path))
+    clean = "/" + joined.lstrip("/")
     return clean + "/" if path.endswith("/") and clean != "/" else clean
 
 
@@ -86,11 +83,11 @@ def source(container: Container, path: str) -> tuple[ops.Op, str]:
     return container.rootfs or ops.Scratch(), path
 
 
-def changed(container: Container, path: str, make: Make, *, merge: bool = False) -> Container:
-    """The container with an op applied where the path leads.
+def change_at(container: Container, path: str, make: Make, *, merge: bool = False) -> Container:
+    """Apply an op to the root file system or the mount that the path lies in.
 
-    `make` gets the tree, the path in it, and whose names count. A mount at the path itself is taken
-    away first, unless it is a directory to `merge` into.
+    `make` gets the tree, the path in it, and whose names count. A mount at the path itself is
+    removed first, unless it is a directory to `merge` into.
     """
     root = container.rootfs or ops.Scratch()
     index = mount_at(container, path)
@@ -104,7 +101,7 @@ def changed(container: Container, path: str, make: Make, *, merge: bool = False)
     is_file = isinstance(mount, ops.FileMount)
     if path.rstrip("/") == mount.target and (is_file or not merge):
         kept = (*container.mounts[:index], *container.mounts[index + 1 :])
-        return changed(replace(container, mounts=kept), path, make, merge=merge)
+        return change_at(replace(container, mounts=kept), path, make, merge=merge)
     if is_file:
         message = f"{mount.target}: not a directory"
         raise NotADirectory(message)
@@ -123,8 +120,8 @@ def _inside(mount: ops.DirectoryMount | ops.FileMount, path: str) -> str:
     return inside + "/" if path.endswith("/") else inside
 
 
-def mounted(container: Container, mount: ops.Mount) -> Container:
-    """The container with one more mount; older ones at the same path or below it are gone."""
+def add_mount(container: Container, mount: ops.Mount) -> Container:
+    """Add a mount; it replaces those at the same path and below it."""
     below = mount.target.rstrip("/") + "/"
 
     def stays(other: ops.Mount) -> bool:
@@ -137,10 +134,10 @@ def mounted(container: Container, mount: ops.Mount) -> Container:
 
 
 def under(directory: str, path: str) -> str:
-    """A path given relative to a directory of a tree, cleaned so that it cannot leave it.
+    """Join a relative path to a directory of a tree, which it cannot leave.
 
     A final slash is kept.
     """
     clean = posixpath.normpath("/" + path).lstrip("/")
-    whole = posixpath.join(directory, clean) if clean else directory
-    return whole + "/" if path.endswith("/") and clean else whole
+    joined = posixpath.join(directory, clean) if clean else directory
+    return joined + "/" if path.endswith("/") and clean else joined

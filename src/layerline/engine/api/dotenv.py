@@ -18,15 +18,15 @@ _REFERENCE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-+?=])(.*))?", re.DOTAL
 _ESCAPED_IN_QUOTES = '$`"\\\n'
 
 
-def raw(lines: Iterable[str]) -> dict[str, str]:
+def raw_values(lines: Iterable[str]) -> dict[str, str]:
     """The values as they are written; the last line of a name counts."""
     return {name: value for name, _, value in (line.partition("=") for line in lines) if name}
 
 
-def expanded(lines: Iterable[str], surroundings: Mapping[str, str]) -> dict[str, str]:
-    """The values with quotes taken off and references replaced, whatever their order.
+def expand_values(lines: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Remove quotes and replace references, whatever their order.
 
-    A name that no line sets is looked for in `surroundings`.
+    A name that no line sets is looked up in `environ`.
     """
     written: dict[str, str] = {}
     for line in lines:
@@ -38,12 +38,12 @@ def expanded(lines: Iterable[str], surroundings: Mapping[str, str]) -> dict[str,
                 raise QueryError(message)
             name, value = match.groups()
         written[name] = value
-    scope = _Scope(written, surroundings)
+    scope = _Scope(written, environ)
     return {name: scope.value(name) for name in written}
 
 
-def quoted(value: str) -> str:
-    """A text that is read back as the value."""
+def quote(value: str) -> str:
+    """Quote a value where it has special characters: reading it back gives the value."""
     if not _SPECIAL.search(value):
         return value
     return "'" + value.replace("'", "'\\''") + "'"
@@ -54,14 +54,14 @@ class _Scope:
     """The variables of a file while they are worked out."""
 
     written: Mapping[str, str]
-    surroundings: Mapping[str, str]
+    environ: Mapping[str, str]
     known: dict[str, str] = field(default_factory=dict)
     trail: list[str] = field(default_factory=list)
 
     def value(self, name: str) -> str:
         """The value of a name; a name that leads back to itself is an error."""
         if name not in self.written:
-            return self.surroundings.get(name, "")
+            return self.environ.get(name, "")
         if name in self.trail:
             message = f"circular dependency detected: {' -> '.join([*self.trail, name])}"
             raise QueryError(message)

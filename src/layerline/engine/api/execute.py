@@ -1,7 +1,7 @@
 """One request: parse, validate, execute, and the answer as the wire has it.
 
-On any error `data` is null. A known error says its own message and extensions; anything else is a
-defect of the engine, which is logged and told in one sentence.
+On any error `data` is null. A known error brings its own message and extensions; anything else is a
+defect of the engine: its traceback is logged, and the answer says what failed.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ async def answer(
     if result.errors and all(error.path is None for error in result.errors):
         return _not_executed(result.errors, _VALIDATION)
     if result.errors:
-        errors = [_failed(error) for error in result.errors]
+        errors = [_format_failure(error) for error in result.errors]
         first = result.errors[0].original_error
         known = first if isinstance(first, LayerlineError) else None
         failure = known or LayerlineError(errors[0]["message"])
@@ -113,7 +113,7 @@ def asks_for_schema(query: str) -> bool:
 def _not_executed(errors: Sequence[GraphQLError], code: str) -> Answer:
     """What is wrong with the request itself: its text, its variables or its operation."""
     return Answer(
-        body={"data": None, "errors": [_invalid(error, code) for error in errors]},
+        body={"data": None, "errors": [_format_invalid(error, code) for error in errors]},
         status=422,
         failure=QueryError(errors[0].message),
     )
@@ -149,13 +149,13 @@ def _not_queries(document: DocumentNode) -> list[GraphQLError]:
     ]
 
 
-def _invalid(error: GraphQLError, code: str) -> dict[str, Any]:
+def _format_invalid(error: GraphQLError, code: str) -> dict[str, Any]:
     # Names are in double quotes in the Dagger engine's messages, in single ones in graphql-core's.
     message = _QUOTED.sub(r'"\1"', error.message)
     return {**error.formatted, "message": message, "extensions": {"code": code}}
 
 
-def _failed(error: GraphQLError) -> dict[str, Any]:
+def _format_failure(error: GraphQLError) -> dict[str, Any]:
     cause = error.original_error
     path = [str(part) for part in error.path or ()]
     if cause is not None and not isinstance(cause, LayerlineError | GraphQLError):

@@ -1,6 +1,6 @@
 """Files and directories written to the caller's machine.
 
-Each file appears whole, and links at the target are not followed.
+Each file is replaced atomically, and links at the target are not followed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def export_directory(tree: Tree, path: str, target: Path, *, wipe: bool) -> None
     if target.exists() and not target.is_dir():
         message = f"{target}: not a directory"
         raise NotADirectory(message)
-    _make(target)
+    _make_directories(target)
     _merge(tree, tree.lookup(path), target, wipe=wipe)
 
 
-def _make(directory: Path) -> None:
-    """Make a directory and its parents, for their owner alone."""
+def _make_directories(directory: Path) -> None:
+    """Make a directory and its parents with mode 0700."""
     for place in (*reversed(directory.parents), directory):
         place.mkdir(mode=_PARENT_MODE, exist_ok=True)
 
@@ -46,10 +46,10 @@ def _merge(tree: Tree, directory: Entry, target: Path, *, wipe: bool) -> None:
             if place.name not in wanted:
                 _remove(place)
     for child in children:
-        _put(tree, child, target / child.name, wipe=wipe)
+        _write_entry(tree, child, target / child.name, wipe=wipe)
 
 
-def _put(tree: Tree, entry: Entry, place: Path, *, wipe: bool) -> None:
+def _write_entry(tree: Tree, entry: Entry, place: Path, *, wipe: bool) -> None:
     if entry.is_dir:
         if place.is_symlink() or (place.exists() and not place.is_dir()):
             place.unlink()
@@ -65,13 +65,13 @@ def _put(tree: Tree, entry: Entry, place: Path, *, wipe: bool) -> None:
         place.symlink_to(entry.target)
         _set_time(place, entry)
     elif entry.is_file:
-        _write(entry, place, mode=entry.stat.st_mode)
+        _write_file(entry, place, mode=entry.stat.st_mode)
 
 
 def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) -> None:
-    """Write a file to `target`; one that is there keeps its mode.
+    """Write a file to `target`; an existing file keeps its mode.
 
-    Or into it under its name if it is a directory and that is allowed.
+    With `allow_parent`, `target` may be a directory that gets the file under its `name`.
     """
     if target.is_dir():
         if not allow_parent:
@@ -81,12 +81,12 @@ def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) ->
             )
             raise IsADirectory(message)
         target = target / name
-    _make(target.parent)
+    _make_directories(target.parent)
     kept = target.stat().st_mode if target.is_file() else entry.stat.st_mode
-    _write(entry, target, mode=kept)
+    _write_file(entry, target, mode=kept)
 
 
-def _write(entry: Entry, place: Path, *, mode: int) -> None:
+def _write_file(entry: Entry, place: Path, *, mode: int) -> None:
     part = place.with_name(f".{place.name}.{secrets.token_hex(8)}"[-_LONGEST_NAME:])
     try:
         with entry.real.open("rb") as source, part.open("xb") as file:

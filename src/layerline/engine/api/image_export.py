@@ -1,7 +1,4 @@
-"""A container on its way out.
-
-Its layers are packed beside the steps that still run, and assembled into an image.
-"""
+"""Images of containers: layers are packed while later steps still run, then assembled."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 _MEDIA_TYPES = {"OCI": MediaTypes.OCI.value, "DOCKER": MediaTypes.DOCKER.value}
 
 
-async def assembled(
+async def assemble_image(
     call: Call,
     container: Container,
     *,
@@ -39,9 +36,9 @@ async def assembled(
     forced_compression: str | None = None,
     media_types: str = MediaTypes.OCI.value,
 ) -> Assembled:
-    """The image of a container and its variants.
+    """Assemble the image of a container and its platform variants.
 
-    Of two for one platform, the container itself counts.
+    The container itself counts where a variant has the same platform.
     """
     chosen = {
         str(each.config.platform): each
@@ -55,7 +52,7 @@ async def assembled(
     parts: list[Part] = []
     for each in chosen.values():
         assert each.rootfs is not None
-        result = await _evaluated(call, each.rootfs, compression)
+        result = await _run_and_pack(call, each.rootfs, compression)
         parts.append(Part(config=each.config, layers=result.layers, annotations=each.annotations))
     session = call.session
     return await session.solver.in_thread(
@@ -81,33 +78,33 @@ def _compression(name: str | None) -> Compression | None:
 
 
 def pack_ahead(session: Session, forced_compression: str | None = None) -> None:
-    """From here on, pack each layer that is the same in every image as soon as it is there.
+    """Pack every layer that does not depend on its base as soon as it exists.
 
-    For who knows that an image is going to be shipped before there is one.
+    For callers that know that an image will be exported or published before its steps run.
     """
     packer = _Packer(session=session, compression=_compression(forced_compression))
 
     async def pack(layer: str) -> None:
-        with contextlib.suppress(LayerlineError):  # assembling the image meets it again
+        with contextlib.suppress(LayerlineError):  # assembling the image raises it again
             await packer.pack(layer)
 
-    def hear(op: ops.Op, result: Result) -> None:
+    def on_result(op: ops.Op, result: Result) -> None:
         if isinstance(op, ops.CopyDirectory) and result.layers and result.layers[-1] != op.key:
             session.solver.group.start_soon(pack, result.layers[-1])
 
-    session.solver.listeners.append(hear)
+    session.solver.listeners.append(on_result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Packer:
-    """Packs layers beside the steps that run: one at a time, which leaves most of the machine."""
+    """Packs layers one at a time, which leaves most of the machine to the steps that run."""
 
     session: Session
     compression: Compression | None
     _turn: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
     async def pack(self, layer: str) -> None:
-        """Make the blob of a layer, unless there is one."""
+        """Make the blob of a layer unless it exists."""
         session = self.session
         epoch = session.settings.source_date_epoch
         make = functools.partial(layer_blob, session.store, layer, self.compression, epoch=epoch)
@@ -115,22 +112,22 @@ class _Packer:
             await session.solver.in_thread(make)
 
 
-async def _evaluated(call: Call, target: ops.Op, compression: Compression | None) -> Result:
-    """Run the steps; each new layer is packed as soon as it is there, while later steps run."""
+async def _run_and_pack(call: Call, target: ops.Op, compression: Compression | None) -> Result:
+    """Run the steps, and pack each new layer while later steps run."""
     session = call.session
     lineage = _lineage(target)
     packer = _Packer(session=session, compression=compression)
     async with task_group() as group:
 
-        def hear(op: ops.Op, result: Result) -> None:
+        def on_result(op: ops.Op, result: Result) -> None:
             if op.key in lineage and result.layers:
                 group.start_soon(packer.pack, result.layers[-1])
 
-        session.solver.listeners.append(hear)
+        session.solver.listeners.append(on_result)
         try:
             result = await session.solver.result(target)
         finally:
-            session.solver.listeners.remove(hear)
+            session.solver.listeners.remove(on_result)
     return result
 
 

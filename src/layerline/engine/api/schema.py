@@ -1,4 +1,4 @@
-"""The whole API schema of Dagger v0.21, with a resolver attached to every field.
+"""The API schema of Dagger v0.21, with a resolver attached to every field.
 
 A field without a function in the registry answers by attribute where its value has one, and is
 refused by name otherwise: `Container.x is not supported by the embedded engine`.
@@ -47,12 +47,12 @@ _RESOLVERS = (
     "layerline.engine.dockerfile.resolvers",
     "layerline.engine.module.resolvers",
 )
-_MAKING = threading.Lock()
+_BUILDING = threading.Lock()
 
 
 @functools.cache
 def load_resolvers() -> None:
-    """Import every module of resolvers, so that the registry is complete."""
+    """Import every module of resolvers, which fills the registry."""
     for name in _RESOLVERS:
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{name}."):
@@ -60,13 +60,13 @@ def load_resolvers() -> None:
 
 
 def served_schema() -> GraphQLSchema:
-    """The schema that sessions serve; whoever asks while it is being made waits for it."""
-    with _MAKING:
-        return _made_schema()
+    """The schema that sessions serve; concurrent callers wait for the first to build it."""
+    with _BUILDING:
+        return _build_schema()
 
 
 @functools.cache
-def _made_schema() -> GraphQLSchema:
+def _build_schema() -> GraphQLSchema:
     load_resolvers()
     text = files("layerline.resources").joinpath("schema.graphql").read_text()
     schema = build_schema(text, assume_valid=True, assume_valid_sdl=True)
@@ -105,12 +105,12 @@ def _typename(value: Any, _info: Info, _abstract: Any) -> str:
 def _resolver(type_name: str, name: str, field: GraphQLField) -> Callable[..., Any]:
     registered = FIELDS.get((type_name, name))
     if registered is not None:
-        return _calling(registered.resolve, field)
+        return _registered_resolver(registered.resolve, field)
     if name == "id":
         return _identify
     if type_name == "Query" and name.startswith(_LOADERS[0]) and name.endswith(_LOADERS[1]):
-        return _loading(name.removeprefix(_LOADERS[0]).removesuffix(_LOADERS[1]))
-    return _attribute(type_name, name)
+        return _loader(name.removeprefix(_LOADERS[0]).removesuffix(_LOADERS[1]))
+    return _attribute_reader(type_name, name)
 
 
 def _identify(value: Any, info: Info) -> str:
@@ -118,7 +118,7 @@ def _identify(value: Any, info: Info) -> str:
     return call.session.identify(value)
 
 
-def _loading(typename: str) -> Callable[..., Any]:
+def _loader(typename: str) -> Callable[..., Any]:
     def load(_root: Any, info: Info, id: str) -> Any:
         call: Call = info.context
         return call.session.load(id, typename)
@@ -126,17 +126,17 @@ def _loading(typename: str) -> Callable[..., Any]:
     return load
 
 
-def _attribute(type_name: str, name: str) -> Callable[..., Any]:
+def _attribute_reader(type_name: str, name: str) -> Callable[..., Any]:
     attribute = snake(name)
 
-    def read(value: Any, _info: Info, /, **_arguments: Any) -> Any:
+    def read_attribute(value: Any, _info: Info, /, **_arguments: Any) -> Any:
         fields = getattr(value, "__dataclass_fields__", {})
         if attribute not in fields:
             what = f"{type_name}.{name}"
             raise NotSupported(what)
         return getattr(value, attribute)
 
-    return read
+    return read_attribute
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def _expected_type(argument: GraphQLArgument) -> str | None:
     return None
 
 
-def _calling(function: Callable[..., Any], field: GraphQLField) -> Callable[..., Any]:
+def _registered_resolver(function: Callable[..., Any], field: GraphQLField) -> Callable[..., Any]:
     parameters = _parameters(field)
 
     def resolve(value: Any, info: Info, /, **arguments: Any) -> Any | Awaitable[Any]:
@@ -177,14 +177,14 @@ def _calling(function: Callable[..., Any], field: GraphQLField) -> Callable[...,
             given[parameter.python] = (
                 argument
                 if parameter.expected is None
-                else _loaded(call, argument, parameter.expected)
+                else _load_argument(call, argument, parameter.expected)
             )
         return function(value, call, **given)
 
     return resolve
 
 
-def _loaded(call: Call, argument: Any, expected: str) -> Any:
+def _load_argument(call: Call, argument: Any, expected: str) -> Any:
     if isinstance(argument, list):
         return [call.session.load(item, expected) for item in argument]
     return call.session.load(argument, expected)

@@ -103,12 +103,13 @@ class SessionSecrets:
 
     def _file(self, path: str) -> bytes:
         try:
-            place = self.workdir / expand_home(path, self.settings.home)
-            return place.read_bytes()
+            file = self.workdir / expand_home(path, self.settings.home)
         except QueryError as exc:
             raise SecretError(str(exc)) from exc
+        try:
+            return file.read_bytes()
         except OSError as exc:
-            message = f"failed to read secret file {place}: {(exc.strerror or str(exc)).lower()}"
+            message = f"failed to read secret file {file}: {(exc.strerror or str(exc)).lower()}"
             raise SecretError(message) from exc
 
     def _output(self, text: str) -> bytes:

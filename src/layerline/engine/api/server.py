@@ -42,8 +42,8 @@ _DEEPEST_QUERY = 20_000
 
 
 @contextlib.asynccontextmanager
-async def serving(session: Session) -> AsyncIterator[int]:
-    """Serve a session; gives the port, which is also in `session.port`."""
+async def serve_session(session: Session) -> AsyncIterator[int]:
+    """Serve a session; yields the port, which is also in `session.port`."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEPEST_QUERY))
     # With the protocol named, asyncio turns Nagle's algorithm off: it costs 40 ms an answer.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
@@ -80,7 +80,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to the command line, and tells when it listens."""
+    """A server that leaves signals to the command line, and sets `ready` when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -106,22 +106,22 @@ def _application(session: Session) -> Starlette:
     async def query(request: Request) -> Response:
         client = _client(session, request)
         if client is None:
-            return _refused(401, "a valid session token is needed", headers=_REALM)
-        if problem := _unwelcome(request):
+            return _error_response(401, "a valid session token is needed", headers=_REALM)
+        if problem := _reject_browser(request):
             return problem
         try:
             document = await _document(request)
         except QueryError as exc:
-            return _refused(400, str(exc))
-        return await _answered(session, client, request, document)
+            return _error_response(400, str(exc))
+        return await _answer(session, client, request, document)
 
     return Starlette(routes=[Route("/query", query, methods=["GET", "POST"])])
 
 
-async def _answered(
+async def _answer(
     session: Session, client: Client, request: Request, document: dict[str, Any]
 ) -> Response:
-    """The answer, or none if the client goes away first."""
+    """Answer a query; a client that disconnects cancels it."""
     done: list[Response] = []
     async with anyio.create_task_group() as group:
 
@@ -151,7 +151,7 @@ async def _answered(
 
         group.start_soon(watch)
         group.start_soon(work)
-    return done[0] if done else _refused(499, "the client went away")
+    return done[0] if done else _error_response(499, "the client went away")
 
 
 def _client(session: Session, request: Request) -> Client | None:
@@ -168,15 +168,15 @@ def _client(session: Session, request: Request) -> Client | None:
     return None
 
 
-def _unwelcome(request: Request) -> Response | None:
-    """Refuse what a web page could send: another host name, an origin, a form, a plain GET."""
+def _reject_browser(request: Request) -> Response | None:
+    """Reject what a web page could send: another host name, an origin, a form, a plain GET."""
     host = request.headers.get("host", "").rsplit(":", 1)[0]
     if host not in _LOOPBACK or "origin" in request.headers:
-        return _refused(403, "the session answers to loopback addresses only")
+        return _error_response(403, "the session answers to loopback addresses only")
     if request.method != "POST":
-        return _refused(405, "queries are POSTed")
+        return _error_response(405, "queries are POSTed")
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        return _refused(415, "queries are sent as application/json")
+        return _error_response(415, "queries are sent as application/json")
     return None
 
 
@@ -201,6 +201,6 @@ async def _document(request: Request) -> dict[str, Any]:
     return document
 
 
-def _refused(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+def _error_response(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     body = json.dumps({"errors": [{"message": message}]})
     return Response(body, status_code=status, media_type="application/json", headers=headers)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from layerline.dockerfile_lexer import heredoc_heading
-from layerline.engine.api.container_paths import mounted
+from layerline.engine.api.container_paths import add_mount
 from layerline.engine.api.objects import CacheVolume, Container, Directory, Secret
 from layerline.engine.api.resolvers import container_config, container_exec, container_mounts
 from layerline.engine.dockerfile.configuration import command_argv, workdir_after
@@ -74,7 +74,7 @@ class Runner:
         match flag.kind:
             case "bind":
                 tree = await self.files(flag.stage, flag.source)
-                return mounted(
+                return add_mount(
                     container,
                     ops.DirectoryMount(
                         target=_target(state, flag.target),
@@ -87,7 +87,7 @@ class Runner:
                 return await self._cache(container, state, flag)
             case "tmpfs":
                 mount = ops.TemporaryMount(target=_target(state, flag.target), size=flag.size)
-                return mounted(container, mount)
+                return add_mount(container, mount)
             case "secret":
                 return self._secret(container, state, flag)
             case _:

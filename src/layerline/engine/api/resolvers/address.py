@@ -58,7 +58,7 @@ class _GitAddress:
 
     @classmethod
     def parse(cls, text: str) -> _GitAddress | None:
-        """The parts, or None for a text that is no URL of a repository."""
+        """The parts, or None for a text that is not the URL of a repository."""
         url, fragment = urldefrag(text)
         if not git.is_git_url(url):
             return None

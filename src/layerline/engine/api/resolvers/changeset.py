@@ -176,7 +176,7 @@ async def with_changeset(
     self: Changeset, call: Call, *, changes: Changeset, on_conflict: str = "FAIL"
 ) -> Changeset:
     """Both changes together."""
-    return await _merged(call, [self, changes], OnConflict(on_conflict))
+    return await _merge(call, [self, changes], OnConflict(on_conflict))
 
 
 @field("Changeset", "withChangesets")
@@ -184,10 +184,10 @@ async def with_changesets(
     self: Changeset, call: Call, *, changes: list[Changeset], on_conflict: str = "FAIL"
 ) -> Changeset:
     """All changes together; those that change nothing are left out."""
-    others = [other for other in changes if not await _nothing(call, other)]
+    others = [other for other in changes if not await _is_empty(call, other)]
     if not others:
         return self
-    return await _merged(call, [self, *others], OnConflict(on_conflict))
+    return await _merge(call, [self, *others], OnConflict(on_conflict))
 
 
 def _take_away(target: Path, removed: Iterable[str]) -> None:
@@ -199,14 +199,14 @@ def _take_away(target: Path, removed: Iterable[str]) -> None:
             remove_tree(place)
 
 
-async def _nothing(call: Call, changeset: Changeset) -> bool:
+async def _is_empty(call: Call, changeset: Changeset) -> bool:
     found = await _changes(call, changeset)
     return not (found.added or found.modified or found.removed)
 
 
-async def _merged(call: Call, sets: list[Changeset], on_conflict: OnConflict) -> Changeset:
+async def _merge(call: Call, sets: list[Changeset], on_conflict: OnConflict) -> Changeset:
     """The merge, made once for the same changesets."""
-    before = _common(sets)
+    before = _common_base(sets)
     key = f"merge-{digest_of([on_conflict.value, *map(identity_of, sets)])}"
     session = call.session
     below = (await session.solver.result(before.tree)).layers
@@ -227,7 +227,7 @@ async def _merged(call: Call, sets: list[Changeset], on_conflict: OnConflict) ->
     return Changeset(before=before, after=after)
 
 
-def _common(sets: list[Changeset]) -> Directory:
+def _common_base(sets: list[Changeset]) -> Directory:
     """The directories that the changes start from, one over the other, without a `.git`."""
     first, *others = [each.before for each in sets]
     tree = first

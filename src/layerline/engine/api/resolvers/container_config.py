@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.api.container_paths import absolute, expanded
+from layerline.engine.api.container_paths import absolute, expand_variables
 from layerline.engine.api.durations import go_duration, nanoseconds
 from layerline.engine.api.fields import field
 from layerline.engine.api.objects import Container, EnvVariable, HealthcheckConfig, Label, Port
@@ -39,8 +39,8 @@ def without_pair(pairs: Pairs, name: str) -> Pairs:
     return tuple(pair for pair in pairs if pair[0] != name)
 
 
-async def forced(container: Container, call: Call) -> Container:
-    """The container, its steps having been run: reading a scalar fails with a step that fails."""
+async def run_steps(container: Container, call: Call) -> Container:
+    """Run the container's steps: reading a scalar fails where a step fails."""
     if container.rootfs is not None:
         await call.session.solver.result(container.rootfs)
     return container
@@ -51,27 +51,28 @@ def with_env_variable(
     self: Container, _call: Call, *, name: str, value: str, expand: bool = False
 ) -> Container:
     """Set a variable."""
-    text = expanded(self, value, expand=expand)
+    text = expand_variables(self, value, expand=expand)
     return with_config(self, env=with_pair(self.config.env, name, text))
 
 
 @field("Container", "withoutEnvVariable")
 def without_env_variable(self: Container, _call: Call, *, name: str) -> Container:
-    """Take a variable away."""
+    """Remove a variable."""
     return with_config(self, env=without_pair(self.config.env, name))
 
 
 @field("Container", "envVariable")
 async def env_variable(self: Container, call: Call, *, name: str) -> str | None:
     """The value of a variable."""
-    return dict((await forced(self, call)).config.env).get(name)
+    return dict((await run_steps(self, call)).config.env).get(name)
 
 
 @field("Container", "envVariables")
 async def env_variables(self: Container, call: Call) -> list[EnvVariable]:
     """All variables, in the order of first setting."""
     return [
-        EnvVariable(name=name, value=value) for name, value in (await forced(self, call)).config.env
+        EnvVariable(name=name, value=value)
+        for name, value in (await run_steps(self, call)).config.env
     ]
 
 
@@ -102,14 +103,14 @@ def without_label(self: Container, _call: Call, *, name: str) -> Container:
 @field("Container", "label")
 async def label(self: Container, call: Call, *, name: str) -> str | None:
     """The value of a label."""
-    return dict((await forced(self, call)).config.labels).get(name)
+    return dict((await run_steps(self, call)).config.labels).get(name)
 
 
 @field("Container", "labels")
 async def labels(self: Container, call: Call) -> list[Label]:
     """All labels."""
     return [
-        Label(name=name, value=value) for name, value in (await forced(self, call)).config.labels
+        Label(name=name, value=value) for name, value in (await run_steps(self, call)).config.labels
     ]
 
 
@@ -148,7 +149,7 @@ def _without_args(container: Container, *, keep: bool) -> Container:
 @field("Container", "entrypoint")
 async def entrypoint(self: Container, call: Call) -> list[str]:
     """The entrypoint, empty if there is none."""
-    return list((await forced(self, call)).config.entrypoint or ())
+    return list((await run_steps(self, call)).config.entrypoint or ())
 
 
 @field("Container", "withDefaultArgs")
@@ -166,7 +167,7 @@ def without_default_args(self: Container, _call: Call) -> Container:
 @field("Container", "defaultArgs")
 async def default_args(self: Container, call: Call) -> list[str]:
     """The default args, empty if there are none."""
-    return list((await forced(self, call)).config.cmd or ())
+    return list((await run_steps(self, call)).config.cmd or ())
 
 
 @field("Container", "withUser")
@@ -184,13 +185,13 @@ def without_user(self: Container, _call: Call) -> Container:
 @field("Container", "user")
 async def user(self: Container, call: Call) -> str:
     """The user, as written."""
-    return (await forced(self, call)).config.user
+    return (await run_steps(self, call)).config.user
 
 
 @field("Container", "withWorkdir")
 def with_workdir(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
     """Set the working directory: an absolute one as written, a relative one under the present."""
-    text = expanded(self, path, expand=expand)
+    text = expand_variables(self, path, expand=expand)
     workdir = text if text.startswith("/") else absolute(self, text).rstrip("/") or "/"
     return with_config(self, workdir=workdir)
 
@@ -204,13 +205,13 @@ def without_workdir(self: Container, _call: Call) -> Container:
 @field("Container", "workdir")
 async def workdir(self: Container, call: Call) -> str:
     """The working directory, empty if unset."""
-    return (await forced(self, call)).config.workdir
+    return (await run_steps(self, call)).config.workdir
 
 
 @field("Container", "platform")
 async def platform(self: Container, call: Call) -> str:
     """What the container's programs are made for."""
-    return str((await forced(self, call)).config.platform)
+    return str((await run_steps(self, call)).config.platform)
 
 
 @field("Container", "withExposedPort")
@@ -252,7 +253,7 @@ def _with_ports(container: Container, ports: tuple[service_definitions.PortSpec,
 @field("Container", "exposedPorts")
 async def exposed_ports(self: Container, call: Call) -> list[Port]:
     """The exposed ports."""
-    return [port_value(spec) for spec in (await forced(self, call)).ports]
+    return [port_value(spec) for spec in (await run_steps(self, call)).ports]
 
 
 def port_value(spec: service_definitions.PortSpec) -> Port:
@@ -305,7 +306,7 @@ def without_docker_healthcheck(self: Container, _call: Call) -> Container:
 @field("Container", "dockerHealthcheck")
 async def docker_healthcheck(self: Container, call: Call) -> HealthcheckConfig | None:
     """The health check, or null."""
-    check = (await forced(self, call)).config.healthcheck
+    check = (await run_steps(self, call)).config.healthcheck
     if check is None or check.test[:1] in ((), ("NONE",)):
         return None
     return HealthcheckConfig(

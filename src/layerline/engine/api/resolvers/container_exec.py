@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.container_paths import expanded
+from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import Digest
@@ -22,7 +22,7 @@ _NO_COMMAND = "no command has been set"
 @field(
     "Container",
     "withExec",
-    differs="without a service bound it has this machine's network, also its loopback",
+    differs="without a bound service it uses this machine's network, including loopback",
 )
 def with_exec(
     self: Container,
@@ -44,10 +44,10 @@ def with_exec(
     if stdin and redirect_stdin:
         message = "cannot set both stdin and redirectStdin"
         raise QueryError(message)
-    words = command_of(self, args, use_entrypoint=use_entrypoint, expand=expand)
+    argv = command_of(self, args, use_entrypoint=use_entrypoint, expand=expand)
     exec_op = exec_of(
         self,
-        words,
+        argv,
         privileged=insecure_root_capabilities,
         nesting=experimental_privileged_nesting,
         init=not no_init,
@@ -55,9 +55,9 @@ def with_exec(
     exec_op = replace(
         exec_op,
         stdin=stdin or None,
-        redirect_stdin=expanded(self, redirect_stdin, expand=expand) or None,
-        redirect_stdout=expanded(self, redirect_stdout, expand=expand) or None,
-        redirect_stderr=expanded(self, redirect_stderr, expand=expand) or None,
+        redirect_stdin=expand_variables(self, redirect_stdin, expand=expand) or None,
+        redirect_stdout=expand_variables(self, redirect_stdout, expand=expand) or None,
+        redirect_stderr=expand_variables(self, redirect_stderr, expand=expand) or None,
         expect=expect,
     )
     return after(self, exec_op)
@@ -66,29 +66,29 @@ def with_exec(
 def command_of(
     container: Container, args: list[str], *, use_entrypoint: bool, expand: bool = False
 ) -> tuple[str, ...]:
-    """The words to run: the args or else the default args, after the entrypoint if asked for."""
-    words = [expanded(container, arg, expand=expand) for arg in args] or list(
+    """The argv to run: the args or else the default args, after the entrypoint if asked for."""
+    argv = [expand_variables(container, arg, expand=expand) for arg in args] or list(
         container.config.cmd or ()
     )
     if use_entrypoint:
-        words = [*(container.config.entrypoint or ()), *words]
-    if not words:
+        argv = [*(container.config.entrypoint or ()), *argv]
+    if not argv:
         raise QueryError(_NO_COMMAND)
-    return tuple(words)
+    return tuple(argv)
 
 
 def exec_of(
     container: Container,
-    words: tuple[str, ...],
+    argv: tuple[str, ...],
     *,
     privileged: bool = False,
     nesting: bool = False,
     init: bool = True,
 ) -> ops.Exec:
-    """The op that runs words in a container as it is configured."""
+    """The op that runs a program in a container as it is configured."""
     return ops.Exec(
         rootfs=container.rootfs or ops.Scratch(),
-        args=words,
+        args=argv,
         env=container.config.env,
         secret_env=container.secret_env,
         volatile=container.volatile,
@@ -129,7 +129,7 @@ async def last_result(container: Container, call: Call) -> Result:
 
 
 def text_of(call: Call, text: Text) -> str:
-    """An output as text; bytes that are no UTF-8 are replaced."""
+    """An output as text; bytes that are not UTF-8 are replaced."""
     if text.blob is None:
         return text.inline
     with call.session.store.blobs.open(Digest(text.blob)) as stream:

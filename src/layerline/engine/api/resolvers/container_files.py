@@ -9,7 +9,7 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.api.container_paths import absolute, changed, expanded, source
+from layerline.engine.api.container_paths import absolute, change_at, expand_variables, source
 from layerline.engine.api.fields import field
 from layerline.engine.api.names import check_name
 from layerline.engine.api.objects import Container, Directory, File, Stat
@@ -29,10 +29,10 @@ def rootfs(self: Container, _call: Call) -> Directory:
 @field("Container", "withRootfs")
 def with_rootfs(self: Container, _call: Call, *, directory: Directory) -> Container:
     """Other files under the same configuration and mounts."""
-    return replace(self, rootfs=rebased(directory), image_ref="")
+    return replace(self, rootfs=tree_of_directory(directory), image_ref="")
 
 
-def rebased(directory: Directory) -> ops.Op:
+def tree_of_directory(directory: Directory) -> ops.Op:
     """A tree whose root is the directory."""
     if directory.path == "/":
         return directory.tree
@@ -90,7 +90,7 @@ def with_new_file(
     owner: str = "",
     expand: bool = False,
 ) -> Container:
-    """Write a file; one that was there is replaced, its mode too."""
+    """Write a file; an existing one is replaced, its mode too."""
     check_name(path)
 
     def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
@@ -103,7 +103,7 @@ def with_new_file(
             names=names,
         )
 
-    return changed(self, absolute(self, path, expand=expand), make)
+    return change_at(self, absolute(self, path, expand=expand), make)
 
 
 @field("Container", "withFile")
@@ -120,12 +120,12 @@ def with_file(
     """Copy a file in; its mode is kept unless one is given."""
 
     def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
-        return copied_file(base, inside, source, permissions=permissions, owner=owner, names=names)
+        return copy_file(base, inside, source, permissions=permissions, owner=owner, names=names)
 
-    return changed(self, absolute(self, path, expand=expand), make)
+    return change_at(self, absolute(self, path, expand=expand), make)
 
 
-def copied_file(
+def copy_file(
     base: ops.Op,
     path: str,
     source: File,
@@ -134,7 +134,7 @@ def copied_file(
     owner: str = "",
     names: ops.Names | None = None,
 ) -> ops.Op:
-    """A tree with a file copied into it."""
+    """Copy a file into a tree."""
     return ops.CopyFile(
         base=base,
         path=path,
@@ -184,12 +184,12 @@ def with_directory(
     selection.pop("permissions", None)
 
     def make(base: ops.Op, inside: str, names: ops.Names | None) -> ops.Op:
-        return copied_directory(base, inside, source, owner=owner, names=names, **selection)
+        return copy_directory(base, inside, source, owner=owner, names=names, **selection)
 
-    return changed(self, absolute(self, path, expand=expand), make, merge=True)
+    return change_at(self, absolute(self, path, expand=expand), make, merge=True)
 
 
-def copied_directory(
+def copy_directory(
     base: ops.Op,
     path: str,
     source: Directory,
@@ -201,7 +201,7 @@ def copied_directory(
     permissions: int | None = None,
     names: ops.Names | None = None,
 ) -> ops.Op:
-    """A tree with the selected content of a directory merged into `path`."""
+    """Merge the selected content of a directory into `path` of a tree."""
     return ops.CopyDirectory(
         base=base,
         path=path.rstrip("/") or "/",
@@ -221,18 +221,18 @@ def with_symlink(
     self: Container, _call: Call, *, target: str, link_name: str, expand: bool = False
 ) -> Container:
     """Make a symbolic link."""
-    target = expanded(self, target, expand=expand)
+    target = expand_variables(self, target, expand=expand)
 
     def make(base: ops.Op, inside: str, _names: ops.Names | None) -> ops.Op:
         return ops.Symlink(base=base, target=target, path=inside)
 
-    return changed(self, absolute(self, link_name, expand=expand), make)
+    return change_at(self, absolute(self, link_name, expand=expand), make)
 
 
 @field("Container", "withoutDirectory")
 @field("Container", "withoutFile")
 def without_path(self: Container, call: Call, *, path: str, expand: bool = False) -> Container:
-    """Take a path away; what is missing is no error."""
+    """Remove a path; a missing one is fine."""
     return without_files(self, call, paths=[path], expand=expand)
 
 
@@ -240,9 +240,9 @@ def without_path(self: Container, call: Call, *, path: str, expand: bool = False
 def without_files(
     self: Container, _call: Call, *, paths: list[str], expand: bool = False
 ) -> Container:
-    """Take several paths away."""
+    """Remove several paths."""
     for path in paths:
-        self = changed(self, absolute(self, path, expand=expand).rstrip("/") or "/", _removal)
+        self = change_at(self, absolute(self, path, expand=expand).rstrip("/") or "/", _removal)
     return self
 
 

@@ -6,10 +6,10 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.api.container_paths import expanded
+from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_paths import host_path
-from layerline.engine.api.image_export import assembled
+from layerline.engine.api.image_export import assemble_image
 from layerline.engine.api.objects import Container, File, Secret, Service
 from layerline.engine.api.resolvers.container_config import with_pair
 from layerline.engine.api.tree_access import file_in, tree_of
@@ -32,7 +32,11 @@ ARCHIVE = "container.tar"
 _REGISTRY_PORT = 80
 
 
-@field("Container", "from", differs="debian and ubuntu are bootstrapped where no registry answers")
+@field(
+    "Container",
+    "from",
+    differs="debian and ubuntu are bootstrapped from packages if no registry answers",
+)
 async def from_(
     self: Container, call: Call, *, address: str, registry_service: Service | None = None
 ) -> Container:
@@ -41,7 +45,7 @@ async def from_(
     platform = self.config.platform
 
     async def resolve() -> Image:
-        place = await _reached(call, reference, registry_service)
+        place = await _reachable_reference(call, reference, registry_service)
         with call.session.journal.step(f"from {address}") as step:
             find = functools.partial(call.session.registries.resolve, on_output=step.write)
             image = await call.session.solver.in_thread(find, place, platform)
@@ -52,14 +56,16 @@ async def from_(
     image: Image = await call.session.once(f"from {reference} {platform}", resolve)
     pinned = replace(reference, digest=image.reference.digest) if image.reference else None
     return replace(
-        with_image(self, image, merged(self.config, image.config)),
+        with_image(self, image, merge_config(self.config, image.config)),
         annotations=self.annotations,
         image_ref=str(pinned or ""),
     )
 
 
-async def _reached(call: Call, reference: Reference, service: Service | None) -> Reference:
-    """Where this machine reaches the registry: a service's port leads there from a port of ours."""
+async def _reachable_reference(
+    call: Call, reference: Reference, service: Service | None
+) -> Reference:
+    """The reference as this machine reaches it: through a tunnel if the registry is a service."""
     if service is None:
         return reference
     port = reference.registry.rpartition(":")[2]
@@ -82,8 +88,8 @@ def with_image(container: Container, image: Image, config: ImageConfig) -> Conta
     )
 
 
-def merged(old: ImageConfig, new: ImageConfig) -> ImageConfig:
-    """The image's configuration, over the variables, labels and ports that were there."""
+def merge_config(old: ImageConfig, new: ImageConfig) -> ImageConfig:
+    """Merge an image's configuration over the variables, labels and ports of another."""
     env, labels = old.env, old.labels
     for name, value in new.env:
         env = with_pair(env, name, value)
@@ -116,7 +122,7 @@ def image_ref(self: Container, _call: Call) -> str:
 
 @field("Container", "import")
 async def import_(self: Container, call: Call, *, source: File, tag: str = "") -> Container:
-    """The image in an OCI or docker archive; it replaces the whole configuration."""
+    """The image in an OCI or docker archive; it replaces the entire configuration."""
     entry = file_in(await tree_of(call, source.tree), source.path)
     image = await call.session.solver.in_thread(
         functools.partial(
@@ -133,20 +139,20 @@ async def import_(self: Container, call: Call, *, source: File, tag: str = "") -
 @field(
     "Container",
     "export",
-    differs="no build time in it; an equal file is left untouched; "
+    differs="no build time is recorded; an identical file is left untouched; "
     "a path that ends in a slash gets an OCI layout directory",
 )
 async def export(
     self: Container, call: Call, *, path: str, expand: bool = False, **form: Any
 ) -> str:
-    """Write the image as an OCI archive; its absolute path.
+    """Write the image as an OCI archive and return its absolute path.
 
-    A file that is the image already stays untouched.
+    A file that already holds the image stays untouched.
     """
-    path = expanded(self, path, expand=expand)
+    path = expand_variables(self, path, expand=expand)
     target = host_path(call, path)
     write = write_layout if path.endswith("/") else write_archive
-    image = await assembled(call, self, **form)
+    image = await assemble_image(call, self, **form)
     with call.session.journal.step(f"export {target}") as step:
         if not await call.session.solver.in_thread(write, call.session.store, image, target):
             step.end(Status.CACHED)
@@ -156,13 +162,13 @@ async def export(
 @field("Container", "asTarball")
 async def as_tarball(self: Container, call: Call, **form: Any) -> File:
     """The image as an OCI archive, a file of the API."""
-    image = await assembled(call, self, **form)
-    name = await call.session.solver.in_thread(_archived, call, image)
+    image = await assemble_image(call, self, **form)
+    name = await call.session.solver.in_thread(_store_archive, call, image)
     tree = ops.Stored(digest=digest_of(["archive", image.root.digest]), snapshots=(name,))
     return File(tree=tree, path=f"/{ARCHIVE}")
 
 
-def _archived(call: Call, image: Assembled) -> str:
+def _store_archive(call: Call, image: Assembled) -> str:
     store = call.session.store
     name = "archive-" + image.root.digest.removeprefix("sha256:")
     if not store.snapshots.has(name):
@@ -175,29 +181,29 @@ def _archived(call: Call, image: Assembled) -> str:
 @field(
     "Container",
     "exportImage",
-    differs="into docker, podman, nerdctl or containerd: the first that answers on this machine",
+    differs="loads into docker, podman, nerdctl or containerd, the first that answers",
 )
 async def export_image(self: Container, call: Call, *, name: str, **form: Any) -> None:
-    """Load the image under a name into the container program of this machine."""
-    host_path(call, "")  # a module may not reach what is on the host
+    """Load the image under a name into this machine's container engine."""
+    host_path(call, "")  # refuses modules, which cannot reach the host
     reference = Reference.parse(name).tagged()
     session = call.session
     environ = session.settings.environ
     found = await session.solver.in_thread(find_loader, environ)
-    image = await assembled(call, self, **form)
+    image = await assemble_image(call, self, **form)
 
-    def hand_over() -> None:
+    def load_image() -> None:
         with session.store.snapshots.draft() as draft:
             archive = draft.fs / ARCHIVE
             write_archive(session.store, image, archive, reference=reference)
             load(found, archive, environ)
 
     with session.journal.step(f"exportImage {name}") as step:
-        await session.solver.in_thread(hand_over)
+        await session.solver.in_thread(load_image)
         step.write(f"loaded into {found[0].program} as {reference}\n".encode())
 
 
-@field("Container", "publish", differs="no build time in it; EStarGZ is refused")
+@field("Container", "publish", differs="no build time is recorded; EStarGZ is refused")
 async def publish(
     self: Container,
     call: Call,
@@ -208,8 +214,8 @@ async def publish(
 ) -> str:
     """Push the image; the reference with its digest."""
     reference = Reference.parse(address)
-    image = await assembled(call, self, **form)
-    place = await _reached(call, reference, registry_service)
+    image = await assemble_image(call, self, **form)
+    place = await _reachable_reference(call, reference, registry_service)
     with call.session.journal.step(f"publish {address}"):
         await call.session.solver.in_thread(call.session.registries.publish, image, place)
     return str(reference.with_digest(image.root.digest))
@@ -233,7 +239,7 @@ def without_registry_auth(self: Container, call: Call, *, address: str) -> Conta
 
 
 def _registry(address: str) -> str:
-    """The registry host of an address, which may be a whole reference or the host alone."""
+    """The registry host of an address, which may be a full reference or the host alone."""
     text = address.removeprefix("https://").removeprefix("http://")
     if "/" in text.rstrip("/"):
         return Reference.parse(text.rstrip("/")).registry

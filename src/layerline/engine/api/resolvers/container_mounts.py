@@ -9,10 +9,10 @@ import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.container_paths import HIDDEN, absolute, mounted
+from layerline.engine.api.container_paths import HIDDEN, absolute, add_mount
 from layerline.engine.api.fields import field
 from layerline.engine.api.objects import CacheVolume, Container, Directory, File, Secret, Socket
-from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
+from layerline.engine.api.resolvers.container_files import copy_directory, copy_file
 from layerline.engine.solve import ops
 from layerline.engine.solve.keys import identity_of
 
@@ -47,20 +47,20 @@ def with_mounted_directory(
 ) -> Container:
     """Mount a directory; with an owner it is a copy that belongs to that owner."""
     if owner:
-        source = _owned(source, owner, self)
+        source = _copy_with_owner(source, owner, self)
     mount = ops.DirectoryMount(
         target=_target(self, path, expand=expand),
         source=source.tree,
         path=source.path,
         readonly=read_only,
     )
-    return mounted(self, mount)
+    return add_mount(self, mount)
 
 
-def _owned(directory: Directory, owner: str, container: Container) -> Directory:
-    """A copy that belongs to an owner, whose name the container knows."""
+def _copy_with_owner(directory: Directory, owner: str, container: Container) -> Directory:
+    """Copy a directory for an owner, whose name is looked up in the container."""
     names = _names(container)
-    tree = copied_directory(ops.Scratch(), "/", directory, owner=owner, names=names)
+    tree = copy_directory(ops.Scratch(), "/", directory, owner=owner, names=names)
     return Directory(tree=ops.Chown(base=tree, path="/", owner=owner, names=names))
 
 
@@ -71,12 +71,12 @@ def with_mounted_file(
     """Mount a file; with an owner it is a copy that belongs to that owner."""
     if owner:
         copy = f"/{posixpath.basename(source.path)}"
-        tree = copied_file(ops.Scratch(), copy, source, owner=owner, names=_names(self))
+        tree = copy_file(ops.Scratch(), copy, source, owner=owner, names=_names(self))
         source = File(tree=tree, path=copy)
     mount = ops.FileMount(
         target=_target(self, path, expand=expand), source=source.tree, path=source.path
     )
-    return mounted(self, mount)
+    return add_mount(self, mount)
 
 
 @field("Container", "withMountedCache")
@@ -93,7 +93,7 @@ def with_mounted_cache(
 ) -> Container:
     """Mount a cache volume.
 
-    What is said here beats what the volume says, and makes another volume.
+    Arguments given here override the volume's own, and select another volume.
     """
     volume = replace(
         cache,
@@ -104,7 +104,9 @@ def with_mounted_cache(
     )
     identity = identity_of(volume)
     if volume.owner and volume.source:
-        owned = _owned(Directory(tree=volume.source, path=volume.source_path), volume.owner, self)
+        owned = _copy_with_owner(
+            Directory(tree=volume.source, path=volume.source_path), volume.owner, self
+        )
         volume = replace(volume, source=owned.tree, source_path=owned.path)
     mount = ops.CacheMount(
         target=_target(self, path, expand=expand),
@@ -114,7 +116,7 @@ def with_mounted_cache(
         seed=volume.source,
         seed_path=volume.source_path,
     )
-    return mounted(self, mount)
+    return add_mount(self, mount)
 
 
 @field("Container", "withMountedTemp")
@@ -122,7 +124,7 @@ def with_mounted_temp(
     self: Container, _call: Call, *, path: str, size: int | None = None, expand: bool = False
 ) -> Container:
     """Mount a temporary file system, empty in each exec; `size` in bytes."""
-    return mounted(self, ops.TemporaryMount(target=_target(self, path, expand=expand), size=size))
+    return add_mount(self, ops.TemporaryMount(target=_target(self, path, expand=expand), size=size))
 
 
 @field("Container", "withMountedSecret")
@@ -141,13 +143,13 @@ def with_mounted_secret(
     mount = ops.SecretMount(
         target=_target(self, path, expand=expand), secret=secret, owner=owner, mode=mode
     )
-    return mounted(self, mount)
+    return add_mount(self, mount)
 
 
 @field(
     "Container",
     "withUnixSocket",
-    differs="the owner is ignored: the socket keeps the owner and mode that it has on the host",
+    differs="the owner is ignored: the socket keeps its owner and mode of the host",
 )
 def with_unix_socket(
     self: Container,
@@ -160,13 +162,13 @@ def with_unix_socket(
 ) -> Container:
     """Let execs connect to a unix socket of the host."""
     target = _target(self, path, expand=expand)
-    return mounted(self, ops.SocketMount(target=target, host_path=source.path, owner=owner))
+    return add_mount(self, ops.SocketMount(target=target, host_path=source.path, owner=owner))
 
 
 @field("Container", "withoutMount")
 @field("Container", "withoutUnixSocket")
 def without_mount(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
-    """Take a mount away; an unknown path is no error."""
+    """Remove a mount; an unknown path is fine."""
     target = _target(self, path, expand=expand)
     kept = tuple(mount for mount in self.mounts if mount.target != target)
     return replace(self, mounts=kept, image_ref="")
@@ -185,6 +187,6 @@ def with_secret_variable(self: Container, _call: Call, *, name: str, secret: Sec
 
 @field("Container", "withoutSecretVariable")
 def without_secret_variable(self: Container, _call: Call, *, name: str) -> Container:
-    """Take a secret variable away."""
+    """Remove a secret variable."""
     kept = tuple(pair for pair in self.secret_env if pair[0] != name)
     return replace(self, secret_env=kept, image_ref="")

@@ -13,7 +13,7 @@ from layerline.engine.api.host_export import export_directory
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.names import check_name
 from layerline.engine.api.objects import Directory, File, Stat
-from layerline.engine.api.resolvers.container_files import copied_directory, copied_file
+from layerline.engine.api.resolvers.container_files import copy_directory, copy_file
 from layerline.engine.api.tree_access import (
     by_content,
     directory_in,
@@ -59,7 +59,7 @@ async def entries(self: Directory, call: Call, *, path: str = "") -> list[str]:
     """The names in a directory; those of directories end in a slash."""
     tree = await tree_of(call, self.tree)
     entry = directory_in(tree, under(self.path, path).rstrip("/") or "/")
-    return [_shown(child, child.name) for child in tree.children(entry)]
+    return [_listed_name(child, child.name) for child in tree.children(entry)]
 
 
 @field("Directory", "glob")
@@ -76,12 +76,14 @@ async def glob(self: Directory, call: Call, *, pattern: str) -> list[str]:
     def matching() -> list[str]:
         top = tree.lookup(self.path).path.rstrip("/") + "/"
         relative = ((entry, entry.path.removeprefix(top)) for entry in tree.walk(self.path))
-        return [_shown(entry, path) for entry, path in relative if matcher.matches_exactly(path)]
+        return [
+            _listed_name(entry, path) for entry, path in relative if matcher.matches_exactly(path)
+        ]
 
     return await call.session.solver.in_thread(matching)
 
 
-def _shown(entry: Entry, path: str) -> str:
+def _listed_name(entry: Entry, path: str) -> str:
     return path + "/" if entry.is_dir else path
 
 
@@ -131,13 +133,13 @@ async def stat(
 
 @field("Directory", "directory")
 def directory(self: Directory, _call: Call, *, path: str) -> Directory:
-    """A directory below; whether it is there shows when it is used."""
+    """A directory below; a missing one fails when it is used."""
     return replace(self, path=under(self.path, path).rstrip("/") or "/")
 
 
 @field("Directory", "file")
 async def file(self: Directory, call: Call, *, path: str) -> File:
-    """A file below; an error if it is not there."""
+    """A file below. Raises PathNotFound if it does not exist."""
     inside = under(self.path, path).rstrip("/") or "/"
     file_in(await tree_of(call, self.tree), inside)
     return File(tree=self.tree, path=inside)
@@ -147,7 +149,7 @@ async def file(self: Directory, call: Call, *, path: str) -> File:
 def with_new_file(
     self: Directory, _call: Call, *, path: str, contents: str, permissions: int = 0o644
 ) -> Directory:
-    """Write a file; one that was there keeps its mode."""
+    """Write a file; an existing one keeps its mode."""
     check_name(path)
     tree = ops.NewFile(
         base=self.tree,
@@ -163,7 +165,7 @@ def with_new_file(
 def with_new_directory(
     self: Directory, _call: Call, *, path: str, permissions: int = 0o644
 ) -> Directory:
-    """Make a directory and its parents; one that is there keeps its content."""
+    """Make a directory and its parents; an existing one keeps its content."""
     clean = posixpath.normpath(path)
     if clean.startswith("../"):
         message = f"cannot create directory outside parent: {clean}"
@@ -190,7 +192,7 @@ def with_file(
     owner: str = "",
 ) -> Directory:
     """Copy a file in; its mode is kept unless one is given."""
-    tree = copied_file(
+    tree = copy_file(
         self.tree,
         under(self.path, path),
         source,
@@ -221,18 +223,18 @@ def with_directory(
     self: Directory, _call: Call, *, path: str, source: Directory, **selection: Any
 ) -> Directory:
     """Merge the selected content of a directory in."""
-    tree = copied_directory(self.tree, under(self.path, path), source, **selection)
+    tree = copy_directory(self.tree, under(self.path, path), source, **selection)
     return replace(self, tree=tree)
 
 
 @field("Directory", "filter")
-async def filtered(self: Directory, call: Call, **selection: Any) -> Directory:
+async def filter_directory(self: Directory, call: Call, **selection: Any) -> Directory:
     """The selected content.
 
-    Of files that are known by their content it is known so, too: what was left out is no part of
-    what is made from it.
+    If the source is identified by its content, so is the result: files that were left out do not
+    change the keys of later steps.
     """
-    tree: ops.Op = copied_directory(ops.Scratch(), "/", self, **selection)
+    tree: ops.Op = copy_directory(ops.Scratch(), "/", self, **selection)
     if isinstance(self.tree, ops.Stored):
         tree = await by_content(call, tree)
     return Directory(tree=tree)
@@ -241,13 +243,13 @@ async def filtered(self: Directory, call: Call, **selection: Any) -> Directory:
 @field("Directory", "withoutFile")
 @field("Directory", "withoutDirectory")
 def without_path(self: Directory, call: Call, *, path: str) -> Directory:
-    """Take a path away; what is missing is no error."""
+    """Remove a path; a missing one is fine."""
     return without_files(self, call, paths=[path])
 
 
 @field("Directory", "withoutFiles")
 def without_files(self: Directory, _call: Call, *, paths: list[str]) -> Directory:
-    """Take several paths away."""
+    """Remove several paths."""
     return replace(self, tree=ops.Remove(base=self.tree, paths=tuple(paths), root=self.path))
 
 

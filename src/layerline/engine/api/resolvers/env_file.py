@@ -48,7 +48,7 @@ async def as_env_file(self: File, call: Call, **_deprecated: bool) -> EnvFile:
 
 @field("EnvFile", "withVariable")
 def with_variable(self: EnvFile, _call: Call, *, name: str, value: str) -> EnvFile:
-    """Set a variable, in its place if it is there."""
+    """Set a variable; an existing one keeps its place."""
     return _with(self, name, value)
 
 
@@ -61,14 +61,18 @@ def without_variable(self: EnvFile, _call: Call, *, name: str) -> EnvFile:
 @field("EnvFile", "variables")
 def variables(self: EnvFile, call: Call, *, raw: bool = False) -> list[EnvVariable]:
     """All variables; `raw` leaves quotes and references as they are written."""
-    found = dotenv.raw(self.lines) if raw else dotenv.expanded(self.lines, _surroundings(call))
+    found = (
+        dotenv.raw_values(self.lines) if raw else dotenv.expand_values(self.lines, _environ(call))
+    )
     return [EnvVariable(name=name, value=value) for name, value in found.items()]
 
 
 @field("EnvFile", "get")
 def get(self: EnvFile, call: Call, *, name: str, raw: bool = False) -> str:
     """The value of a variable, empty if there is none."""
-    found = dotenv.raw(self.lines) if raw else dotenv.expanded(self.lines, _surroundings(call))
+    found = (
+        dotenv.raw_values(self.lines) if raw else dotenv.expand_values(self.lines, _environ(call))
+    )
     return found.get(name, "")
 
 
@@ -83,9 +87,9 @@ def namespace(self: EnvFile, call: Call, *, prefix: str) -> EnvFile:
     """The variables whose names begin with a prefix and `_`, in any case, without it."""
     start = prefix.replace("-", "_").lower() + "_"
     found = EnvFile()
-    for name, value in dotenv.expanded(self.lines, _surroundings(call)).items():
+    for name, value in dotenv.expand_values(self.lines, _environ(call)).items():
         if name.lower().startswith(start):
-            found = _with(found, name[len(start) :], dotenv.quoted(value))
+            found = _with(found, name[len(start) :], dotenv.quote(value))
     return found
 
 
@@ -99,7 +103,7 @@ def as_file(self: EnvFile, _call: Call) -> File:
 @field("Container", "withEnvFileVariables")
 def with_env_file_variables(self: Container, call: Call, *, source: EnvFile) -> Container:
     """Set all variables of an env file, in order."""
-    env = dict(self.config.env) | dotenv.expanded(source.lines, _surroundings(call))
+    env = dict(self.config.env) | dotenv.expand_values(source.lines, _environ(call))
     return replace(self, config=replace(self.config, env=tuple(env.items())), image_ref="")
 
 
@@ -116,6 +120,6 @@ def _name(line: str) -> str:
     return line.partition("=")[0]
 
 
-def _surroundings(call: Call) -> Mapping[str, str]:
+def _environ(call: Call) -> Mapping[str, str]:
     """The variables of the caller's machine, which modules do not see."""
     return call.session.settings.environ if call.client.function is None else {}

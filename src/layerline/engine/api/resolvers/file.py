@@ -13,7 +13,7 @@ from layerline.engine.api.host_export import export_file
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.names import is_plain_name
 from layerline.engine.api.objects import File, Stat
-from layerline.engine.api.resolvers.container_files import copied_file
+from layerline.engine.api.resolvers.container_files import copy_file
 from layerline.engine.api.tree_access import file_in, stat_at, tree_of
 from layerline.engine.solve import ops
 from layerline.engine.store.tree_digest import file_digest, tree_digest
@@ -55,7 +55,7 @@ async def stat(self: File, call: Call) -> Stat:
 async def contents(
     self: File, call: Call, *, offset_lines: int = 0, limit_lines: int | None = None
 ) -> str:
-    """The text; bytes that are no UTF-8 are replaced. Lines are counted from 0."""
+    """The text; bytes that are not UTF-8 are replaced. Lines are counted from 0."""
     tree = await tree_of(call, self.tree)
     entry = file_in(tree, self.path)
     if entry.stat.st_size > MAX_CONTENTS:
@@ -96,7 +96,7 @@ def with_name(self: File, _call: Call, *, name: str) -> File:
     if not is_plain_name(name):
         message = f'file name "{name}" must not contain a directory'
         raise QueryError(message)
-    return File(tree=copied_file(ops.Scratch(), f"/{name}", self), path=f"/{name}")
+    return File(tree=copy_file(ops.Scratch(), f"/{name}", self), path=f"/{name}")
 
 
 @field("File", "withTimestamps")

@@ -68,7 +68,7 @@ def is_git_url(text: str) -> bool:
     return bool(colon and path and "@" in host and "/" not in host)
 
 
-@field("Query", "git", differs="submodules are not fetched; a local path is a repository too")
+@field("Query", "git", differs="submodules are not fetched; a local path is accepted too")
 def git(
     _self: Query,
     call: Call,
@@ -91,7 +91,7 @@ def git(
         return GitRepository(url=url, address=path, keep_git_dir=keep_git_dir)
     if not is_git_url(url):
         if "://" in url:
-            message = f"failed to parse Git URL: {url}: the scheme is not known"
+            message = f"failed to parse Git URL: {url}: unknown scheme, use https, http, ssh or git"
             raise QueryError(message)
         url = f"https://{url}"
     return GitRepository(
@@ -166,12 +166,12 @@ async def branches(
 
 
 @field("GitRepository", "uncommitted")
-async def uncommitted(self: GitRepository, call: Call) -> Changeset:
-    """What a directory has besides what is committed; a remote repository has nothing."""
+async def uncommitted_changes(self: GitRepository, call: Call) -> Changeset:
+    """The uncommitted changes of a directory; a remote repository has none."""
     if self.source is None:
         clean = await tree(await head(self, call), call)
         return Changeset(before=clean, after=clean)
-    return Changeset(before=await _cleaned(call, self.source), after=self.source)
+    return Changeset(before=await _committed_files(call, self.source), after=self.source)
 
 
 @field("GitRef", "ref")
@@ -192,7 +192,7 @@ async def common_ancestor(self: GitRef, call: Call, *, other: GitRef) -> GitRef:
     return _ref(self.repository, Ref("", found))
 
 
-@field("GitRef", "tree", differs="submodules are not fetched; files have one fixed time")
+@field("GitRef", "tree", differs="submodules are not fetched; all files have one fixed time")
 async def tree(
     self: GitRef,
     call: Call,
@@ -227,7 +227,7 @@ def _ref(repository: GitRepository, found: Ref) -> GitRef:
 
 
 async def _refs(call: Call, repository: GitRepository) -> Refs:
-    """The refs, listed once for each client, so that a pipeline sees one state of a remote."""
+    """The refs, listed once for each client: a pipeline sees one state of a remote."""
     session = call.session
 
     async def make() -> Refs:
@@ -242,7 +242,7 @@ async def _refs(call: Call, repository: GitRepository) -> Refs:
 async def _remote(call: Call, repository: GitRepository) -> Remote:
     """Where git finds a repository; one that is in a directory is put onto the disk first."""
     if repository.source is not None:
-        return Remote(address=str(await _extracted(call, repository.source)))
+        return Remote(address=str(await _extract(call, repository.source)))
     settings = {}
     if repository.service is not None:
         here, _ = await through(call, repository.service, repository.address)
@@ -250,7 +250,7 @@ async def _remote(call: Call, repository: GitRepository) -> Remote:
     return await call.session.solver.in_thread(_reachable, call, repository, settings)
 
 
-async def _extracted(call: Call, source: Directory) -> Path:
+async def _extract(call: Call, source: Directory) -> Path:
     session = call.session
     place = Place(await tree_of(call, source.tree), source.path)
 
@@ -291,7 +291,7 @@ def _authorization(call: Call, repository: GitRepository) -> str:
     return f"basic {base64.b64encode(pair).decode()}"
 
 
-async def _cleaned(call: Call, source: Directory) -> Directory:
+async def _committed_files(call: Call, source: Directory) -> Directory:
     """A directory without its uncommitted changes."""
     session = call.session
     files = Place(await tree_of(call, source.tree), source.path)

@@ -35,17 +35,19 @@ async def directory(
     """A directory of the host as it is now; patterns that are absolute or go up are not used."""
     source = host_path(call, path)
 
-    async def read() -> Directory:
-        return await imported(call, source, include=include, exclude=exclude, gitignore=gitignore)
+    async def load() -> Directory:
+        return await import_directory(
+            call, source, include=include, exclude=exclude, gitignore=gitignore
+        )
 
     if no_cache:
-        return await read()
+        return await load()
     key = digest_of(["host.directory", str(source), include, exclude, gitignore])
-    found: Directory = await call.session.once(key, read)
+    found: Directory = await call.session.once(key, load)
     return found
 
 
-async def imported(
+async def import_directory(
     call: Call,
     source: Path,
     *,
@@ -53,15 +55,15 @@ async def imported(
     exclude: list[str] | None = None,
     gitignore: bool = False,
 ) -> Directory:
-    """A directory of the host in the store, known by its content."""
+    """Import a directory of the host into the store, identified by its content."""
     wanted = Selection.of_host(
         source, include=include or (), exclude=exclude or (), gitignore=gitignore
     )
-    done = await call.session.solver.in_thread(_ingested, call.session.store, source, wanted)
+    done = await call.session.solver.in_thread(_ingest, call.session.store, source, wanted)
     return Directory(tree=ops.Stored(digest=done.digest, snapshots=(done.snapshot,)))
 
 
-def _ingested(store: Store, source: Path, wanted: Selection) -> Ingested:
+def _ingest(store: Store, source: Path, wanted: Selection) -> Ingested:
     if source.is_dir():
         return ingest(store, source, wanted=wanted)
     if source.exists():
@@ -75,23 +77,23 @@ async def file(_self: Host, call: Call, *, path: str, no_cache: bool = False) ->
     """A file of the host as it is now."""
     source = host_path(call, path)
 
-    async def read() -> File:
+    async def load() -> File:
         if source.is_dir():
             message = f"{source} is a directory, not a file"
             raise IsADirectory(message)
         if not source.exists():
             raise PathNotFound(str(source))
-        name = _literal(source.name)
-        parent = await imported(call, source.parent, include=[name])
+        name = _escape_glob(source.name)
+        parent = await import_directory(call, source.parent, include=[name])
         return File(tree=parent.tree, path=f"/{source.name}")
 
     if no_cache:
-        return await read()
-    found: File = await call.session.once(digest_of(["host.file", str(source)]), read)
+        return await load()
+    found: File = await call.session.once(digest_of(["host.file", str(source)]), load)
     return found
 
 
-def _literal(name: str) -> str:
+def _escape_glob(name: str) -> str:
     return "".join(f"\\{letter}" if letter in "*?[]\\!" else letter for letter in name)
 
 

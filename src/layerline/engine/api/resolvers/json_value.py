@@ -38,21 +38,21 @@ async def as_json(self: File, call: Call) -> JSONValue:
     """The value in a file."""
     tree = await tree_of(call, self.tree)
     data = await call.session.solver.in_thread(file_in(tree, self.path).real.read_bytes)
-    return _checked(data.decode(errors="replace"))
+    return _checked_value(data.decode(errors="replace"))
 
 
 @field("JSONValue", "contents")
 def contents(self: JSONValue, _call: Call, *, pretty: bool = False, indent: str = "  ") -> str:
-    """The text; `pretty` sets it anew, with the members of objects in order."""
+    """The text; `pretty` formats it, with the members of objects in order."""
     if not pretty:
         return self.text
-    return _written(_parsed(self.text), indent=indent)
+    return _serialize(_parse(self.text), indent=indent)
 
 
 @field("JSONValue", "withContents")
 def with_contents(_self: JSONValue, _call: Call, *, contents: str) -> JSONValue:
     """Another value, by its text."""
-    return _checked(contents)
+    return _checked_value(contents)
 
 
 @field("JSONValue", "newInteger")
@@ -76,7 +76,7 @@ def new_boolean(_self: JSONValue, _call: Call, *, value: bool) -> JSONValue:
 @field("JSONValue", "asInteger")
 def as_integer(self: JSONValue, _call: Call) -> int:
     """The number; null is 0."""
-    value = _parsed(self.text)
+    value = _parse(self.text)
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool):
@@ -87,7 +87,7 @@ def as_integer(self: JSONValue, _call: Call) -> int:
 @field("JSONValue", "asString")
 def as_string(self: JSONValue, _call: Call) -> str:
     """The string; null is empty."""
-    value = _parsed(self.text)
+    value = _parse(self.text)
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -98,7 +98,7 @@ def as_string(self: JSONValue, _call: Call) -> str:
 @field("JSONValue", "asBoolean")
 def as_boolean(self: JSONValue, _call: Call) -> bool:
     """The truth value."""
-    value = _parsed(self.text)
+    value = _parse(self.text)
     if not isinstance(value, bool):
         raise _mismatch(value, "a boolean")
     return value
@@ -107,7 +107,7 @@ def as_boolean(self: JSONValue, _call: Call) -> bool:
 @field("JSONValue", "asArray")
 def as_array(self: JSONValue, _call: Call) -> list[JSONValue]:
     """The elements."""
-    value = _parsed(self.text)
+    value = _parse(self.text)
     if not isinstance(value, list):
         raise _mismatch(value, "an array")
     return [_of(item) for item in value]
@@ -116,7 +116,7 @@ def as_array(self: JSONValue, _call: Call) -> list[JSONValue]:
 @field("JSONValue", "fields")
 def fields(self: JSONValue, _call: Call) -> list[str]:
     """The names of an object's members, in order."""
-    value = _parsed(self.text)
+    value = _parse(self.text)
     if not isinstance(value, dict):
         raise _mismatch(value, "an object")
     return sorted(value)
@@ -125,7 +125,7 @@ def fields(self: JSONValue, _call: Call) -> list[str]:
 @field("JSONValue", "field")
 def member(self: JSONValue, _call: Call, *, path: list[str]) -> JSONValue:
     """The value at a path of member names."""
-    value = _parsed(self.text)
+    value = _parse(self.text)
     for name in path:
         if not isinstance(value, dict):
             message = f"can't lookup field '{name}' in non-object value"
@@ -139,24 +139,24 @@ def member(self: JSONValue, _call: Call, *, path: list[str]) -> JSONValue:
 
 @field("JSONValue", "withField")
 def with_field(self: JSONValue, _call: Call, *, path: list[str], value: JSONValue) -> JSONValue:
-    """Set the value at a path; what is no object on the way becomes one."""
-    whole = _parsed(self.text)
-    root: dict[str, Any] = whole if isinstance(whole, dict) else {}
+    """Set the value at a path; anything but an object on the way is replaced by one."""
+    document = _parse(self.text)
+    root: dict[str, Any] = document if isinstance(document, dict) else {}
     here = root
     for name in path[:-1]:
         if not isinstance(here.get(name), dict):
             here[name] = {}
         here = here[name]
     if path:
-        here[path[-1]] = _parsed(value.text)
+        here[path[-1]] = _parse(value.text)
     return _of(root)
 
 
 def _of(value: object) -> JSONValue:
-    return JSONValue(text=_written(value))
+    return JSONValue(text=_serialize(value))
 
 
-def _written(value: object, indent: str | None = None) -> str:
+def _serialize(value: object, indent: str | None = None) -> str:
     """The text as Go writes it: members in order, and nothing that could end a script in HTML."""
     separators = (",", ":") if indent is None else (",", ": ")
     text = json.dumps(
@@ -165,21 +165,21 @@ def _written(value: object, indent: str | None = None) -> str:
     return text.translate(_ESCAPED)
 
 
-def _checked(text: str) -> JSONValue:
-    _parsed(text)
+def _checked_value(text: str) -> JSONValue:
+    _parse(text)
     return JSONValue(text=text)
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse_constant)
     except ValueError as exc:
         message = f"invalid JSON: {exc}"
         raise QueryError(message) from exc
 
 
-def _refuse(name: str) -> None:
-    message = f"{name} is no number of JSON"
+def _refuse_constant(name: str) -> None:
+    message = f"invalid number {name}"
     raise ValueError(message)
 
 

@@ -88,7 +88,7 @@ async def search_directory(
         found.append(tree.lookup(under(self.path, path).rstrip("/") or "/").path)
     below = [posixpath.relpath(path, root.path) for path in found]
     search = _Search(tree=tree, root=root, pattern=pattern, paths=tuple(below), options=options)
-    return await call.session.solver.in_thread(search.run, call.session.store)
+    return await call.session.solver.in_thread(search.find, call.session.store)
 
 
 @field("File", "search")
@@ -100,7 +100,7 @@ async def search_file(
     entry = file_in(tree, self.path)
     root = tree.lookup(posixpath.dirname(entry.path))
     search = _Search(tree=tree, root=root, pattern=pattern, paths=(entry.name,), options=options)
-    return await call.session.solver.in_thread(search.run, call.session.store)
+    return await call.session.solver.in_thread(search.find, call.session.store)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +113,8 @@ class _Search:
     paths: tuple[str, ...]
     options: Options
 
-    def run(self, store: Store) -> list[SearchResult]:
-        """The results, at most as many as are wanted."""
+    def find(self, store: Store) -> list[SearchResult]:
+        """The results, at most `limit` of them."""
         program = command.require("rg", package="ripgrep")
         with self._files(store) as place:
             arguments = [*self._arguments(), "--", *self.paths]
@@ -160,7 +160,7 @@ class _Search:
 
 
 def _results(lines: list[str]) -> Iterator[SearchResult]:
-    """Read `rg --json`; what is no text is left out."""
+    """Read `rg --json`; matches that are not text are left out."""
     for line in lines:
         message = json.loads(line)
         data = message["data"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from layerline.engine.api.container_paths import expanded
+from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
 from layerline.engine.api.objects import Container, Host, Port, Service
 from layerline.engine.api.resolvers.container_config import port_value
@@ -40,14 +40,14 @@ def as_service(
     no_init: bool = False,
 ) -> Service:
     """A service that runs the args, or else the default command."""
-    words = _command(
+    argv = _command(
         self,
-        [expanded(self, arg, expand=expand) for arg in args or ()],
+        [expand_variables(self, arg, expand=expand) for arg in args or ()],
         use_entrypoint=use_entrypoint,
     )
     exec_op = exec_of(
         self,
-        words,
+        argv,
         privileged=insecure_root_capabilities,
         nesting=experimental_privileged_nesting,
         init=not no_init,
@@ -64,25 +64,25 @@ def as_service(
 def _command(container: Container, args: list[str], *, use_entrypoint: bool) -> tuple[str, ...]:
     entrypoint = container.config.entrypoint or ()
     if args:
-        words = (*entrypoint, *args) if use_entrypoint else tuple(args)
+        argv = (*entrypoint, *args) if use_entrypoint else tuple(args)
     elif use_entrypoint or not container.default_args_set:
-        words = (*entrypoint, *(container.config.cmd or ()))
+        argv = (*entrypoint, *(container.config.cmd or ()))
     else:
-        words = container.config.cmd or ()
-    if not words:
+        argv = container.config.cmd or ()
+    if not argv:
         message = "no service command has been set: give args, or the container default args"
         raise QueryError(message)
-    return words
+    return argv
 
 
 def _check(
     check: Healthcheck, shell: tuple[str, ...] | None
 ) -> service_definitions.ServiceCheck | None:
-    kind, *words = check.test
-    if kind == "NONE" or not words:
+    kind, *argv = check.test
+    if kind == "NONE" or not argv:
         return None
     return service_definitions.ServiceCheck(
-        args=(*(shell or _SHELL), *words) if kind == "CMD-SHELL" else tuple(words),
+        args=(*(shell or _SHELL), *argv) if kind == "CMD-SHELL" else tuple(argv),
         interval=check.interval,
         timeout=check.timeout,
         start_period=check.start_period,
@@ -116,12 +116,12 @@ def with_hostname(self: Service, _call: Call, *, hostname: str) -> Service:
 async def ports(self: Service, call: Call) -> list[Port]:
     """The ports that it listens on: those of this machine for a tunnel."""
     if self.tunnel is not None:
-        opened = await _opened(self, self.tunnel, call)
-        return [port_value(service_definitions.PortSpec(port=here)) for here, _ in opened.ports]
+        tunnel = await _open_tunnel(self, self.tunnel, call)
+        return [port_value(service_definitions.PortSpec(port=here)) for here, _ in tunnel.ports]
     return [port_value(port) for port in _ports(self)]
 
 
-async def _opened(
+async def _open_tunnel(
     service: Service, forwards: tuple[service_definitions.Forward, ...], call: Call
 ) -> Tunnel:
     return await call.session.services.tunnel(service.spec, forwards, native=service.native_ports)
@@ -140,7 +140,7 @@ def _ports(service: Service) -> tuple[service_definitions.PortSpec, ...]:
 async def endpoint(self: Service, call: Call, *, port: int | None = None, scheme: str = "") -> str:
     """`host:port`, or a URL with the scheme; the first exposed port unless another is named."""
     if self.tunnel is not None:
-        open_ports = [here for here, _ in (await _opened(self, self.tunnel, call)).ports]
+        open_ports = [here for here, _ in (await _open_tunnel(self, self.tunnel, call)).ports]
         host = "127.0.0.1"
     else:
         open_ports = [each.port for each in _ports(self)]
@@ -156,7 +156,7 @@ async def endpoint(self: Service, call: Call, *, port: int | None = None, scheme
 async def start(self: Service, call: Call) -> str:
     """Start it and wait until it is healthy; its id."""
     if self.tunnel is not None:
-        await _opened(self, self.tunnel, call)
+        await _open_tunnel(self, self.tunnel, call)
     else:
         await call.session.services.start(self.spec)
     return call.session.identify(self)
@@ -178,7 +178,7 @@ def sync(self: Service, call: Call) -> str:
     return call.session.identify(self)
 
 
-@field("Service", "up", differs="ends with the query that asked; TCP only")
+@field("Service", "up", differs="ends with the query that started it; TCP only")
 async def up(
     self: Service, call: Call, *, ports: list[dict[str, Any]] | None = None, random: bool = False
 ) -> None:
@@ -194,7 +194,7 @@ async def up(
     await anyio.sleep_forever()
 
 
-@field("Container", "up", differs="ends with the query that asked; TCP only")
+@field("Container", "up", differs="ends with the query that started it; TCP only")
 async def container_up(
     self: Container,
     call: Call,

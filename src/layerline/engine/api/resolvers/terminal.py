@@ -70,7 +70,7 @@ async def container_terminal(
 @field(
     "Directory",
     "terminal",
-    differs=f"without a container it opens in {_IMAGE}, not in Alpine",
+    differs=f"opens in {_IMAGE} by default, not in Alpine",
 )
 async def directory_terminal(
     self: Directory,
@@ -107,7 +107,7 @@ async def service_terminal(self: Service, call: Call, *, cmd: list[str] | None =
 def _join(call: Call, service: RunningService, args: list[str]) -> None:
     container = service.container
     if container is None:
-        message = f"{service.spec.hostname} is no container: it has no terminal"
+        message = f"{service.spec.hostname} is not a container: it has no terminal"
         raise QueryError(message)
     with call.session.solver.context.terminal.lent() as terminal:
         execute_on_terminal(container, args, terminal)
@@ -129,7 +129,7 @@ async def _interact(call: Call, op: ops.Exec) -> None:
         cancel=threading.Event(),
     )
 
-    def run() -> None:
+    def interact() -> None:
         with contextlib.ExitStack() as stack:
             container = ContainerStage(op=op, step=step, stack=stack).container()
             joined = stack.enter_context(solver.services.joined(op, container, step.cancel))
@@ -137,4 +137,4 @@ async def _interact(call: Call, op: ops.Exec) -> None:
             run_on_terminal(context.runtime(), joined.container, terminal)
 
     with progress:
-        await solver.in_thread(run)
+        await solver.in_thread(interact)
