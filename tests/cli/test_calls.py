@@ -109,7 +109,7 @@ def test_a_module_locked_by_uv_gets_the_locks_versions(extras: Place) -> None:
     assert extras.text("package-version", "--package=iniconfig") == "2.0.0"
 
 
-def test_a_module_whose_code_lies_elsewhere_is_built(extras: Place) -> None:
+def test_a_module_whose_code_lies_elsewhere_is_found_with_its_metadata(extras: Place) -> None:
     (extras.workdir / "src").rename(extras.workdir / "code")
     with (extras.workdir / "pyproject.toml").open("a") as file:
         file.write(BUILT)

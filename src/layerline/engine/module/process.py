@@ -173,7 +173,7 @@ def _furnish(program: Program, root: Path) -> None:
         with contextlib.suppress(FileNotFoundError):  # no system has them all
             shutil.copy(Path("/etc", name), root / "etc" / name)
     paths = [posixpath.normpath(program.place / path) for path in program.project.paths]
-    if program.project.entry_point and not program.project.built:
+    if program.project.version and not program.project.built:
         paths.append("/runtime.d")
         _write_metadata(program.project, root / "runtime.d")
     (root / "runtime").write_text(_ENTRY.format(paths=paths))
@@ -205,12 +205,14 @@ def _mount_point(source: Path, target: Path) -> None:
 
 
 def _write_metadata(project: Project, directory: Path) -> None:
-    """The distribution as far as the SDK looks at it: its name and its entry point."""
+    """What an editable installation leaves of the distribution: name, version, entry point."""
     info = directory / f"{project.package}-{project.version}.dist-info"
     info.mkdir(parents=True)
     head = f"Metadata-Version: 2.1\nName: {project.name}\nVersion: {project.version}\n"
     (info / "METADATA").write_text(head)
-    (info / "entry_points.txt").write_text(f"[dagger.mod]\nmain_object = {project.entry_point}\n")
+    if project.entry_point:
+        entry = f"[dagger.mod]\nmain_object = {project.entry_point}\n"
+        (info / "entry_points.txt").write_text(entry)
 
 
 @contextlib.contextmanager

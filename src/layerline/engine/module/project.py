@@ -58,7 +58,7 @@ def read_project(directory: Path, module: str) -> Project:
     return Project(
         directory=directory,
         name=name,
-        version=str(table.get("version") or "0.0.0"),
+        version=str(table.get("version") or "0.0.0") if table else "",
         requires_python=str(table.get("requires-python") or ""),
         dependencies=tuple(str(d) for d in table.get("dependencies", ())),
         entry_point=entry_point,
