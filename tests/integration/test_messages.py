@@ -66,7 +66,7 @@ def test_no_module_here(project: Project, tmp_path: Path) -> None:
 
 def test_no_base_to_be_had(project: Project) -> None:
     call = project.call("call", "without-base", "sync")
-    wanted = ("127.0.0.1:9/nobody/nothing:1", "connection refused", "Check the address")
+    wanted = ("127.0.0.1:9/nobody/nothing:1", "connection refused", "check the address")
     said(call, *wanted, status=USAGE)
 
 

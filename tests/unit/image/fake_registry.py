@@ -1,4 +1,4 @@
-"""A small registry in this process that misbehaves as told, and writes down what it was asked."""
+"""A small registry in this process that fails on request and records the requests."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_sources_of_the_machine_are_used_where_they_fit(tmp_path: Path) -> None:
 def test_a_failure_says_why_and_what_next(store: Store) -> None:
     said: list[bytes] = []
     recipe = Recipe(distribution="debian", suite="no-such-suite")
-    with pytest.raises(BootstrapFailed, match=r"(?s)mmdebstrap ended with status.*apt-get update"):
+    with pytest.raises(BootstrapFailed, match=r"(?s)mmdebstrap exited with status.*apt-get update"):
         make_base(store, recipe, said.append)
     assert said
     assert list((store.root / "snapshots").iterdir()) == []

@@ -1,4 +1,4 @@
-"""Layers taken into the store: once each, and in the right place."""
+"""Layers are imported into the store once each, and in the right place."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_directories_that_a_layer_does_not_name_are_those_below(store: Store) ->
     other, other_id = put(store, folder("tmp", mode=0o700))
     layer, diff_id = put(store, member("tmp/f", b"x"))
     below = (take_layer(store, base, base_id),)
-    beside = (take_layer(store, other, other_id),)
+    sibling = (take_layer(store, other, other_id),)
     names = {
         0o755: take_layer(store, layer, diff_id),
         0o1777: take_layer(store, layer, diff_id, below=below),
-        0o700: take_layer(store, layer, diff_id, below=beside),
+        0o700: take_layer(store, layer, diff_id, below=sibling),
     }
     assert len(set(names.values())) == 3
     for mode, name in names.items():

@@ -28,7 +28,7 @@ GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
 class Layout:
-    """A layout whose documents can be changed, with or without mending the digests above."""
+    """A layout whose documents can be changed, with or without updating the digests above."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -112,7 +112,7 @@ BROKEN: dict[str, Callable[[Layout], object]] = {
     "unknown layer media type": set_layer(mediaType="text/plain"),
     "layer bytes changed": damage(lambda x: x.layer()),
     "layer missing": lambda x: x.layer().unlink(),
-    "layer is no tar": lambda x: x.change_manifest(
+    "layer is not a tar": lambda x: x.change_manifest(
         lambda m: m["layers"][0].update(
             dict(zip(("digest", "size"), x.put(b"\x1f\x8bnothing"), strict=True))
         )
@@ -140,7 +140,7 @@ BROKEN: dict[str, Callable[[Layout], object]] = {
     "layout of version 9": lambda x: (x.root / "oci-layout").write_text(
         '{"imageLayoutVersion":"9.0.0"}'
     ),
-    "index is no JSON": lambda x: (x.root / "index.json").write_text("{"),
+    "index is not JSON": lambda x: (x.root / "index.json").write_text("{"),
     "index nests without end": lambda x: (x.root / "index.json").write_text("[" * 100_000),
     "index is a list": lambda x: (x.root / "index.json").write_text("[]"),
     "nothing in the index": lambda x: x.set_index({"schemaVersion": 2, "manifests": []}),
@@ -175,9 +175,7 @@ def test_a_broken_layout_is_refused(
     assert list((store.root / "snapshots").iterdir()) == []
 
 
-def test_a_history_that_tells_another_number_of_layers_is_refused(
-    layout: Layout, tmp_path: Path
-) -> None:
+def test_a_history_with_another_number_of_layers_is_refused(layout: Layout, tmp_path: Path) -> None:
     layout.change_config(lambda config: config["history"].append({"created_by": "x"}))
-    with pytest.raises(LayerlineError, match="history tells of 2 layers"):
+    with pytest.raises(LayerlineError, match="history lists 2 layers"):
         validate(layout.root, scratch=tmp_path)

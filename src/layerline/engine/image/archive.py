@@ -1,7 +1,7 @@
 """Images as files: an OCI archive that docker reads too, and an OCI layout directory.
 
-The target is the old file or the new one, never a mixture; a link at the target is replaced, not
-followed; and a file that already is the image stays untouched.
+Files are replaced atomically. A symbolic link at the target is replaced, not followed, and a file
+that already holds the image is not written again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from layerline.engine.image import manifests, stream, tarwriter
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import DEFAULT_TAG, Reference
 from layerline.engine.image.tarwriter import Member
+from layerline.engine.store.durable import sync_directory
 from layerline.errors import IsADirectory, PathNotFound
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _CONTAINERD_NAME = "io.containerd.image.name"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
-    """A member: its bytes, or the blob of the store that holds them."""
+    """A member of the archive: its bytes, or the blob in the store that holds them."""
 
     name: str
     size: int
@@ -84,7 +85,7 @@ def write_layout(
 
 
 def _holds(place: Path, file: _File) -> bool:
-    """Whether a file is there; the name of a blob tells its bytes."""
+    """Whether a file already has this content; a blob is named by its digest, so size decides."""
     if not place.is_file() or place.stat().st_size != file.size:
         return False
     return file.blob is not None or place.read_bytes() == file.data
@@ -119,7 +120,7 @@ def _named(root: Descriptor, reference: Reference | None) -> Descriptor:
 
 
 def _docker_manifest(image: Assembled, reference: Reference | None) -> bytes:
-    """What `docker load` reads; it knows one platform only, so it gets this machine's."""
+    """The `manifest.json` of `docker load`, for one platform only: this machine's, if present."""
     mine = next(
         (found for found in image.manifests if _platform_of(image, found) == Platform.of_host()),
         image.manifests[0],
@@ -153,7 +154,7 @@ def _content(store: Store, file: _File) -> Iterator[bytes]:
 
 
 def _is_same(target: Path, files: Sequence[_File]) -> bool:
-    """Whether a file has the size and the index that would be written; the index names the rest."""
+    """Whether a file has the expected size and index; the index names the rest by digest."""
     head = b"".join(
         tarwriter.header(Member(name=file.name.encode(), size=file.size))
         + file.data
@@ -180,9 +181,9 @@ def _is_same(target: Path, files: Sequence[_File]) -> bool:
 
 @contextlib.contextmanager
 def _replacing(target: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """A file that takes the target's name when the block ends well, and is gone otherwise."""
+    """Yield a file that replaces the target if the block succeeds and is removed otherwise."""
     if target.is_dir() and not target.is_symlink():
-        message = f"{target} is a directory; name a file to export to"
+        message = f"{target} is a directory: name a file to export to"
         raise IsADirectory(message)
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
@@ -196,14 +197,6 @@ def _replacing(target: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
             os.fchmod(handle, mode)
             os.fsync(handle)
         part.replace(target)
-        _sync(target.parent)
+        sync_directory(target.parent)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

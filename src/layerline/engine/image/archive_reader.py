@@ -1,4 +1,4 @@
-"""Archives and layouts of images taken into the store: OCI ones, and docker's older form."""
+"""Import image archives and layouts into the store: OCI, and the older format of `docker save`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEEPEST_INDEX = 3
 
 
 def import_image(store: Store, path: Path, *, tag: str = "", platform: Platform) -> Image:
-    """Take an image from an archive or a layout directory, chosen by tag and then by platform."""
+    """Import an image from an archive or a layout directory, chosen by tag and then by platform."""
     if path.is_dir():
         return _import(store, DirectorySource(path), tag, platform)
     with ArchiveSource.opened(path, store.scratch) as source:
@@ -37,23 +37,23 @@ def _import(store: Store, source: Source, tag: str, platform: Platform) -> Image
     if source.has("manifest.json"):
         return _import_docker(store, source, tag)
     message = (
-        "the archive holds no image: neither index.json (OCI) nor manifest.json (docker). "
-        "Make one with export, `docker save` or `skopeo copy`."
+        "the archive has neither index.json (OCI) nor manifest.json (docker): "
+        "create one with 'docker save', 'skopeo copy' or an export"
     )
     raise ArchiveInvalid(message)
 
 
 def check_version(source: Source) -> None:
-    """Refuse another layout than version 1."""
+    """Raise ArchiveInvalid unless the layout has version 1."""
     document = manifests.parse_json(files.read(source, "oci-layout"), "oci-layout")
     version = document.get("imageLayoutVersion")
     if not isinstance(version, str) or not version.startswith("1."):
-        message = f"the image layout has version {version!r}; 1.0.0 is supported"
+        message = f"unsupported image layout version {version!r}: only 1.x is supported"
         raise ArchiveInvalid(message)
 
 
 def top_level(source: Source) -> tuple[Descriptor, ...]:
-    """What the layout's index.json names."""
+    """The descriptors in the layout's index.json."""
     data = files.read(source, "index.json")
     return manifests.parse_index(data, manifests.FAMILIES[manifests.MediaTypes.OCI].index).manifests
 
@@ -117,7 +117,7 @@ def _docker_entry(data: bytes, tag: str) -> _DockerEntry:
         message = f"the archive's manifest.json is not JSON: {exc}"
         raise ArchiveInvalid(message) from exc
     if not isinstance(document, list) or not document:
-        message = "the archive's manifest.json names no image"
+        message = "the archive's manifest.json lists no image"
         raise ArchiveInvalid(message)
     entries = [_parse_entry(entry) for entry in document]
     wanted = [entry for entry in entries if not tag or _matches(entry.tags, tag)]
@@ -131,10 +131,10 @@ def _parse_entry(entry: object) -> _DockerEntry:
     found = entry if isinstance(entry, dict) else {}
     config, layers, tags = found.get("Config"), found.get("Layers"), found.get("RepoTags") or []
     if not isinstance(config, str) or not _are_texts(layers) or not _are_texts(tags):
-        message = "the archive's manifest.json is broken: Config, Layers or RepoTags"
+        message = "invalid manifest.json in the archive: check Config, Layers and RepoTags"
         raise ArchiveInvalid(message)
     if len(layers) > manifests.MOST_LAYERS:
-        message = f"the image has {len(layers)} layers; {manifests.MOST_LAYERS} is the limit"
+        message = f"the image has {len(layers)} layers: the limit is {manifests.MOST_LAYERS}"
         raise ArchiveInvalid(message)
     return _DockerEntry(config=config, layers=tuple(layers), tags=tuple(tags))
 
@@ -160,7 +160,7 @@ def _copy(store: Store, source: Source, name: str, layer: Descriptor) -> None:
             if writer.size > layer.size:
                 break
         if writer.size != layer.size:
-            message = f"{name} has another size than the {layer.size} bytes that were declared"
+            message = f"{name} does not have its declared size of {layer.size} bytes"
             raise ArchiveInvalid(message)
         writer.commit(layer.digest)
 

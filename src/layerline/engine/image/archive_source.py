@@ -1,4 +1,4 @@
-"""What an image that comes as a whole is read from: a layout directory, or an archive in place."""
+"""Read the files of an image layout: from a directory, or from a tar archive without unpacking."""
 
 from __future__ import annotations
 
@@ -23,19 +23,15 @@ _MOST_LINKS = 8
 
 
 class Source(Protocol):
-    """Files by name. `open` raises ArchiveInvalid for a missing one."""
+    """Files by name. `open` raises ArchiveInvalid for a missing file."""
 
-    def has(self, name: str) -> bool:
-        """Whether there is such a file."""
-        ...
+    def has(self, name: str) -> bool: ...
 
-    def open(self, name: str) -> BinaryIO:
-        """The file's bytes."""
-        ...
+    def open(self, name: str) -> BinaryIO: ...
 
 
 def read(source: Source, name: str) -> bytes:
-    """A small file, whole."""
+    """Read a complete file of at most LARGEST_DOCUMENT bytes."""
     with source.open(name) as file:
         data = file.read(manifests.LARGEST_DOCUMENT + 1)
     if len(data) > manifests.LARGEST_DOCUMENT:
@@ -45,12 +41,12 @@ def read(source: Source, name: str) -> bytes:
 
 
 def read_blob(source: Source, descriptor: Descriptor) -> bytes:
-    """A document of a layout, proved."""
+    """Read a document of a layout and check its size and digest."""
     return manifests.verified(read(source, blob_name(descriptor)), descriptor)
 
 
 def blob_name(descriptor: Descriptor) -> str:
-    """Where a layout keeps a blob; the digest was parsed, so it cannot lead elsewhere."""
+    """The path of a blob in a layout. A parsed digest holds no separators, so it cannot escape."""
     return "blobs/" + descriptor.digest.replace(":", "/")
 
 
@@ -61,11 +57,9 @@ class DirectorySource:
     root: Path
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file."""
         return (self.root / name).is_file()
 
     def open(self, name: str) -> BinaryIO:
-        """The file's bytes."""
         try:
             return (self.root / name).open("rb")
         except OSError as exc:
@@ -75,7 +69,7 @@ class DirectorySource:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSource:
-    """A tar archive, read in place: only where its members are is remembered."""
+    """A tar archive, read in place: `members` holds the offset and size of each file."""
 
     path: Path
     members: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -118,11 +112,9 @@ class ArchiveSource:
         return archive
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file."""
         return self._place(name) is not None
 
     def open(self, name: str) -> BinaryIO:
-        """The file's bytes."""
         place = self._place(name)
         if place is None:
             message = f"the archive has no {name}"
@@ -130,7 +122,7 @@ class ArchiveSource:
         return io.BufferedReader(_Slice(self.path, *place), stream.CHUNK)
 
     def _place(self, name: str) -> tuple[int, int] | None:
-        """Old docker archives hold links from one layer to another."""
+        """Follow links: old docker archives link identical layers to each other."""
         for _ in range(_MOST_LINKS):
             if name in self.members:
                 return self.members[name]

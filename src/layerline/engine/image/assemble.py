@@ -1,6 +1,6 @@
-"""An image out of snapshots and configurations: manifests, and an index where there are several.
+"""Assemble images from snapshots and configurations: manifests, and an index for several platforms.
 
-The same parts give the same bytes on every machine: no time of the build takes part.
+The same parts give the same bytes on every machine: no build time enters.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembled:
-    """An image ready to be shipped. `documents` are the small blobs; layers are in the store.
+    """An image ready for export. `documents` are the JSON blobs; layer blobs are in the store.
 
     `root` names the manifest, or the index where there are several `manifests`.
     """
@@ -63,7 +63,7 @@ def assemble(
     media_types: MediaTypes = MediaTypes.OCI,
     epoch: int | None = None,
 ) -> Assembled:
-    """Make the blobs that are missing and the documents over them."""
+    """Create the missing layer blobs, and the manifests, configurations and index."""
     family = manifests.FAMILIES[media_types]
     blobs = _blobs(store, parts, compression, epoch)
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
@@ -111,11 +111,11 @@ def _descriptor(layer: LayerBlob, family: Family) -> Descriptor:
 
 
 def _finished(config: ImageConfig, layers: Sequence[LayerBlob], epoch: int | None) -> ImageConfig:
-    """The configuration with one history entry for each layer and a time that is no build time."""
+    """Set `created` to the epoch and add history entries until there is one for each layer."""
     created = timestamp(epoch or 0)
     history = config.history
-    told = sum(not entry.empty_layer for entry in history)
-    if told > len(layers):
-        history, told = (), 0
-    new = (History(created=created, created_by=_CREATED_BY),) * (len(layers) - told)
+    count = sum(not entry.empty_layer for entry in history)
+    if count > len(layers):
+        history, count = (), 0
+    new = (History(created=created, created_by=_CREATED_BY),) * (len(layers) - count)
     return replace(config, created=created, history=(*history, *new))

@@ -1,7 +1,7 @@
-"""Debian and Ubuntu base images made from the distribution's packages, where no registry answers.
+"""Bootstrap Debian and Ubuntu base images from packages when no registry can be reached.
 
 The result depends on the packages alone: times later than the newest packaged file are set to that
-file's, and what records this machine or this run (logs, caches, lists) is left out.
+file's, and files that record this machine or this run (caches, lists) are removed or emptied.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Recipe:
 
     @classmethod
     def of(cls, reference: Reference) -> Recipe | None:
-        """The recipe for an image, or None where the image is not a plain Debian or Ubuntu."""
+        """The recipe for an image, or None if it is not a plain Debian or Ubuntu."""
         namespace, _, name = reference.repository.rpartition("/")
         if (reference.registry, namespace) != (DEFAULT_REGISTRY, DEFAULT_NAMESPACE):
             return None
@@ -99,8 +99,8 @@ def bootstrap(
     program = command.find("mmdebstrap")
     if program is None:
         message = (
-            f"{recipe.distribution} {recipe.suite} cannot be bootstrapped: mmdebstrap is not "
-            "installed. Install it with: apt-get install mmdebstrap"
+            f"cannot bootstrap {recipe.distribution} {recipe.suite}: mmdebstrap is not installed; "
+            "install it with 'apt-get install mmdebstrap'"
         )
         raise ProgramMissing(message)
     began = time.time()
@@ -119,9 +119,9 @@ def bootstrap(
 
 
 def sources_for(suite: str, apt: Path = APT) -> str:
-    """The apt sources of this machine that serve a suite, in deb822 form.
+    """The apt sources of this machine for a suite, in deb822 format.
 
-    Empty where none does: mmdebstrap then uses the distribution's own mirror.
+    Empty if there are none; mmdebstrap then uses the distribution's own mirror.
     """
     fitting = [stanza for stanza in _stanzas(apt) if _serves(stanza, suite)]
     return "\n".join(
@@ -161,9 +161,9 @@ def _mmdebstrap(
     if status != 0:
         reason = b"".join(tail).decode(errors="replace").strip()
         message = (
-            f"{recipe.distribution} {recipe.suite} could not be bootstrapped; mmdebstrap ended "
-            f"with status {status}:\n{reason}\n"
-            f"Check that the package mirrors of {APT} can be reached (apt-get update)."
+            f"failed to bootstrap {recipe.distribution} {recipe.suite}: mmdebstrap exited with "
+            f"status {status}:\n{reason}\n"
+            f"check that the package mirrors in {APT} can be reached: apt-get update"
         )
         raise BootstrapFailed(message)
 
@@ -224,7 +224,7 @@ def _serves(stanza: dict[str, str], suite: str) -> bool:
 
 
 def _empty(path: Path) -> None:
-    """Leave a directory without contents and a file without bytes; a missing one stays missing."""
+    """Empty a directory or a file; a missing one stays missing."""
     if path.is_dir() and not path.is_symlink():
         for child in path.iterdir():
             if child.is_dir() and not child.is_symlink():
@@ -236,7 +236,7 @@ def _empty(path: Path) -> None:
 
 
 def _settle_times(root: Path, began: float) -> None:
-    """Give everything that the run itself wrote the time of the newest file that came packaged."""
+    """Lower the times of files that the run wrote to that of the newest packaged file."""
     found = [
         Path(folder, name)
         for folder, folders, files in os.walk(root)

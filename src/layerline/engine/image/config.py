@@ -33,7 +33,7 @@ class Healthcheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """How a layer came to be, or which change left no layer."""
+    """An entry of the history: how a layer was created, or a change without a layer."""
 
     created: str | None = None
     created_by: str = ""
@@ -44,7 +44,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """What an image says about how it is run; a command that is None is unset, not empty."""
+    """How an image is to be run. An entrypoint or command of None is unset."""
 
     platform: Platform = field(default_factory=Platform.of_host)
     env: tuple[tuple[str, str], ...] = ()
@@ -64,7 +64,7 @@ class ImageConfig:
     history: tuple[History, ...] = ()
 
     def to_oci(self, diff_ids: Sequence[str]) -> dict[str, Any]:
-        """The document over these layers; members that are unset are left out."""
+        """The JSON document for layers with these diff ids; unset members are left out."""
         document: dict[str, Any] = {
             "architecture": self.platform.architecture,
             "config": _without_empty(self._run_part()),
@@ -85,20 +85,20 @@ class ImageConfig:
             "User": self.user,
             "ExposedPorts": {port: {} for port in sorted(self.exposed_ports)},
             "Env": [f"{name}={value}" for name, value in self.env],
-            "Entrypoint": _unless_none(self.entrypoint),
-            "Cmd": _unless_none(self.cmd),
+            "Entrypoint": _list_or_none(self.entrypoint),
+            "Cmd": _list_or_none(self.cmd),
             "Healthcheck": _healthcheck_document(self.healthcheck) if self.healthcheck else None,
             "Volumes": {path: {} for path in sorted(self.volumes)},
             "WorkingDir": self.workdir,
             "Labels": dict(sorted(self.labels)),
             "StopSignal": self.stop_signal,
             "OnBuild": list(self.onbuild),
-            "Shell": _unless_none(self.shell),
+            "Shell": _list_or_none(self.shell),
         }
 
     @classmethod
     def from_oci(cls, document: Mapping[str, Any]) -> ImageConfig:
-        """Read a document that may come from anywhere; wrong types are refused by name."""
+        """Parse an untrusted document; raises ArchiveInvalid for a member of the wrong type."""
         run = _mapping(document, "config")
         config = cls(
             platform=Platform.of(
@@ -129,14 +129,14 @@ class ImageConfig:
 
 
 def timestamp(seconds: int) -> str:
-    """A time as image documents write it."""
+    """Seconds since the epoch in RFC 3339, as image documents have it."""
     return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _check_user(user: str) -> None:
-    for word in user.split(":"):
-        if word.lstrip("+-").isdigit() and not (0 <= int(word) <= LARGEST_ID):
-            message = f"the image's user {user!r} is out of range; ids go up to {LARGEST_ID}"
+    for part in user.split(":"):
+        if part.lstrip("+-").isdigit() and not (0 <= int(part) <= LARGEST_ID):
+            message = f"invalid user {user!r} in the image: ids must be at most {LARGEST_ID}"
             raise ArchiveInvalid(message)
 
 
@@ -149,8 +149,8 @@ def _without_empty(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _unless_none(words: tuple[str, ...] | None) -> list[str] | None:
-    return None if words is None else list(words)
+def _list_or_none(argv: tuple[str, ...] | None) -> list[str] | None:
+    return None if argv is None else list(argv)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -205,8 +205,8 @@ def _history_document(entry: History) -> dict[str, Any]:
     return _without_empty(document)
 
 
-def _refuse(name: str, wanted: str) -> ArchiveInvalid:
-    return ArchiveInvalid(f"the image configuration is broken: {name} is not {wanted}")
+def _type_error(name: str, expected: str) -> ArchiveInvalid:
+    return ArchiveInvalid(f"invalid image configuration: {name} is not {expected}")
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:
@@ -214,14 +214,14 @@ def _text(document: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _refuse(name, "a text")
+        raise _type_error(name, "a string")
     return value
 
 
 def _number(document: Mapping[str, Any], name: str) -> int:
     value = document.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _refuse(name, "a whole number")
+        raise _type_error(name, "an integer")
     return value
 
 
@@ -231,8 +231,8 @@ def _texts(document: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
         return None
     if isinstance(value, str):
         return (value,)
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise _refuse(name, "a list of texts")
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise _type_error(name, "a list of strings")
     return tuple(value)
 
 
@@ -241,7 +241,7 @@ def _mapping(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _refuse(name, "an object")
+        raise _type_error(name, "an object")
     return value
 
 
@@ -250,5 +250,5 @@ def _mappings(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise _refuse(name, "a list of objects")
+        raise _type_error(name, "a list of objects")
     return value

@@ -1,8 +1,8 @@
-"""A directory being filled by names from strangers; the only module that opens paths for `unpack`.
+"""A directory that is filled under untrusted names; the only module that opens paths for `unpack`.
 
 Names are walked one part at a time with descriptors that are held: no call gets more than one part,
-no link is followed by the kernel, and ".." goes back to the descriptor that was walked before. So
-nothing outside is reached, even while another process swaps directories for links.
+the kernel follows no link, and ".." goes back to the descriptor before. So nothing outside is
+reached, even while another process replaces directories by links.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DEEPEST = 256
 
 @dataclass(slots=True)
 class RootDir:
-    """`implied` are the directories made because something is in them, not for their name."""
+    """The root directory. `implied` are directories created only as parents of other members."""
 
     root: int
     implied: set[bytes] = field(default_factory=set)
@@ -38,7 +38,7 @@ class RootDir:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path) -> Iterator[RootDir]:
-        """Hold the directory."""
+        """Hold the directory open for the length of the block."""
         place = cls(root=os.open(path, _DIRECTORY))
         try:
             yield place
@@ -47,7 +47,7 @@ class RootDir:
             os.close(place.root)
 
     def forget(self) -> None:
-        """Walk anew next time: a directory was removed."""
+        """Close all held directories; call it after one of them was removed."""
         self._cut(0)
 
     def directory(self, parts: Sequence[bytes], *, make: bool = True) -> int:
@@ -75,7 +75,7 @@ class RootDir:
         return self._top()
 
     def find(self, path: bytes) -> int | None:
-        """The descriptor of what still is a directory at a real path, valid until the next call."""
+        """The descriptor of the directory at a real path, valid until the next call, or None."""
         parts = path.split(b"/") if path else []
         self._cut(0)
         for part in parts:
@@ -83,7 +83,7 @@ class RootDir:
             if status is None or not stat.S_ISDIR(status.st_mode):
                 return None
             if self._enter(part, make=False) is not None:
-                refuse(part, "its directory changed meanwhile (a link)")
+                refuse(part, "its directory changed during unpacking (a link)")
         return self._top()
 
     def path_of(self, name: bytes) -> bytes:
@@ -91,14 +91,14 @@ class RootDir:
         return b"/".join((*self._names, name))
 
     def status(self, directory: int, name: bytes) -> os.stat_result | None:
-        """What is at a name; None where nothing is."""
+        """The status of a name without following links, or None."""
         try:
             return os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
     def clear(self, directory: int, name: bytes) -> bool:
-        """Remove what is at a name, with all below it; whether a whiteout was there."""
+        """Remove a name with everything below it; return whether it was a whiteout."""
         status = self.status(directory, name)
         if status is None:
             return False
@@ -109,11 +109,11 @@ class RootDir:
         return overlay.is_whiteout(status)
 
     def open_directory(self, directory: int, name: bytes) -> int:
-        """A descriptor of the caller's own for a directory at a name."""
+        """Open a directory; the caller closes the descriptor."""
         return os.open(name, _DIRECTORY, dir_fd=directory)
 
     def _enter(self, part: bytes, *, make: bool) -> bytes | None:
-        """Step into a directory; a link's target is returned instead."""
+        """Step into a directory, or return the target if it is a link."""
         here = self._top()
         if len(self._open) >= _DEEPEST:
             refuse(part, f"it is nested deeper than {_DEEPEST} directories")
@@ -126,13 +126,13 @@ class RootDir:
             try:
                 return os.readlink(part, dir_fd=here)
             except OSError as exc:
-                refuse(part, f"its link changed meanwhile ({exc.strerror})")
+                refuse(part, f"its link changed during unpacking ({exc.strerror})")
         elif not stat.S_ISDIR(status.st_mode):
-            refuse(part, "a file stands where a directory is needed")
+            refuse(part, "its parent is a file, not a directory")
         try:
             descriptor = os.open(part, _DIRECTORY, dir_fd=here)
         except OSError as exc:
-            refuse(part, f"its directory changed meanwhile ({exc.strerror})")
+            refuse(part, f"its directory changed during unpacking ({exc.strerror})")
         self._names.append(part)
         self._open.append(descriptor)
         return None
@@ -173,7 +173,7 @@ class RootDir:
 
 
 def make_opaque(descriptor: int) -> None:
-    """Let a directory hide what lower layers have there."""
+    """Mark a directory as opaque: it hides its content in lower layers."""
     try:
         os.setxattr(descriptor, overlay.OPAQUE, b"y")
     except OSError as exc:
@@ -183,6 +183,6 @@ def make_opaque(descriptor: int) -> None:
 
 
 def refuse(name: bytes, reason: str) -> NoReturn:
-    """Refuse a member by name."""
+    """Raise ArchiveInvalid with the name of the member."""
     message = f"the layer is refused: {os.fsdecode(name)!r}: {reason}"
     raise ArchiveInvalid(message)

@@ -1,6 +1,6 @@
-"""Images handed to the other container programs of this machine: docker, podman, containerd.
+"""Load images into another container program of this machine: docker, podman or containerd.
 
-Invariant: the first of them that answers gets the archive, by its own command for loading images.
+The first one that responds gets the archive, with its own command for loading images.
 """
 
 from __future__ import annotations
@@ -20,43 +20,41 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """A program that keeps images: how it tells that it works, and how it takes an archive."""
+    """A container program: the arguments that test it (`probe`) and those that load an archive."""
 
     program: str
-    answers: tuple[str, ...]
+    probe: tuple[str, ...]
     load: tuple[str, ...]
 
 
 LOADERS = (
-    Loader(program="docker", answers=("version",), load=("load", "--input")),
-    Loader(program="podman", answers=("version",), load=("load", "--input")),
-    Loader(program="nerdctl", answers=("version",), load=("load", "--input")),
-    Loader(
-        program="ctr", answers=("--connect-timeout", "2s", "version"), load=("images", "import")
-    ),
+    Loader(program="docker", probe=("version",), load=("load", "--input")),
+    Loader(program="podman", probe=("version",), load=("load", "--input")),
+    Loader(program="nerdctl", probe=("version",), load=("load", "--input")),
+    Loader(program="ctr", probe=("--connect-timeout", "2s", "version"), load=("images", "import")),
 )
 
 
 def find_loader(environ: Mapping[str, str]) -> tuple[Loader, Path]:
-    """The first program that is installed and answers; an error tells what each one said."""
+    """The first program that is installed and works; the error quotes each that failed."""
     path = environ.get("PATH") or command.DEFAULT_PATH
-    complaints = []
+    errors = []
     for loader in LOADERS:
         program = command.find(loader.program, path=path)
         if program is None:
             continue
-        done = command.run([program, *loader.answers], env=environ, timeout=_SECONDS, expect=None)
+        done = command.run([program, *loader.probe], env=environ, timeout=_SECONDS, expect=None)
         if done.status == 0:
             return loader, program
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        complaints.append(f"{loader.program}: {lines[-1] if lines else f'status {done.status}'}")
-    if complaints:
-        message = f"no container program on this machine answers: {'; '.join(complaints)}"
+        errors.append(f"{loader.program}: {lines[-1] if lines else f'status {done.status}'}")
+    if errors:
+        message = f"no container program on this machine responds: {'; '.join(errors)}"
         raise ImageError(message)
     names = ", ".join(loader.program for loader in LOADERS)
     message = (
-        f"there is no container program to load the image into (looked for {names}). "
-        "Install one, or export the image to a file."
+        f"no container program found to load the image into (tried {names}): "
+        "install one, or export the image to a file"
     )
     raise ProgramMissing(message)
 

@@ -1,7 +1,7 @@
-"""Images taken into the store: blobs verified, layers unpacked once, original blobs remembered.
+"""Import images into the store: verify blobs, unpack each layer once, remember the original blobs.
 
-Whoever brings an image (a registry, an archive, a bootstrap) gives its documents and a way to fetch
-blobs. Nothing is unpacked before its bytes have matched their digest and size.
+The caller (a registry or an archive reader) passes the documents and a function that fetches blobs.
+Nothing is unpacked before its size and digest are checked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Fetch = Callable[[Descriptor], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image in the store. `layers` are its snapshots, bottom first; `blobs` what they came from.
+    """An image in the store. `layers` are its snapshots, bottom first; `blobs` their originals.
 
     `origin` says where it was found: "store", "registry", "bootstrap" or "archive".
     """
@@ -50,7 +50,7 @@ class Image:
 def admit(
     store: Store, manifest: Manifest, config: Mapping[str, Any], fetch: Fetch, *, origin: str
 ) -> Image:
-    """Unpack the layers of an image; `fetch` brings a blob into the store or raises."""
+    """Fetch and unpack the layers of an image; `fetch` puts a blob into the store or raises."""
     diff_ids = manifests.check_config(config, manifest)
     parsed = ImageConfig.from_oci(config)
     layers: tuple[str, ...] = ()
@@ -77,16 +77,16 @@ def admit(
 def take_layer(
     store: Store, layer: Descriptor, diff_id: Digest, *, below: tuple[str, ...] = ()
 ) -> str:
-    """The snapshot of a layer whose blob is in the store.
+    """Unpack a layer whose blob is in the store, and return the name of its snapshot.
 
-    Its name tells the blob. A layer that has things in directories which it does not name gets the
-    metadata of those from `below`, and a snapshot for that place alone. One that was packed here
-    is not unpacked again: its files are linked.
+    The name is derived from the blob. If the layer lacks the entry of a parent directory, its
+    metadata comes from `below`, and the name depends on `below` as well. A layer that was packed
+    here is not unpacked again: its files are linked.
     """
     plain = "layer-" + layer.digest.removeprefix("sha256:")
-    placed = f"{plain}.{digest_of(list(below))[:16]}"
+    above = f"{plain}.{digest_of(list(below))[:16]}"
     with store.locks.exclusive(f"unpack {layer.digest}"):
-        for name in (plain, placed):
+        for name in (plain, above):
             known = original_of(store, name) if store.snapshots.has(name) else None
             if known is not None:
                 _check_diff_id(known.diff_id, diff_id, layer)
@@ -96,13 +96,13 @@ def take_layer(
             _check_diff_id(blob.diff_id, diff_id, layer)
             if implied:
                 inherit(draft.fs, implied, store.tree(below))
-            name = draft.commit(placed if implied else plain)
+            name = draft.commit(above if implied else plain)
         keep_original(store, name, blob)
         return name
 
 
 def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tuple[bytes, ...]]:
-    """Fill a directory with a layer; the directories that it does not name."""
+    """Fill a directory with a layer; return the blob and the implied directories."""
     if (packed := packed_as(store, layer.digest)) is not None:
         snapshot, blob = packed
         flatten([store.snapshots.path(snapshot)], target)
@@ -114,7 +114,7 @@ def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tup
 def _unpack(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, Unpacked]:
     size = store.blobs.size(layer.digest)
     if size != layer.size:
-        message = f"layer {layer.digest} has {size} bytes where {layer.size} were declared"
+        message = f"layer {layer.digest} has {size} bytes, but {layer.size} were declared"
         raise ArchiveInvalid(message)
     compression = manifests.LAYER_TYPES[layer.media_type]
     hasher = stream.Hasher()

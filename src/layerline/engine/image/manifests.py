@@ -1,4 +1,4 @@
-"""The documents of the OCI image layout: descriptors, manifests and indexes, strictly read.
+"""The documents of the OCI image layout: descriptors, manifests and indexes, parsed strictly.
 
 A document is used only after its bytes matched the digest and the size that named it, and only if
 its media type and its content agree (one that is manifest and index is refused: CVE-2021-41190).
@@ -89,7 +89,7 @@ class Descriptor:
     annotations: tuple[tuple[str, str], ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """As it stands in manifests and indexes."""
+        """The JSON object in manifests and indexes."""
         document: dict[str, Any] = {
             "mediaType": self.media_type,
             "digest": self.digest,
@@ -119,7 +119,7 @@ class ImageIndex:
 
 
 def manifest_bytes(manifest: Manifest, family: Family) -> bytes:
-    """The one text of a manifest."""
+    """The canonical JSON of a manifest."""
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": family.manifest,
@@ -132,7 +132,7 @@ def manifest_bytes(manifest: Manifest, family: Family) -> bytes:
 
 
 def index_bytes(descriptors: Sequence[Descriptor], media_type: str) -> bytes:
-    """The one text of an index."""
+    """The canonical JSON of an index."""
     return document_bytes(
         {
             "schemaVersion": 2,
@@ -148,23 +148,25 @@ def document_bytes(document: Mapping[str, Any]) -> bytes:
 
 
 def describe(data: bytes, media_type: str) -> Descriptor:
-    """The descriptor of these bytes."""
+    """The descriptor of these bytes, with their digest and size."""
     return Descriptor(media_type=media_type, digest=digest_bytes(data), size=len(data))
 
 
 def verified(data: bytes, descriptor: Descriptor) -> bytes:
-    """The bytes, if they are the ones that the descriptor names."""
+    """Return the bytes; raises ArchiveInvalid if size or digest differ from the descriptor."""
     if len(data) != descriptor.size:
-        message = f"{descriptor.digest} has {len(data)} bytes where {descriptor.size} were declared"
+        message = f"{descriptor.digest} has {len(data)} bytes, but {descriptor.size} were declared"
         raise ArchiveInvalid(message)
     if digest_bytes(data) != descriptor.digest:
-        message = f"the bytes named {descriptor.digest} have the digest {digest_bytes(data)}"
+        message = (
+            f"content does not match its digest {descriptor.digest}: it has {digest_bytes(data)}"
+        )
         raise ArchiveInvalid(message)
     return data
 
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
-    """A JSON object from outside."""
+    """Parse an untrusted JSON object; `what` names it in errors."""
     if len(data) > LARGEST_DOCUMENT:
         message = f"the {what} is larger than {LARGEST_DOCUMENT} bytes"
         raise ArchiveInvalid(message)
@@ -180,7 +182,7 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
 
 
 def parse_manifest(data: bytes, media_type: str) -> Manifest:
-    """Read a manifest that was announced with this media type."""
+    """Parse a manifest; its own media type must be the one it was announced with."""
     document = _typed(data, media_type, "manifest", MANIFEST_TYPES, foreign="manifests")
     config = _descriptor(document.get("config"), "config")
     if config.media_type not in CONFIG_TYPES:
@@ -188,7 +190,7 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
         raise ArchiveInvalid(message)
     layers = tuple(_descriptor(entry, "layer") for entry in _list(document, "layers"))
     if len(layers) > MOST_LAYERS:
-        message = f"the manifest has {len(layers)} layers; {MOST_LAYERS} is the limit"
+        message = f"the manifest has {len(layers)} layers: the limit is {MOST_LAYERS}"
         raise ArchiveInvalid(message)
     for layer in layers:
         if layer.media_type not in LAYER_TYPES:
@@ -198,14 +200,14 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
 
 
 def parse_index(data: bytes, media_type: str) -> ImageIndex:
-    """Read an index that was announced with this media type."""
+    """Parse an index; its own media type must be the one it was announced with."""
     document = _typed(data, media_type, "index", INDEX_TYPES, foreign="layers")
     entries = _list(document, "manifests")
     return ImageIndex(manifests=tuple(_descriptor(entry, "manifest") for entry in entries))
 
 
 def choose(descriptors: Sequence[Descriptor], platform: Platform) -> Descriptor:
-    """The entry for a platform; a single image is taken whatever it is for."""
+    """The entry for a platform. A single image is chosen whatever its platform is."""
     images = [found for found in descriptors if not _is_attestation(found)]
     for found in images:
         if found.platform == platform:
@@ -227,12 +229,12 @@ def check_config(document: Mapping[str, Any], manifest: Manifest) -> tuple[Diges
     """The diff ids of a config document, one for each layer of the manifest."""
     rootfs = document.get("rootfs")
     if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
-        message = "the image configuration names no layers (rootfs)"
+        message = "the image configuration has no list of layers (rootfs)"
         raise ArchiveInvalid(message)
     diff_ids = _list(rootfs, "diff_ids")
     if len(diff_ids) != len(manifest.layers):
         message = (
-            f"the image configuration names {len(diff_ids)} layers, "
+            f"the image configuration lists {len(diff_ids)} layers, "
             f"the manifest {len(manifest.layers)}"
         )
         raise ArchiveInvalid(message)
@@ -244,13 +246,16 @@ def _typed(
 ) -> dict[str, Any]:
     document = parse_json(data, what)
     if media_type not in allowed:
-        message = f"{media_type!r} is no media type of an image {what}"
+        message = f"unsupported media type {media_type!r} for an image {what}"
         raise ArchiveInvalid(message)
     if document.get("mediaType", media_type) != media_type:
-        message = f"the {what} calls itself {document['mediaType']!r} but was named {media_type!r}"
+        found = document["mediaType"]
+        message = f"the {what} has the media type {found!r}, but {media_type!r} was announced"
         raise ArchiveInvalid(message)
     if document.get("schemaVersion") != 2:
-        message = f"the {what} has schemaVersion {document.get('schemaVersion')!r}; 2 is supported"
+        message = (
+            f"unsupported schemaVersion {document.get('schemaVersion')!r} of the {what}: use 2"
+        )
         raise ArchiveInvalid(message)
     if foreign in document:
         message = f"the {what} is ambiguous: it has {foreign!r} as well"
@@ -264,7 +269,7 @@ def _descriptor(value: object, what: str) -> Descriptor:
         raise ArchiveInvalid(message)
     size = value.get("size")
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        message = f"a {what} descriptor has the size {size!r}"
+        message = f"invalid size {size!r} in a {what} descriptor"
         raise ArchiveInvalid(message)
     return Descriptor(
         media_type=str(value.get("mediaType", "")),

@@ -1,7 +1,7 @@
-"""A snapshot as a layer: deterministic tar bytes, their digest, and the compressed blob, made once.
+"""Pack snapshots as layers: deterministic tar bytes, their digest, and the compressed blob.
 
-The tar holds what a diff may say and nothing of this machine: members in byte order, numeric
-owners, whole seconds, whiteouts as `.wh.` names. A layer from elsewhere keeps its blob to the bit.
+The tar depends on the snapshot only: members in byte order, numeric owners, times in seconds,
+whiteouts as `.wh.` names. An imported layer keeps its original blob, byte for byte.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EPOCH_OF_WHITEOUTS = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerBlob:
-    """A layer as it is shipped: the digest of the tar, and the blob that holds it."""
+    """A packed layer: the digest of its tar (`diff_id`) and the compressed blob."""
 
     diff_id: Digest
     digest: Digest
@@ -65,9 +65,9 @@ def tar_digest(snapshot: Path) -> Digest:
 def layer_blob(
     store: Store, snapshot: str, compression: Compression | None = None, *, epoch: int | None = None
 ) -> LayerBlob:
-    """The blob of a snapshot, made by whoever needs it first.
+    """The blob of a snapshot, packed on first use.
 
-    Without a compression the blob that the layer came with is taken, else gzip.
+    Without a compression it is the blob that the layer was imported from, otherwise gzip.
     """
     original = _recorded(store, _key(snapshot))
     if original is not None and compression in (None, original.compression):
@@ -88,7 +88,7 @@ def layer_blob(
 
 
 def packed_as(store: Store, digest: Digest) -> tuple[str, LayerBlob] | None:
-    """The snapshot that was packed into a blob as it is: unpacked again it would be the same."""
+    """The snapshot that a blob was packed from without changes, so it need not be unpacked."""
     document = store.index.get(_TABLE, _packed_key(digest))
     layer = _recorded(store, _packed_key(digest))
     if document is None or layer is None or not store.snapshots.has(str(document["snapshot"])):
@@ -164,7 +164,7 @@ def _document(layer: LayerBlob) -> dict[str, Any]:
 
 
 class _Packer:
-    """Walks one snapshot; remembers the first name of every file that has several."""
+    """Walks one snapshot; `names` has the first name of each file with several links, by inode."""
 
     def __init__(self, root: bytes, epoch: int | None) -> None:
         self.root = root
@@ -202,7 +202,7 @@ class _Packer:
 
     def _file(self, name: bytes, path: bytes, status: os.stat_result) -> Iterator[bytes]:
         if status.st_nlink > 1:
-            # Names in other snapshots of the store are no links of this layer.
+            # The store links files between snapshots; only names within this layer count.
             first = self.names.setdefault((status.st_dev, status.st_ino), name)
             if first != name:
                 link = self._member(name, status, tarwriter.HARDLINK)

@@ -1,4 +1,4 @@
-"""Platforms in the words of the OCI specification (`linux/amd64`, `linux/arm/v7`)."""
+"""Platforms as the OCI specification names them (`linux/amd64`, `linux/arm/v7`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORD = re.compile(r"[a-z0-9_.-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """An operating system and a processor; `variant` only where it tells apart (arm/v6, arm/v7)."""
+    """An operating system and an architecture; `variant` only where needed (arm/v6, arm/v7)."""
 
     os: str = "linux"
     architecture: str
@@ -35,19 +35,19 @@ class Platform:
     @classmethod
     def parse(cls, text: str) -> Platform:
         """Read `os/architecture[/variant]`, with the usual aliases, or one of the two."""
-        words = text.lower().split("/")
-        if len(words) == 1 and words[0] in _SYSTEMS:
-            words.append(os.uname().machine)
-        elif len(words) == 1 and _ARCHITECTURES.get(words[0], words[0]) in _KNOWN:
-            words.insert(0, "linux")
-        if len(words) not in (2, 3) or not all(_WORD.fullmatch(word) for word in words):
-            message = f"{text!r} is no platform. Write os/architecture, for example linux/amd64"
+        parts = text.lower().split("/")
+        if len(parts) == 1 and parts[0] in _SYSTEMS:
+            parts.append(os.uname().machine)
+        elif len(parts) == 1 and _ARCHITECTURES.get(parts[0], parts[0]) in _KNOWN:
+            parts.insert(0, "linux")
+        if len(parts) not in (2, 3) or not all(_WORD.fullmatch(part) for part in parts):
+            message = f"invalid platform {text!r}: use os/architecture, e.g. linux/amd64"
             raise QueryError(message)
-        return cls.of(words[0], words[1], words[2] if len(words) == 3 else "")
+        return cls.of(parts[0], parts[1], parts[2] if len(parts) == 3 else "")
 
     @classmethod
     def of(cls, system: str, architecture: str, variant: str = "") -> Platform:
-        """Normalise what an image or a machine calls itself."""
+        """Normalise the names that an image or `uname` uses."""
         name = _ARCHITECTURES.get(architecture, architecture)
         if name == "arm" and not variant:
             variant = "v6" if architecture == "armel" else "v7"
@@ -57,7 +57,7 @@ class Platform:
 
     @classmethod
     def of_host(cls) -> Platform:
-        """What this machine runs."""
+        """The platform of this machine."""
         return cls.of("linux", os.uname().machine)
 
     def __str__(self) -> str:

@@ -37,7 +37,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Read a reference; `debian` becomes `docker.io/library/debian`. No tag is made up."""
+        """Parse a reference; `debian` becomes `docker.io/library/debian`. No tag is added."""
         rest, digest = _cut_digest(text)
         rest, tag = _cut_tag(rest)
         registry, repository = _split_registry(rest)
@@ -48,17 +48,17 @@ class Reference:
             or (tag is not None and not _TAG.fullmatch(tag))
             or (digest is not None and not _DIGEST.fullmatch(digest))
         ):
-            raise InvalidReference(_complaint(text, repository))
+            raise InvalidReference(_reason_invalid(text, repository))
         return cls(registry=registry, repository=repository, tag=tag, digest=digest)
 
     def tagged(self) -> Reference:
-        """The same with the default tag if it names neither tag nor digest."""
+        """The same reference, with the default tag if it has neither tag nor digest."""
         if self.tag is None and self.digest is None:
             return replace(self, tag=DEFAULT_TAG)
         return self
 
     def with_digest(self, digest: str) -> Reference:
-        """The same, pinned."""
+        """The same reference, pinned to a digest."""
         return replace(self, digest=digest)
 
     @property
@@ -100,10 +100,10 @@ def _split_registry(name: str) -> tuple[str, str]:
     return registry, repository
 
 
-def _complaint(text: str, repository: str) -> str:
+def _reason_invalid(text: str, repository: str) -> str:
     if repository != repository.lower() and _PATH.fullmatch(repository.lower()):
         return f"invalid reference format: repository name ({repository}) must be lowercase"
     return (
-        f"invalid reference format: {text!r}. "
-        "Write [registry/]repository[:tag][@sha256:...], for example debian:bookworm-slim"
+        f"invalid reference format: {text!r}: "
+        "use [registry/]repository[:tag][@sha256:...], e.g. debian:bookworm-slim"
     )

@@ -1,7 +1,7 @@
-"""From a reference to an image in the store: by digest, from a mirror or registry, or bootstrapped.
+"""Resolve references to images in the store: by digest, from a mirror or registry, or bootstrapped.
 
-A tag is asked for at its registry each time. While no registry can be reached, what the tag was
-found to be last is used, and a plain Debian or Ubuntu is made from packages.
+A tag is looked up at its registry each time. While no registry can be reached, the last known
+digest of the tag is used, and a plain Debian or Ubuntu is bootstrapped from packages.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _DEEPEST_INDEX = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """Finds images. `on_output` gets what a bootstrap prints."""
+    """Resolves references. `on_output` gets the output of a bootstrap."""
 
     store: Store
     registries: Registries
     on_output: Callable[[bytes], None] | None = None
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
-        """The image, its layers unpacked; its reference is pinned by digest."""
+        """The image with its layers unpacked and its reference pinned by digest."""
         wanted = reference.tagged()
         try:
             return self._resolve(wanted, platform)
@@ -109,7 +109,7 @@ class Resolver:
             try:
                 return self._bootstrap(wanted, recipe, platform)
             except (BootstrapFailed, ProgramMissing) as exc:
-                message = f"{why}. {exc}"
+                message = f"{why}; {exc}"
                 raise BootstrapFailed(message) from exc
 
     def _bootstrap(self, wanted: Reference, recipe: Recipe, platform: Platform) -> Image:
@@ -166,10 +166,10 @@ class Resolver:
 def make_base(
     store: Store, recipe: Recipe, on_output: Callable[[bytes], None] | None = None
 ) -> tuple[Image, Fetched]:
-    """Bootstrap a base image into the store; the image and its manifest."""
+    """Bootstrap a base image into the store; return the image and its manifest."""
     with store.snapshots.draft() as draft:
         bootstrap(recipe, draft.fs, scratch=store.scratch, on_output=on_output)
-        # The name tells the content, so that the same packages are the same snapshot.
+        # The name is derived from the content: the same packages give the same snapshot.
         name = "base-" + tar_digest(draft.fs).removeprefix("sha256:")
         snapshot = draft.commit(name)
     blob = layer_blob(store, snapshot)

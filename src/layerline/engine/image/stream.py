@@ -1,7 +1,7 @@
-"""Byte streams that are made in one thread and used in another, and the compressions of layers.
+"""Byte streams between two threads, and the compressions of layers.
 
-Hashing, compression and file reads release the interpreter's lock, so a layer is packed or unpacked
-by two threads at once. Invariant: a bounded number of chunks is held, whatever the length.
+Hashing, compression and file reads release the GIL, so two threads pack or unpack a layer in
+parallel. A bounded number of chunks is held in memory, whatever the length of the stream.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @contextlib.contextmanager
 def ahead(make: Callable[[], Iterator[bytes]]) -> Iterator[Iterator[bytes]]:
-    """Run a generator in a thread of its own, at most a few chunks ahead of who reads it.
+    """Run a generator in its own thread, at most a few chunks ahead of the reader.
 
-    What the generator raises is raised at the reader. Leaving the block ends the thread.
+    An exception of the generator is raised in the reader. Leaving the block ends the thread.
     """
     chunks: queue.Queue[bytes | None] = queue.Queue(_DEPTH)
     stop = threading.Event()
@@ -76,14 +76,14 @@ def ahead(make: Callable[[], Iterator[bytes]]) -> Iterator[Iterator[bytes]]:
 
 
 class Hasher:
-    """Counts and hashes what passes."""
+    """Counts and hashes the bytes of a stream as they pass."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self.size = 0
 
     def over(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The same chunks."""
+        """Yield the chunks unchanged."""
         for chunk in chunks:
             self._hash.update(chunk)
             self.size += len(chunk)
@@ -91,7 +91,7 @@ class Hasher:
 
     @property
     def digest(self) -> Digest:
-        """Of what has passed."""
+        """The digest of the bytes so far."""
         return Digest("sha256:" + self._hash.hexdigest())
 
 
@@ -102,7 +102,7 @@ class _Compressor(Protocol):
 
 
 def compress(chunks: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
-    """The compressed stream: no times, names or thread counts take part, so it is reproducible."""
+    """Compress reproducibly: the output has no times or names and uses no thread count."""
     packer: _Compressor
     match compression:
         case Compression.UNCOMPRESSED:
@@ -118,7 +118,7 @@ def compress(chunks: Iterator[bytes], compression: Compression) -> Iterator[byte
 
 
 def decompress(source: BinaryIO, compression: Compression) -> Iterator[bytes]:
-    """The tar bytes of a layer, in chunks of bounded size."""
+    """Yield the tar of a layer in chunks of bounded size."""
     match compression:
         case Compression.UNCOMPRESSED:
             yield from iter(lambda: source.read(CHUNK), b"")
@@ -129,7 +129,7 @@ def decompress(source: BinaryIO, compression: Compression) -> Iterator[bytes]:
 
 
 def sniff(head: bytes) -> Compression:
-    """The compression that the first bytes of a stream announce."""
+    """The compression of a stream, by its first bytes."""
     if head.startswith(_GZIP_MAGIC):
         return Compression.GZIP
     if head.startswith(_ZSTD_MAGIC):

@@ -39,9 +39,9 @@ class Entry:
 
 
 class Reader:
-    """The members of a tar stream; the data of one is to be had until the next is asked for.
+    """The members of a tar stream. The data of a member can be read until the next is requested.
 
-    `position` is where in the stream the reader stands, at a member's data when it was just given.
+    `position` is the offset in the stream; right after a member was yielded, that of its data.
     """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
@@ -52,7 +52,7 @@ class Reader:
         self.position = 0
 
     def entries(self) -> Iterator[Entry]:
-        """All members. At the end everything that follows the archive has been read as well."""
+        """Yield all members, then read the stream to its end, which a digest over it needs."""
         records: dict[bytes, bytes] = {}
         while (block := self._next_header()) is not None:
             kind = block[156:157]
@@ -80,9 +80,9 @@ class Reader:
     def _entry(self, block: bytes, size: int, records: dict[bytes, bytes]) -> Entry:
         kind = block[156:157]
         if any(key.startswith(b"GNU.sparse") for key in records) or kind == b"S":
-            _refuse("it holds a sparse file")
+            _refuse("it has a sparse file")
         if kind not in _PLAIN and kind not in _WITHOUT_DATA:
-            _refuse(f"it holds a member of the unknown kind {kind!r}")
+            _refuse(f"it has a member of the unknown kind {kind!r}")
         size = _decimal(records, b"size", size)
         if kind in _WITHOUT_DATA:
             size = 0
@@ -151,7 +151,7 @@ class Reader:
 
 
 def _kind(flag: bytes, name: bytes) -> str:
-    """Archives older than ustar tell a directory by the slash at its name's end."""
+    """Archives older than ustar mark a directory by the slash at its name's end."""
     if flag == b"\0" and name.endswith(b"/"):
         return "5"
     return "0" if flag in _PLAIN else flag.decode()
@@ -160,7 +160,7 @@ def _kind(flag: bytes, name: bytes) -> str:
 def _check_sum(block: bytes) -> None:
     total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
     if _number(block[148:156], "checksum") != total:
-        _refuse("a header's checksum is wrong")
+        _refuse("wrong checksum in a header")
 
 
 def _records(body: bytes) -> dict[bytes, bytes]:
@@ -170,7 +170,7 @@ def _records(body: bytes) -> dict[bytes, bytes]:
         length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
         key, equals, value = body[len(digits) + 1 : length - 1].partition(b"=")
         if not space or not equals or not key or length > len(body) or body[length - 1] != 0x0A:
-            _refuse("a PAX record is broken")
+            _refuse("invalid PAX record")
         records[key] = value
         body = body[length:]
     return records
@@ -180,7 +180,7 @@ def _number(raw: bytes, what: str) -> int:
     if raw[0] & 0x80:
         value = int.from_bytes(raw, "big") & ~(0x80 << 8 * (len(raw) - 1))
         if raw[0] & 0x40 or value >= 1 << 63:
-            _refuse(f"a {what} is negative or beyond all bounds")
+            _refuse(f"a {what} is negative or too large")
         return value
     text = raw.strip(b" \0")
     if not text:
@@ -203,10 +203,10 @@ def _time(text: bytes | None, raw: bytes) -> float:
     if text is None:
         # Base-256 times before 1970 occur in honest archives; the header's sign bit says so.
         return 0.0 if raw[0] == 0xFF else float(_number(raw, "time"))
-    whole, _, fraction = text.removeprefix(b"-").partition(b".")
-    if not whole.isdigit() or len(whole) > 12 or (fraction and not fraction.isdigit()):
+    seconds, _, fraction = text.removeprefix(b"-").partition(b".")
+    if not seconds.isdigit() or len(seconds) > 12 or (fraction and not fraction.isdigit()):
         _refuse("the mtime of a PAX record is not a number")
-    return 0.0 if text.startswith(b"-") else float(int(whole))
+    return 0.0 if text.startswith(b"-") else float(int(seconds))
 
 
 def _ustar_name(block: bytes) -> bytes:
@@ -223,7 +223,7 @@ def _text(raw: bytes) -> bytes:
 
 def _name(name: bytes) -> bytes:
     if b"\0" in name:
-        _refuse("a name holds a NUL")
+        _refuse("a name contains NUL")
     if len(name) > _LONGEST_NAME:
         _refuse(f"a name has {len(name)} bytes")
     return name

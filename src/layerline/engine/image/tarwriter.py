@@ -25,7 +25,7 @@ _PAX = "x"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One entry of an archive. `mtime` is in whole seconds since the epoch."""
+    """One entry of an archive. `mtime` is in seconds since the epoch."""
 
     name: bytes
     kind: str = REGULAR
@@ -40,7 +40,7 @@ class Member:
 
 
 def header(member: Member) -> bytes:
-    """The blocks before a member's data."""
+    """The header blocks of a member, with PAX records where ustar has no room."""
     records: dict[bytes, bytes] = {
         b"SCHILY.xattr." + name: value for name, value in member.xattrs.items()
     }
@@ -60,12 +60,12 @@ def header(member: Member) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """What follows `size` bytes of data."""
+    """The zero bytes after `size` bytes of data."""
     return b"\0" * (-size % BLOCK)
 
 
 def padded(size: int) -> int:
-    """The room that a member of this size takes, its plain header included."""
+    """The bytes that a member with `size` bytes of data takes, with a header without PAX."""
     return BLOCK + size + -size % BLOCK
 
 

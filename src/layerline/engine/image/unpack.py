@@ -1,8 +1,8 @@
-"""A layer's tar as a snapshot in overlay form, whatever the tar says.
+"""Unpack an untrusted layer into a snapshot in overlay form.
 
-Nothing outside the target is read, written, linked or changed; what would need that is refused by
-name. Time, bytes, entries and memory are bounded. An entry of the layer wins over a whiteout of the
-same layer, in whatever order they come.
+Nothing outside the target is read, written, linked or changed; a member that would need it is
+refused by name. Time, bytes, entries and memory are bounded. An entry of the layer wins over a
+whiteout of the same layer, in whatever order they come.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpacked:
-    """What came of it. `implied` are directories that the layer has things in but does not name."""
+    """The number of entries, and the parent directories that are not in the layer (`implied`)."""
 
     entries: int
     implied: tuple[bytes, ...]
 
 
 def unpack(chunks: Iterator[bytes], target: Path, *, limits: Limits = DEFAULT_LIMITS) -> Unpacked:
-    """Fill the empty directory `target` from the bytes of a tar, all of which are read."""
+    """Unpack a tar into the empty directory `target`. The stream is read to its end."""
     count = 0
     with RootDir.open(target) as place:
         unpacker = _Unpacker(place)
@@ -76,7 +76,7 @@ def unpack(chunks: Iterator[bytes], target: Path, *, limits: Limits = DEFAULT_LI
 def bounded(
     chunks: Iterator[bytes], packed: int, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[bytes]:
-    """The same chunks, while they stay in proportion to the `packed` bytes that they come from."""
+    """Yield the chunks; raises ArchiveInvalid when they exceed the limits for `packed` bytes."""
     size = 0
     for chunk in chunks:
         size += len(chunk)
@@ -90,7 +90,7 @@ def bounded(
 
 
 def inherit(target: Path, implied: tuple[bytes, ...], below: Tree) -> None:
-    """Give directories that the layer did not name the owner, mode and time they have below it."""
+    """Copy owner, mode and time of the `implied` directories from the layers below."""
     with RootDir.open(target) as place:
         for path in implied:
             found = below.find("/" + os.fsdecode(path), follow=False)
@@ -131,7 +131,7 @@ class _Unpacker:
             self._other(parent, name, entry, reader)
 
     def finish(self) -> tuple[bytes, ...]:
-        """Directories get their owner, mode and time last, when nothing more is put into them."""
+        """Set the metadata of directories, after their content; return the implied ones."""
         for path in sorted(self.directories.keys() | self.place.implied, reverse=True):
             descriptor = self.place.find(path)
             if descriptor is None:
@@ -146,7 +146,7 @@ class _Unpacker:
 
     def _whiteout(self, parent: int, name: bytes, entry: Entry) -> None:
         if name in (b"", b".", b".."):
-            refuse(entry.name, "a whiteout of the directory itself or above")
+            refuse(entry.name, "a whiteout of the directory itself or its parent")
         status = self.place.status(parent, name)
         if status is None:
             os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=parent)
@@ -170,9 +170,11 @@ class _Unpacker:
         try:
             status = self.place.status(source, target)
             if status is None:
-                refuse(entry.name, f"a hard link to {entry.target!r}, which the layer has not")
+                refuse(
+                    entry.name, f"a hard link to {entry.target!r}, which is missing from the layer"
+                )
             if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-                refuse(entry.name, f"a hard link to {entry.target!r}, which is no file")
+                refuse(entry.name, f"a hard link to {entry.target!r}, which is not a file")
             parent = self.place.directory(above)
             present = self.place.status(parent, name)
             if present is not None and os.path.samestat(present, status):
@@ -237,7 +239,7 @@ def _write(parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
 
 
 def _device(parent: int, name: bytes, entry: Entry) -> bool:
-    """Make a character device, where the process may; containers bring their own."""
+    """Create a character device if permitted; containers get their own /dev anyway."""
     try:
         os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(*entry.device), dir_fd=parent)
     except PermissionError:
@@ -256,7 +258,7 @@ def _chown_at(parent: int, name: bytes, entry: Entry) -> None:
 
 
 def _chmod_at(parent: int, name: bytes, mode: int) -> None:
-    """Without opening a pipe or device, which would block or act, and without following a link."""
+    """Use O_PATH: opening a pipe or device would block or act, and links must not be followed."""
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         if not stat.S_ISLNK(os.fstat(handle).st_mode):
@@ -273,7 +275,7 @@ def _finish(descriptor: int, entry: Entry) -> None:
 
 
 def _set_xattrs(descriptor: int, entry: Entry) -> None:
-    """What is content; labels of a host and overlayfs' own marks are left out."""
+    """Set capabilities and user attributes; host labels and overlayfs marks are left out."""
     for name, value in entry.xattrs.items():
         if name.startswith(_KEPT_XATTRS) and not name.startswith(_NO_XATTRS):
             try:
@@ -285,7 +287,7 @@ def _set_xattrs(descriptor: int, entry: Entry) -> None:
 
 @contextlib.contextmanager
 def _named(entry: Entry) -> Iterator[None]:
-    """What the system refuses of a hostile name is a refusal of the layer; a full disk is not."""
+    """Turn an OSError that a hostile name causes into a refusal; a full disk stays an OSError."""
     try:
         yield
     except OSError as exc:

@@ -1,7 +1,7 @@
-"""Layerline's own check of a whole layout or archive, for what is exported and what others made.
+"""Check a complete image layout or archive, exported here or by another tool.
 
 Everything reachable is read: documents, sizes, digests, media types, each layer down to its tar.
-The usual tools accept some broken layouts that this refuses.
+This refuses some broken layouts that the usual tools accept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _DEEPEST_INDEX = 3
 
 
 def validate(path: Path, *, scratch: Path) -> int:
-    """Check an archive or a layout directory; the number of images in it. Raises ArchiveInvalid."""
+    """Check an archive or a layout directory; return the number of images in it.
+
+    Raises ArchiveInvalid.
+    """
     if path.is_dir():
         return _validate(DirectorySource(path))
     with ArchiveSource.opened(path, scratch) as source:
@@ -38,7 +41,7 @@ def _validate(source: Source) -> int:
     check_version(source)
     found = top_level(source)
     if not found:
-        message = "the layout's index names no image"
+        message = "the index of the layout lists no image"
         raise ArchiveInvalid(message)
     return sum(_check(source, descriptor, _DEEPEST_INDEX) for descriptor in found)
 
@@ -59,9 +62,9 @@ def _check_image(source: Source, manifest: Manifest) -> None:
     document = manifests.parse_json(files.read_blob(source, manifest.config), "image configuration")
     diff_ids = manifests.check_config(document, manifest)
     config = ImageConfig.from_oci(document)
-    told = sum(not entry.empty_layer for entry in config.history)
-    if config.history and told != len(diff_ids):
-        message = f"the history tells of {told} layers, there are {len(diff_ids)}"
+    count = sum(not entry.empty_layer for entry in config.history)
+    if config.history and count != len(diff_ids):
+        message = f"the history lists {count} layers, the configuration has {len(diff_ids)}"
         raise ArchiveInvalid(message)
     for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
         _check_layer(source, layer, diff_id)
@@ -74,7 +77,7 @@ def _check_layer(source: Source, layer: Descriptor, diff_id: Digest) -> None:
             pass
     if (packed.size, packed.digest) != (layer.size, layer.digest):
         message = (
-            f"the blob named {layer.digest} with {layer.size} bytes "
+            f"content does not match its digest: blob {layer.digest} of {layer.size} bytes "
             f"has {packed.size} bytes and the digest {packed.digest}"
         )
         raise ArchiveInvalid(message)

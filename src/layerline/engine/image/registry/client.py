@@ -1,7 +1,7 @@
-"""One registry over HTTP: retries, redirects, authentication, and errors in the users' words.
+"""An HTTP client for one registry: retries, redirects, authentication, and error messages.
 
-The login goes to the registry it is for, and to a token service of the same owner; never along with
-a redirect, and never to another host that an answer names.
+The login is sent to the registry it is for, and to a token service of the same owner; never with
+a redirect, and never to another host that a response names.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Endpoint:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def url(self, path: str) -> httpx.URL:
-        """A URL below the registry's interface."""
+        """A URL below `/v2/` of the registry."""
         return httpx.URL(str(self.base).rstrip("/") + "/v2/" + path)
 
     @contextlib.contextmanager
@@ -72,7 +72,7 @@ class Endpoint:
         expect: frozenset[int] = frozenset({200}),
         tries: int = _TRIES,
     ) -> Iterator[httpx.Response]:
-        """The answer, its body not yet read. An unexpected status raises."""
+        """Yield the response, its body not yet read. An unexpected status raises an ImageError."""
         response = self._persistent(method, url, scope, headers or {}, body, tries)
         try:
             if response.status_code not in expect:
@@ -105,7 +105,7 @@ class Endpoint:
                 return response
             response.close()
             self._wait(attempt, response.headers.get("Retry-After"))
-        message = f"{url.host} was not asked"
+        message = f"{url.host}: no request was sent"
         raise RegistryUnreachable(message)
 
     def _wait(self, attempt: int, retry_after: str | None) -> None:
@@ -131,7 +131,7 @@ class Endpoint:
         response.close()
         authorization = self._answer(challenge, scope)
         if authorization is None:
-            raise _denied(url, "it wants a login. Give one with withRegistryAuth or docker login")
+            raise _denied(url, "login required; log in with withRegistryAuth or 'docker login'")
         with self._lock:
             self._headers[scope] = authorization
         return self._follow(method, url, headers, body, authorization)
@@ -156,9 +156,9 @@ class Endpoint:
             response.close()
             target = url.join(response.headers["Location"])
             if url.scheme == "https" and target.scheme != "https":
-                raise _denied(url, f"it redirects to {target.scheme}://{target.host}, without TLS")
+                raise _denied(url, f"it redirects to {target.scheme}://{target.host} without TLS")
             url = target
-        message = f"{url.host} redirects without end"
+        message = f"{url.host}: too many redirects"
         raise RegistryUnreachable(message)
 
     def _answer(self, challenge: str, scope: str) -> str | None:
@@ -184,19 +184,19 @@ class Endpoint:
         if response.status_code in _AGAIN:
             raise RegistryUnreachable(_status(response))
         if response.status_code != 200 or len(response.content) > _LARGEST_ANSWER:
-            raise _denied(url, f"it gives no token (status {response.status_code})")
+            raise _denied(url, f"the token service answered with status {response.status_code}")
         try:
             document = response.json()
             token = document.get("token") or document.get("access_token")
         except (ValueError, AttributeError) as exc:
-            raise _denied(url, "its token is not to be read") from exc
+            raise _denied(url, "the token response is not valid JSON") from exc
         if not isinstance(token, str) or not token:
-            raise _denied(url, "its answer holds no token")
+            raise _denied(url, "the token response has no token")
         return f"Bearer {token}"
 
 
 def same_owner(registry: httpx.URL, realm: httpx.URL) -> bool:
-    """Whether a token service may have the registry's login: same host or a sibling's domain."""
+    """Whether a token service may get the registry's login: same host, or same parent domain."""
     if _origin(registry) == _origin(realm):
         return True
     if realm.scheme != "https" or is_address(registry.host) or is_address(realm.host):
@@ -211,7 +211,6 @@ def same_owner(registry: httpx.URL, realm: httpx.URL) -> bool:
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -220,16 +219,16 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Whether a host is localhost or a loopback address."""
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def translated(exc: httpx.TransportError, url: httpx.URL) -> ImageError:
-    """The failure that a user is shown for what went wrong on the wire."""
+    """The error to report for a failed connection."""
     port = url.port or (443 if url.scheme == "https" else 80)
     place = f"{url.host}:{port}"
     if isinstance(exc, httpx.TimeoutException):
-        message = f"{place} did not answer in time. Try again, or set a mirror"
+        message = f"{place} did not answer in time: try again, or configure a mirror"
         return RegistryTimeout(message)
     cause = _cause(exc)
     if isinstance(cause, ConnectionRefusedError):
@@ -240,7 +239,7 @@ def translated(exc: httpx.TransportError, url: httpx.URL) -> ImageError:
         reason = f"tls: {place}: certificate not trusted: {cause.verify_message}"
     else:
         reason = f"dial tcp {place}: {str(exc) or type(exc).__name__}"
-    return RegistryUnreachable(f"{reason}. Check the address and the network")
+    return RegistryUnreachable(f"{reason}; check the address and the network")
 
 
 def _is_final(failure: ImageError) -> bool:
@@ -264,7 +263,7 @@ def _unexpected(response: httpx.Response) -> ImageError:
     if status == 404:
         return ImageNotFound(f"{response.url.path}: not found")
     if status in (401, 403):
-        return _denied(response.url, f"status {status}. Check the login and its rights")
+        return _denied(response.url, f"status {status}; check the login and its permissions")
     return RegistryUnreachable(_status(response))
 
 

@@ -1,4 +1,4 @@
-"""Registries as the settings reach them: mirrors, proxies, certificates, plain HTTP if allowed."""
+"""Connections to registries by the settings: mirrors, proxies, certificates, plain HTTP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Registries:
     def open(
         cls, settings: Settings, credentials: Credentials | None = None
     ) -> Iterator[Registries]:
-        """Connections for the length of the block."""
+        """Keep connections open for the length of the block."""
         registries = cls(settings=settings, credentials=credentials or Credentials.of(settings))
         try:
             yield registries
@@ -48,7 +48,7 @@ class Registries:
             registries.close()
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         with self._lock:
             if self._client is not None:
                 self._client.close()
@@ -56,14 +56,14 @@ class Registries:
             self._endpoints.clear()
 
     def places(self, reference: Reference) -> Iterator[Repository]:
-        """Where to pull from: the mirrors in their order, then the registry itself."""
+        """Yield where to pull from: the mirrors in order, then the registry itself."""
         for mirror in self.settings.mirrors.get(reference.registry, ()):
             url = httpx.URL(mirror if "://" in mirror else self._base(mirror))
             yield Repository(self._endpoint(str(url), _netloc(url)), reference)
         yield self.registry(reference)
 
     def registry(self, reference: Reference) -> Repository:
-        """The repository itself."""
+        """The repository at the registry itself, without mirrors."""
         base = self._base(_INTERFACE_HOSTS.get(reference.registry, reference.registry))
         return Repository(self._endpoint(base, reference.registry), reference)
 

@@ -1,6 +1,6 @@
-"""Who may log in where: the credentials a session was given, and those of docker's config file.
+"""Logins for registries, from the session and from docker's config file.
 
-A login belongs to one registry and is handed out for that one only.
+A login belongs to one registry and is returned for that one only.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class Login:
     secret: str = field(repr=False)
 
     def basic(self) -> str:
-        """The header's value for basic authentication."""
+        """The value of the Authorization header for basic authentication."""
         pair = f"{self.username}:{self.secret}".encode()
         return "Basic " + base64.b64encode(pair).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """`given` maps registries to logins and goes before docker's config file."""
+    """`given` maps registries to logins and takes precedence over docker's config file."""
 
     given: Mapping[str, Login] = field(default_factory=dict)
     docker_config: Path | None = None
 
     @classmethod
     def of(cls, settings: Settings, given: Mapping[str, Login] | None = None) -> Credentials:
-        """The user's own, below what the session was given by address."""
+        """The logins of a session by address, before those of the user's docker config."""
         folder = settings.environ.get("DOCKER_CONFIG") or str(settings.home / ".docker")
         by_registry = {registry_of(address): login for address, login in (given or {}).items()}
         return cls(given=by_registry, docker_config=Path(folder) / "config.json")
@@ -77,7 +77,7 @@ class Credentials:
         try:
             document = json.loads(self.docker_config.read_bytes())
         except (OSError, ValueError):
-            # Docker itself goes on without logins when there is no file that it can read.
+            # Docker itself goes on without logins when the file is missing or unreadable.
             return {}
         return document if isinstance(document, dict) else {}
 

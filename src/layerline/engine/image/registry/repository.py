@@ -1,7 +1,7 @@
-"""Registries: manifests and blobs pulled and pushed, every byte verified while it passes.
+"""Pull and push manifests and blobs of a repository; content is verified as it is received.
 
-A push sends blobs first, each only if it is missing, and the manifest under its tag last, so a tag
-never points to an image that is not whole.
+A push sends missing blobs first and the manifest under its tag last, so a tag never points to an
+incomplete image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OK_OR_MISSING = frozenset({200, 404})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """A manifest or index as a registry gave it."""
+    """A manifest or index with its original bytes."""
 
     descriptor: Descriptor
     data: bytes
@@ -60,12 +60,12 @@ class Repository:
             message = f"{self.reference}: not found"
             raise ImageNotFound(message) from exc
         if which.startswith("sha256:") and digest_bytes(data) != which:
-            message = f"{self.reference.registry} answered {which} with other bytes"
+            message = f"{self.reference.registry}: content does not match its digest {which}"
             raise ArchiveInvalid(message)
         return Fetched(descriptor=manifests.describe(data, media_type), data=data)
 
     def document(self, descriptor: Descriptor) -> bytes:
-        """A small blob, proved."""
+        """Fetch a small blob and check its size and digest."""
         if descriptor.size > manifests.LARGEST_DOCUMENT:
             message = f"{descriptor.digest} is too large for a document: {descriptor.size} bytes"
             raise ArchiveInvalid(message)
@@ -74,7 +74,7 @@ class Repository:
             return manifests.verified(_limited(response), descriptor)
 
     def fetch(self, store: Store, descriptor: Descriptor) -> None:
-        """Bring a blob into the store; a cut connection is taken up where it was cut."""
+        """Fetch a blob into the store; an interrupted download is resumed."""
         with store.blobs.writer() as writer:
             fruitless = 0
             while writer.size < descriptor.size:
@@ -88,9 +88,9 @@ class Repository:
             writer.commit(descriptor.digest)
 
     def push(self, store: Store, image: Assembled, *, sources: Sequence[Reference] = ()) -> None:
-        """Send what is missing, and last the manifest under the tag.
+        """Upload what is missing, then the manifest under the tag.
 
-        `sources` are images that layers came from: the registry may have these layers already.
+        `sources` are images that layers came from; the registry can mount these layers.
         """
         mine = [
             source.repository
@@ -126,11 +126,11 @@ class Repository:
                 fresh = chunk[skip:]
                 skip = max(0, skip - len(chunk))
                 if writer.size + len(fresh) > descriptor.size:
-                    message = f"{descriptor.digest} is longer than the declared {descriptor.size}"
+                    message = f"{descriptor.digest} is longer than its declared {descriptor.size}"
                     raise ArchiveInvalid(message)
                 writer.write(fresh)
         if writer.size == start:
-            message = f"{self.reference.registry} sent nothing of {descriptor.digest}"
+            message = f"{self.reference.registry} sent no data for {descriptor.digest}"
             raise RegistryUnreachable(message)
 
     def _upload(self, store: Store, layer: Descriptor, sources: Sequence[str]) -> None:
@@ -152,7 +152,7 @@ class Repository:
             try:
                 self._send(place, blob, body)
             except (RegistryUnreachable, RegistryTimeout, ImageNotFound):
-                # A session that was cut is gone: begin a new one, unless the blob has arrived.
+                # The upload session is lost: begin a new one, unless the blob has arrived.
                 if attempt == _FRUITLESS_TRIES:
                     raise
                 if self._has(blob):
@@ -161,7 +161,7 @@ class Repository:
                 return
 
     def _begin_upload(self, blob: Descriptor, sources: Sequence[str]) -> httpx.URL | None:
-        """Where to send a blob; None when the registry has taken it from another repository."""
+        """The URL to upload a blob to; None if the registry mounted it from another repository."""
         url = self._url("blobs/uploads/")
         scope = self._scope("pull,push")
         if sources:
