@@ -24,7 +24,7 @@ class PatternError(ValueError):
     """Text that is no pattern."""
 
 
-class Verdict(Enum):
+class Decision(Enum):
     """What becomes of a path in a walk.
 
     PASS is for directories: kept only once something below is kept. DROP also means that nothing
@@ -36,10 +36,10 @@ class Verdict(Enum):
     DROP = "drop"
 
 
-class Wanted(Protocol):
+class PathPredicate(Protocol):
     """Says which paths a walk keeps. A directory is asked about before what is in it."""
 
-    def __call__(self, path: str, *, is_dir: bool) -> Verdict:
+    def __call__(self, path: str, *, is_dir: bool) -> Decision:
         """What becomes of a path, relative to the root of the walk."""
 
 
@@ -130,16 +130,16 @@ class Filter:
         self._ways_in = _stems(self._include, negated=False)
         self._exceptions = _stems(self._exclude, negated=True)
 
-    def __call__(self, path: str, *, is_dir: bool) -> Verdict:
+    def __call__(self, path: str, *, is_dir: bool) -> Decision:
         """What becomes of a path."""
-        verdict = Verdict.KEEP
+        decision = Decision.KEEP
         if self._include is not None and not self._include.matches(path, is_dir=is_dir):
-            verdict = _unless_below(path, self._ways_in)
-        if verdict is Verdict.DROP:
-            return verdict
+            decision = _unless_below(path, self._ways_in)
+        if decision is Decision.DROP:
+            return decision
         if self._exclude is not None and self._exclude.matches(path, is_dir=is_dir):
-            verdict = _unless_below(path, self._exceptions)
-        return verdict if is_dir or verdict is Verdict.KEEP else Verdict.DROP
+            decision = _unless_below(path, self._exceptions)
+        return decision if is_dir or decision is Decision.KEEP else Decision.DROP
 
 
 def parse_ignore(text: str) -> list[str]:
@@ -162,11 +162,11 @@ def is_local(pattern: str) -> bool:
     return not cleaned.startswith("/") and cleaned.split("/", 1)[0] != ".."
 
 
-def _unless_below(path: str, stems: tuple[str, ...] | None) -> Verdict:
+def _unless_below(path: str, stems: tuple[str, ...] | None) -> Decision:
     """DROP a directory where no stem leads into it; None means that one may lead anywhere."""
     if stems is None or any(stem.startswith(path + "/") for stem in stems):
-        return Verdict.PASS
-    return Verdict.DROP
+        return Decision.PASS
+    return Decision.DROP
 
 
 def _stems(matcher: Matcher | None, *, negated: bool) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from layerline.patterns import Filter, Matcher, PatternError, Verdict, is_local, parse_ignore
+from layerline.patterns import Decision, Filter, Matcher, PatternError, is_local, parse_ignore
 
 FILES = ("a.txt", "b.md", "d/c.txt", "d/e/f.txt")
 
@@ -23,10 +23,10 @@ def kept(files: tuple[str, ...], **patterns: list[str]) -> list[str]:
         if any(path.startswith(each + "/") for each in dropped):
             continue
         is_dir = path not in files
-        verdict = wanted(path, is_dir=is_dir)
-        if verdict is Verdict.DROP:
+        decision = wanted(path, is_dir=is_dir)
+        if decision is Decision.DROP:
             dropped.append(path)
-        elif verdict is Verdict.KEEP:
+        elif decision is Decision.KEEP:
             parents = {path.rsplit("/", depth)[0] for depth in range(1, path.count("/") + 1)}
             found |= {path, *parents}
     return sorted(found)
@@ -139,13 +139,13 @@ def test_a_walk_and_a_single_question_agree() -> None:
 
 
 def test_whole_directories_are_not_entered_where_nothing_can_be_kept() -> None:
-    assert Filter(exclude=["**/node_modules"])("a/node_modules", is_dir=True) is Verdict.DROP
-    assert Filter(exclude=["d", "!d/x/y"])("d", is_dir=True) is Verdict.PASS
-    assert Filter(exclude=["d", "!d/x/y"])("d/w", is_dir=True) is Verdict.DROP
-    assert Filter(exclude=["d", "!**/y"])("d/w", is_dir=True) is Verdict.PASS
-    assert Filter(include=["src/app/*"])("src", is_dir=True) is Verdict.PASS
-    assert Filter(include=["src/app/*"])("docs", is_dir=True) is Verdict.DROP
-    assert Filter(include=["**/x"])("docs", is_dir=True) is Verdict.PASS
+    assert Filter(exclude=["**/node_modules"])("a/node_modules", is_dir=True) is Decision.DROP
+    assert Filter(exclude=["d", "!d/x/y"])("d", is_dir=True) is Decision.PASS
+    assert Filter(exclude=["d", "!d/x/y"])("d/w", is_dir=True) is Decision.DROP
+    assert Filter(exclude=["d", "!**/y"])("d/w", is_dir=True) is Decision.PASS
+    assert Filter(include=["src/app/*"])("src", is_dir=True) is Decision.PASS
+    assert Filter(include=["src/app/*"])("docs", is_dir=True) is Decision.DROP
+    assert Filter(include=["**/x"])("docs", is_dir=True) is Decision.PASS
 
 
 @pytest.mark.parametrize("pattern", ["/a", "../a", "a/../../b", "!/a", "!../a", ".."])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.sources.http import Wanted, fetch, file_name
+from layerline.engine.sources.http import DownloadRequest, fetch, file_name
 from layerline.engine.store.store import Store
 from layerline.errors import QueryError
 from layerline.settings import Settings
@@ -69,7 +69,7 @@ def store(settings: Settings) -> Iterator[Store]:
 
 @pytest.mark.parametrize("path", ["/d/page", "/moved"])
 def test_a_page_becomes_a_file(store: Store, settings: Settings, server: str, path: str) -> None:
-    download = fetch(store, settings, Wanted(url=server + path, name="x", mode=0o755))
+    download = fetch(store, settings, DownloadRequest(url=server + path, name="x", mode=0o755))
     entry = store.tree([download.snapshot]).lookup("/x")
     assert entry.real.read_bytes() == BODY
     assert entry.mode == 0o755
@@ -78,7 +78,7 @@ def test_a_page_becomes_a_file(store: Store, settings: Settings, server: str, pa
 
 def test_the_same_bytes_are_the_same_layer(store: Store, settings: Settings, server: str) -> None:
     one, other = (
-        fetch(store, settings, Wanted(url=server + path, name="x"))
+        fetch(store, settings, DownloadRequest(url=server + path, name="x"))
         for path in ("/d/page", "/moved")
     )
     assert one == other
@@ -86,9 +86,13 @@ def test_the_same_bytes_are_the_same_layer(store: Store, settings: Settings, ser
 
 def test_the_checksum_is_held_to(store: Store, settings: Settings, server: str) -> None:
     right = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
-    fetch(store, settings, Wanted(url=f"{server}/d/page", name="x", checksum=right))
+    fetch(store, settings, DownloadRequest(url=f"{server}/d/page", name="x", checksum=right))
     with pytest.raises(QueryError, match="digest mismatch"):
-        fetch(store, settings, Wanted(url=f"{server}/d/page", name="x", checksum=right[:-1] + "x"))
+        fetch(
+            store,
+            settings,
+            DownloadRequest(url=f"{server}/d/page", name="x", checksum=right[:-1] + "x"),
+        )
 
 
 @pytest.mark.parametrize(("path", "message"), [("/nope", "404"), ("/cut", "failed to load")])
@@ -96,7 +100,7 @@ def test_what_is_not_whole_is_nothing(
     store: Store, settings: Settings, server: str, path: str, message: str
 ) -> None:
     with pytest.raises(QueryError, match=message):
-        fetch(store, settings, Wanted(url=server + path, name="x"))
+        fetch(store, settings, DownloadRequest(url=server + path, name="x"))
     assert list((store.root / "snapshots").iterdir()) == []
 
 

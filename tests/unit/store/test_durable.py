@@ -73,7 +73,7 @@ class Disk:
         process.wait()
         self._restart()
 
-    def cut(self) -> None:
+    def cut_power(self) -> None:
         """Lose the power, and come back."""
         self._stop()
         self._restart()
@@ -118,14 +118,14 @@ def whole(store: Store, name: str) -> bool:
 
 def test_a_file_written_carelessly_is_lost(disk: Disk) -> None:
     (disk.root / "file").write_bytes(b"x")
-    disk.cut()
+    disk.cut_power()
     assert not (disk.root / "file").exists()
 
 
 def test_a_file_that_was_published_stays(disk: Disk) -> None:
     for number in range(10):
         write_file(disk.root / f"f{number}", b"bytes", part=disk.root / "part")
-        disk.cut()
+        disk.cut_power()
         assert (disk.root / f"f{number}").read_bytes() == b"bytes"
 
 
@@ -134,7 +134,7 @@ def test_one_sync_is_enough_for_a_whole_tree(disk: Disk) -> None:
         (disk.root / f"d{number}").mkdir()
         (disk.root / f"d{number}" / "f").write_bytes(b"x" * 5000)
     sync_filesystem(disk.root)
-    disk.cut()
+    disk.cut_power()
     sizes = [(disk.root / f"d{number}" / "f").stat().st_size for number in range(50)]
     assert sizes == [5000] * 50
 

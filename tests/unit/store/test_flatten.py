@@ -9,7 +9,7 @@ import pytest
 
 from layerline import command
 from layerline.engine.store.writer import Writer
-from tests.unit.store.test_writer import random_change, read, shown
+from tests.unit.store.test_writer import random_change, read_mounted, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,12 +33,12 @@ def chain(store: Store, seed: int, length: int) -> list[str]:
 @pytest.mark.parametrize("seed", range(8))
 def test_the_flat_layer_shows_the_same_wherever_the_chain_is_cut(store: Store, seed: int) -> None:
     names = chain(store, seed, 9)
-    expected = read(store.tree(names))
+    expected = read_tree(store.tree(names))
     assert expected != {}
     for begin in (0, 3, 6):
         flat = [*names[:begin], store.flatten(names[begin:])]
-        assert read(store.tree(flat)) == expected
-    assert read(store.tree([store.flatten(names[:6]), *names[6:]])) == expected
+        assert read_tree(store.tree(flat)) == expected
+    assert read_tree(store.tree([store.flatten(names[:6]), *names[6:]])) == expected
 
 
 @pytest.mark.parametrize("again", ["d/new", "d"])
@@ -56,12 +56,12 @@ def test_what_the_flat_layer_hid_stays_hidden(store: Store, again: str) -> None:
         with store.snapshots.draft() as draft:
             change(Writer(store.tree(names), draft.fs))
             names.append(draft.commit(f"layer-{number}"))
-    expected = read(store.tree(names))
+    expected = read_tree(store.tree(names))
     assert "/d/old" not in expected
     for begin in range(len(names) - 1):
         for end in range(begin + 2, len(names) + 1):
             flat = [*names[:begin], store.flatten(names[begin:end]), *names[end:]]
-            assert read(store.tree(flat)) == expected
+            assert read_tree(store.tree(flat)) == expected
 
 
 def test_a_directory_made_anew_within_one_layer_stays_opaque(store: Store) -> None:
@@ -80,7 +80,7 @@ def test_a_directory_made_anew_within_one_layer_stays_opaque(store: Store) -> No
             change(Writer(store.tree(names), draft.fs))
             names.append(draft.commit(f"layer-{number}"))
     flat = [names[0], store.flatten(names[1:])]
-    assert list(read(store.tree(flat))) == ["/d", "/d/new", "/e"]
+    assert list(read_tree(store.tree(flat))) == ["/d", "/d/new", "/e"]
 
 
 def test_a_directory_without_a_mark_over_a_file_hides_too(store: Store) -> None:
@@ -91,7 +91,9 @@ def test_a_directory_without_a_mark_over_a_file_hides_too(store: Store) -> None:
             (draft.fs / path).write_text("x")
             names.append(draft.commit(f"layer-{number}"))
     flat = [names[0], store.flatten(names[1:])]
-    assert list(read(store.tree(flat))) == list(read(store.tree(names))) == ["/d", "/d/new"]
+    assert (
+        list(read_tree(store.tree(flat))) == list(read_tree(store.tree(names))) == ["/d", "/d/new"]
+    )
 
 
 def test_files_are_shared_and_the_result_is_kept(store: Store) -> None:
@@ -121,6 +123,6 @@ def test_more_layers_than_the_kernel_mounts(
     options = f"lowerdir={flat}:{store.root / 'empty'}"
     command.run(["mount", "-t", "overlay", "overlay", "-o", options, place])
     try:
-        assert len(shown(place)) == 520
+        assert len(read_mounted(place)) == 520
     finally:
         command.run(["umount", place])

@@ -28,29 +28,29 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def seen(store: Store, *, deep: bool = False) -> list[str]:
+def problem_kinds(store: Store, *, deep: bool = False) -> list[str]:
     return [problem.kind for problem in find_problems(store, deep=deep)]
 
 
 def test_a_healthy_store_gives_nothing(store: Store) -> None:
-    assert seen(store, deep=True) == []
+    assert problem_kinds(store, deep=True) == []
 
 
 def test_a_changed_byte_of_a_blob_is_found_by_reading_it(store: Store) -> None:
     blob = store.blobs.put(b"bytes")
     store.blobs.path(blob.digest).chmod(0o600)
     store.blobs.path(blob.digest).write_bytes(b"bytEs")
-    assert seen(store) == []
+    assert problem_kinds(store) == []
     problems = find_problems(store, deep=True)
     assert [problem.kind for problem in problems] == ["blob"]
     repair(store, problems)
-    assert seen(store, deep=True) == []
+    assert problem_kinds(store, deep=True) == []
     assert not store.blobs.has(blob.digest)
 
 
 def test_a_layer_of_another_boot_is_found(store: Store) -> None:
     (store.root / "snapshots/layer/boot").write_text("another boot")
-    assert seen(store) == ["snapshot"]
+    assert problem_kinds(store) == ["snapshot"]
 
 
 def test_rows_that_were_changed_are_found_and_dropped(store: Store) -> None:
@@ -60,7 +60,7 @@ def test_rows_that_were_changed_are_found_and_dropped(store: Store) -> None:
     problems = find_problems(store)
     assert [problem.kind for problem in problems] == ["index"]
     repair(store, problems)
-    assert seen(store) == []
+    assert problem_kinds(store) == []
 
 
 def test_a_damaged_index_that_was_set_aside_is_reported(tmp_path: Path, store: Store) -> None:
@@ -70,7 +70,7 @@ def test_a_damaged_index_that_was_set_aside_is_reported(tmp_path: Path, store: S
         (store.root / f"index.db{suffix}").unlink(missing_ok=True)
     with Store.open(tmp_path / "store") as again:
         again.index.get("result", "key")
-        assert "index" in seen(again)
+        assert "index" in problem_kinds(again)
 
 
 @pytest.mark.parametrize("damage", ["identity.json", "data"])

@@ -44,7 +44,7 @@ class Place:
         """A new connection."""
         return Index(self.root / "index.db", Locks(self.root), self.intact.__contains__)
 
-    def filled(self) -> bytes:
+    def fill(self) -> bytes:
         """The bytes of a file with ROWS."""
         index = self.open()
         for key, document in ROWS.items():
@@ -68,7 +68,7 @@ def index(place: Place) -> Iterator[Index]:
 
 
 def test_what_was_put_is_there_for_the_next_process(place: Place) -> None:
-    place.filled()
+    place.fill()
     again = place.open()
     assert dict(again.scan("result")) == ROWS
     assert again.get("result", "key-7") == ROWS["key-7"]
@@ -102,7 +102,7 @@ def test_every_commit_is_synced(index: Index) -> None:
 
 
 def test_a_changed_row_is_a_miss(place: Place) -> None:
-    place.filled()
+    place.fill()
     database = sqlite3.connect(place.root / "index.db")
     database.execute("UPDATE rows SET document = ? WHERE key = ?", (b'{"number":8}', b"key-7"))
     database.execute("UPDATE rows SET key = ? WHERE key = ?", (b"key-100", b"key-8"))
@@ -125,11 +125,11 @@ def wrong(index: Index) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["flip", "zero", "truncate", "garbage"])
 def test_a_damaged_file_never_answers_wrongly_and_works_again(place: Place, kind: str) -> None:
-    good = place.filled()
+    good = place.fill()
     chance = random.Random(7)
     lost = 0
     for _ in range({"flip": 60, "zero": 20, "truncate": 20, "garbage": 1}[kind]):
-        (place.root / "index.db").write_bytes(damaged(good, kind, chance))
+        (place.root / "index.db").write_bytes(inject_fault(good, kind, chance))
         index = place.open()
         assert wrong(index) == []
         lost += len(ROWS) - len(dict(index.scan("result")))
@@ -141,7 +141,7 @@ def test_a_damaged_file_never_answers_wrongly_and_works_again(place: Place, kind
     assert lost > 0, "the damage did not reach any row: the test is blind"
 
 
-def damaged(good: bytes, kind: str, chance: random.Random) -> bytes:
+def inject_fault(good: bytes, kind: str, chance: random.Random) -> bytes:
     """The bytes with one fault."""
     broken = bytearray(good)
     at = chance.randrange(len(good))
@@ -159,14 +159,14 @@ def damaged(good: bytes, kind: str, chance: random.Random) -> bytes:
 
 
 def test_the_damaged_file_is_kept_under_another_name(place: Place) -> None:
-    place.filled()
+    place.fill()
     (place.root / "index.db").write_bytes(b"rotten" * 1000)
     place.open().close()
     assert (place.root / "damaged-index.db").read_bytes() == b"rotten" * 1000
 
 
 def test_damage_under_an_open_connection_ends_in_a_miss(place: Place) -> None:
-    place.filled()
+    place.fill()
     index = place.open()
     (place.root / "index.db").write_bytes(b"\xff" * 8192)
     assert index.get("result", "key-1") in (None, ROWS["key-1"])

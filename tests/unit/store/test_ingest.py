@@ -13,7 +13,7 @@ from layerline.engine.store import ingest as module
 from layerline.engine.store.ingest import Ingested, ingest
 from layerline.engine.store.tree_digest import tree_digest
 from layerline.errors import NotADirectory, PathError, PathNotFound
-from layerline.patterns import Filter, Verdict
+from layerline.patterns import Decision, Filter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,16 +144,16 @@ def test_a_fresh_file_is_not_trusted_by_its_times(store: Store, host: Path) -> N
 
 def known_files(store: Store, host: Path) -> list[str]:
     """The files whose digests the last import remembered."""
-    return list(module._known(store, host).files)
+    return list(module._load_last(store, host).files)
 
 
 def test_whole_second_clocks_are_given_more_time() -> None:
     second = 1_000_000_000
-    fine = hostwalk.Seen("f", 0o100644, 1, 100 * second + 1, 100 * second + 1, 7)
+    fine = hostwalk.Observation("f", 0o100644, 1, 100 * second + 1, 100 * second + 1, 7)
     coarse = fine._replace(mtime_ns=100 * second, ctime_ns=100 * second)
-    assert not module._fresh(fine, 101 * second)
-    assert module._fresh(coarse, 101 * second)
-    assert not module._fresh(coarse, 103 * second)
+    assert not module._may_still_change(fine, 101 * second)
+    assert module._may_still_change(coarse, 101 * second)
+    assert not module._may_still_change(coarse, 103 * second)
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "rename", "chmod", "retarget", "kind"])
@@ -180,11 +180,11 @@ def test_every_change_is_seen(store: Store, host: Path, change: str) -> None:
 
 
 def test_only_what_is_wanted_is_imported(store: Store, host: Path) -> None:
-    found = ingest(store, host, wanted=Filter(include=["**/f"]))
+    found = ingest(store, host, path_filter=Filter(include=["**/f"]))
     assert [entry.path for entry in store.tree([found.snapshot]).walk()] == ["/d", "/d/f"]
     everything = ingest(store, host)
     assert everything != found
-    assert ingest(store, host, wanted=Filter(include=["**/f"])) == found
+    assert ingest(store, host, path_filter=Filter(include=["**/f"])) == found
 
 
 def test_a_lost_snapshot_is_made_again(store: Store, host: Path) -> None:
@@ -213,13 +213,13 @@ def test_a_directory_swapped_for_a_link_is_not_followed(
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "f").write_bytes(b"secret")
 
-    def swap(path: str, *, is_dir: bool) -> Verdict:
+    def swap(path: str, *, is_dir: bool) -> Decision:
         if path == "run.sh" and not is_dir:  # the last to be looked at, when d has been
             (host / "d").rename(tmp_path / "moved")
             (host / "d").symlink_to(tmp_path / "outside")
-        return Verdict.KEEP
+        return Decision.KEEP
 
-    found = ingest(store, host, wanted=swap)
+    found = ingest(store, host, path_filter=swap)
     assert contents(store, found) == {"/run.sh": b"\x00\x01\xff"}
 
 

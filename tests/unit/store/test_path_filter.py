@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.hostwalk import opened, walk
-from layerline.engine.store.path_filter import Selection
+from layerline.engine.store.hostwalk import open_root, walk
+from layerline.engine.store.path_filter import PathFilter
 from layerline.engine.store.tree import Tree
-from layerline.engine.store.writer import Writer
+from layerline.engine.store.writer import CopyOptions, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,15 +37,17 @@ def in_tree(
             writer.write(f"root/{path}", text.encode())
 
     source = layer(empty, fill)
-    wanted = Selection(source, "/root", include=include, exclude=exclude, gitignore=True)
-    copy = layer(empty, lambda writer: writer.copy(source, "/root", "/", wanted=wanted))
+    wanted = PathFilter(source, "/root", include=include, exclude=exclude, gitignore=True)
+    copy = layer(
+        empty, lambda writer: writer.copy(source, "/root", "/", CopyOptions(path_filter=wanted))
+    )
     return [entry.path[1:] + "/" * entry.is_dir for entry in copy.walk()]
 
 
 def on_host(root: Path, *, gitignore: bool = True, **patterns: list[str]) -> list[str]:
     """What a walk over a directory of the host keeps."""
-    selection = Selection.of_host(root, gitignore=gitignore, **patterns)
-    with opened(root) as handle:
+    selection = PathFilter.of_host(root, gitignore=gitignore, **patterns)
+    with open_root(root) as handle:
         return [seen.path + "/" * seen.is_dir for seen in walk(handle, selection)[1:]]
 
 

@@ -51,7 +51,7 @@ def test_what_goes(keep_bytes: int | None, keep_seconds: float | None, gone: lis
     assert [each.name for each in chosen] == gone
 
 
-def filled(root: Path) -> None:
+def fill_store(root: Path) -> None:
     with Store.open(root) as store:
         for number in range(6):
             store.blobs.put(bytes([number]) * 10_000)
@@ -63,7 +63,7 @@ def filled(root: Path) -> None:
 
 
 def test_a_dry_run_says_what_the_real_one_does(tmp_path: Path) -> None:
-    filled(tmp_path / "store")
+    fill_store(tmp_path / "store")
     planned = prune(tmp_path / "store", keep_bytes=50_000, dry_run=True)
     before = list_items(tmp_path / "store")
     gone = prune(tmp_path / "store", keep_bytes=50_000)
@@ -74,7 +74,7 @@ def test_a_dry_run_says_what_the_real_one_does(tmp_path: Path) -> None:
 
 
 def test_a_result_whose_layer_went_is_a_miss(tmp_path: Path) -> None:
-    filled(tmp_path / "store")
+    fill_store(tmp_path / "store")
     prune(tmp_path / "store", keep_bytes=0)
     with Store.open(tmp_path / "store") as store:
         assert store.index.get("result", "0") is None
@@ -83,7 +83,7 @@ def test_a_result_whose_layer_went_is_a_miss(tmp_path: Path) -> None:
 
 
 def test_only_the_named_volume_goes(tmp_path: Path) -> None:
-    filled(tmp_path / "store")
+    fill_store(tmp_path / "store")
     with Store.open(tmp_path / "store") as store:
         store.volumes.volume("uv-2")
         wanted = [each.item.name for each in list_volumes(store.root) if each.identity == "uv-2"]
@@ -93,14 +93,14 @@ def test_only_the_named_volume_goes(tmp_path: Path) -> None:
 
 
 def test_a_store_in_use_is_left_alone(tmp_path: Path) -> None:
-    filled(tmp_path / "store")
+    fill_store(tmp_path / "store")
     with Store.open(tmp_path / "store"), pytest.raises(StoreBusy, match="in use"):
         prune(tmp_path / "store", keep_bytes=0, patience=0.1)
     assert prune(tmp_path / "store", keep_bytes=0, patience=0.1)
 
 
 def test_recent_things_stay(tmp_path: Path) -> None:
-    filled(tmp_path / "store")
+    fill_store(tmp_path / "store")
     old = tmp_path / "store/snapshots/layer-3"
     os.utime(old, (time.time() - 3 * HOUR,) * 2)
     gone = prune(tmp_path / "store", keep_seconds=HOUR)
@@ -109,7 +109,7 @@ def test_recent_things_stay(tmp_path: Path) -> None:
 
 def test_what_was_used_of_late_stays(tmp_path: Path) -> None:
     root = tmp_path / "store"
-    filled(root)
+    fill_store(root)
     for place in [*(root / "snapshots").iterdir(), *(root / "blobs").iterdir()]:
         os.utime(place, (time.time() - 3 * HOUR,) * 2)
     with Store.open(root) as store:
@@ -124,7 +124,7 @@ def test_what_was_used_of_late_stays(tmp_path: Path) -> None:
 
 def test_rows_that_stand_on_nothing_go_too(tmp_path: Path) -> None:
     root = tmp_path / "store"
-    filled(root)
+    fill_store(root)
     with Store.open(root) as store:
         store.index.put("value", "free", {})
     prune(root, keep_bytes=0)
@@ -178,7 +178,7 @@ def test_a_directory_that_is_no_store_is_refused(tmp_path: Path) -> None:
 
 
 def test_links_in_the_store_lead_nowhere(tmp_path: Path) -> None:
-    filled(tmp_path / "store")
+    fill_store(tmp_path / "store")
     victim = tmp_path / "victim"
     victim.mkdir()
     (victim / "file").write_text("mine")
@@ -196,7 +196,7 @@ def test_a_death_half_way_leaves_a_whole_store_and_the_next_run_finishes(
     strace = command.find("strace")
     if strace is None:
         pytest.skip("strace is not installed")
-    filled(tmp_path / "store")
+    fill_store(tmp_path / "store")
     script = (
         "import sys; from pathlib import Path; from layerline.engine.store.pruning import prune; "
         "prune(Path(sys.argv[1]), keep_bytes=0)"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HEAD = json.dumps({"format": 1, "identity": "uv-9"}).encode()
 
 
-def exported(tmp_path: Path) -> Path:
+def export_sample(tmp_path: Path) -> Path:
     with Store.open(tmp_path / "one") as store:
         data = store.volumes.volume("uv-9")
         (data / "sub").mkdir(mode=0o750)
@@ -52,7 +52,7 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 
 def test_a_volume_arrives_as_it_left(tmp_path: Path) -> None:
-    file = exported(tmp_path)
+    file = export_sample(tmp_path)
     with Store.open(tmp_path / "two") as store:
         assert import_volume(store, file) == "uv-9"
         data = store.volumes.volume("uv-9")
@@ -65,7 +65,7 @@ def test_a_volume_arrives_as_it_left(tmp_path: Path) -> None:
 
 
 def test_one_that_is_here_is_replaced_only_on_request(tmp_path: Path) -> None:
-    file = exported(tmp_path)
+    file = export_sample(tmp_path)
     with Store.open(tmp_path / "two") as store:
         (store.volumes.volume("uv-9") / "mine").write_text("mine")
         with pytest.raises(StoreError, match="--replace"):
@@ -77,7 +77,7 @@ def test_one_that_is_here_is_replaced_only_on_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [0, 512, 60_000, 103_000])
 def test_a_file_that_was_cut_is_refused_whole(tmp_path: Path, length: int) -> None:
-    file = exported(tmp_path)
+    file = export_sample(tmp_path)
     os.truncate(file, length)
     with Store.open(tmp_path / "two") as store:
         with pytest.raises(ArchiveInvalid):

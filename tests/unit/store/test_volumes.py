@@ -64,11 +64,11 @@ def test_a_volume_is_made_once_by_many(store: Store) -> None:
 
 def test_the_lock_is_not_in_the_volume(store: Store) -> None:
     place = store.volumes.volume("v")
-    with store.volumes.locked("v"):
+    with store.volumes.lock("v"):
         assert list(place.iterdir()) == []
         with pytest.raises(StoreBusy):
-            store.volumes.locked("v", timeout=0.05).__enter__()
-        with store.volumes.locked("w", timeout=0.05):
+            store.volumes.lock("v", timeout=0.05).__enter__()
+        with store.volumes.lock("w", timeout=0.05):
             pass
 
 

@@ -13,7 +13,7 @@ import pytest
 from layerline import command
 from layerline.engine.store.overlay import EPOCH, is_whiteout
 from layerline.engine.store.tree import Tree
-from layerline.engine.store.writer import Writer
+from layerline.engine.store.writer import CopyOptions, Writer
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathExists, PathNotFound
 from layerline.patterns import Filter
 
@@ -210,7 +210,7 @@ def test_copies_share_files_only_where_nothing_changes(
         writer.put_file("mode", entry, mode=0o600)
         writer.put_file("time", entry, mtime=5)
         writer.put_file("host", entry.real)
-        writer.copy(base, "/", "/own", share=False)
+        writer.copy(base, "/", "/own", CopyOptions(share=False))
 
     tree = layer(base, change)
     inode = entry.stat.st_ino
@@ -241,12 +241,12 @@ def test_a_merge_replaces_files_and_keeps_the_rest(empty: Tree, layer: MakeLayer
 
 
 def test_directories_of_a_merge_have_the_times_of_the_source(empty: Tree, layer: MakeLayer) -> None:
-    def dated(writer: Writer) -> None:
+    def set_times(writer: Writer) -> None:
         many("met/new/deep/f", "met/g")(writer)
         for path in ("met/new/deep", "met/new", "met"):
             writer.set(path, mtime=1000)
 
-    source = layer(empty, dated)
+    source = layer(empty, set_times)
     target = layer(empty, many("met/there"))
     tree = layer(target, lambda writer: writer.copy(source, "/", "/"))
     times = {entry.path: entry.stat.st_mtime for entry in tree.walk() if entry.is_dir}
@@ -259,7 +259,9 @@ def test_a_link_that_leads_two_directories_of_a_merge_into_one_loses_nothing(
 ) -> None:
     source = layer(empty, many("a/f", "a/s/one", "b/f", "b/s/two"))
     target = layer(empty, lambda writer: writer.symlink("a", "b"))
-    tree = layer(target, lambda writer: writer.copy(source, "/", "/", through_links=True))
+    tree = layer(
+        target, lambda writer: writer.copy(source, "/", "/", CopyOptions(through_links=True))
+    )
     assert names(tree) == ["/a", "/a/f", "/a/s", "/a/s/one", "/a/s/two", "/b"]
     assert tree.lookup("b", follow=False).is_symlink
 
@@ -269,13 +271,17 @@ def test_a_filtered_merge_makes_only_the_directories_that_are_needed(
 ) -> None:
     source = layer(empty, many("a.txt", "b.md", "d/c.txt", "d/e/g.md", "h/i.md"))
 
-    def copied(**patterns: list[str]) -> list[str]:
+    def copy_filtered(**patterns: list[str]) -> list[str]:
         wanted = Filter(**patterns)
-        return names(layer(empty, lambda writer: writer.copy(source, "/", "/", wanted=wanted)))
+        return names(
+            layer(
+                empty, lambda writer: writer.copy(source, "/", "/", CopyOptions(path_filter=wanted))
+            )
+        )
 
-    assert copied(include=["**/*.txt"]) == ["/a.txt", "/d", "/d/c.txt"]
-    assert copied(exclude=["**/*.md"]) == ["/a.txt", "/d", "/d/c.txt", "/d/e", "/h"]
-    assert copied(exclude=["d", "!d/e"]) == [
+    assert copy_filtered(include=["**/*.txt"]) == ["/a.txt", "/d", "/d/c.txt"]
+    assert copy_filtered(exclude=["**/*.md"]) == ["/a.txt", "/d", "/d/c.txt", "/d/e", "/h"]
+    assert copy_filtered(exclude=["d", "!d/e"]) == [
         "/a.txt", "/b.md", "/d", "/d/e", "/d/e/g.md", "/h", "/h/i.md"
     ]  # fmt: skip
 
@@ -286,7 +292,7 @@ def test_mode_is_for_everything_copied_but_links(empty: Tree, layer: MakeLayer) 
         writer.symlink("/no/such", "s/l")
 
     source = layer(empty, lower)
-    tree = layer(empty, lambda writer: writer.copy(source, "/", "t", mode=0o700))
+    tree = layer(empty, lambda writer: writer.copy(source, "/", "t", CopyOptions(mode=0o700)))
     assert {tree.lookup(path).mode for path in ("t", "t/s", "t/s/f")} == {0o700}
     assert tree.lookup("t/s/l", follow=False).target == "/no/such"
 
@@ -294,7 +300,7 @@ def test_mode_is_for_everything_copied_but_links(empty: Tree, layer: MakeLayer) 
 def test_hard_links_inside_a_source_are_kept(empty: Tree, layer: MakeLayer) -> None:
     source = layer(empty, many("d/one"))
     os.link(source.layers[-1] / "d" / "one", source.layers[-1] / "two")
-    tree = layer(empty, lambda writer: writer.copy(source, "/", "/", mode=0o600))
+    tree = layer(empty, lambda writer: writer.copy(source, "/", "/", CopyOptions(mode=0o600)))
     one, two = tree.lookup("d/one").stat, tree.lookup("two").stat
     assert (one.st_ino, one.st_nlink) == (two.st_ino, 2)
     assert one.st_ino != source.lookup("two").stat.st_ino
@@ -331,8 +337,8 @@ def test_special_files_owners_and_attributes_survive_a_copy(
     os.mknod(top / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
 
     def change(writer: Writer) -> None:
-        writer.copy(source, "/", "/", owner=(7, 8))
-        writer.copy(source, "/", "/same", share=False)
+        writer.copy(source, "/", "/", CopyOptions(owner=(7, 8)))
+        writer.copy(source, "/", "/same", CopyOptions(share=False))
 
     tree = layer(empty, change)
     suid = tree.lookup("suid")
@@ -376,7 +382,12 @@ def random_change(chance: random.Random) -> Callable[[Writer], None]:
                     case 2:
                         writer.symlink(chance.choice(PLACES), place)
                     case 3:
-                        writer.copy(writer.view, "a", f"copy-{chance.randrange(2)}", share=False)
+                        writer.copy(
+                            writer.view,
+                            "a",
+                            f"copy-{chance.randrange(2)}",
+                            CopyOptions(share=False),
+                        )
                     case _:
                         writer.remove(place)
             except PathError:
@@ -385,7 +396,7 @@ def random_change(chance: random.Random) -> Callable[[Writer], None]:
     return change
 
 
-def shown(top: Path) -> dict[str, tuple[int, int, bytes | str]]:
+def read_mounted(top: Path) -> dict[str, tuple[int, int, bytes | str]]:
     """What a mounted file system shows: mode, time and content of everything."""
     found: dict[str, tuple[int, int, bytes | str]] = {}
     for path in sorted(top.rglob("*")):
@@ -399,7 +410,7 @@ def shown(top: Path) -> dict[str, tuple[int, int, bytes | str]]:
     return found
 
 
-def read(tree: Tree) -> dict[str, tuple[int, int, bytes | str]]:
+def read_tree(tree: Tree) -> dict[str, tuple[int, int, bytes | str]]:
     """What the tree says of the same, walking and looking up."""
     found: dict[str, tuple[int, int, bytes | str]] = {}
     for entry in tree.walk():
@@ -425,7 +436,7 @@ def test_many_layers_hold_what_one_layer_would(empty: Tree, layer: MakeLayer, se
         for _ in range(6):
             random_change(chance)(writer)
 
-    assert read(many_layers) == read(layer(empty, all_at_once)) != {}
+    assert read_tree(many_layers) == read_tree(layer(empty, all_at_once)) != {}
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -445,7 +456,7 @@ def test_the_kernel_sees_the_same_tree(
     lower = ":".join(map(str, reversed(tree.layers)))
     command.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower}", merged])
     try:
-        assert shown(merged) == read(tree)
+        assert read_mounted(merged) == read_tree(tree)
     finally:
         command.run(["umount", merged])
-    assert read(tree) != {}
+    assert read_tree(tree) != {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from layerline.engine.api.resolvers.git import is_git_url
 from layerline.engine.dockerfile.expansion import expand_document
 from layerline.engine.solve import ops
-from layerline.engine.sources.http import Wanted, fetch, file_name
+from layerline.engine.sources.http import DownloadRequest, fetch, file_name
 from layerline.engine.trees.chmod import change_of
 from layerline.errors import NotSupported, QueryError
 
@@ -57,10 +57,12 @@ class Copier:
 
     async def _add_url(self, rootfs: Op, state: State, copy: Copy, url: str) -> Op:
         session = self.call.session
-        wanted = Wanted(url=url, name=file_name(url, "__unnamed__"), checksum=copy.checksum)
+        request = DownloadRequest(
+            url=url, name=file_name(url, "__unnamed__"), checksum=copy.checksum
+        )
         download = await session.once(
             f"download {url} {copy.checksum}",
-            partial(session.solver.in_thread, fetch, session.store, session.settings, wanted),
+            partial(session.solver.in_thread, fetch, session.store, session.settings, request),
         )
         files = ops.Stored(digest=download.digest, snapshots=(download.snapshot,))
         copy_op = _copy_op(rootfs, state, copy, files, [f"/{download.name}"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from layerline.engine.api.objects import Directory, File
 from layerline.engine.solve.ops import Stored
 from layerline.engine.store.ingest import ingest
-from layerline.engine.store.path_filter import Selection
+from layerline.engine.store.path_filter import PathFilter
 from layerline.errors import NotADirectory, PathError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def read_directory(
     if not path.is_dir():
         message = f"path {path} is a file, not a directory"
         raise NotADirectory(message)
-    wanted = Selection.of_host(path, include=include, exclude=exclude, gitignore=gitignore)
-    read = ingest(store, path, wanted=wanted)
+    path_filter = PathFilter.of_host(path, include=include, exclude=exclude, gitignore=gitignore)
+    read = ingest(store, path, path_filter=path_filter)
     return Directory(tree=Stored(digest=read.digest, snapshots=(read.snapshot,)))
 
 

@@ -15,7 +15,7 @@ from layerline.engine.runtime import spec
 from layerline.engine.solve import ops
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
 from layerline.engine.store.tree import Tree
-from layerline.engine.store.writer import Writer
+from layerline.engine.store.writer import CopyOptions, Writer
 
 if TYPE_CHECKING:
     import contextlib
@@ -123,7 +123,7 @@ class ContainerStage:
             else self._seeded(mount.volume, mount.seed, mount.seed_path)
         )
         if mount.sharing != "SHARED":
-            self.stack.enter_context(volumes.locked(mount.volume, cancel=self.step.cancel))
+            self.stack.enter_context(volumes.lock(mount.volume, cancel=self.step.cancel))
         return spec.Volume(target=mount.target, source=place, owner=mount.owner)
 
     def _seeded(self, volume: str, seed: ops.Op, path: str) -> Path:
@@ -131,7 +131,7 @@ class ContainerStage:
         root = tree.lookup(path).stat
 
         def fill(place: Path) -> None:
-            Writer(Tree(()), place).copy(tree, path, "/", share=False)
+            Writer(Tree(()), place).copy(tree, path, "/", CopyOptions(share=False))
 
         return self.step.context.store.volumes.volume(
             volume, seed=fill, owner=(root.st_uid, root.st_gid), mode=stat.S_IMODE(root.st_mode)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.overlay import EPOCH
 from layerline.engine.store.rmtree import remove_tree
-from layerline.engine.store.writer import Writer
+from layerline.engine.store.writer import CopyOptions, Writer
 from layerline.engine.trees import git_program
 from layerline.errors import CommandFailed, QueryError
-from layerline.patterns import Verdict
+from layerline.patterns import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -186,20 +186,20 @@ def extract(store: Store, place: Place, target: Path) -> None:
         raise QueryError(message)
     target.mkdir()
     copy = Writer(store.tree(()), target)
-    copy.copy(place.tree, source, "/", wanted=_trusted, share=False)
+    copy.copy(place.tree, source, "/", CopyOptions(path_filter=_keep_trusted, share=False))
     for entry in [entry for entry in copy.view.walk() if entry.is_symlink]:
         entry.real.unlink()
     (target / "config").write_text(_BARE)
 
 
-def _trusted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk asks
+def _keep_trusted(path: str, *, is_dir: bool) -> Decision:  # noqa: ARG001  as a walk asks
     refused = path.split("/", 1)[0] in _UNTRUSTED or path in _ALTERNATES
-    return Verdict.DROP if refused else Verdict.KEEP
+    return Decision.DROP if refused else Decision.KEEP
 
 
 def copy_files(store: Store, place: Place, target: Path) -> None:
     """Copy the files of a directory to disk, unshared with its layers: git writes to them."""
-    Writer(store.tree(()), target).copy(place.tree, place.path, "/", share=False)
+    Writer(store.tree(()), target).copy(place.tree, place.path, "/", CopyOptions(share=False))
 
 
 def restore(repository: Path, work: Path) -> None:

@@ -31,7 +31,7 @@ PRIVATE = 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class DownloadRequest:
     """A file to fetch; `checksum` is `sha256:` and digits, or empty."""
 
     url: str
@@ -60,45 +60,47 @@ def file_name(url: str, otherwise: str) -> str:
     return name if name not in ("", ".", "..") else otherwise
 
 
-def fetch(store: Store, settings: Settings, wanted: Wanted) -> Download:
+def fetch(store: Store, settings: Settings, request: DownloadRequest) -> Download:
     """Fetch a file; QueryError if it does not match a given checksum."""
     with store.snapshots.draft() as draft:
-        place = draft.fs / wanted.name
+        place = draft.fs / request.name
         with http_client(settings) as client:
-            found, modified = _write(client, wanted, place)
-        if wanted.checksum and wanted.checksum != f"sha256:{found}":
-            message = f"digest mismatch of {wanted.url}: sha256:{found}, expected {wanted.checksum}"
+            found, modified = _write(client, request, place)
+        if request.checksum and request.checksum != f"sha256:{found}":
+            message = (
+                f"digest mismatch of {request.url}: sha256:{found}, expected {request.checksum}"
+            )
             raise QueryError(message)
-        place.chmod(wanted.mode)
+        place.chmod(request.mode)
         os.utime(place, (modified, modified))
         os.utime(draft.fs, (EPOCH, EPOCH))
-        digest = digest_of(["download", wanted.name, wanted.mode, found, modified])
+        digest = digest_of(["download", request.name, request.mode, found, modified])
         snapshot = draft.commit(f"download-{digest}")
-        return Download(snapshot=snapshot, name=wanted.name, digest=digest)
+        return Download(snapshot=snapshot, name=request.name, digest=digest)
 
 
-def _write(client: httpx.Client, wanted: Wanted, place: Path) -> tuple[str, int]:
+def _write(client: httpx.Client, request: DownloadRequest, place: Path) -> tuple[str, int]:
     """Write the body, and return its checksum and modification time."""
     hasher = hashlib.sha256()
-    headers = dict(wanted.headers)
+    headers = dict(request.headers)
     try:
         with (
-            client.stream("GET", wanted.url, headers=headers, follow_redirects=True) as response,
+            client.stream("GET", request.url, headers=headers, follow_redirects=True) as response,
             place.open("xb") as file,
         ):
             if not response.is_success:
-                message = f"invalid response status {response.status_code} of {wanted.url}"
+                message = f"invalid response status {response.status_code} of {request.url}"
                 raise QueryError(message)
             for chunk in response.iter_bytes():
                 hasher.update(chunk)
                 file.write(chunk)
-            return hasher.hexdigest(), _modified(response.headers.get("last-modified", ""))
+            return hasher.hexdigest(), _parse_modified(response.headers.get("last-modified", ""))
     except httpx.HTTPError as exc:
-        message = f"failed to load {wanted.url}: {exc}"
+        message = f"failed to load {request.url}: {exc}"
         raise QueryError(message) from exc
 
 
-def _modified(text: str) -> int:
+def _parse_modified(text: str) -> int:
     try:
         return int(email.utils.parsedate_to_datetime(text).timestamp())
     except (TypeError, ValueError):

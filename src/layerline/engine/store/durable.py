@@ -20,9 +20,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def publish(part: Path, final: Path) -> None:
     """Rename a finished file to its final name, atomically replacing any file there."""
-    sync_path(part)
+    descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     part.replace(final)
-    sync_path(final.parent)
+    sync_directory(final.parent)
 
 
 def write_file(path: Path, data: bytes, *, part: Path, mode: int = 0o600) -> None:
@@ -33,9 +37,9 @@ def write_file(path: Path, data: bytes, *, part: Path, mode: int = 0o600) -> Non
     publish(part, path)
 
 
-def sync_path(path: Path) -> None:
-    """Flush a file, or the names in a directory, to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def sync_directory(path: Path) -> None:
+    """Flush the names in a directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -21,7 +21,7 @@ NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
+class FileMetadata:
     """Owner, mode and times of an entry; times are in nanoseconds."""
 
     owner: tuple[int, int]
@@ -36,7 +36,7 @@ class Looks:
         owner: tuple[int, int] | None = None,
         mode: int | None = None,
         mtime: int | None = None,
-    ) -> Looks:
+    ) -> FileMetadata:
         """The metadata of an entry, with overrides; `mtime` is in seconds."""
         return cls(
             owner=(info.st_uid, info.st_gid) if owner is None else owner,
@@ -45,9 +45,11 @@ class Looks:
         )
 
 
-def clone(source: str, info: os.stat_result, place: str, looks: Looks, *, share: bool) -> None:
+def clone(
+    source: str, info: os.stat_result, place: str, metadata: FileMetadata, *, share: bool
+) -> None:
     """Copy `source`, which is not a directory, to `place`; `share` allows a hard link."""
-    if share and looks == Looks.of(info) and _shared(source, info, place):
+    if share and metadata == FileMetadata.of(info) and _try_link(source, info, place):
         return
     kind = stat.S_IFMT(info.st_mode)
     if kind == stat.S_IFREG:
@@ -59,24 +61,26 @@ def clone(source: str, info: os.stat_result, place: str, looks: Looks, *, share:
     else:
         message = f"{place}: cannot copy a file of unknown type"
         raise PathError(message)
-    dress(place, looks, attributes(source))
+    apply_metadata(place, metadata, attributes(source))
 
 
-def dress(place: str, looks: Looks, extended: dict[str, bytes] | None = None) -> None:
+def apply_metadata(
+    place: str, metadata: FileMetadata, xattrs: dict[str, bytes] | None = None
+) -> None:
     """Set owner, mode, attributes and times, in this order: each can reset the ones after it."""
     info = os.lstat(place)
     link = stat.S_ISLNK(info.st_mode)
-    kept = attributes(place) if extended is None else extended
-    if (info.st_uid, info.st_gid) != looks.owner:
-        os.chown(place, *looks.owner, follow_symlinks=False)
+    values = attributes(place) if xattrs is None else xattrs
+    if (info.st_uid, info.st_gid) != metadata.owner:
+        os.chown(place, *metadata.owner, follow_symlinks=False)
     if not link:
-        Path(place).chmod(looks.mode)
-    for name, value in kept.items():
+        Path(place).chmod(metadata.mode)
+    for name, value in values.items():
         os.setxattr(place, name, value, follow_symlinks=False)
-    os.utime(place, ns=(looks.mtime_ns, looks.mtime_ns), follow_symlinks=False)
+    os.utime(place, ns=(metadata.mtime_ns, metadata.mtime_ns), follow_symlinks=False)
 
 
-def _shared(source: str, info: os.stat_result, place: str) -> bool:
+def _try_link(source: str, info: os.stat_result, place: str) -> bool:
     if not stat.S_ISREG(info.st_mode):
         return False
     try:

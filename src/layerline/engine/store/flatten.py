@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.file_metadata import Looks, clone, dress
+from layerline.engine.store.file_metadata import FileMetadata, apply_metadata, clone
 from layerline.engine.store.overlay import (
     attributes,
     is_opaque,
@@ -38,9 +38,9 @@ def flatten(layers: Sequence[Path], place: Path) -> None:
             elif is_whiteout(info):
                 make_whiteout(child)
             else:
-                clone(found[0], info, child, Looks.of(info), share=True)
+                clone(found[0], info, child, FileMetadata.of(info), share=True)
     for origin, here in reversed(made):
-        dress(here, Looks.of(os.lstat(origin)), attributes(origin))
+        apply_metadata(here, FileMetadata.of(os.lstat(origin)), attributes(origin))
 
 
 def _names(parts: tuple[str, ...]) -> dict[str, list[str]]:

@@ -45,14 +45,14 @@ def repair(store: Store, problems: list[Problem]) -> None:
     for problem in problems:
         if problem.place is not None:
             remove_tree(problem.place)
-    store.index.damaged(drop=True)
+    store.index.check_rows(drop=True)
 
 
 def _index(store: Store) -> Iterator[Problem]:
     for part in sorted(store.root.glob("damaged-*")):
         what = "was damaged and has been set aside; results are computed again"
         yield Problem(kind="index", name=part.name, what=what, place=part)
-    bad = store.index.damaged()
+    bad = store.index.check_rows()
     if bad:
         what = f"{bad} rows do not match their checksum and are ignored"
         yield Problem(kind="index", name="index.db", what=what)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerline.patterns import Verdict
+from layerline.patterns import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ class GitIgnore:
         self._above = above
         self._specs: dict[str, GitIgnoreSpec | None] = {}
 
-    def __call__(self, path: str, *, is_dir: bool) -> Verdict:
+    def __call__(self, path: str, *, is_dir: bool) -> Decision:
         """DROP for a path that is ignored."""
         full = f"{self._above}/{path}" if self._above else path
         subject = full + "/" if is_dir else full
@@ -42,8 +42,8 @@ class GitIgnore:
             relative = subject[len(directory) + 1 :] if directory else subject
             ignored = spec.check_file(relative).include
             if ignored is not None:
-                return Verdict.DROP if ignored else Verdict.KEEP
-        return Verdict.KEEP
+                return Decision.DROP if ignored else Decision.KEEP
+        return Decision.KEEP
 
     def _spec(self, directory: str) -> GitIgnoreSpec | None:
         if directory not in self._specs:

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from layerline.errors import NotADirectory, PathError, PathNotFound
-from layerline.patterns import Verdict, Wanted
+from layerline.patterns import Decision, PathPredicate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """A path and its metadata at the time of the walk. Paths are relative; the root is empty."""
 
     path: str
@@ -35,7 +35,7 @@ class Seen(NamedTuple):
     inode: int
 
     @classmethod
-    def of(cls, path: str, info: os.stat_result) -> Seen:
+    def of(cls, path: str, info: os.stat_result) -> Observation:
         return cls(
             path, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
         )
@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(root: Path) -> Iterator[int]:
+def open_root(root: Path) -> Iterator[int]:
     """Open the root of a walk; a link to a directory is followed."""
     try:
         handle = os.open(root, _LIST)
@@ -65,20 +65,20 @@ def opened(root: Path) -> Iterator[int]:
         message = f"{root}: not a directory"
         raise NotADirectory(message) from exc
     except PermissionError as exc:
-        raise _denied(str(root)) from exc
+        raise _permission_denied(str(root)) from exc
     try:
         yield handle
     finally:
         os.close(handle)
 
 
-def walk(root: int, wanted: Wanted | None) -> list[Seen]:
+def walk(root: int, path_filter: PathPredicate | None) -> list[Observation]:
     """The root and the kept paths below it, parents first, sorted by the bytes of their names.
 
     Sockets, pipes and devices are left out.
     """
-    found = [Seen.of("", os.fstat(root))]
-    _visit(root, "", wanted, found)
+    found = [Observation.of("", os.fstat(root))]
+    _visit(root, "", path_filter, found)
     return found
 
 
@@ -95,7 +95,7 @@ class Handles:
         try:
             return os.open(name, _READ, dir_fd=self._directory(above))
         except PermissionError as exc:
-            raise _denied(path) from exc
+            raise _permission_denied(path) from exc
 
     def target(self, path: str) -> str:
         """The target of a link."""
@@ -118,37 +118,41 @@ class Handles:
         return handle
 
 
-def _visit(handle: int, prefix: str, wanted: Wanted | None, found: list[Seen]) -> None:
+def _visit(
+    handle: int, prefix: str, path_filter: PathPredicate | None, found: list[Observation]
+) -> None:
     with os.scandir(handle) as listing:
         items = sorted(listing, key=lambda item: os.fsencode(item.name))
     for item in items:
-        seen = _look(item, prefix)
-        if seen is None:
+        entry = _observe(item, prefix)
+        if entry is None:
             continue
-        verdict = Verdict.KEEP
-        if wanted is not None:
-            verdict = wanted(seen.path, is_dir=seen.is_dir)
-        if verdict is Verdict.DROP or (verdict is Verdict.PASS and not seen.is_dir):
+        decision = Decision.KEEP
+        if path_filter is not None:
+            decision = path_filter(entry.path, is_dir=entry.is_dir)
+        if decision is Decision.DROP or (decision is Decision.PASS and not entry.is_dir):
             continue
-        found.append(seen)
-        if seen.is_dir:
+        found.append(entry)
+        if entry.is_dir:
             length = len(found)
-            _enter(handle, item.name, seen.path, wanted, found)
-            if verdict is Verdict.PASS and len(found) == length:
+            _enter(handle, item.name, entry.path, path_filter, found)
+            if decision is Decision.PASS and len(found) == length:
                 found.pop()
 
 
-def _look(item: os.DirEntry[str], prefix: str) -> Seen | None:
+def _observe(item: os.DirEntry[str], prefix: str) -> Observation | None:
     try:
         info = item.stat(follow_symlinks=False)
     except FileNotFoundError:  # gone since the directory was listed
         return None
     if stat.S_IFMT(info.st_mode) not in _KINDS:
         return None
-    return Seen.of(prefix + item.name, info)
+    return Observation.of(prefix + item.name, info)
 
 
-def _enter(above: int, name: str, path: str, wanted: Wanted | None, found: list[Seen]) -> None:
+def _enter(
+    above: int, name: str, path: str, path_filter: PathPredicate | None, found: list[Observation]
+) -> None:
     if path.count("/") >= _MOST_DEEP:
         message = f"{path[:60]}...: nested more than {_MOST_DEEP} directories deep"
         raise PathError(message)
@@ -157,12 +161,12 @@ def _enter(above: int, name: str, path: str, wanted: Wanted | None, found: list[
     except (FileNotFoundError, NotADirectoryError):  # replaced since the directory was listed
         return
     except PermissionError as exc:
-        raise _denied(path) from exc
+        raise _permission_denied(path) from exc
     try:
-        _visit(handle, f"{path}/", wanted, found)
+        _visit(handle, f"{path}/", path_filter, found)
     finally:
         os.close(handle)
 
 
-def _denied(path: str) -> PathError:
+def _permission_denied(path: str) -> PathError:
     return PathError(f"{path}: permission denied: make it readable, or exclude it")

@@ -72,13 +72,13 @@ class Index:
     def get(self, table: str, key: str) -> Document | None:
         """The document, or None if there is not a valid one."""
         statement = "SELECT document, snapshots, checksum FROM rows WHERE place = ? AND key = ?"
-        found = self._run(statement, (table.encode(), key.encode()))
+        found = self._execute(statement, (table.encode(), key.encode()))
         if not found:
             return None
-        trusted = self._trusted(table.encode(), key.encode(), found[0])
-        if trusted is None:
+        valid = self._validate(table.encode(), key.encode(), found[0])
+        if valid is None:
             return None
-        document, snapshots = trusted
+        document, snapshots = valid
         self._use(snapshots)
         return document
 
@@ -88,31 +88,33 @@ class Index:
         """Record a document, durably. It is valid while all of `snapshots` are intact."""
         row = (table.encode(), key.encode(), canonical(document), canonical(list(snapshots)))
         statement = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)"
-        self._run(statement, (*row, _checksum(*row)))
+        self._execute(statement, (*row, _checksum(*row)))
 
     def scan(self, table: str) -> Iterator[tuple[str, Document]]:
         """The valid documents of a table, by key."""
         statement = (
             "SELECT key, document, snapshots, checksum FROM rows WHERE place = ? ORDER BY key"
         )
-        for key, *row in self._run(statement, (table.encode(),)):
+        for key, *row in self._execute(statement, (table.encode(),)):
             if not isinstance(key, bytes):
                 continue
-            trusted = self._trusted(table.encode(), key, row)
-            if trusted is not None:
-                yield key.decode(), trusted[0]
+            valid = self._validate(table.encode(), key, row)
+            if valid is not None:
+                yield key.decode(), valid[0]
 
-    def damaged(self, *, drop: bool = False) -> int:
+    def check_rows(self, *, drop: bool = False) -> int:
         """The number of rows that do not match their checksum; `drop` removes them."""
-        rows = self._run("SELECT place, key, document, snapshots, checksum FROM rows", ())
-        bad = [row for row in rows if not _intact(row)]
+        rows = self._execute("SELECT place, key, document, snapshots, checksum FROM rows", ())
+        bad = [row for row in rows if not _matches_checksum(row)]
         for place, key, *_ in bad if drop else ():
-            self._run("DELETE FROM rows WHERE place = ? AND key = ?", (place, key))
+            self._execute("DELETE FROM rows WHERE place = ? AND key = ?", (place, key))
         return len(bad)
 
     def forget_lost(self) -> int:
         """Remove the rows whose snapshots are gone, and return their number."""
-        rows = self._run("SELECT place, key, snapshots FROM rows WHERE snapshots != ?", (b"[]",))
+        rows = self._execute(
+            "SELECT place, key, snapshots FROM rows WHERE snapshots != ?", (b"[]",)
+        )
         lost = [
             (place, key)
             for place, key, names in rows
@@ -138,7 +140,7 @@ class Index:
         with self._mutex:
             self._database.close()
 
-    def _trusted(
+    def _validate(
         self, table: bytes, key: bytes, row: Sequence[object]
     ) -> tuple[Document, list[str]] | None:
         """The document and the snapshots that it depends on, or None if the row is not valid."""
@@ -153,7 +155,7 @@ class Index:
             return None
         return json.loads(document), names
 
-    def _run(self, statement: str, values: Sequence[object]) -> list[tuple[object, ...]]:
+    def _execute(self, statement: str, values: Sequence[object]) -> list[tuple[object, ...]]:
         """Run one statement as a transaction; a damaged file is replaced by an empty one, once."""
         with self._mutex:
             try:
@@ -197,7 +199,7 @@ class Index:
         with self._locks.exclusive("index damage", timeout=_BUSY_SECONDS):
             try:
                 self._database = self._open()
-                if self._sound(self._database):
+                if self._is_sound(self._database):
                     return
                 self._database.close()
             except sqlite3.DatabaseError as exc:
@@ -211,11 +213,11 @@ class Index:
             self._database = self._open()
 
     @staticmethod
-    def _sound(database: sqlite3.Connection) -> bool:
+    def _is_sound(database: sqlite3.Connection) -> bool:
         return database.execute("PRAGMA integrity_check(1)").fetchall() == [(b"ok",)]
 
 
-def _intact(row: Sequence[object]) -> bool:
+def _matches_checksum(row: Sequence[object]) -> bool:
     *parts, checksum = row
     fields = [part for part in parts if isinstance(part, bytes)]
     return len(fields) == len(parts) and checksum == _checksum(*fields)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import canonical, digest_of, parse_digest
-from layerline.engine.store.hostwalk import Handles, Seen, opened, walk
+from layerline.engine.store.hostwalk import Handles, Observation, open_root, walk
 from layerline.engine.store.tree_digest import Part, combine, header
 from layerline.errors import StoreDamaged
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from layerline.engine.store.store import Store
-    from layerline.patterns import Wanted
+    from layerline.patterns import PathPredicate
 
 _TABLE = "import"
 _CHUNK = 1 << 20
@@ -47,53 +47,59 @@ class Ingested:
     digest: str
 
 
-def ingest(store: Store, root: Path, *, wanted: Wanted | None = None) -> Ingested:
+def ingest(store: Store, root: Path, *, path_filter: PathPredicate | None = None) -> Ingested:
     """Import the kept paths of a directory. Modes and times are kept, owners become root."""
     began = time.time_ns()
-    with opened(root) as handle, contextlib.closing(Handles(handle)) as handles:
-        seen = walk(handle, wanted)
-        mark = _mark(root, os.fstat(handle).st_dev, seen)
-        done = store.index.get(_TABLE, mark)
+    with open_root(root) as handle, contextlib.closing(Handles(handle)) as handles:
+        observations = walk(handle, path_filter)
+        walk_digest = _walk_digest(root, os.fstat(handle).st_dev, observations)
+        done = store.index.get(_TABLE, walk_digest)
         if done is not None:
             return Ingested(snapshot=str(done["snapshot"]), digest=str(done["digest"]))
-        work = _Import(store, handles, seen, _known(store, root))
+        work = _Import(store, handles, observations, _load_last(store, root))
         result = work.by_content() or work.by_copy()
-        work.unsettled.update(each.path for each in seen if each.is_file and _fresh(each, began))
-    _remember(store, root, mark, result, work)
+        work.unsettled.update(
+            each.path for each in observations if each.is_file and _may_still_change(each, began)
+        )
+    _remember(store, root, walk_digest, result, work)
     return result
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _LastImport:
     """The last import of the same root: the state and content digest of each file."""
 
     snapshot: str = ""
     files: Mapping[str, tuple[list[int], str]] = field(default_factory=dict)
 
-    def payload(self, seen: Seen) -> bytes | None:
+    def payload(self, entry: Observation) -> bytes | None:
         """The content digest of a file, or None if it has changed since."""
-        state, digest = self.files.get(seen.path, ([], ""))
-        return bytes.fromhex(digest) if state == seen.state else None
+        state, digest = self.files.get(entry.path, ([], ""))
+        return bytes.fromhex(digest) if state == entry.state else None
 
 
 class _Import:
     """One import that is not in the index."""
 
-    def __init__(self, store: Store, handles: Handles, seen: list[Seen], known: _Known) -> None:
+    def __init__(
+        self, store: Store, handles: Handles, observations: list[Observation], last: _LastImport
+    ) -> None:
         self._store = store
         self._handles = handles
-        self._known = known
-        self.seen = seen
+        self._last = last
+        self.observations = observations
         self.payloads: dict[str, bytes] = {}
         self.unsettled: set[str] = set()
 
     def by_content(self) -> Ingested | None:
         """Read the changed files; often only their times have changed and the snapshot exists."""
-        changed = [each for each in self.seen if each.is_file and self._known.payload(each) is None]
-        if not self._known.snapshot or sum(each.size for each in changed) > _READ_TWICE_BYTES:
+        changed = [
+            each for each in self.observations if each.is_file and self._last.payload(each) is None
+        ]
+        if not self._last.snapshot or sum(each.size for each in changed) > _READ_TWICE_BYTES:
             return None
         try:
-            result = self._named(self._part(each, None) for each in self.seen[1:])
+            result = self._result(self._part(each, None) for each in self.observations[1:])
         except OSError as exc:
             if exc.errno in _GONE:
                 return None
@@ -104,59 +110,59 @@ class _Import:
         """Create a snapshot; unchanged files are shared with the last one."""
         with self._store.snapshots.draft() as draft:
             parts: list[Part] = []
-            for each in self.seen[1:]:
+            for each in self.observations[1:]:
                 try:
                     parts.append(self._part(each, f"{draft.fs}/{each.path}"))
                 except OSError as exc:
                     if exc.errno not in _GONE:  # removed since the walk
                         raise
-            for each in reversed(self.seen):
+            for each in reversed(self.observations):
                 if each.is_dir:
-                    _dress(f"{draft.fs}/{each.path}", each)
-            result = self._named(parts)
+                    _apply_metadata(f"{draft.fs}/{each.path}", each)
+            result = self._result(parts)
             draft.commit(result.snapshot)
             return result
 
-    def _named(self, parts: Iterable[Part]) -> Ingested:
-        digest = combine(_header(self.seen[0].mode), list(parts))
+    def _result(self, parts: Iterable[Part]) -> Ingested:
+        digest = combine(_entry_header(self.observations[0].mode), list(parts))
         return Ingested(snapshot=f"import-{digest}", digest=digest)
 
-    def _part(self, seen: Seen, place: str | None) -> Part:
+    def _part(self, entry: Observation, place: str | None) -> Part:
         """An entry's part of the digest; with `place`, the entry is also copied there."""
-        if seen.is_dir:
+        if entry.is_dir:
             if place is not None:
                 Path(place).mkdir()
-            return seen.path, _header(seen.mode), None
-        if seen.is_file:
-            return seen.path, _header(seen.mode), self._file(seen, place)
-        target = self._handles.target(seen.path)
+            return entry.path, _entry_header(entry.mode), None
+        if entry.is_file:
+            return entry.path, _entry_header(entry.mode), self._file(entry, place)
+        target = self._handles.target(entry.path)
         if place is not None:
             Path(place).symlink_to(target)
-            os.utime(place, ns=(seen.mtime_ns, seen.mtime_ns), follow_symlinks=False)
-        return seen.path, _header(stat.S_IFLNK), hashlib.sha256(os.fsencode(target)).digest()
+            os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+        return entry.path, _entry_header(stat.S_IFLNK), hashlib.sha256(os.fsencode(target)).digest()
 
-    def _file(self, seen: Seen, place: str | None) -> bytes:
-        payload = self._known.payload(seen)
-        if payload is None or (place is not None and not self._shared(seen, place)):
-            payload = self._read(seen, place)
-        self.payloads[seen.path] = payload
+    def _file(self, entry: Observation, place: str | None) -> bytes:
+        payload = self._last.payload(entry)
+        if payload is None or (place is not None and not self._try_link(entry, place)):
+            payload = self._read_file(entry, place)
+        self.payloads[entry.path] = payload
         return payload
 
-    def _shared(self, seen: Seen, place: str) -> bool:
+    def _try_link(self, entry: Observation, place: str) -> bool:
         """Link the file of the last snapshot if its metadata is the same; whether it was linked."""
-        origin = f"{self._store.snapshots.path(self._known.snapshot)}/{seen.path}"
+        origin = f"{self._store.snapshots.path(self._last.snapshot)}/{entry.path}"
         try:
             info = os.lstat(origin)
-            if (info.st_mode, info.st_mtime_ns) != (seen.mode, seen.mtime_ns):
+            if (info.st_mode, info.st_mtime_ns) != (entry.mode, entry.mtime_ns):
                 return False
             os.link(origin, place, follow_symlinks=False)
         except OSError:  # no such file, too many links: copying always works
             return False
         return True
 
-    def _read(self, seen: Seen, place: str | None) -> bytes:
+    def _read_file(self, entry: Observation, place: str | None) -> bytes:
         hasher = hashlib.sha256()
-        handle = self._handles.open(seen.path)
+        handle = self._handles.open(entry.path)
         with os.fdopen(handle, "rb", buffering=0) as source, contextlib.ExitStack() as stack:
             copy = None
             if place is not None:
@@ -165,64 +171,64 @@ class _Import:
                 hasher.update(data)
                 if copy is not None:
                     copy.write(data)
-            if Seen.of(seen.path, os.fstat(handle)) != seen:
-                self.unsettled.add(seen.path)
+            if Observation.of(entry.path, os.fstat(handle)) != entry:
+                self.unsettled.add(entry.path)
             if copy is not None:
-                os.fchmod(copy.fileno(), stat.S_IMODE(seen.mode))
-                os.utime(copy.fileno(), ns=(seen.mtime_ns, seen.mtime_ns))
+                os.fchmod(copy.fileno(), stat.S_IMODE(entry.mode))
+                os.utime(copy.fileno(), ns=(entry.mtime_ns, entry.mtime_ns))
         return hasher.digest()
 
 
 @functools.lru_cache(maxsize=1024)
-def _header(mode: int) -> bytes:
+def _entry_header(mode: int) -> bytes:
     return header(mode, _ROOT, {})
 
 
-def _dress(place: str, seen: Seen) -> None:
-    Path(place).chmod(stat.S_IMODE(seen.mode))
-    os.utime(place, ns=(seen.mtime_ns, seen.mtime_ns))
+def _apply_metadata(place: str, entry: Observation) -> None:
+    Path(place).chmod(stat.S_IMODE(entry.mode))
+    os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
-def _fresh(seen: Seen, began: int) -> bool:
+def _may_still_change(entry: Observation, began: int) -> bool:
     """Whether the file may change once more without a visible change of its times."""
-    whole_seconds = seen.mtime_ns % _SECOND_NS == 0 and seen.ctime_ns % _SECOND_NS == 0
-    tick = _COARSE_TICK_NS if whole_seconds else _CLOCK_TICK_NS
-    return max(seen.mtime_ns, seen.ctime_ns) > began - tick
+    coarse = entry.mtime_ns % _SECOND_NS == 0 and entry.ctime_ns % _SECOND_NS == 0
+    tick = _COARSE_TICK_NS if coarse else _CLOCK_TICK_NS
+    return max(entry.mtime_ns, entry.ctime_ns) > began - tick
 
 
-def _mark(root: Path, device: int, seen: list[Seen]) -> str:
+def _walk_digest(root: Path, device: int, observations: list[Observation]) -> str:
     """The digest of a walk's observations; equal digests mean equal content."""
     hasher = hashlib.sha256(os.fsencode(f"{root}\0{device}\0"))
-    for each in seen:
+    for each in observations:
         state = each[:2] if each.is_dir else tuple(each)
         hasher.update(ascii(state).encode())
     return hasher.hexdigest()
 
 
-def _latest(root: Path) -> str:
+def _latest_key(root: Path) -> str:
     return digest_of(["latest", str(root)])
 
 
-def _known(store: Store, root: Path) -> _Known:
-    row = store.index.get(_TABLE, _latest(root))
+def _load_last(store: Store, root: Path) -> _LastImport:
+    row = store.index.get(_TABLE, _latest_key(root))
     if row is None:
-        return _Known()
+        return _LastImport()
     try:
         files = json.loads(store.blobs.read(parse_digest(str(row["manifest"]))))
     except StoreDamaged:
-        return _Known()
-    return _Known(str(row["snapshot"]), files)
+        return _LastImport()
+    return _LastImport(str(row["snapshot"]), files)
 
 
-def _remember(store: Store, root: Path, mark: str, result: Ingested, work: _Import) -> None:
+def _remember(store: Store, root: Path, walk_digest: str, result: Ingested, work: _Import) -> None:
     files = {
         each.path: (each.state, work.payloads[each.path].hex())
-        for each in work.seen
+        for each in work.observations
         if each.path in work.payloads and each.path not in work.unsettled
     }
     row: dict[str, object] = {"snapshot": result.snapshot, "digest": result.digest}
     if not work.unsettled:
-        store.index.put(_TABLE, mark, row, snapshots=(result.snapshot,))
+        store.index.put(_TABLE, walk_digest, row, snapshots=(result.snapshot,))
     manifest = store.blobs.put(canonical(files))
     latest = {**row, "manifest": manifest.digest}
-    store.index.put(_TABLE, _latest(root), latest, snapshots=(result.snapshot,))
+    store.index.put(_TABLE, _latest_key(root), latest, snapshots=(result.snapshot,))

@@ -56,7 +56,7 @@ class Locks:
 
 
 @contextlib.contextmanager
-def shared(path: Path) -> Iterator[None]:
+def hold_shared(path: Path) -> Iterator[None]:
     """Hold the file's lock together with others; waits for an exclusive holder."""
     descriptor = os.open(path, _OPEN, 0o600)
     try:

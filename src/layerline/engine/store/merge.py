@@ -11,16 +11,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.file_metadata import Looks, clone, dress
+from layerline.engine.store.file_metadata import FileMetadata, apply_metadata, clone
 from layerline.engine.store.overlay import attributes
 from layerline.engine.store.tree import Entry
-from layerline.patterns import Verdict, Wanted
+from layerline.patterns import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from layerline.engine.store.tree import Tree
-    from layerline.engine.store.writer import Owner, Writer
+    from layerline.engine.store.writer import CopyOptions, Writer
 
 
 class Merge:
@@ -33,76 +33,67 @@ class Merge:
         self,
         writer: Writer,
         source: Tree,
-        wanted: Wanted | None,
-        owner: Owner | None,
-        mode: int | None,
-        *,
-        share: bool,
-        through_links: bool,
+        options: CopyOptions,
     ) -> None:
         self._writer = writer
         self._source = source
-        self._wanted = wanted
-        self._owner = owner
-        self._mode = mode
-        self._share = share
-        self._through_links = through_links
+        self._options = options
         self._twins: dict[tuple[int, int], str] = {}
         self._fresh: set[str] = set()
         self._times: dict[str, int] = {}
 
-    def run(self, origin: Entry, target: Callable[[], Entry]) -> None:
+    def apply(self, origin: Entry, target: Callable[[], Entry]) -> None:
         """Merge the content of a directory; `target` returns the destination, created on demand."""
         pending = [(origin, "", target)]
         while pending:
             directory, prefix, above = pending.pop()
             for child in self._source.children(directory):
                 relative = prefix + child.name
-                verdict = self._verdict(relative, child)
-                if verdict is Verdict.DROP:
+                decision = self._decide(relative, child)
+                if decision is Decision.DROP:
                     continue
                 if not child.is_dir:
-                    self._put(child, above())
+                    self._add(child, above())
                     continue
                 made = _Once(self, child, above)
-                if verdict is Verdict.KEEP:
+                if decision is Decision.KEEP:
                     made()
                 pending.append((child, f"{relative}/", made))
         # Adding entries to a directory has changed its time.
         for location, mtime_ns in self._times.items():
             os.utime(location, ns=(mtime_ns, mtime_ns))
 
-    def _verdict(self, relative: str, child: Entry) -> Verdict:
+    def _decide(self, relative: str, child: Entry) -> Decision:
         """The decision on an entry; PASS is only for directories."""
-        if self._wanted is None:
-            return Verdict.KEEP
-        verdict = self._wanted(relative, is_dir=child.is_dir)
-        return verdict if child.is_dir or verdict is Verdict.KEEP else Verdict.DROP
+        if self._options.path_filter is None:
+            return Decision.KEEP
+        decision = self._options.path_filter(relative, is_dir=child.is_dir)
+        return decision if child.is_dir or decision is Decision.KEEP else Decision.DROP
 
     def directory(self, child: Entry, here: Entry) -> Entry:
         """Create or update the directory that receives the content of `child`."""
         writer = self._writer
-        looks = Looks.of(child.stat, owner=self._owner, mode=self._mode)
-        extended = attributes(child.location)
+        metadata = FileMetadata.of(child.stat, owner=self._options.owner, mode=self._options.mode)
+        xattrs = attributes(child.location)
         made = self._made_in_fresh(here, child.name)
         if made is not None:
-            dress(made.location, looks, extended)
-            self._times[made.location] = looks.mtime_ns
+            apply_metadata(made.location, metadata, xattrs)
+            self._times[made.location] = metadata.mtime_ns
             return made
         there = writer.view.child(here, child.name)
-        if there is not None and there.is_symlink and self._through_links:
+        if there is not None and there.is_symlink and self._options.through_links:
             where, leads_to = writer.view.resolve(there.path)
             if leads_to is not None and leads_to.is_dir:
                 there = writer.directory(where)
         if there is None or not there.is_dir:
-            made = writer.make_directory(here, child.name, looks, extended)
+            made = writer.make_directory(here, child.name, metadata, xattrs)
             self._fresh.add(made.location)
-            self._times[made.location] = looks.mtime_ns
+            self._times[made.location] = metadata.mtime_ns
             return made
         if there.path == f"{here.path.rstrip('/')}/{child.name}":
-            there = writer.raise_up(here, there)
-        dress(there.location, looks, extended)
-        self._times[there.location] = looks.mtime_ns
+            there = writer.copy_up(here, there)
+        apply_metadata(there.location, metadata, xattrs)
+        self._times[there.location] = metadata.mtime_ns
         return there
 
     def _made_in_fresh(self, here: Entry, name: str) -> Entry | None:
@@ -118,25 +109,27 @@ class Merge:
         path = f"{here.path.rstrip('/')}/{name}"
         return Entry(path=path, location=place, stat=os.lstat(place), parts=(place,))
 
-    def _put(self, child: Entry, here: Entry) -> None:
+    def _add(self, child: Entry, here: Entry) -> None:
         if here.location in self._fresh:
             with contextlib.suppress(FileExistsError):  # as above
                 self._place(child, f"{here.location}/{child.name}")
                 return
         elif here.location not in self._times:
             self._times[here.location] = os.lstat(here.location).st_mtime_ns
-        self._place(child, self._writer.vacant(here, child.name))
+        self._place(child, self._writer.vacate(here, child.name))
 
     def _place(self, child: Entry, place: str) -> None:
         """Copy an entry to a vacant place, or link it, or link the copy of another of its names."""
-        looks = Looks.of(
-            child.stat, owner=self._owner, mode=None if child.is_symlink else self._mode
+        metadata = FileMetadata.of(
+            child.stat,
+            owner=self._options.owner,
+            mode=None if child.is_symlink else self._options.mode,
         )
         twin = (child.stat.st_dev, child.stat.st_ino)
         if twin in self._twins:
             os.link(self._twins[twin], place, follow_symlinks=False)
             return
-        clone(child.location, child.stat, place, looks, share=self._share)
+        clone(child.location, child.stat, place, metadata, share=self._options.share)
         if child.stat.st_nlink > 1 and child.is_file:
             self._twins[twin] = place
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.gitignore import NAME, GitIgnore
 from layerline.errors import PathError
-from layerline.patterns import Filter, PatternError, Verdict, Wanted, is_local
+from layerline.patterns import Decision, Filter, PathPredicate, PatternError, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.tree import Tree
 
-_ANSWERS = (Verdict.DROP, Verdict.PASS)
+_ANSWERS = (Decision.DROP, Decision.PASS)
 
 
-class Selection:
+class PathFilter:
     """Decides which paths of a directory are kept."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Selection:
         exclude: Sequence[str] = (),
         gitignore: bool = False,
     ) -> None:
-        self._parts: tuple[Wanted, ...] = (_filter(include, exclude),)
+        self._parts: tuple[PathPredicate, ...] = (_filter(include, exclude),)
         if gitignore:
             self._parts += (GitIgnore(lambda directory: _from_tree(source, path, directory)),)
 
@@ -43,7 +43,7 @@ class Selection:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         gitignore: bool = False,
-    ) -> Selection:
+    ) -> PathFilter:
         """A filter for a directory of the host; patterns that lead out of it are ignored."""
         self = cls.__new__(cls)
         inside = _filter(list(filter(is_local, include)), list(filter(is_local, exclude)))
@@ -54,10 +54,10 @@ class Selection:
             self._parts += (GitIgnore(lambda directory: _from_host(base / directory), above),)
         return self
 
-    def __call__(self, path: str, *, is_dir: bool) -> Verdict:
+    def __call__(self, path: str, *, is_dir: bool) -> Decision:
         """The strictest decision of all parts."""
         found = {part(path, is_dir=is_dir) for part in self._parts}
-        return next((verdict for verdict in _ANSWERS if verdict in found), Verdict.KEEP)
+        return next((decision for decision in _ANSWERS if decision in found), Decision.KEEP)
 
 
 def _filter(include: Sequence[str], exclude: Sequence[str]) -> Filter:

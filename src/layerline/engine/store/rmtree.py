@@ -25,7 +25,7 @@ def remove_tree(path: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        _Removal(parent).run(path.name)
+        _Removal(parent).remove(path.name)
     finally:
         os.close(parent)
 
@@ -38,7 +38,7 @@ class _Removal:
         self._device = os.fstat(parent).st_dev
         self._moved: list[str] = []
 
-    def run(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         self._remove(self._parent, name, 0)
         while self._moved:
             self._remove(self._parent, self._moved.pop(), 0)

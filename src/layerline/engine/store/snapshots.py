@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.durable import is_full, storage_error, sync_filesystem, sync_path
+from layerline.engine.store.durable import is_full, storage_error, sync_directory, sync_filesystem
 from layerline.engine.store.overlay import EPOCH
 from layerline.engine.store.rmtree import remove_tree
 
@@ -182,7 +182,7 @@ class Snapshots:
                 for name in names:
                     (self._place(name) / "boot").unlink(missing_ok=True)
                 for name in names:
-                    sync_path(self._place(name))
+                    sync_directory(self._place(name))
             except OSError as exc:
                 self._distrust(names, exc)
 

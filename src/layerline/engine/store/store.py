@@ -17,7 +17,7 @@ from layerline.engine.store.digest import digest_of
 from layerline.engine.store.durable import write_file
 from layerline.engine.store.flatten import flatten
 from layerline.engine.store.index import Index
-from layerline.engine.store.locks import Locks, shared, try_lock
+from layerline.engine.store.locks import Locks, hold_shared, try_lock
 from layerline.engine.store.overlay import EPOCH
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.snapshots import Snapshots
@@ -59,7 +59,7 @@ class Store:
         `boot` replaces the boot id of the running kernel.
         """
         _prepare(root)
-        with shared(root / SESSIONS), _session(root / "scratch") as scratch:
+        with hold_shared(root / SESSIONS), _session(root / "scratch") as scratch:
             store = cls(root, scratch, boot or _BOOT_ID.read_text().strip())
             try:
                 yield store

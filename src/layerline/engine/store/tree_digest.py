@@ -53,9 +53,9 @@ def combine(root: bytes, parts: Sequence[Part]) -> str:
     return hashlib.sha256(root + _listing(listings.get("", []))).hexdigest()
 
 
-def header(mode: int, owner: tuple[int, int], extended: Mapping[str, bytes]) -> bytes:
+def header(mode: int, owner: tuple[int, int], xattrs: Mapping[str, bytes]) -> bytes:
     """The part of a digest other than name and payload; `mode` includes the file type."""
-    named = [[name, value.hex()] for name, value in sorted(extended.items())]
+    named = [[name, value.hex()] for name, value in sorted(xattrs.items())]
     return canonical([mode, *owner, named]) + b"\0"
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.digest import canonical, digest_of
-from layerline.engine.store.durable import publish, storage_error, sync_filesystem, sync_path
+from layerline.engine.store.durable import publish, storage_error, sync_directory, sync_filesystem
 from layerline.engine.store.rmtree import remove_tree
 from layerline.errors import ArchiveInvalid, StoreError
 
@@ -36,8 +36,8 @@ def export_volume(store: Store, volume: VolumeUse, target: Path) -> int:
     """Write a volume to a file and return the number of entries."""
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with store.volumes.locked(volume.identity, timeout=_PATIENCE):
-            count = _write(volume, part)
+        with store.volumes.lock(volume.identity, timeout=_PATIENCE):
+            count = _write_archive(volume, part)
         publish(part, target)
     except OSError as exc:
         raise storage_error(exc, f"failed to write {target}") from exc
@@ -52,10 +52,10 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
     try:
         part.mkdir(mode=0o700)
         with source.open("rb") as file:
-            identity = _read(file, part, source)
+            identity = _extract(file, part, source)
         (part / "identity.json").write_bytes(canonical(identity))
         place = store.root / "volumes" / digest_of(identity)
-        with store.volumes.locked(identity, timeout=_PATIENCE):
+        with store.volumes.lock(identity, timeout=_PATIENCE):
             if place.exists():
                 if not replace:
                     message = f"volume {identity} already exists: use --replace to replace it"
@@ -63,7 +63,7 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
                 place.rename(store.scratch / f"replaced-{secrets.token_hex(4)}")
             sync_filesystem(part)
             part.rename(place)
-            sync_path(place.parent)
+            sync_directory(place.parent)
     except OSError as exc:
         raise storage_error(exc, f"failed to import {source}") from exc
     finally:
@@ -71,11 +71,11 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
     return identity
 
 
-def _write(volume: VolumeUse, part: Path) -> int:
+def _write_archive(volume: VolumeUse, part: Path) -> int:
     with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as archive:
-        _note(archive, _HEAD, {"format": _FORMAT, "identity": volume.identity})
+        _add_note(archive, _HEAD, {"format": _FORMAT, "identity": volume.identity})
         count = 0
-        for path in _tree(volume.item.place / "data"):
+        for path in _list_files(volume.item.place / "data"):
             name = PurePosixPath(_DATA, path.relative_to(volume.item.place / "data").as_posix())
             info = archive.gettarinfo(path, arcname=str(name))
             if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
@@ -86,11 +86,11 @@ def _write(volume: VolumeUse, part: Path) -> int:
             else:
                 archive.addfile(info)
             count += 1
-        _note(archive, _END, {"entries": count})
+        _add_note(archive, _END, {"entries": count})
     return count
 
 
-def _tree(root: Path) -> list[Path]:
+def _list_files(root: Path) -> list[Path]:
     found = [root]
     for folder, folders, files in os.walk(root):
         folders.sort()
@@ -98,18 +98,18 @@ def _tree(root: Path) -> list[Path]:
     return found
 
 
-def _note(archive: tarfile.TarFile, name: str, document: dict[str, object]) -> None:
+def _add_note(archive: tarfile.TarFile, name: str, document: dict[str, object]) -> None:
     data = canonical(document)
     info = tarfile.TarInfo(name)
     info.size = len(data)
     archive.addfile(info, io.BytesIO(data))
 
 
-def _read(file: io.BufferedReader, part: Path, source: Path) -> str:
+def _extract(file: io.BufferedReader, part: Path, source: Path) -> str:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             members = iter(archive)
-            head = _noted(archive, next(members, None), _HEAD)
+            head = _read_note(archive, next(members, None), _HEAD)
             identity, form = head.get("identity"), head.get("format")
             if form != _FORMAT or not isinstance(identity, str):
                 raise _invalid(source, f"unknown format {form!r}")
@@ -117,10 +117,10 @@ def _read(file: io.BufferedReader, part: Path, source: Path) -> str:
             count = 0
             member = next(members, None)
             while member is not None and member.name != _END:
-                _place(archive, member, part, times, source)
+                _extract_member(archive, member, part, times, source)
                 count += 1
                 member = next(members, None)
-            if _noted(archive, member, _END).get("entries") != count:
+            if _read_note(archive, member, _END).get("entries") != count:
                 raise _invalid(source, "entries are missing")
             for path, mtime in reversed(times):
                 os.utime(path, (mtime, mtime))
@@ -129,7 +129,7 @@ def _read(file: io.BufferedReader, part: Path, source: Path) -> str:
     return identity
 
 
-def _noted(
+def _read_note(
     archive: tarfile.TarFile, member: tarfile.TarInfo | None, name: str
 ) -> dict[str, object]:
     file = archive.extractfile(member) if member is not None and member.isreg() else None
@@ -143,7 +143,7 @@ def _noted(
     return document
 
 
-def _place(
+def _extract_member(
     archive: tarfile.TarFile,
     member: tarfile.TarInfo,
     part: Path,
@@ -151,7 +151,7 @@ def _place(
     source: Path,
 ) -> None:
     """Extract one entry; its parents must be real directories."""
-    path = _inside(part, member.name, source)
+    path = _member_path(part, member.name, source)
     if member.isdir():
         path.mkdir()
         path.chmod(stat.S_IMODE(member.mode))
@@ -159,13 +159,13 @@ def _place(
     elif member.issym():
         path.symlink_to(member.linkname)
     elif member.islnk():
-        other = _inside(part, member.linkname, source)
+        other = _member_path(part, member.linkname, source)
         if not stat.S_ISREG(other.lstat().st_mode):
             raise _invalid(source, f"{member.name} is not a link to a file")
         os.link(other, path, follow_symlinks=False)
         return
     elif member.isreg():
-        _copy(archive, member, path)
+        _extract_file(archive, member, path)
     else:
         raise _invalid(source, f"{member.name} is not a file, directory or link")
     if os.geteuid() == 0:
@@ -174,7 +174,7 @@ def _place(
             path.chmod(stat.S_IMODE(member.mode))  # chown clears set-id bits
 
 
-def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+def _extract_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
     data = archive.extractfile(member)
     assert data is not None  # a regular file has bytes
     with path.open("xb") as file:
@@ -187,7 +187,7 @@ def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None
     os.utime(path, (member.mtime, member.mtime))
 
 
-def _inside(part: Path, name: str, source: Path) -> Path:
+def _member_path(part: Path, name: str, source: Path) -> Path:
     names = name.split("/")
     if names[0] != _DATA or any(each in ("", ".", "..") for each in names) or "\0" in name:
         raise _invalid(source, f"invalid entry {name!r}")

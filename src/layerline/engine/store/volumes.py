@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import canonical, digest_of
-from layerline.engine.store.durable import sync_filesystem, sync_path
+from layerline.engine.store.durable import sync_directory, sync_filesystem
 from layerline.engine.store.rmtree import remove_tree
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Volumes:
         _count_use(place)
         return place / "data"
 
-    def locked(
+    def lock(
         self, identity: str, *, timeout: float | None = None, cancel: threading.Event | None = None
     ) -> contextlib.AbstractContextManager[None]:
         """Hold the volume exclusively among all sessions of this store."""
@@ -78,7 +78,7 @@ class Volumes:
             data.chmod(mode)
             sync_filesystem(self.root)
             part.rename(place)
-            sync_path(self.root)
+            sync_directory(self.root)
         finally:
             remove_tree(part)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.file_metadata import NANOSECONDS, Looks, clone, dress
+from layerline.engine.store.file_metadata import NANOSECONDS, FileMetadata, apply_metadata, clone
 from layerline.engine.store.merge import Merge
 from layerline.engine.store.overlay import EPOCH, attributes, make_opaque, make_whiteout
 from layerline.engine.store.rmtree import remove_tree
@@ -22,10 +23,32 @@ from layerline.errors import IsADirectory, NotADirectory, PathExists, PathNotFou
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from layerline.patterns import Wanted
+    from layerline.patterns import PathPredicate
+
 
 Owner = tuple[int, int]
 ROOT: Owner = (0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOptions:
+    """How a directory is copied into another.
+
+    `path_filter` gets paths relative to the source directory. `owner` and `mode` replace those of
+    the source, except the mode of links. Without `share` every file is a copy, for places that are
+    written to later. `through_links` merges as Dagger's withDirectory: through links to directories
+    instead of replacing them, over a file at the destination, and an existing directory there gets
+    the source's metadata, too.
+    """
+
+    path_filter: PathPredicate | None = None
+    owner: Owner | None = None
+    mode: int | None = None
+    share: bool = True
+    through_links: bool = False
+
+
+COPY_ALL = CopyOptions()
 
 
 class Writer:
@@ -38,7 +61,7 @@ class Writer:
         self.view = Tree((*base.layers, top))
         if base.layers:
             root = base.lookup("/")
-            dress(str(top), Looks.of(root.stat), attributes(root.location))
+            apply_metadata(str(top), FileMetadata.of(root.stat), attributes(root.location))
 
     def mkdir(
         self,
@@ -52,8 +75,8 @@ class Writer:
         """Create a directory; an existing one is left unchanged."""
         where, entry = self.view.resolve(path)
         if entry is None:
-            parent = self._parent(where, path, missing=parents, mode=parent_mode)
-            self.make_directory(parent, _name(where), _fresh(mode, owner))
+            parent = self._ensure_parent(where, path, missing=parents, mode=parent_mode)
+            self.make_directory(parent, _name(where), _new_metadata(mode, owner))
         elif not entry.is_dir:
             message = f"{path}: not a directory"
             raise NotADirectory(message)
@@ -76,12 +99,12 @@ class Writer:
         if entry is not None and entry.is_dir:
             message = f"{path}: is a directory"
             raise IsADirectory(message)
-        looks = _fresh(0o644 if mode is None else mode, ROOT if owner is None else owner)
+        metadata = _new_metadata(0o644 if mode is None else mode, ROOT if owner is None else owner)
         if entry is not None and entry.is_file:
-            looks = Looks.of(entry.stat, mode=mode, owner=owner, mtime=EPOCH)
+            metadata = FileMetadata.of(entry.stat, mode=mode, owner=owner, mtime=EPOCH)
         with self._slot(where, path) as place:
             Path(place).write_bytes(data)
-        dress(place, looks)
+        apply_metadata(place, metadata)
 
     def put_file(
         self,
@@ -103,9 +126,9 @@ class Writer:
             raise IsADirectory(message)
         location = source.location if isinstance(source, Entry) else str(source)
         info = source.stat if isinstance(source, Entry) else os.lstat(source)
-        looks = Looks.of(info, mode=mode, owner=owner, mtime=mtime)
+        metadata = FileMetadata.of(info, mode=mode, owner=owner, mtime=mtime)
         with self._slot(where, path) as place:
-            clone(location, info, place, looks, share=isinstance(source, Entry))
+            clone(location, info, place, metadata, share=isinstance(source, Entry))
 
     def symlink(self, target: str, path: str, *, owner: Owner = ROOT) -> None:
         """Create a symbolic link and its parents; the path must not exist."""
@@ -115,7 +138,7 @@ class Writer:
             raise PathExists(message)
         with self._slot(where, path) as place:
             Path(place).symlink_to(target)
-        dress(place, _fresh(0o777, owner))
+        apply_metadata(place, _new_metadata(0o777, owner))
 
     def remove(self, path: str) -> None:
         """Remove a file or directory tree, if it exists; the root is only emptied."""
@@ -126,11 +149,11 @@ class Writer:
             for child in self.view.scan("/"):
                 self.remove(child.path)
             return
-        parent = self._parent(entry.path, path)
+        parent = self._ensure_parent(entry.path, path)
         name = _name(entry.path)
-        place = self.vacant(parent, name)
+        place = self.vacate(parent, name)
         if self.view.child(parent, name) is not None:
-            with _unchanged(parent.location):
+            with _preserve_times(parent.location):
                 make_whiteout(place)
 
     def set(
@@ -146,49 +169,35 @@ class Writer:
         entry = self.view.lookup(path, follow=False)
         below = list(self.view.walk(entry.path)) if recursive and entry.is_dir else []
         for each in (*reversed(below), entry):
-            place = self._own(each)
+            place = self._make_private(each)
             link = each.is_symlink
-            dress(
+            apply_metadata(
                 place,
-                Looks.of(each.stat, mode=None if link else mode, owner=owner, mtime=mtime),
+                FileMetadata.of(each.stat, mode=None if link else mode, owner=owner, mtime=mtime),
             )
 
     def copy(
-        self,
-        source: Tree,
-        source_path: str,
-        path: str,
-        *,
-        wanted: Wanted | None = None,
-        owner: Owner | None = None,
-        mode: int | None = None,
-        share: bool = True,
-        through_links: bool = False,
+        self, source: Tree, source_path: str, path: str, options: CopyOptions = COPY_ALL
     ) -> None:
         """Merge the content of a directory of a finished tree into a directory.
 
         The latter is created with its parents if it is missing. Files replace existing entries;
-        existing directories get the source's metadata, except the one at `path`. `wanted` is
-        asked with paths relative to the source directory. Without `share` every file is a copy,
-        for places that are written to later. `through_links` merges as Dagger's withDirectory:
-        through links to directories instead of replacing them, over a file at `path`, and an
-        existing directory at `path` gets the source's metadata, too.
+        existing directories get the source's metadata, except the one at `path`.
         """
         origin = source.lookup(source_path)
         if not origin.is_dir:
             message = f"{source_path}: not a directory"
             raise NotADirectory(message)
         where, entry = self.view.resolve(path)
-        looks = Looks.of(origin.stat, owner=owner, mode=mode)
-        if through_links and entry is not None and not entry.is_dir:
+        metadata = FileMetadata.of(origin.stat, owner=options.owner, mode=options.mode)
+        if options.through_links and entry is not None and not entry.is_dir:
             where, entry = self.view.resolve(path, follow=False)[0], None
         if entry is None:
-            parent = self._parent(where, path)
-            self.make_directory(parent, _name(where), looks, attributes(origin.location))
-        elif through_links and where != "/" and not self._is_own(entry):
-            dress(self.directory(where).location, looks, attributes(origin.location))
-        merge = Merge(self, source, wanted, owner, mode, share=share, through_links=through_links)
-        merge.run(origin, lambda: self.directory(where))
+            parent = self._ensure_parent(where, path)
+            self.make_directory(parent, _name(where), metadata, attributes(origin.location))
+        elif options.through_links and where != "/" and not self._is_own(entry):
+            apply_metadata(self.directory(where).location, metadata, attributes(origin.location))
+        Merge(self, source, options).apply(origin, lambda: self.directory(where))
 
     def _is_own(self, entry: Entry) -> bool:
         return entry.location.startswith(f"{self.view.layers[-1]}/")
@@ -196,12 +205,14 @@ class Writer:
     @contextlib.contextmanager
     def _slot(self, where: str, asked: str) -> Iterator[str]:
         """Yield a vacant location on disk for a resolved path, after creating its parents."""
-        parent = self._parent(where, asked)
-        place = self.vacant(parent, _name(where))
-        with _unchanged(parent.location):
+        parent = self._ensure_parent(where, asked)
+        place = self.vacate(parent, _name(where))
+        with _preserve_times(parent.location):
             yield place
 
-    def _parent(self, where: str, asked: str, *, missing: bool = True, mode: int = 0o755) -> Entry:
+    def _ensure_parent(
+        self, where: str, asked: str, *, missing: bool = True, mode: int = 0o755
+    ) -> Entry:
         above = where.rpartition("/")[0] or "/"
         if not missing and self.view.find(above) is None:
             raise PathNotFound(asked)
@@ -217,53 +228,53 @@ class Writer:
     def _descend(self, here: Entry, name: str, *, mode: int = 0o755) -> Entry:
         child = self.view.child(here, name)
         if child is None:
-            return self.make_directory(here, name, _fresh(mode, ROOT))
+            return self.make_directory(here, name, _new_metadata(mode, ROOT))
         if not child.is_dir:
             message = f"{child.path}: not a directory"
             raise NotADirectory(message)
-        return self.raise_up(here, child)
+        return self.copy_up(here, child)
 
-    def raise_up(self, here: Entry, child: Entry) -> Entry:
+    def copy_up(self, here: Entry, child: Entry) -> Entry:
         """Copy a directory up to the top, where its parent `here` already is."""
         place = f"{here.location}/{child.name}"
         if child.location == place:
             return child
-        with _unchanged(here.location):
+        with _preserve_times(here.location):
             Path(place).mkdir(0o700)
-        dress(place, Looks.of(child.stat), attributes(child.location))
-        return _required(self.view.child(here, child.name))
+        apply_metadata(place, FileMetadata.of(child.stat), attributes(child.location))
+        return _require(self.view.child(here, child.name))
 
     def make_directory(
-        self, here: Entry, name: str, looks: Looks, extended: dict[str, bytes] | None = None
+        self, here: Entry, name: str, metadata: FileMetadata, xattrs: dict[str, bytes] | None = None
     ) -> Entry:
         """Create a directory in the top, replacing what has its name."""
-        place = self.vacant(here, name)
+        place = self.vacate(here, name)
         below = self.view.child(here, name)
-        with _unchanged(here.location):
+        with _preserve_times(here.location):
             Path(place).mkdir(0o700)
         if below is not None and below.is_dir:
             make_opaque(place)
-        dress(place, looks, extended or {})
-        return _required(self.view.child(here, name))
+        apply_metadata(place, metadata, xattrs or {})
+        return _require(self.view.child(here, name))
 
-    def vacant(self, here: Entry, name: str) -> str:
+    def vacate(self, here: Entry, name: str) -> str:
         """Clear the name in the top, which uncovers the layers below."""
         place = f"{here.location}/{name}"
-        with _unchanged(here.location):
+        with _preserve_times(here.location):
             remove_tree(Path(place))
         return place
 
-    def _own(self, entry: Entry) -> str:
+    def _make_private(self, entry: Entry) -> str:
         """Copy an entry up to the top, not shared with any other layer."""
         if entry.is_dir:
             return self.directory(entry.path).location
-        parent = self._parent(entry.path, entry.path)
+        parent = self._ensure_parent(entry.path, entry.path)
         place = f"{parent.location}/{entry.name}"
         if entry.location == place and entry.stat.st_nlink == 1:
             return place
         part = f"{place[: -len(entry.name)]}.{os.urandom(8).hex()}"
-        with _unchanged(parent.location):
-            clone(entry.location, entry.stat, part, Looks.of(entry.stat), share=False)
+        with _preserve_times(parent.location):
+            clone(entry.location, entry.stat, part, FileMetadata.of(entry.stat), share=False)
             Path(part).rename(place)
         return place
 
@@ -272,17 +283,17 @@ def _name(where: str) -> str:
     return where.rpartition("/")[2]
 
 
-def _fresh(mode: int, owner: Owner) -> Looks:
-    return Looks(owner=owner, mode=mode, mtime_ns=EPOCH * NANOSECONDS)
+def _new_metadata(mode: int, owner: Owner) -> FileMetadata:
+    return FileMetadata(owner=owner, mode=mode, mtime_ns=EPOCH * NANOSECONDS)
 
 
-def _required(entry: Entry | None) -> Entry:
+def _require(entry: Entry | None) -> Entry:
     assert entry is not None, "a directory that was just created is missing"
     return entry
 
 
 @contextlib.contextmanager
-def _unchanged(directory: str) -> Iterator[None]:
+def _preserve_times(directory: str) -> Iterator[None]:
     """Restore the times of a directory after names in it have changed."""
     info = os.lstat(directory)
     yield

@@ -44,13 +44,13 @@ def change_of(text: str) -> Change:
 
     def change(old: int, is_dir: bool) -> int:  # noqa: FBT001  as Mode says
         for who, sign, letters in actions:
-            old = _applied(old, who, sign, letters, executable=is_dir or bool(old & 0o111))
+            old = _apply_action(old, who, sign, letters, executable=is_dir or bool(old & 0o111))
         return old
 
     return change
 
 
-def _applied(old: int, who: str, sign: str, letters: str, *, executable: bool) -> int:
+def _apply_action(old: int, who: str, sign: str, letters: str, *, executable: bool) -> int:
     bits = 0
     for letter in letters.replace("X", "x" if executable else ""):
         bits |= _bits(letter, who)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.file_metadata import Looks, clone
+from layerline.engine.store.file_metadata import FileMetadata, clone
 from layerline.engine.trees import git_program
 from layerline.engine.trees.tree_diff import Place, changes
 from layerline.errors import CommandFailed, QueryError
@@ -97,7 +97,7 @@ def apply(store: Store, place: Place, patch: bytes) -> list[Edit]:
         return edits(place, paths, work)
 
 
-def put(writer: Writer, root: str, edits: Sequence[Edit]) -> None:
+def apply_edits(writer: Writer, root: str, edits: Sequence[Edit]) -> None:
     """Apply edits to the directory `root`.
 
     As in git, a directory is removed with its last file.
@@ -133,7 +133,7 @@ def edits(place: Place, paths: Iterable[str], work: Path) -> list[Edit]:
     found: list[Edit] = []
     for path in paths:
         real = work / path
-        before = unfollowed(place, path)
+        before = find_unfollowed(place, path)
         after: str | tuple[bytes, bool] | None = None
         if real.is_symlink():
             after = str(real.readlink())
@@ -154,17 +154,17 @@ def stage(place: Place, paths: Iterable[str], root: Path) -> None:
     """Link the files at these paths into a scratch directory; symbolic links are kept."""
     root.mkdir()
     for path in paths:
-        entry = unfollowed(place, path)
+        entry = find_unfollowed(place, path)
         if entry is None or not (entry.is_file or entry.is_symlink):
             continue
         name = posixpath.relpath(entry.path, place.entry().path)
         target = root / name
         if not target.is_symlink() and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            clone(entry.location, entry.stat, str(target), Looks.of(entry.stat), share=True)
+            clone(entry.location, entry.stat, str(target), FileMetadata.of(entry.stat), share=True)
 
 
-def unfollowed(place: Place, path: str) -> Entry | None:
+def find_unfollowed(place: Place, path: str) -> Entry | None:
     """The entry at a path, or the first link on the way."""
     here = place.entry()
     for name in path.split("/"):
@@ -180,11 +180,11 @@ def _named_paths(patch: bytes) -> Iterator[str]:
     for found in _NAMED.finditer(patch):
         line = found.group(1).split(b"\t", 1)[0].rstrip(b"\r")
         full = found.group().startswith((b"rename", b"copy"))
-        yield from _inside(_unquoted(line), full=full)
+        yield from _inside(_unquote(line), full=full)
     for found in _HEADER.finditer(patch):
         line = found.group(1).rstrip(b"\r")
         for cut in _cuts(line):
-            yield from _inside(_unquoted(cut), full=False)
+            yield from _inside(_unquote(cut), full=False)
 
 
 def _cuts(line: bytes) -> Iterator[bytes]:
@@ -204,7 +204,7 @@ def _inside(name: bytes, *, full: bool) -> Iterator[str]:
         yield path
 
 
-def _unquoted(name: bytes) -> bytes:
+def _unquote(name: bytes) -> bytes:
     if len(name) < 2 or not (name.startswith(b'"') and name.endswith(b'"')):
         return name
 

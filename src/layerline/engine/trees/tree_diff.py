@@ -112,9 +112,9 @@ def changes(before: Place, after: Place) -> Changes:
                 modified.append(difference.path)
             continue
         if one is not None:
-            removed.append(_shown(difference.path, one))
+            removed.append(_display_path(difference.path, one))
         if other is not None:
-            added.append(_shown(difference.path, other))
+            added.append(_display_path(difference.path, other))
     return Changes(
         added=tuple(sorted(added)),
         modified=tuple(sorted(modified)),
@@ -177,5 +177,5 @@ def _visible(entry: Entry) -> tuple[int, bool]:
     return stat.S_IFMT(entry.stat.st_mode), entry.is_file and bool(entry.mode & 0o111)
 
 
-def _shown(path: str, entry: Entry) -> str:
+def _display_path(path: str, entry: Entry) -> str:
     return path + "/" if entry.is_dir else path

@@ -217,7 +217,7 @@ async def _merge(call: Call, sets: list[Changeset], on_conflict: OnConflict) -> 
         sides = [Side.of(*pair) for pair in places]
         edits = merge.merge(session.store, base, sides, on_conflict)
         add = session.solver.context.add_layer
-        return add(key, below, lambda top: patch.put(top, before.path, edits)).layers
+        return add(key, below, lambda top: patch.apply_edits(top, before.path, edits)).layers
 
     async def make() -> tuple[str, ...]:
         return await session.solver.in_thread(work)

@@ -11,7 +11,7 @@ from layerline.engine.api.objects import Directory, File, Host, Socket
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.ingest import Ingested, ingest
-from layerline.engine.store.path_filter import Selection
+from layerline.engine.store.path_filter import PathFilter
 from layerline.errors import IsADirectory, NotADirectory, PathNotFound, QueryError
 
 if TYPE_CHECKING:
@@ -56,16 +56,16 @@ async def import_directory(
     gitignore: bool = False,
 ) -> Directory:
     """Import a directory of the host into the store, identified by its content."""
-    wanted = Selection.of_host(
+    path_filter = PathFilter.of_host(
         source, include=include or (), exclude=exclude or (), gitignore=gitignore
     )
-    done = await call.session.solver.in_thread(_ingest, call.session.store, source, wanted)
+    done = await call.session.solver.in_thread(_ingest, call.session.store, source, path_filter)
     return Directory(tree=ops.Stored(digest=done.digest, snapshots=(done.snapshot,)))
 
 
-def _ingest(store: Store, source: Path, wanted: Selection) -> Ingested:
+def _ingest(store: Store, source: Path, path_filter: PathFilter) -> Ingested:
     if source.is_dir():
-        return ingest(store, source, wanted=wanted)
+        return ingest(store, source, path_filter=path_filter)
     if source.exists():
         message = f"{source}: not a directory"
         raise NotADirectory(message)

@@ -10,7 +10,7 @@ from layerline.engine.api.fields import field
 from layerline.engine.api.names import is_plain_name
 from layerline.engine.api.objects import File, Query, Secret, Service
 from layerline.engine.solve import ops, service_definitions
-from layerline.engine.sources.http import PRIVATE, Download, Wanted, fetch, file_name
+from layerline.engine.sources.http import PRIVATE, Download, DownloadRequest, fetch, file_name
 from layerline.engine.store.digest import digest_of
 from layerline.errors import QueryError
 
@@ -44,9 +44,11 @@ async def http(
         place = url
         if experimental_service_host is not None:
             place, headers["Host"] = await through(call, experimental_service_host, url)
-        wanted = Wanted(url=place, name=name, mode=permissions, checksum=checksum, headers=headers)
+        request = DownloadRequest(
+            url=place, name=name, mode=permissions, checksum=checksum, headers=headers
+        )
         return await session.solver.in_thread(
-            partial(fetch, session.store, session.settings, wanted)
+            partial(fetch, session.store, session.settings, request)
         )
 
     identity = auth_header.identity if auth_header else None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.solve.steps.files import owner_of
 from layerline.engine.solve.steps.layer_names import placed_name
-from layerline.engine.store.path_filter import Selection
+from layerline.engine.store.path_filter import PathFilter
+from layerline.engine.store.writer import CopyOptions
 from layerline.errors import IsADirectory, NotADirectory
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def copy_directory(op: ops.CopyDirectory, step: StepContext) -> Result:
     if not entry.is_dir:
         message = f"path {op.source_path} is a file, not a directory"
         raise NotADirectory(message)
-    selection = None
+    path_filter = None
     if _is_filtered(op):
-        selection = Selection(
+        path_filter = PathFilter(
             source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore
         )
 
@@ -39,10 +40,7 @@ def copy_directory(op: ops.CopyDirectory, step: StepContext) -> Result:
             source,
             op.source_path,
             op.path,
-            wanted=selection,
-            owner=owner,
-            mode=op.mode,
-            through_links=True,
+            CopyOptions(path_filter=path_filter, owner=owner, mode=op.mode, through_links=True),
         )
 
     name = _name(op, step)

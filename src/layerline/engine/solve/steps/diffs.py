@@ -7,9 +7,10 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from layerline.engine.solve.result import Result
+from layerline.engine.store.writer import CopyOptions
 from layerline.engine.trees import patch
 from layerline.engine.trees.tree_diff import Place, differences, parents, topmost
-from layerline.patterns import Verdict
+from layerline.patterns import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -31,11 +32,13 @@ def diff(op: ops.Diff, step: StepContext) -> Result:
     if op.base_path == op.other_path == "/" and (tops := _own_layers(op, step, shown)):
         return Result(layers=tops)
 
-    def wanted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk asks
-        return Verdict.KEEP if path in shown else Verdict.DROP
+    def path_filter(path: str, *, is_dir: bool) -> Decision:  # noqa: ARG001  as a walk asks
+        return Decision.KEEP if path in shown else Decision.DROP
 
     return step.context.add_layer(
-        step.key, (), lambda writer: writer.copy(other, op.other_path, "/", wanted=wanted)
+        step.key,
+        (),
+        lambda writer: writer.copy(other, op.other_path, "/", CopyOptions(path_filter=path_filter)),
     )
 
 
@@ -72,15 +75,15 @@ def changed(op: ops.Changed, step: StepContext) -> Result:
     came = {each.path for each in found if each.after is not None}
     passed = parents(came)
 
-    def wanted(path: str, *, is_dir: bool) -> Verdict:  # noqa: ARG001  as a walk asks
+    def path_filter(path: str, *, is_dir: bool) -> Decision:  # noqa: ARG001  as a walk asks
         if path in came:
-            return Verdict.KEEP
-        return Verdict.PASS if path in passed else Verdict.DROP
+            return Decision.KEEP
+        return Decision.PASS if path in passed else Decision.DROP
 
     def change(writer: Writer) -> None:
         for path in gone:
             writer.remove(posixpath.join(op.path, path))
-        writer.copy(after, op.after_path, op.path, wanted=wanted)
+        writer.copy(after, op.after_path, op.path, CopyOptions(path_filter=path_filter))
 
     return step.context.add_layer(step.key, step.layers(op.base), change)
 
@@ -91,7 +94,7 @@ def patched(op: ops.Patched, step: StepContext) -> Result:
     edits = patch.apply(step.context.store, place, op.patch)
 
     return step.context.add_layer(
-        step.key, step.layers(op.base), lambda writer: patch.put(writer, op.path, edits)
+        step.key, step.layers(op.base), lambda writer: patch.apply_edits(writer, op.path, edits)
     )
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.runtime import users
 from layerline.engine.solve.steps.archives import is_archive, unpack_into
-from layerline.engine.store.path_filter import Selection
+from layerline.engine.store.path_filter import PathFilter
+from layerline.engine.store.writer import CopyOptions
 from layerline.engine.trees.chmod import change_of, octal
 from layerline.engine.trees.users import owner_ids
 from layerline.errors import NotADirectory, PathError, PathNotFound
-from layerline.patterns import Matcher, Verdict
+from layerline.patterns import Decision, Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +147,7 @@ class _Placing:
             raise NotADirectory(message)
         destination = self.op.destination
         self._make_directory(destination)
-        selection = Selection(
+        path_filter = PathFilter(
             self.source,
             directory.path,
             include=[include] if include else [],
@@ -156,16 +157,18 @@ class _Placing:
             self.source,
             directory.path,
             destination,
-            wanted=selection,
-            owner=self.owner,
-            mode=octal(self.op.mode),
-            through_links=True,
+            CopyOptions(
+                path_filter=path_filter,
+                owner=self.owner,
+                mode=octal(self.op.mode),
+                through_links=True,
+            ),
         )
         if self.op.mode and octal(self.op.mode) is None:
             prefix = len(directory.path.rstrip("/")) + 1
             for entry in self.source.walk(directory.path):
                 relative = entry.path[prefix:]
-                if selection(relative, is_dir=entry.is_dir) is Verdict.KEEP:
+                if path_filter(relative, is_dir=entry.is_dir) is Decision.KEEP:
                     self._change_mode(posixpath.join(destination, relative), entry)
 
     def _change_mode(self, path: str, entry: Entry) -> None:
