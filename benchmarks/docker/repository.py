@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from layerline import command
 from layerline.pipeline import lock
 from layerline.pipeline.definition import parse_definition
-from layerline.pipeline.layer import partition
+from layerline.pipeline.partition import partition
 from layerline.pipeline.requirement import normal
 from layerline.settings import process_environ
 

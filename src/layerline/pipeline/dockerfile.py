@@ -26,7 +26,8 @@ from layerline.pipeline.environment import (
     program,
 )
 from layerline.pipeline.image import APP, EPOCH
-from layerline.pipeline.layer import Layer, Partition, partition
+from layerline.pipeline.layer import Layer
+from layerline.pipeline.partition import Partition, partition
 from layerline.pipeline.probe import Probe
 
 PLACE = "dockerfiles"

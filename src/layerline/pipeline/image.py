@@ -10,7 +10,8 @@ import dagger
 from layerline.pipeline import changes, plan, probe
 from layerline.pipeline.definition import Definition, Image
 from layerline.pipeline.environment import PREFIX, Environment
-from layerline.pipeline.layer import Layer, Partition
+from layerline.pipeline.layer import Layer
+from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
 

@@ -9,8 +9,9 @@ from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import Environment
 from layerline.pipeline.image import Assembly
-from layerline.pipeline.layer import INSTALLER, partition
+from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.network import network
+from layerline.pipeline.partition import partition
 from layerline.pipeline.wheels import Wheels
 
 

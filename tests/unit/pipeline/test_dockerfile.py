@@ -8,7 +8,7 @@ from pathlib import Path
 from layerline.pipeline import dockerfile, lock
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.functions import NOT_SOURCE
-from tests.unit.pipeline.test_layer import TOML, lock_text
+from tests.unit.pipeline.test_partition import TOML, lock_text
 
 HOME = Path(__file__).parents[3]
 

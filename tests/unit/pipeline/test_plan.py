@@ -6,8 +6,8 @@ from typing import Any
 
 from layerline.pipeline import plan
 from layerline.pipeline.definition import parse_definition
-from layerline.pipeline.layer import Partition, partition
-from tests.unit.pipeline.test_layer import TOML, lock_text
+from layerline.pipeline.partition import Partition, partition
+from tests.unit.pipeline.test_partition import TOML, lock_text
 
 PARTS = partition(lock_text(), parse_definition(TOML), "cu13")
 GROUPS = ("core", "jax")

@@ -15,10 +15,10 @@ import layerline.pipeline.probe
 from layerline import command
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.image import EPOCH
-from layerline.pipeline.layer import partition
+from layerline.pipeline.partition import partition
 from layerline.pipeline.probe import of_image, of_layer, own_program
 from layerline.settings import process_environ
-from tests.unit.pipeline.test_layer import TOML, lock_text
+from tests.unit.pipeline.test_partition import TOML, lock_text
 
 RUN = Path(layerline.pipeline.probe.__file__).parent / "probes" / "run.py"
 COMPUTING = ("api", "core", "cv", "jax", "jupyter", "pytorch")

@@ -9,8 +9,8 @@ import pytest
 
 from layerline.pipeline import lock
 from layerline.pipeline.definition import Definition, parse_definition
-from layerline.pipeline.layer import partition
 from layerline.pipeline.lock import LockError
+from layerline.pipeline.partition import partition
 
 HOME = Path(__file__).parents[3]
 OURS = parse_definition((HOME / "layerline.toml").read_text())
