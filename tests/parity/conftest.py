@@ -45,8 +45,8 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """An open session."""
+class ParitySession:
+    """An open session of the command line, asked over HTTP."""
 
     client: httpx.Client
     workdir: Path
@@ -115,9 +115,9 @@ def parity_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(
+def session(
     bases: str, parity_store: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Asked]:
+) -> Iterator[ParitySession]:
     """A session for the cases of one module."""
     workdir = tmp_path_factory.mktemp("work")
     own = {
@@ -140,7 +140,7 @@ def asked(
             headers={"authorization": f"Basic {token}"},
             timeout=SECONDS,
         ) as client:
-            yield Asked(client=client, workdir=workdir, registry=bases)
+            yield ParitySession(client=client, workdir=workdir, registry=bases)
     finally:
         process.stdin.close()
         process.wait(timeout=SECONDS)

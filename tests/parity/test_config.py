@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.parity.conftest import Asked, Case, box, sh
+from tests.parity.conftest import Case, ParitySession, box, sh
 
 pytestmark = pytest.mark.privileged
 
@@ -34,7 +34,12 @@ CASES = [
         query=expanding("$% $(A) $"),
         answer="[$% $(A) $]",
     ),
-    Case(pins="a default is no default", why=EXPANDS, query=expanding("${A:-d}"), answer="[]"),
+    Case(
+        pins="a default value is not supported",
+        why=EXPANDS,
+        query=expanding("${A:-d}"),
+        answer="[]",
+    ),
     Case(pins="special names are empty", why=EXPANDS, query=expanding("$$$1$*x"), answer="[x]"),
     Case(
         pins="an absolute workdir is kept as written",
@@ -113,5 +118,5 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_case(asked: Asked, case: Case) -> None:
-    asked.check(case)
+def test_case(session: ParitySession, case: Case) -> None:
+    session.check(case)

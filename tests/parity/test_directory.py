@@ -1,10 +1,10 @@
-"""Directories: what a merge does to links, kinds and looks; removal by wildcards; names; stat."""
+"""Directories: what a merge does to links, kinds and modes; removal by wildcards; names; stat."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.parity.conftest import Asked, Case, box, directory, sh
+from tests.parity.conftest import Case, ParitySession, box, directory, sh
 
 pytestmark = pytest.mark.privileged
 
@@ -19,7 +19,7 @@ TOOL = directory(
 )
 
 
-def made(path: str, then: str, contents: str = "") -> str:
+def new_file(path: str, then: str, contents: str = "") -> str:
     """A selection: a file, and what is asked after it."""
     return f'withNewFile(path: "{path}", contents: "{contents}") {{ {then} }}'
 
@@ -37,18 +37,18 @@ CASES = [
         why=COPIES,
         given=TOOL,
         query=directory(
-            made("t", 'withDirectory(path: "t", source: "$given") { glob(pattern: "**") }')
+            new_file("t", 'withDirectory(path: "t", source: "$given") { glob(pattern: "**") }')
         ),
         answer=["t/", "t/bin/", "t/bin/tool"],
     ),
     Case(
-        pins="a directory that is there takes the looks of the source's root",
+        pins="an existing directory takes the mode of the source's root",
         why=LOOKS,
         given=directory(
             'withNewDirectory(path: "d", permissions: 448) { directory(path: "d") { id } }'
         ),
         query=directory(
-            made(
+            new_file(
                 "t/f",
                 'withDirectory(path: "t", source: "$given") { stat(path: "t") { permissions } }',
             )
@@ -70,7 +70,7 @@ CASES = [
         why=COPIES,
         given=FILE,
         query=directory(
-            made(
+            new_file(
                 "a",
                 'withSymlink(target: "a", linkName: "l") { withFile(path: "l", '
                 'source: "$given") { file(path: "a") { contents } } }',
@@ -93,7 +93,7 @@ CASES = [
         pins="withNewFile through a link writes what it leads to",
         why="core/directory.go opens the resolved path",
         query=directory(
-            made(
+            new_file(
                 "a",
                 'withSymlink(target: "a", linkName: "l") '
                 '{ withNewFile(path: "l", contents: "2") { file(path: "a") { contents } } }',
@@ -105,32 +105,36 @@ CASES = [
         pins="wildcards in the middle of a removed path",
         why=REMOVES,
         query=directory(
-            made("x/a.t", made("y/a.t", 'withoutFile(path: "*/a.t") { glob(pattern: "**") }'))
+            new_file(
+                "x/a.t", new_file("y/a.t", 'withoutFile(path: "*/a.t") { glob(pattern: "**") }')
+            )
         ),
         answer=["x/", "y/"],
     ),
     Case(
         pins="only a star makes a removed path a pattern",
         why=REMOVES,
-        query=directory(made("[a]", made("a", 'withoutFiles(paths: ["[a]", "?"]) { entries }'))),
+        query=directory(
+            new_file("[a]", new_file("a", 'withoutFiles(paths: ["[a]", "?"]) { entries }'))
+        ),
         answer=["a"],
     ),
     Case(
         pins="removal below a file is an error",
         why=REMOVES,
-        query=directory(made("a", 'withoutFile(path: "a/b") { entries }')),
+        query=directory(new_file("a", 'withoutFile(path: "a/b") { entries }')),
         error="not a directory",
     ),
     Case(
         pins="exists below a file is an error",
         why=STATS,
-        query=directory(made("a", 'exists(path: "a/b")')),
+        query=directory(new_file("a", 'exists(path: "a/b")')),
         error="not a directory",
     ),
     Case(
         pins="exists of no path is false",
         why=STATS,
-        query=directory(made("a", 'exists(path: "")')),
+        query=directory(new_file("a", 'exists(path: "")')),
         answer=False,
     ),
     Case(
@@ -143,7 +147,7 @@ CASES = [
         pins="stat through a link tells the name of what it leads to",
         why=STATS,
         query=directory(
-            made("a", 'withSymlink(target: "a", linkName: "l") { stat(path: "l") { name } }')
+            new_file("a", 'withSymlink(target: "a", linkName: "l") { stat(path: "l") { name } }')
         ),
         answer="a",
     ),
@@ -156,16 +160,18 @@ CASES = [
     Case(
         pins="a name of 256 characters is refused",
         why="the protocol's section 5.5, and core/directory.go, ValidateFileName",
-        query=directory(made("n" * 256, "entries")),
+        query=directory(new_file("n" * 256, "entries")),
         error="File name length exceeds the maximum supported 255 characters",
     ),
     Case(
-        pins="owners in a subdirectory are looked up in the whole tree",
+        pins="owners in a subdirectory are looked up from the root of the tree",
         why="core/directory.go, resolveDirectoryOwner, reads from the snapshot's root",
         query=directory(
-            made(
+            new_file(
                 "etc/passwd",
-                made("s/f", 'directory(path: "s") { chown(path: "/", owner: "bob") { entries } }'),
+                new_file(
+                    "s/f", 'directory(path: "s") { chown(path: "/", owner: "bob") { entries } }'
+                ),
                 "bob:x:77:78::/:/bin/sh",
             )
         ),
@@ -174,7 +180,7 @@ CASES = [
     Case(
         pins="an owner's name needs a passwd file",
         why="core/directory.go, resolveDirectoryOwner",
-        query=directory(made("a", 'chown(path: "a", owner: "bob") { entries }')),
+        query=directory(new_file("a", 'chown(path: "a", owner: "bob") { entries }')),
         error="open /etc/passwd: no such file or directory",
     ),
     Case(
@@ -187,21 +193,26 @@ CASES = [
         pins="a later pattern takes back what an earlier one left out",
         why="moby's patternmatcher, and the protocol's section 5.5: the last match wins",
         query=directory(
-            made("a.go", made("p/q/c", 'filter(exclude: ["p/*", "!p/q"]) { glob(pattern: "**") }'))
+            new_file(
+                "a.go",
+                new_file("p/q/c", 'filter(exclude: ["p/*", "!p/q"]) { glob(pattern: "**") }'),
+            )
         ),
         answer=["a.go", "p/", "p/q/", "p/q/c"],
     ),
     Case(
         pins="a search cannot leave the directory",
         why="core/directory.go, Search",
-        query=directory(made("a", 'search(pattern: "x", paths: ["../b"]) { filePath }')),
+        query=directory(new_file("a", 'search(pattern: "x", paths: ["../b"]) { filePath }')),
         error="path cannot escape directory: ../b",
     ),
     Case(
         pins="a patch that does not apply",
         why="core/directory.go, applyGitPatch",
         query=directory(
-            made("f", r'withPatch(patch: "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n") { entries }')
+            new_file(
+                "f", r'withPatch(patch: "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n") { entries }'
+            )
         ),
         error="(?s)git apply: .*patch does not apply",
     ),
@@ -209,8 +220,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_case(asked: Asked, case: Case) -> None:
+def test_case(session: ParitySession, case: Case) -> None:
     if "$given" in case.given:
-        given = case.given.replace("$given", asked.identity(FILE))
+        given = case.given.replace("$given", session.identity(FILE))
         case = Case(pins=case.pins, why=case.why, query=case.query, given=given, answer=case.answer)
-    asked.check(case)
+    session.check(case)

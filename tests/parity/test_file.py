@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.parity.conftest import Asked, Case, box, directory, sh
+from tests.parity.conftest import Case, ParitySession, box, directory, sh
 
 pytestmark = pytest.mark.privileged
 
@@ -50,7 +50,7 @@ CASES = [
         answer="Hello world\nf00 bar\n",
     ),
     Case(
-        pins="several matches are told with line and column",
+        pins="several matches are reported with line and column",
         why=REPLACES,
         query=text('withReplaced(search: "o", replacement: "0") { contents }'),
         error=r"found multiple times: line 1 \(4-5\), line 1 \(7-8\), line 2 \(1-2\)",
@@ -92,5 +92,5 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_case(asked: Asked, case: Case) -> None:
-    asked.check(case)
+def test_case(session: ParitySession, case: Case) -> None:
+    session.check(case)

@@ -1,4 +1,4 @@
-"""The wire: statuses, bodies that are no requests, variables, fragments, directives."""
+"""The wire: statuses, invalid bodies, variables, fragments, directives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.parity.conftest import Asked
+    from tests.parity.conftest import ParitySession
 
 pytestmark = pytest.mark.privileged
 
@@ -34,11 +34,11 @@ INVALID = "GRAPHQL_VALIDATION_FAILED"
         ({"query": "query A { version } query B { version }"}, 422, "operation"),
     ],
 )
-def test_what_cannot_be_run_is_told_by_status(
-    asked: Asked, body: bytes | dict[str, Any], status: int, message: str
+def test_an_invalid_request_has_a_status_of_its_own(
+    session: ParitySession, body: bytes | dict[str, Any], status: int, message: str
 ) -> None:
     """gqlgen, which the Dagger engine serves with, answers 400 and 422 like this."""
-    answer = asked.post(body)
+    answer = session.post(body)
     assert answer.status_code == status
     error = answer.json()["errors"][0]
     assert message in error["message"]
@@ -70,12 +70,12 @@ def test_what_cannot_be_run_is_told_by_status(
     ],
 )
 def test_what_a_document_may_hold(
-    asked: Asked, query: str, variables: dict[str, Any], answer: object
+    session: ParitySession, query: str, variables: dict[str, Any], answer: object
 ) -> None:
-    assert asked.answer(query, variables) == answer
+    assert session.answer(query, variables) == answer
 
 
-def test_an_error_has_the_path_by_alias_and_no_data(asked: Asked) -> None:
-    error = asked.error('{ b: directory { f: file(path: "x") { size } } }')
+def test_an_error_has_the_path_by_alias_and_no_data(session: ParitySession) -> None:
+    error = session.error('{ b: directory { f: file(path: "x") { size } } }')
     assert error["path"][:2] == ["b", "f"]
     assert "extensions" not in error

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.parity.conftest import Asked, box, directory, sh
+from tests.parity.conftest import ParitySession, box, directory, sh
 
 pytestmark = pytest.mark.privileged
 
@@ -17,18 +17,18 @@ CONFIGURED = (
 )
 
 
-def test_from_merges_variables_labels_and_ports_alone(asked: Asked) -> None:
+def test_from_merges_variables_labels_and_ports_alone(session: ParitySession) -> None:
     """TestFromMergesWithParent of the Dagger engine, and the protocol's section 5.4."""
-    address = f"{asked.registry}/parity/merged:one"
+    address = f"{session.registry}/parity/merged:one"
     files = 'withNewFile(path: "/a", contents: "1")'
     publish = CONFIGURED % f'publish(address: "{address}")'
-    published = asked.identity(f"{{ container {{ {files} {{ {publish} }} }} }}")
+    published = session.identity(f"{{ container {{ {files} {{ {publish} }} }} }}")
     assert published.startswith(f"{address}@sha256:")
     fields = (
         "imageRef envVariables { name value } labels { name value } exposedPorts { port } "
         "entrypoint user workdir mounts dockerHealthcheck { args interval }"
     )
-    got = asked.answer(
+    got = session.answer(
         '{ container { withEnvVariable(name: "E", value: "old") { withEnvVariable(name: "P", '
         'value: "1") { withLabel(name: "p", value: "1") { withExposedPort(port: 81) '
         '{ withEntrypoint(args: ["old"]) { withWorkdir(path: "/old") { withMountedTemp(path: "/t") '
@@ -47,61 +47,63 @@ def test_from_merges_variables_labels_and_ports_alone(asked: Asked) -> None:
     }
 
 
-def test_a_variant_is_chosen_from_an_archive_and_from_a_registry(asked: Asked) -> None:
+def test_a_variant_is_chosen_from_an_archive_and_from_a_registry(session: ParitySession) -> None:
     """The protocol's section 5.12: several images, one of which fits the container."""
-    arm = asked.identity(
+    arm = session.identity(
         '{ container(platform: "linux/arm64") { withNewFile(path: "/a", contents: "arm") { id } } }'
     )
     files = 'withNewFile(path: "/a", contents: "amd")'
     variants = f'platformVariants: ["{arm}"]'
-    archive = asked.identity(f"{{ container {{ {files} {{ asTarball({variants}) {{ id }} }} }} }}")
-    published = asked.identity(
-        f'{{ container {{ {files} {{ publish(address: "{asked.registry}/parity/two", {variants}) '
+    archive = session.identity(
+        f"{{ container {{ {files} {{ asTarball({variants}) {{ id }} }} }} }}"
+    )
+    published = session.identity(
+        f'{{ container {{ {files} {{ publish(address: "{session.registry}/parity/two", {variants}) '
         "} } }"
     )
     for way in (f'import(source: "{archive}")', f'from(address: "{published}")'):
         for platform, contents in (("linux/amd64", "amd"), ("linux/arm64", "arm")):
-            got = asked.answer(
+            got = session.answer(
                 f'{{ container(platform: "{platform}") {{ {way} '
                 '{ platform file(path: "/a") { contents } } } }'
             )
             assert got == {"platform": platform, "file": {"contents": contents}}
-    error = asked.error(
+    error = session.error(
         f'{{ container(platform: "linux/s390x") {{ from(address: "{published}") {{ id }} }} }}'
     )
     assert "no match for platform" in error["message"]
 
 
-def test_older_names_of_forms_are_understood(asked: Asked) -> None:
+def test_older_names_of_forms_are_understood(session: ParitySession) -> None:
     """core/container.go registers them as aliases."""
-    asked.answer(
+    session.answer(
         '{ container { withNewFile(path: "/a", contents: "1") '
         '{ export(path: "old.tar", mediaTypes: DOCKER, forcedCompression: ZSTD) } } }'
     )
-    assert (asked.workdir / "old.tar").stat().st_size > 0
+    assert (session.workdir / "old.tar").stat().st_size > 0
 
 
-def test_a_secret_of_a_build_stays_mounted(asked: Asked) -> None:
+def test_a_secret_of_a_build_stays_mounted(session: ParitySession) -> None:
     """core/container.go, Build, mounts them at /run/secrets in what it gives."""
-    secret = asked.identity('{ setSecret(name: "parity-build", plaintext: "hunter22") { id } }')
+    secret = session.identity('{ setSecret(name: "parity-build", plaintext: "hunter22") { id } }')
     lines = (
         "FROM debian:bookworm-slim",
         "RUN --mount=type=secret,id=parity-build,target=/x cat /x | wc -c > /n",
     )
     contents = json.dumps("\n".join(lines))
-    context = asked.identity(
+    context = session.identity(
         directory(f'withNewFile(path: "Dockerfile", contents: {contents}) {{ id }}')
     )
     built = f'dockerBuild(secrets: ["{secret}"])'
-    got = asked.answer(
+    got = session.answer(
         f'{{ node(id: "{context}") {{ ... on Directory {{ {built} '
         f"{{ {sh('cat /n /run/secrets/parity-build')} }} }} }} }}"
     )
     assert got == "8\n***"
 
 
-def test_privileged_execs_have_a_host_name_of_their_own(asked: Asked) -> None:
+def test_privileged_execs_have_a_host_name_of_their_own(session: ParitySession) -> None:
     """The protocol's section 5.1."""
-    assert asked.answer(box(sh("hostname"))) == "dagger\n"
-    name = asked.identity(box(sh("hostname", ", insecureRootCapabilities: true")))
+    assert session.answer(box(sh("hostname"))) == "dagger\n"
+    name = session.identity(box(sh("hostname", ", insecureRootCapabilities: true")))
     assert len(name.strip()) >= 32

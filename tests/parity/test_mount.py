@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.parity.conftest import Asked, Case, box, directory, sh
+from tests.parity.conftest import Case, ParitySession, box, directory, sh
 
 pytestmark = pytest.mark.privileged
 
@@ -151,9 +151,9 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_case(asked: Asked, case: Case) -> None:
+def test_case(session: ParitySession, case: Case) -> None:
     if "$cache" in case.query:
-        cache = asked.identity('{ cacheVolume(key: "parity-owner") { id } }')
+        cache = session.identity('{ cacheVolume(key: "parity-owner") { id } }')
         query = case.query.replace("$cache", cache)
         case = Case(pins=case.pins, why=case.why, query=query, given=case.given, answer=case.answer)
-    asked.check(case)
+    session.check(case)

@@ -1,10 +1,10 @@
-"""Secrets: providers' words, variables of the same name, what is hidden and what is not."""
+"""Secrets: providers, variables of the same name, what is hidden and what is not."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.parity.conftest import Asked, Case, box, sh
+from tests.parity.conftest import Case, ParitySession, box, sh
 
 pytestmark = pytest.mark.privileged
 
@@ -25,7 +25,7 @@ CASES = [
         error='unsupported secret provider: "foo"',
     ),
     Case(
-        pins="a variable that is missing is told by three letters of its name",
+        pins="a missing variable is reported by three letters of its name",
         why=URIS,
         query='{ secret(uri: "env://PARITY_NOT_THERE") { plaintext } }',
         error=r'secret env var not found: "PAR\.\.\."',
@@ -84,5 +84,5 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_case(asked: Asked, case: Case) -> None:
-    asked.check(case)
+def test_case(session: ParitySession, case: Case) -> None:
+    session.check(case)

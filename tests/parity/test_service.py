@@ -1,4 +1,4 @@
-"""Services: how a start that fails is told, tunnels that open and close, hosts' ports."""
+"""Services: how a failed start is reported, tunnels that open and close, hosts' ports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from tests.parity.conftest import Asked, Case, box, sh
+from tests.parity.conftest import Case, ParitySession, box, sh
 
 pytestmark = pytest.mark.privileged
 
@@ -23,7 +23,7 @@ QUIET = box('asService(args: ["sleep", "100"]) { id }')
 
 CASES = [
     Case(
-        pins="a bound service that fails is told with its alias",
+        pins="a bound service that fails is reported with its alias",
         why="the protocol's section 5.8: start HOST (aliased as A): exit code: N",
         given=FAILING,
         query=box(f'withServiceBinding(alias: "db", service: "$given") {{ {sh("true")} }}'),
@@ -67,16 +67,16 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_case(asked: Asked, case: Case) -> None:
-    asked.check(case)
+def test_case(session: ParitySession, case: Case) -> None:
+    session.check(case)
 
 
-def test_a_service_reaches_those_bound_to_its_container(asked: Asked) -> None:
+def test_a_service_reaches_those_bound_to_its_container(session: ParitySession) -> None:
     """The protocol's section 5.8: a binding is of the container, which the service runs."""
-    inner = asked.identity(SERVER)
+    inner = session.identity(SERVER)
     ask = "import urllib.request as u; print(u.urlopen('http://inner:8000').read().decode())"
     dialled = f'asService(args: ["sh", "-c", "python3 -c \\"{ask}\\"; exit 3"]) {{ start }}'
-    error = asked.error(
+    error = session.error(
         '{ container { from(address: "python:3.11-slim") { '
         f'withServiceBinding(alias: "inner", service: "{inner}") '
         f"{{ withExposedPort(port: 81) {{ {dialled} }} }} }} }} }}"
@@ -84,13 +84,13 @@ def test_a_service_reaches_those_bound_to_its_container(asked: Asked) -> None:
     assert error["extensions"]["stdout"] == "hello\n", error["extensions"]["stderr"]
 
 
-def test_a_tunnel_takes_a_free_port_and_closes(asked: Asked) -> None:
-    service = asked.identity(SERVER)
+def test_a_tunnel_takes_a_free_port_and_closes(session: ParitySession) -> None:
+    service = session.identity(SERVER)
     query = f'{{ host {{ tunnel(service: "{service}", ports: [{{backend: 8000}}]) {{ id }} }} }}'
-    tunnel = asked.identity(query)
+    tunnel = session.identity(query)
 
     def of_tunnel(field: str) -> object:
-        return asked.answer(f'{{ node(id: "{tunnel}") {{ ... on Service {{ {field} }} }} }}')
+        return session.answer(f'{{ node(id: "{tunnel}") {{ ... on Service {{ {field} }} }} }}')
 
     of_tunnel("start")
     endpoint = str(of_tunnel('endpoint(scheme: "http")'))
@@ -108,11 +108,11 @@ def test_a_tunnel_takes_a_free_port_and_closes(asked: Asked) -> None:
         f'{{ container {{ from(address: "python:3.11-slim") {{ {bound} '
         f'{{ withExec(args: ["python3", "-c", "{fetch}"]) {{ stdout }} }} }} }} }}'
     )
-    assert asked.answer(again) == "hello\n"
+    assert session.answer(again) == "hello\n"
 
 
-def test_a_binding_leaves_the_reference_of_the_image(asked: Asked) -> None:
+def test_a_binding_leaves_the_reference_of_the_image(session: ParitySession) -> None:
     """core/container.go, WithServiceBinding, does not clear it as other changes do."""
-    service = asked.identity(QUIET)
+    service = session.identity(QUIET)
     bound = box(f'withServiceBinding(alias: "db", service: "{service}") {{ imageRef }}')
-    assert asked.identity(bound).startswith("docker.io/library/debian:bookworm-slim@sha256:")
+    assert session.identity(bound).startswith("docker.io/library/debian:bookworm-slim@sha256:")

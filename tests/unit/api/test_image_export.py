@@ -1,4 +1,4 @@
-"""An image's layers are packed while the steps that decide about it still run."""
+"""Layers are packed while later steps still run."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ pytestmark = pytest.mark.usefixtures("root")
 SECONDS = 30.0
 
 
-def placed() -> ops.Op:
-    """A directory put where the layer does not depend on what is below."""
+def copy_into_here() -> ops.Op:
+    """A copied directory, whose layer does not depend on its base."""
     source = ops.NewFile(base=ops.Scratch(), path="/a", data=b"text")
     base = ops.NewFile(base=ops.Scratch(), path="/b", data=b"text")
     return ops.CopyDirectory(base=base, path="/here", source=source, source_path="/")
 
 
-def packed(session: Session) -> set[str]:
+def packed_layers(session: Session) -> set[str]:
     return {key for key, _ in session.store.index.scan("layer")}
 
 
-async def test_what_is_placed_is_packed_before_there_is_an_image(
+async def test_a_copied_directory_is_packed_before_the_image_is_assembled(
     open_a_session: OpenSession,
 ) -> None:
-    op = placed()
+    op = copy_into_here()
     async with open_a_session() as session:
         pack_ahead(session, "ZSTD")
         below, layer = (await session.solver.result(op)).layers
         with anyio.fail_after(SECONDS):
-            while not packed(session):  # noqa: ASYNC110 - a thread does it
+            while not packed_layers(session):  # noqa: ASYNC110 - a thread does it
                 await anyio.sleep(0.01)
-        ahead = packed(session)
+        ahead = packed_layers(session)
         assert f"{layer}:Zstd" in ahead
         assert f"{below}:Zstd" not in ahead
         container = Container(config=ImageConfig(), rootfs=op)
         await assemble_image(session.call(), container, forced_compression="ZSTD")
-        assert f"{below}:Zstd" in packed(session)
+        assert f"{below}:Zstd" in packed_layers(session)
 
 
-async def test_nothing_is_packed_for_who_ships_nothing(open_a_session: OpenSession) -> None:
+async def test_nothing_is_packed_unless_asked(open_a_session: OpenSession) -> None:
     async with open_a_session() as session:
-        await session.solver.result(placed())
+        await session.solver.result(copy_into_here())
     async with open_a_session() as session:
-        assert packed(session) == set()
+        assert packed_layers(session) == set()

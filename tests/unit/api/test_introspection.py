@@ -1,4 +1,4 @@
-"""The schema is told once; whatever else is asked is answered anew."""
+"""Answers about the schema are kept; all others are computed each time."""
 
 from __future__ import annotations
 

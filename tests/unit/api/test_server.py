@@ -20,7 +20,9 @@ QUERY = {"query": "{ version }"}
 
 
 @contextlib.asynccontextmanager
-async def served(open_a_session: OpenSession) -> AsyncIterator[tuple[Session, httpx.AsyncClient]]:
+async def open_client(
+    open_a_session: OpenSession,
+) -> AsyncIterator[tuple[Session, httpx.AsyncClient]]:
     async with open_a_session() as session, serve_session(session) as port:
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
@@ -28,14 +30,14 @@ async def served(open_a_session: OpenSession) -> AsyncIterator[tuple[Session, ht
 
 
 async def test_the_token_is_the_user_name(open_a_session: OpenSession) -> None:
-    async with served(open_a_session) as (session, client):
+    async with open_client(open_a_session) as (session, client):
         answer = await client.post("/query", json=QUERY, auth=(session.main.token, ""))
         assert answer.json() == {"data": {"version": "v0.21.8"}}
 
 
 @pytest.mark.parametrize("user", ["", "wrong", None])
 async def test_no_answer_without_the_token(open_a_session: OpenSession, user: str | None) -> None:
-    async with served(open_a_session) as (_session, client):
+    async with open_client(open_a_session) as (_session, client):
         request: dict[str, Any] = {} if user is None else {"auth": (user, "")}
         answer = await client.post("/query", json=QUERY, **request)
         assert answer.status_code == 401
@@ -45,7 +47,7 @@ async def test_no_answer_without_the_token(open_a_session: OpenSession, user: st
 
 @pytest.mark.parametrize("place", ["password", "query", "cookie", "prefix"])
 async def test_the_token_counts_nowhere_else(open_a_session: OpenSession, place: str) -> None:
-    async with served(open_a_session) as (session, client):
+    async with open_client(open_a_session) as (session, client):
         token = session.main.token
         requests: dict[str, dict[str, Any]] = {
             "password": {"auth": ("x", token)},
@@ -73,7 +75,7 @@ async def test_the_token_counts_nowhere_else(open_a_session: OpenSession, place:
 async def test_what_a_web_page_could_send_is_refused(
     open_a_session: OpenSession, change: dict[str, Any], status: int
 ) -> None:
-    async with served(open_a_session) as (session, client):
+    async with open_client(open_a_session) as (session, client):
         headers = {"content-type": "application/json"} | change.pop("headers", {})
         request = {"method": "POST", "content": b'{"query": "{ version }"}'} | change
         answer = await client.request(
@@ -84,7 +86,7 @@ async def test_what_a_web_page_could_send_is_refused(
 
 
 async def test_a_token_is_worth_nothing_once_dismissed(open_a_session: OpenSession) -> None:
-    async with served(open_a_session) as (session, client):
+    async with open_client(open_a_session) as (session, client):
         guest = session.admit(None)
         assert (await client.post("/query", json=QUERY, auth=(guest.token, ""))).status_code == 200
         session.dismiss(guest)
@@ -92,7 +94,7 @@ async def test_a_token_is_worth_nothing_once_dismissed(open_a_session: OpenSessi
 
 
 async def test_an_invalid_document_is_422_with_a_code(open_a_session: OpenSession) -> None:
-    async with served(open_a_session) as (session, client):
+    async with open_client(open_a_session) as (session, client):
         for query, code in (
             ("{ nope }", "GRAPHQL_VALIDATION_FAILED"),
             ("{", "GRAPHQL_PARSE_FAILED"),
@@ -104,11 +106,11 @@ async def test_an_invalid_document_is_422_with_a_code(open_a_session: OpenSessio
             assert answer.json()["errors"][0]["extensions"] == {"code": code}
 
 
-async def test_the_schema_is_told_the_same_again(open_a_session: OpenSession) -> None:
+async def test_the_schema_is_answered_with_the_same_bytes(open_a_session: OpenSession) -> None:
     query = {"query": "{ __schema { types { name } } }"}
     answers = []
     for _ in range(2):
-        async with served(open_a_session) as (session, client):
+        async with open_client(open_a_session) as (session, client):
             answers.append(await client.post("/query", json=query, auth=(session.main.token, "")))
     assert answers[0].content == answers[1].content
     assert answers[0].json()["data"]["__schema"]["types"]
