@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.engine.api.home_directory import expand_home
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -23,16 +24,3 @@ def host_path(call: Call, path: str) -> Path:
     session = call.session
     path = expand_home(path.removeprefix("file://"), session.settings.home)
     return Path(os.path.normpath(session.workdir / path))
-
-
-def expand_home(path: str, home: Path) -> str:
-    """The path with a leading `~` replaced by the caller's home.
-
-    Raises QueryError for the home of another user (`~other`), as the Dagger engine does.
-    """
-    if not path.startswith("~"):
-        return path
-    if path != "~" and not path.startswith("~/"):
-        message = f"cannot expand home directory {path!r}: use an absolute path"
-        raise QueryError(message)
-    return f"{home}{path[1:]}"

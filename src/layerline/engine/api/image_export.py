@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from layerline.engine.image.assemble import Assembled, Part, assemble
+from layerline.engine.image.assemble import AssembledImage, Part, assemble
 from layerline.engine.image.manifests import Compression, MediaTypes
 from layerline.engine.image.pack import layer_blob
 from layerline.engine.solve import ops
@@ -35,7 +35,7 @@ async def assemble_image(
     platform_variants: Sequence[Container] = (),
     forced_compression: str | None = None,
     media_types: str = MediaTypes.OCI.value,
-) -> Assembled:
+) -> AssembledImage:
     """Assemble the image of a container and its platform variants.
 
     The container itself counts where a variant has the same platform.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from layerline import command
-from layerline.engine.api.host_paths import expand_home
+from layerline.engine.api.home_directory import expand_home
 from layerline.engine.store.digest import digest_of
 from layerline.errors import CommandFailed, QueryError, SecretError
 

@@ -13,7 +13,7 @@ from layerline.engine.image.resolve import Resolver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from layerline.engine.image.assemble import Assembled
+    from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.image.layer_import import Image
     from layerline.engine.image.platform import Platform
     from layerline.engine.image.reference import Reference
@@ -42,9 +42,9 @@ class SessionRegistries:
         resolver = Resolver(store=self.store, registries=self._connect(), on_output=on_output)
         return resolver.resolve(reference, platform)
 
-    def publish(self, image: Assembled, reference: Reference) -> None:
+    def publish(self, image: AssembledImage, reference: Reference) -> None:
         """Push an image to its registry."""
-        self._connect().registry(reference.tagged()).push(self.store, image)
+        self._connect().registry(reference.with_default_tag()).push(self.store, image)
 
     def authorize(self, registry: str, username: str, secret: str) -> None:
         """Use a login for a registry from now on."""

@@ -14,7 +14,7 @@ from layerline.engine.api.objects import Container, File, Secret, Service
 from layerline.engine.api.resolvers.container_config import with_pair
 from layerline.engine.api.tree_access import file_in, tree_of
 from layerline.engine.image.archive import write_archive, write_layout
-from layerline.engine.image.archive_reader import import_image
+from layerline.engine.image.archive_reader import read_archive
 from layerline.engine.image.docker_load import find_loader, load
 from layerline.engine.image.reference import Reference
 from layerline.engine.solve import ops, service_definitions
@@ -24,7 +24,7 @@ from layerline.log import Status
 
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call
-    from layerline.engine.image.assemble import Assembled
+    from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.image.config import ImageConfig
     from layerline.engine.image.layer_import import Image
 
@@ -41,7 +41,7 @@ async def from_(
     self: Container, call: Call, *, address: str, registry_service: Service | None = None
 ) -> Container:
     """The files and configuration of an image; a tag is looked up once in a session."""
-    reference = Reference.parse(address).tagged()
+    reference = Reference.parse(address).with_default_tag()
     platform = self.config.platform
 
     async def resolve() -> Image:
@@ -126,7 +126,7 @@ async def import_(self: Container, call: Call, *, source: File, tag: str = "") -
     entry = file_in(await tree_of(call, source.tree), source.path)
     image = await call.session.solver.in_thread(
         functools.partial(
-            import_image,
+            read_archive,
             call.session.store,
             entry.real,
             tag=tag,
@@ -168,7 +168,7 @@ async def as_tarball(self: Container, call: Call, **form: Any) -> File:
     return File(tree=tree, path=f"/{ARCHIVE}")
 
 
-def _store_archive(call: Call, image: Assembled) -> str:
+def _store_archive(call: Call, image: AssembledImage) -> str:
     store = call.session.store
     name = "archive-" + image.root.digest.removeprefix("sha256:")
     if not store.snapshots.has(name):
@@ -186,7 +186,7 @@ def _store_archive(call: Call, image: Assembled) -> str:
 async def export_image(self: Container, call: Call, *, name: str, **form: Any) -> None:
     """Load the image under a name into this machine's container engine."""
     host_path(call, "")  # refuses modules, which cannot reach the host
-    reference = Reference.parse(name).tagged()
+    reference = Reference.parse(name).with_default_tag()
     session = call.session
     environ = session.settings.environ
     found = await session.solver.in_thread(find_loader, environ)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.api.host_paths import expand_home
+from layerline.engine.api.home_directory import expand_home
 from layerline.errors import QueryError
 from tests.unit.conftest import ask, fail
 
