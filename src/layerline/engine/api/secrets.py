@@ -41,7 +41,7 @@ class SessionSecrets:
     _readers: dict[str, Callable[[], bytes]] = field(default_factory=dict)
 
     def set(self, name: str, plaintext: str, accessor: str) -> str:
-        """Keep a plaintext; the identity holds the name and who set it, not the value."""
+        """Keep a plaintext; its identity depends on the name and who set it, not on the value."""
         identity = digest_of(["set", accessor, name])
         value = plaintext.encode()
         self._readers[identity] = lambda: value
@@ -50,7 +50,7 @@ class SessionSecrets:
     def refer(self, uri: str, cache_key: str | None) -> str:
         """The identity of a secret by its URI.
 
-        The scheme is checked now, the value may still be unreadable.
+        Raises SecretError for an unknown scheme; a value that cannot be read fails later.
         """
         reader = self._reader(uri)
         identity = digest_of(["uri", cache_key]) if cache_key else self._fingerprint(reader)
@@ -58,14 +58,16 @@ class SessionSecrets:
         return identity
 
     def plaintext(self, identity: str) -> bytes:
-        """The value; SecretError when it cannot be read."""
+        """The value. Raises SecretError if it cannot be read."""
         reader = self._readers.get(identity)
         if reader is None:
-            message = "the secret was set in another session; set it again in this one"
+            message = "the secret was set in another session: set it again in this one"
             raise SecretError(message)
         value = reader()
         if len(value) > MAX_BYTES:
-            message = f"the secret has {len(value)} bytes; {MAX_BYTES} is the limit. Mount a file"
+            message = (
+                f"the secret has {len(value)} bytes, the limit is {MAX_BYTES}: mount a file instead"
+            )
             raise SecretError(message)
         return value
 
@@ -122,7 +124,7 @@ class SessionSecrets:
 
 
 def salt_of(store: Path) -> bytes:
-    """The salt of this store, made once, readable by its owner alone."""
+    """The salt of this store, created once, readable by its owner alone."""
     path = store / "salt"
     if not path.exists():
         part = store / f"salt.{secrets.token_hex(8)}"

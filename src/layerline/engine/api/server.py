@@ -1,8 +1,7 @@
 """The session server.
 
-HTTP on a loopback port, a token for every request, and nothing served to browsers.
-
-A client that goes away cancels its query; what others wait for goes on.
+HTTP on a loopback port; every request needs the token, and browsers are rejected. A client that
+disconnects cancels its query; steps that others wait for go on.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ async def serve_session(session: Session) -> AsyncIterator[int]:
         async with anyio.create_task_group() as group:
             group.start_soon(_serve, server, listener)
             await server.ready.wait()
-            # While the first client starts, make what its first query needs.
+            # Build the schema while the first client starts: its first query needs it.
             group.start_soon(anyio.to_thread.run_sync, served_schema)
             try:
                 yield session.port
@@ -106,7 +105,7 @@ def _application(session: Session) -> Starlette:
     async def query(request: Request) -> Response:
         client = _client(session, request)
         if client is None:
-            return _error_response(401, "a valid session token is needed", headers=_REALM)
+            return _error_response(401, "a valid session token is required", headers=_REALM)
         if problem := _reject_browser(request):
             return problem
         try:
@@ -151,7 +150,7 @@ async def _answer(
 
         group.start_soon(watch)
         group.start_soon(work)
-    return done[0] if done else _error_response(499, "the client went away")
+    return done[0] if done else _error_response(499, "the client disconnected")
 
 
 def _client(session: Session, request: Request) -> Client | None:
@@ -174,9 +173,9 @@ def _reject_browser(request: Request) -> Response | None:
     if host not in _LOOPBACK or "origin" in request.headers:
         return _error_response(403, "the session answers to loopback addresses only")
     if request.method != "POST":
-        return _error_response(405, "queries are POSTed")
+        return _error_response(405, "invalid method: send queries with POST")
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        return _error_response(415, "queries are sent as application/json")
+        return _error_response(415, "invalid content type: send queries as application/json")
     return None
 
 

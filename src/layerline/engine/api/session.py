@@ -1,7 +1,4 @@
-"""A session.
-
-One client's objects, secrets and services over one store, from its first query to its end.
-"""
+"""Sessions: the objects, secrets and services of one main client, over one store."""
 
 from __future__ import annotations
 
@@ -34,10 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Client:
-    """Who asks.
+    """The main client, or the process of one function call, whose call is then `function`.
 
-    The main client, or the process of one function call (`function` is then what it was called
-    with). `failure` is why its last query failed, if it did.
+    `failure` is why its last query failed, if it did.
     """
 
     token: str
@@ -86,13 +82,13 @@ class Session:
         return Call(session=self, client=client or self.main)
 
     def admit(self, function: Any) -> Client:
-        """A client with a token of its own, for the process of one function call."""
+        """Create a client with a token of its own, for the process of one function call."""
         client = Client(token=new_token(), function=function)
         self.clients[client.token] = client
         return client
 
     def dismiss(self, client: Client) -> None:
-        """The client's token is worth nothing from here on."""
+        """Revoke the client's token."""
         self.clients.pop(client.token, None)
 
     def identify(self, value: Any) -> str:
@@ -104,7 +100,7 @@ class Session:
     def load(self, identifier: str, expected: str | None = None) -> Any:
         """The value of an id.
 
-        An error if there is none, or if it is of another type than `expected`.
+        Raises QueryError if it is unknown, or of another type than `expected`.
         """
         value = self._values.get(identifier)
         if value is None:
@@ -151,8 +147,8 @@ async def open_session(
 ) -> AsyncIterator[Session]:
     """Open the store and a session over it.
 
-    At its end services stop, and what was recorded is durable. `interactive` is the program that a
-    user at a terminal gets where an exec failed.
+    At its end services stop, and what was recorded is durable. `interactive` is the argv of the
+    program that a user at a terminal gets when an exec fails.
     """
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))

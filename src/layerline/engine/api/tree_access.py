@@ -31,7 +31,7 @@ async def tree_of(call: Call, op: Op) -> Tree:
 
 
 async def by_content(call: Call, op: Op) -> Stored:
-    """The files that an op gives, known by nothing but their content."""
+    """The files of an op, identified by their content alone."""
     session = call.session
     layers = (await session.solver.result(op)).layers
     row = session.store.index.get(_TABLE, f"contents {op.key}")
@@ -43,7 +43,7 @@ async def by_content(call: Call, op: Op) -> Stored:
 
 
 def directory_in(tree: Tree, path: str) -> Entry:
-    """The directory at a path; an error for a file."""
+    """The directory at a path. Raises NotADirectory for a file."""
     entry = tree.lookup(path)
     if not entry.is_dir:
         message = f"path {path} is a file, not a directory"
@@ -52,7 +52,7 @@ def directory_in(tree: Tree, path: str) -> Entry:
 
 
 def file_in(tree: Tree, path: str) -> Entry:
-    """The file at a path; an error for a directory."""
+    """The file at a path. Raises IsADirectory for a directory."""
     entry = tree.lookup(path)
     if entry.is_dir:
         message = f"path {path} is a directory, not a file"
@@ -74,7 +74,7 @@ async def exists_at(
 
 
 async def stat_at(call: Call, op: Op, path: str, *, follow: bool) -> Stat:
-    """What is known of a path; the name is that of what a link leads to, if it is followed."""
+    """The type, size and permissions of a path; a link that is followed gives its target's name."""
     entry = (await tree_of(call, op)).lookup(path, follow=follow)
     return Stat(
         name=entry.name or "/",

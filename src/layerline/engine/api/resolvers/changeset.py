@@ -1,4 +1,4 @@
-"""Changesets: what lies between two directories, shown, merged, and put onto others."""
+"""Changesets: the differences between two directories, shown, merged and applied to others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @register("DiffStat")
 @dataclass(frozen=True, kw_only=True)
 class DiffStat(Value):
-    """One changed path with the lines that came and went."""
+    """One changed path with its counts of added and removed lines."""
 
     typename: ClassVar[str] = "DiffStat"
     path: str
@@ -41,7 +41,7 @@ class DiffStat(Value):
 
 @field("Directory", "diff")
 def diff(self: Directory, _call: Call, *, other: Directory) -> Directory:
-    """What the other has new or changed."""
+    """The files that are new or changed in the other directory."""
     tree = ops.Diff(base=self.tree, base_path=self.path, other=other.tree, other_path=other.path)
     return Directory(tree=tree)
 
@@ -54,7 +54,7 @@ def changes(self: Directory, _call: Call, **arguments: Directory) -> Changeset:
 
 @field("Directory", "withChanges")
 def with_changes(self: Directory, _call: Call, *, changes: Changeset) -> Directory:
-    """Do to this directory what the changeset says, removals too."""
+    """Apply a changeset, removals included."""
     tree = ops.Changed(
         base=self.tree,
         path=self.path,
@@ -89,31 +89,31 @@ async def sync(self: Changeset, call: Call) -> str:
 
 @field("Changeset", "addedPaths")
 async def added_paths(self: Changeset, call: Call) -> list[str]:
-    """What came; directories end in a slash."""
+    """The added paths; directories end in a slash."""
     return list((await _changes(call, self)).added)
 
 
 @field("Changeset", "modifiedPaths")
 async def modified_paths(self: Changeset, call: Call) -> list[str]:
-    """The files that changed."""
+    """The modified files."""
     return list((await _changes(call, self)).modified)
 
 
 @field("Changeset", "removedPaths")
 async def removed_paths(self: Changeset, call: Call) -> list[str]:
-    """What went; a directory stands for all that was in it."""
+    """The removed paths; a directory stands for everything in it."""
     return list((await _changes(call, self)).removed)
 
 
 @field("Changeset", "isEmpty")
 async def is_empty(self: Changeset, call: Call) -> bool:
-    """Whether no file came, went or changed."""
+    """Whether no file was added, removed or modified."""
     return not (await _changes(call, self)).files
 
 
 @field("Changeset", "layer")
 def layer(self: Changeset, call: Call) -> Directory:
-    """What came and what changed."""
+    """The added and modified files."""
     return diff(self.before, call, other=self.after)
 
 
@@ -131,7 +131,7 @@ def as_patch(self: Changeset, _call: Call) -> File:
 
 @field("Changeset", "diffStats")
 async def diff_stats(self: Changeset, call: Call) -> list[DiffStat]:
-    """Each changed path, with the lines that came and went."""
+    """Each changed path, with its counts of added and removed lines."""
     before, after = await _places(call, self)
     found = await _changes(call, self)
     in_thread = call.session.solver.in_thread
@@ -161,11 +161,11 @@ async def diff_stats(self: Changeset, call: Call) -> list[DiffStat]:
 
 @field("Changeset", "export")
 async def export(self: Changeset, call: Call, *, path: str) -> str:
-    """Do to a directory of the caller's machine what the changeset says."""
+    """Apply the changeset to a directory of the caller's machine."""
     target = host_path(call, path)
     removed = (await _changes(call, self)).removed
     tree = await tree_of(call, layer(self, call).tree)
-    await call.session.solver.in_thread(_take_away, target, removed)
+    await call.session.solver.in_thread(_remove_paths, target, removed)
     write = partial(export_directory, tree, "/", target, wipe=False)
     await call.session.solver.in_thread(write)
     return str(target)
@@ -190,7 +190,7 @@ async def with_changesets(
     return await _merge(call, [self, *others], OnConflict(on_conflict))
 
 
-def _take_away(target: Path, removed: Iterable[str]) -> None:
+def _remove_paths(target: Path, removed: Iterable[str]) -> None:
     """Remove paths below a directory of the host, none of them through a link."""
     for path in removed:
         place = target / path.rstrip("/")
@@ -205,7 +205,7 @@ async def _is_empty(call: Call, changeset: Changeset) -> bool:
 
 
 async def _merge(call: Call, sets: list[Changeset], on_conflict: OnConflict) -> Changeset:
-    """The merge, made once for the same changesets."""
+    """Merge changesets, once in a session for the same ones."""
     before = _common_base(sets)
     key = f"merge-{digest_of([on_conflict.value, *map(identity_of, sets)])}"
     session = call.session
@@ -228,7 +228,7 @@ async def _merge(call: Call, sets: list[Changeset], on_conflict: OnConflict) -> 
 
 
 def _common_base(sets: list[Changeset]) -> Directory:
-    """The directories that the changes start from, one over the other, without a `.git`."""
+    """The directories that the changes start from, merged in order, without `.git`."""
     first, *others = [each.before for each in sets]
     tree = first
     for last, other in zip([first, *others], others, strict=False):
@@ -241,7 +241,7 @@ def _common_base(sets: list[Changeset]) -> Directory:
 
 
 async def _places(call: Call, changeset: Changeset) -> tuple[Place, Place]:
-    """Both directories, made."""
+    """Evaluate both directories."""
     sides = changeset.before, changeset.after
     results = await call.session.solver.results([side.tree for side in sides])
     before, after = (

@@ -1,7 +1,4 @@
-"""A container's configuration.
-
-Data that is changed at once and read without running anything new.
-"""
+"""A container's configuration: setting it runs nothing, reading it runs the container's steps."""
 
 from __future__ import annotations
 
@@ -28,14 +25,14 @@ def with_config(container: Container, **changes: Any) -> Container:
 
 
 def with_pair(pairs: Pairs, name: str, value: str) -> Pairs:
-    """Replaced in place, or added at the end."""
+    """Replace the pair of a name in place, or append it."""
     if any(known == name for known, _ in pairs):
         return tuple((known, value if known == name else old) for known, old in pairs)
     return (*pairs, (name, value))
 
 
 def without_pair(pairs: Pairs, name: str) -> Pairs:
-    """Taken out; an unknown name is fine."""
+    """Remove the pair of a name; an unknown name is fine."""
     return tuple(pair for pair in pairs if pair[0] != name)
 
 
@@ -84,7 +81,7 @@ def with_volatile_variable(self: Container, _call: Call, *, name: str, value: st
 
 @field("Container", "withoutVolatileVariable")
 def without_volatile_variable(self: Container, _call: Call, *, name: str) -> Container:
-    """Take a volatile variable away."""
+    """Remove a volatile variable."""
     return replace(self, volatile=without_pair(self.volatile, name), image_ref="")
 
 
@@ -96,7 +93,7 @@ def with_label(self: Container, _call: Call, *, name: str, value: str) -> Contai
 
 @field("Container", "withoutLabel")
 def without_label(self: Container, _call: Call, *, name: str) -> Container:
-    """Take a label away."""
+    """Remove a label."""
     return with_config(self, labels=without_pair(self.config.labels, name))
 
 
@@ -122,7 +119,7 @@ def with_annotation(self: Container, _call: Call, *, name: str, value: str) -> C
 
 @field("Container", "withoutAnnotation")
 def without_annotation(self: Container, _call: Call, *, name: str) -> Container:
-    """Take an annotation away."""
+    """Remove an annotation."""
     return replace(self, annotations=without_pair(self.annotations, name), image_ref="")
 
 
@@ -130,7 +127,7 @@ def without_annotation(self: Container, _call: Call, *, name: str) -> Container:
 def with_entrypoint(
     self: Container, _call: Call, *, args: list[str], keep_default_args: bool = False
 ) -> Container:
-    """Set the entrypoint; default args go unless they are kept."""
+    """Set the entrypoint; default args are removed unless they are kept."""
     return _without_args(with_config(self, entrypoint=tuple(args)), keep=keep_default_args)
 
 
@@ -138,7 +135,7 @@ def with_entrypoint(
 def without_entrypoint(
     self: Container, _call: Call, *, keep_default_args: bool = False
 ) -> Container:
-    """Take the entrypoint away; default args go unless they are kept."""
+    """Remove the entrypoint; default args are removed unless they are kept."""
     return _without_args(with_config(self, entrypoint=None), keep=keep_default_args)
 
 
@@ -160,7 +157,7 @@ def with_default_args(self: Container, _call: Call, *, args: list[str]) -> Conta
 
 @field("Container", "withoutDefaultArgs")
 def without_default_args(self: Container, _call: Call) -> Container:
-    """Take the default args away."""
+    """Remove the default args."""
     return replace(with_config(self, cmd=None), default_args_set=False)
 
 
@@ -178,7 +175,7 @@ def with_user(self: Container, _call: Call, *, name: str) -> Container:
 
 @field("Container", "withoutUser")
 def without_user(self: Container, _call: Call) -> Container:
-    """Back to the default user."""
+    """Reset to the default user."""
     return with_config(self, user="")
 
 
@@ -190,7 +187,7 @@ async def user(self: Container, call: Call) -> str:
 
 @field("Container", "withWorkdir")
 def with_workdir(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
-    """Set the working directory: an absolute one as written, a relative one under the present."""
+    """Set the working directory: an absolute one as written, a relative one below the current."""
     text = expand_variables(self, path, expand=expand)
     workdir = text if text.startswith("/") else absolute(self, text).rstrip("/") or "/"
     return with_config(self, workdir=workdir)
@@ -198,7 +195,7 @@ def with_workdir(self: Container, _call: Call, *, path: str, expand: bool = Fals
 
 @field("Container", "withoutWorkdir")
 def without_workdir(self: Container, _call: Call) -> Container:
-    """Back to no working directory."""
+    """Unset the working directory."""
     return with_config(self, workdir="")
 
 
@@ -210,7 +207,7 @@ async def workdir(self: Container, call: Call) -> str:
 
 @field("Container", "platform")
 async def platform(self: Container, call: Call) -> str:
-    """What the container's programs are made for."""
+    """The platform of the container's programs."""
     return str((await run_steps(self, call)).config.platform)
 
 
@@ -239,7 +236,7 @@ def with_exposed_port(
 def without_exposed_port(
     self: Container, _call: Call, *, port: int, protocol: str = "TCP"
 ) -> Container:
-    """Expose a port no longer."""
+    """Remove an exposed port."""
     return _with_ports(
         self, tuple(p for p in self.ports if (p.port, p.protocol) != (port, protocol))
     )
@@ -299,7 +296,7 @@ def with_docker_healthcheck(
 
 @field("Container", "withoutDockerHealthcheck")
 def without_docker_healthcheck(self: Container, _call: Call) -> Container:
-    """Take the health check away."""
+    """Remove the health check."""
     return with_config(self, healthcheck=None)
 
 

@@ -28,7 +28,7 @@ def rootfs(self: Container, _call: Call) -> Directory:
 
 @field("Container", "withRootfs")
 def with_rootfs(self: Container, _call: Call, *, directory: Directory) -> Container:
-    """Other files under the same configuration and mounts."""
+    """Replace the root file system; configuration and mounts stay."""
     return replace(self, rootfs=tree_of_directory(directory), image_ref="")
 
 
@@ -74,7 +74,7 @@ async def exists(
 async def stat(
     self: Container, call: Call, *, path: str, do_not_follow_symlinks: bool = False
 ) -> Stat:
-    """What is known of a path."""
+    """The type, size and permissions of a path."""
     tree, inside = source(self, absolute(self, path).rstrip("/") or "/")
     return await stat_at(call, tree, inside, follow=not do_not_follow_symlinks)
 

@@ -1,4 +1,4 @@
-"""Directories: a place in a lazy tree, read when asked and changed by ops on the tree."""
+"""Directories: a place in a lazy tree, read on request and changed by ops on the tree."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @field("Directory", "sync")
 async def sync(self: Directory, call: Call) -> str:
-    """Make the files; the id of the directory."""
+    """Evaluate the directory and return its id."""
     directory_in(await tree_of(call, self.tree), self.path)
     return call.session.identify(self)
 
@@ -73,14 +73,14 @@ async def glob(self: Directory, call: Call, *, pattern: str) -> list[str]:
     tree = await tree_of(call, self.tree)
     directory_in(tree, self.path)
 
-    def matching() -> list[str]:
+    def match() -> list[str]:
         top = tree.lookup(self.path).path.rstrip("/") + "/"
         relative = ((entry, entry.path.removeprefix(top)) for entry in tree.walk(self.path))
         return [
             _listed_name(entry, path) for entry, path in relative if matcher.matches_exactly(path)
         ]
 
-    return await call.session.solver.in_thread(matching)
+    return await call.session.solver.in_thread(match)
 
 
 def _listed_name(entry: Entry, path: str) -> str:
@@ -89,7 +89,7 @@ def _listed_name(entry: Entry, path: str) -> str:
 
 @field("Directory", "findUp")
 async def find_up(self: Directory, call: Call, *, name: str, start: str) -> str | None:
-    """The path of the nearest thing of that name, looked for from `start` up to the root."""
+    """The path of the nearest entry of that name, searched from `start` up to the root."""
     tree = await tree_of(call, self.tree)
     here = posixpath.normpath("/" + start)
     while True:
@@ -123,7 +123,7 @@ async def exists(
 async def stat(
     self: Directory, call: Call, *, path: str, do_not_follow_symlinks: bool = False
 ) -> Stat:
-    """What is known of a path."""
+    """The type, size and permissions of a path."""
     if not path:
         message = "stat"
         raise PathNotFound(message)
@@ -255,21 +255,21 @@ def without_files(self: Directory, _call: Call, *, paths: list[str]) -> Director
 
 @field("Directory", "withTimestamps")
 def with_timestamps(self: Directory, _call: Call, *, timestamp: int) -> Directory:
-    """One modification time for everything."""
+    """Set one modification time on everything."""
     tree = ops.Timestamps(base=self.tree, path=self.path, timestamp=timestamp)
     return replace(self, tree=tree)
 
 
 @field("Directory", "chown")
 def chown(self: Directory, _call: Call, *, path: str, owner: str) -> Directory:
-    """Another owner for a path and all below it."""
+    """Change the owner of a path and of everything below it."""
     inside = under(self.path, path).rstrip("/") or "/"
     return replace(self, tree=ops.Chown(base=self.tree, path=inside, owner=owner))
 
 
 @field("Directory", "export")
 async def export(self: Directory, call: Call, *, path: str, wipe: bool = False) -> str:
-    """Merge the files into a directory of the host; its absolute path."""
+    """Merge the files into a directory of the host and return its absolute path."""
     tree = await tree_of(call, self.tree)
     directory_in(tree, self.path)
     target = host_path(call, path)

@@ -27,7 +27,7 @@ MAX_CONTENTS = 128 * 1024 * 1024
 
 @field("File", "sync")
 async def sync(self: File, call: Call) -> str:
-    """Make the file; its id."""
+    """Evaluate the file and return its id."""
     file_in(await tree_of(call, self.tree), self.path)
     return call.session.identify(self)
 
@@ -47,7 +47,7 @@ async def size(self: File, call: Call) -> int:
 
 @field("File", "stat")
 async def stat(self: File, call: Call) -> Stat:
-    """What is known of the file."""
+    """The type, size and permissions of the file."""
     return await stat_at(call, self.tree, self.path, follow=True)
 
 
@@ -78,9 +78,9 @@ def _lines(data: bytes, offset: int, limit: int | None) -> bytes:
 
 @field("File", "digest")
 async def digest(self: File, call: Call, *, exclude_metadata: bool = False) -> str:
-    """The digest of bytes, mode and owner.
+    """The digest of content, mode and owner.
 
-    Or that of the bytes' digest, as the Dagger engine does it.
+    Without metadata it is the digest of the content's digest, as in the Dagger engine.
     """
     tree = await tree_of(call, self.tree)
     entry = file_in(tree, self.path)
@@ -101,14 +101,14 @@ def with_name(self: File, _call: Call, *, name: str) -> File:
 
 @field("File", "withTimestamps")
 def with_timestamps(self: File, _call: Call, *, timestamp: int) -> File:
-    """Another modification time."""
+    """Set the modification time."""
     tree = ops.Timestamps(base=self.tree, path=self.path, timestamp=timestamp)
     return replace(self, tree=tree)
 
 
 @field("File", "chown")
 def chown(self: File, _call: Call, *, owner: str) -> File:
-    """Another owner."""
+    """Change the owner."""
     return replace(self, tree=ops.Chown(base=self.tree, path=self.path, owner=owner))
 
 
@@ -122,7 +122,7 @@ async def with_replaced(
     all: bool = False,
     first_from: int | None = None,
 ) -> File:
-    """A text replaced by another."""
+    """Replace a text by another."""
     tree = ops.Replaced(
         base=self.tree,
         path=self.path,
@@ -137,7 +137,7 @@ async def with_replaced(
 
 @field("File", "export")
 async def export(self: File, call: Call, *, path: str, allow_parent_dir_path: bool = False) -> str:
-    """Write the file to the host; the absolute path."""
+    """Write the file to the host and return its absolute path."""
     entry = file_in(await tree_of(call, self.tree), self.path)
     target = host_path(call, path)
     await call.session.solver.in_thread(

@@ -113,7 +113,7 @@ def as_git(self: Directory, _call: Call) -> GitRepository:
 
 @field("GitRepository", "head")
 async def head(self: GitRepository, call: Call) -> GitRef:
-    """What HEAD stands for."""
+    """The ref that HEAD points to."""
     return await ref(self, call, name="HEAD")
 
 
@@ -176,7 +176,7 @@ async def uncommitted_changes(self: GitRepository, call: Call) -> Changeset:
 
 @field("GitRef", "ref")
 def ref_name(self: GitRef, _call: Call) -> str:
-    """The full name, or the hash of a commit that was asked for by it."""
+    """The full name, or the hash if the ref was given by its commit."""
     return self.name or self.commit
 
 
@@ -240,7 +240,7 @@ async def _refs(call: Call, repository: GitRepository) -> Refs:
 
 
 async def _remote(call: Call, repository: GitRepository) -> Remote:
-    """Where git finds a repository; one that is in a directory is put onto the disk first."""
+    """Where git finds a repository; one in a directory is first extracted to the disk."""
     if repository.source is not None:
         return Remote(address=str(await _extract(call, repository.source)))
     settings = {}
@@ -264,7 +264,7 @@ async def _extract(call: Call, source: Directory) -> Path:
 
 
 def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str]) -> Remote:
-    """The variables that let git reach and enter a remote; no secret is in an argument."""
+    """A remote with the variables that git needs to reach it; no secret is in an argument."""
     settings = call.session.settings
     env = dict(settings.proxies)
     if settings.ca_bundle is not None:

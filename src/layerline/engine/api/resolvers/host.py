@@ -109,9 +109,9 @@ def unix_socket(_self: Host, call: Call, *, path: str) -> Socket:
 
 @field("Host", "findUp")
 def find_up(_self: Host, call: Call, *, name: str, no_cache: bool = False) -> str | None:
-    """The path of the nearest thing of that name, from the working directory upwards.
+    """The path of the nearest entry of that name, from the working directory upwards.
 
-    Relative to it.
+    It is relative to the working directory.
     """
     del no_cache  # a look at the file system is as cheap as a remembered one
     workdir = call.session.workdir

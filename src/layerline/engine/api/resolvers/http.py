@@ -32,7 +32,7 @@ async def http(
     auth_header: Secret | None = None,
     experimental_service_host: Service | None = None,
 ) -> File:
-    """The body of a URL, as a file named as the URL ends unless a name is given."""
+    """The body of a URL as a file, named by the last part of the URL unless a name is given."""
     name = name or file_name(url, "index")
     if not is_plain_name(name):
         message = f'file name "{name}" must not contain a directory'
@@ -60,11 +60,11 @@ async def http(
 
 
 async def through(call: Call, service: Service, url: str) -> tuple[str, str]:
-    """The URL by which this machine reaches a service, and the host of the one asked for."""
+    """The URL by which this machine reaches a service, and the host of the original URL."""
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme)
     if port is None:
-        message = f"no port is known for {url!r}: name one"
+        message = f"no default port for {url!r}: add a port to the URL"
         raise QueryError(message)
     forward = service_definitions.Forward(frontend=0, backend=port)
     tunnel = await call.session.services.tunnel(service.spec, [forward])

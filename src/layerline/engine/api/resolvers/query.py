@@ -1,4 +1,4 @@
-"""The root: where every chain begins."""
+"""The fields of the root."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def version(_self: Query, _call: Call) -> str:
 
 @field("Query", "defaultPlatform")
 def default_platform(_self: Query, _call: Call) -> str:
-    """What this machine runs."""
+    """The platform of this machine."""
     return str(Platform.of_host())
 
 
@@ -90,7 +90,7 @@ def cache_volume(
     sharing: str = "SHARED",
     owner: str = "",
 ) -> CacheVolume:
-    """A cache volume; those of modules are apart from those of plain clients."""
+    """A cache volume; modules have a namespace of their own."""
     return CacheVolume(
         key=key,
         namespace=call.client.namespace,

@@ -1,7 +1,4 @@
-"""Services.
-
-Containers and host ports under a hostname, and the ways between them and this machine.
-"""
+"""Services: containers and host ports under a hostname, and tunnels to and from this machine."""
 
 from __future__ import annotations
 
@@ -102,7 +99,7 @@ def with_service_binding(
 
 @field("Service", "hostname")
 def hostname(self: Service, _call: Call) -> str:
-    """The name under which containers reach it."""
+    """The name by which containers reach it."""
     return hostname_of(self.spec)
 
 
@@ -114,7 +111,7 @@ def with_hostname(self: Service, _call: Call, *, hostname: str) -> Service:
 
 @field("Service", "ports")
 async def ports(self: Service, call: Call) -> list[Port]:
-    """The ports that it listens on: those of this machine for a tunnel."""
+    """The ports that it listens on; for a tunnel, those of this machine."""
     if self.tunnel is not None:
         tunnel = await _open_tunnel(self, self.tunnel, call)
         return [port_value(service_definitions.PortSpec(port=here)) for here, _ in tunnel.ports]
@@ -182,9 +179,9 @@ def sync(self: Service, call: Call) -> str:
 async def up(
     self: Service, call: Call, *, ports: list[dict[str, Any]] | None = None, random: bool = False
 ) -> None:
-    """Carry ports of this machine to the service until the caller goes away.
+    """Forward ports of this machine to the service until the caller disconnects.
 
-    The same ones unless others are named.
+    The ports are those of the service unless others are given.
     """
     native = not random and not ports
     tunnel = await call.session.services.tunnel(self.spec, _forwards(ports), native=native)
@@ -203,7 +200,7 @@ async def container_up(
     random: bool = False,
     **settings: Any,
 ) -> None:
-    """Run the container as a service and carry ports of this machine to it."""
+    """Run the container as a service and forward ports of this machine to it."""
     await up(as_service(self, call, **settings), call, ports=ports, random=random)
 
 
@@ -228,7 +225,7 @@ def tunnel(
     native: bool = False,
     ports: list[dict[str, Any]] | None = None,
 ) -> Service:
-    """A way from ports of this machine to a service; free ones unless they are named."""
+    """A tunnel from ports of this machine to a service; free ports unless they are given."""
     forwards = _forwards(ports, same=False)
     if not forwards and not _ports(service):
         message = "no ports to forward: expose one, or name the ports of the tunnel"

@@ -37,7 +37,7 @@ def with_default_terminal_cmd(
     experimental_privileged_nesting: bool = False,
     insecure_root_capabilities: bool = False,
 ) -> Container:
-    """Say what a terminal runs."""
+    """Set the program that a terminal runs."""
     command = TerminalCommand(
         args=tuple(args),
         privileged=insecure_root_capabilities,
@@ -97,7 +97,7 @@ async def directory_terminal(
 
 @field("Service", "terminal")
 async def service_terminal(self: Service, call: Call, *, cmd: list[str] | None = None) -> Service:
-    """A terminal in the container of a service, which is started if need be."""
+    """A terminal in the container of a service, which is started if necessary."""
     session = call.session
     service = await session.services.start(self.spec)
     await session.solver.in_thread(_join, call, service, cmd or list(_DEFAULT.args))
