@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.image.assemble import Assembled, Part, assemble
+from layerline.engine.image.assemble import AssembledImage, Part, assemble
 from layerline.engine.image.bootstrap import PATH, Recipe, bootstrap
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.pack import tar_digest
@@ -61,7 +61,7 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "layerline-test-images"
 
 
-def serve(registry: str, cache: Path) -> dict[str, Assembled]:
+def serve(registry: str, cache: Path) -> dict[str, AssembledImage]:
     """Make what is missing and push all base images to a registry; what was pushed, by name."""
     settings = Settings.from_environ({"HOME": str(cache), "LAYERLINE_STORE": str(cache / "store")})
     cache.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def serve(registry: str, cache: Path) -> dict[str, Assembled]:
         return made
 
 
-def make(store: Store, base: Base) -> Assembled:
+def make(store: Store, base: Base) -> AssembledImage:
     """A base image, from the store if it was made before."""
     key = f"test {_EPOCH} {base!r}"
     with store.locks.exclusive(key):
@@ -88,7 +88,7 @@ def make(store: Store, base: Base) -> Assembled:
     return assemble(store, [Part(config=config, layers=(snapshot,))])
 
 
-def image_of(store: Store, *roots: Path, config: ImageConfig | None = None) -> Assembled:
+def image_of(store: Store, *roots: Path, config: ImageConfig | None = None) -> AssembledImage:
     """An image of directories, one layer each; they are copied."""
     layers = tuple(snapshot_of(store, root) for root in roots)
     return assemble(store, [Part(config=config or ImageConfig(), layers=layers)])

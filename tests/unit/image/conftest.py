@@ -12,7 +12,7 @@ import pytest
 
 from layerline.engine.image import tarwriter
 from layerline.engine.image.tarwriter import Member
-from layerline.engine.image.unpack import DEFAULT_LIMITS, Limits, Unpacked, unpack
+from layerline.engine.image.unpack import DEFAULT_LIMITS, Limits, UnpackResult, unpack
 from layerline.engine.store.store import Store
 
 
@@ -73,7 +73,7 @@ class Arena:
     victim: Path
     below: Path
 
-    def unpack(self, *pieces: bytes, limits: Limits = DEFAULT_LIMITS) -> Unpacked:
+    def unpack(self, *pieces: bytes, limits: Limits = DEFAULT_LIMITS) -> UnpackResult:
         """Unpack a tar of these pieces, in odd chunks."""
         data = b"".join((*pieces, tarwriter.END))
         chunks = (data[at : at + 700] for at in range(0, len(data), 700))

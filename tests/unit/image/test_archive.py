@@ -13,8 +13,8 @@ import pytest
 
 from layerline import command
 from layerline.engine.image.archive import write_archive, write_layout
-from layerline.engine.image.archive_reader import import_image
-from layerline.engine.image.assemble import Assembled, Part, assemble
+from layerline.engine.image.archive_reader import read_archive
+from layerline.engine.image.assemble import AssembledImage, Part, assemble
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.manifests import Compression, MediaTypes
 from layerline.engine.image.pack import layer_blob
@@ -36,7 +36,7 @@ NAME = Reference.parse("me/app:1.0")
 
 
 @pytest.fixture
-def image(store: Store, make_tree: MakeTree) -> Assembled:
+def image(store: Store, make_tree: MakeTree) -> AssembledImage:
     """An image of two layers."""
     config = ImageConfig(platform=AMD, env=(("A", "b"),), labels=(("k", "v"),))
     return image_of(
@@ -52,7 +52,7 @@ def tool(name: str) -> Path:
 
 
 def test_the_archive_holds_what_oci_and_docker_want(
-    store: Store, image: Assembled, tmp_path: Path
+    store: Store, image: AssembledImage, tmp_path: Path
 ) -> None:
     target = tmp_path / "image.tar"
     assert write_archive(store, image, target, reference=NAME)
@@ -83,7 +83,7 @@ def test_the_same_image_is_the_same_file_from_any_store(
 
 
 def test_a_file_that_is_the_image_stays_untouched(
-    store: Store, image: Assembled, tmp_path: Path
+    store: Store, image: AssembledImage, tmp_path: Path
 ) -> None:
     target = tmp_path / "image.tar"
     write_archive(store, image, target)
@@ -97,7 +97,9 @@ def test_a_file_that_is_the_image_stays_untouched(
     assert validate(target, scratch=tmp_path) == 1
 
 
-def test_a_link_at_the_target_is_replaced(store: Store, image: Assembled, tmp_path: Path) -> None:
+def test_a_link_at_the_target_is_replaced(
+    store: Store, image: AssembledImage, tmp_path: Path
+) -> None:
     victim, target = tmp_path / "victim", tmp_path / "image.tar"
     victim.write_text("mine")
     target.symlink_to(victim)
@@ -107,7 +109,7 @@ def test_a_link_at_the_target_is_replaced(store: Store, image: Assembled, tmp_pa
 
 
 def test_a_failed_export_leaves_the_old_file(
-    store: Store, image: Assembled, tmp_path: Path
+    store: Store, image: AssembledImage, tmp_path: Path
 ) -> None:
     target = tmp_path / "out" / "image.tar"
     target.parent.mkdir()
@@ -121,7 +123,9 @@ def test_a_failed_export_leaves_the_old_file(
     assert [path.name for path in target.parent.iterdir()] == ["image.tar"]
 
 
-def test_a_target_that_cannot_be_is_named(store: Store, image: Assembled, tmp_path: Path) -> None:
+def test_a_target_that_cannot_be_is_named(
+    store: Store, image: AssembledImage, tmp_path: Path
+) -> None:
     with pytest.raises(IsADirectory, match="is a directory"):
         write_archive(store, image, tmp_path)
     with pytest.raises(PathNotFound, match="no such file"):
@@ -136,11 +140,11 @@ def test_several_platforms_are_one_index(store: Store, make_tree: MakeTree, tmp_
     write_archive(store, image, target)
     assert validate(target, scratch=tmp_path) == 2
     for platform in (ARM, AMD):
-        found = import_image(store, target, platform=platform)
+        found = read_archive(store, target, platform=platform)
         assert found.config.platform == platform
         assert store.tree(found.layers).read("/f") == str(platform).encode()
     with pytest.raises(ArchiveInvalid, match=r"no match for platform linux/s390x.*not found"):
-        import_image(store, target, platform=Platform.parse("linux/s390x"))
+        read_archive(store, target, platform=Platform.parse("linux/s390x"))
 
 
 @pytest.mark.parametrize("media_types", list(MediaTypes))
@@ -161,21 +165,21 @@ def test_every_form_comes_back_the_same(
     target = tmp_path / "image.tar"
     write_archive(store, image, target)
     assert validate(target, scratch=tmp_path) == 1
-    found = import_image(store, target, platform=AMD)
+    found = read_archive(store, target, platform=AMD)
     assert found.config.cmd == ("x",)
     assert found.annotations == (("org.example.k", "v"),)
     assert store.tree(found.layers).read("/f") == b"x" * 5000
     assert layer_blob(store, found.layers[0]).digest == image.layers[0].digest
 
 
-def test_repacking_keeps_the_diff_ids(store: Store, image: Assembled, tmp_path: Path) -> None:
+def test_repacking_keeps_the_diff_ids(store: Store, image: AssembledImage, tmp_path: Path) -> None:
     target = tmp_path / "image.tar"
     write_archive(store, image, target)
-    found = import_image(store, target, platform=AMD)
+    found = read_archive(store, target, platform=AMD)
     part = Part(config=found.config, layers=found.layers)
     zstd = assemble(store, [part], compression=Compression.ZSTD, epoch=1)
     write_archive(store, zstd, target)
-    assert import_image(store, target, platform=AMD).diff_ids == found.diff_ids
+    assert read_archive(store, target, platform=AMD).diff_ids == found.diff_ids
 
 
 def test_layers_above_the_epoch_are_clamped_and_others_kept(
@@ -187,7 +191,7 @@ def test_layers_above_the_epoch_are_clamped_and_others_kept(
         assemble(store, [Part(config=ImageConfig(platform=AMD), layers=(base,))]),
         tmp_path / "base.tar",
     )
-    taken = import_image(store, tmp_path / "base.tar", platform=AMD)
+    taken = read_archive(store, tmp_path / "base.tar", platform=AMD)
     new = snapshot_of(store, make_tree({"g": "new"}))
     part = Part(config=taken.config, layers=(*taken.layers, new))
     image = assemble(store, [part], epoch=500)
@@ -205,7 +209,7 @@ def test_layers_above_the_epoch_are_clamped_and_others_kept(
     ]
 
 
-def test_skopeo_and_umoci_read_it(store: Store, image: Assembled, tmp_path: Path) -> None:
+def test_skopeo_and_umoci_read_it(store: Store, image: AssembledImage, tmp_path: Path) -> None:
     skopeo, umoci = tool("skopeo"), tool("umoci")
     target, unpacked = tmp_path / "image.tar", tmp_path / "layout"
     write_archive(store, image, target, reference=NAME)
@@ -220,22 +224,22 @@ def test_skopeo_and_umoci_read_it(store: Store, image: Assembled, tmp_path: Path
     assert (tmp_path / "bundle/rootfs/etc/g").read_text() == "2"
 
 
-def test_what_docker_saves_is_imported(store: Store, image: Assembled, tmp_path: Path) -> None:
+def test_what_docker_saves_is_imported(store: Store, image: AssembledImage, tmp_path: Path) -> None:
     skopeo = tool("skopeo")
     target, saved = tmp_path / "image.tar", tmp_path / "docker.tar"
     write_archive(store, image, target)
     argv = [skopeo, "copy", f"oci-archive:{target}", f"docker-archive:{saved}:me/app:2"]
     command.run([str(word) for word in argv])
-    found = import_image(store, saved, platform=AMD, tag="me/app:2")
+    found = read_archive(store, saved, platform=AMD, tag="me/app:2")
     assert found.config.env == (("A", "b"),)
     assert store.tree(found.layers).read("/l/g") == b"2"
-    assert import_image(store, saved, platform=AMD).layers == found.layers
+    assert read_archive(store, saved, platform=AMD).layers == found.layers
     with pytest.raises(ArchiveInvalid, match="not found"):
-        import_image(store, saved, platform=AMD, tag="other")
+        read_archive(store, saved, platform=AMD, tag="other")
 
 
 @pytest.mark.parametrize("data", [b"", b"not a tar", bytes(10_240), os.urandom(4096)])
 def test_what_is_no_image_is_refused(store: Store, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(ArchiveInvalid):
-        import_image(store, tmp_path / "x", platform=AMD)
+        read_archive(store, tmp_path / "x", platform=AMD)

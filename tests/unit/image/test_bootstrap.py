@@ -11,7 +11,7 @@ from layerline.engine.image.bootstrap import Recipe, sources_for
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
-from layerline.engine.image.resolve import Resolver, make_base
+from layerline.engine.image.resolve import Resolver, bootstrap_image
 from layerline.engine.store.store import Store
 from layerline.errors import BootstrapFailed, RegistryUnreachable
 from layerline.settings import Settings
@@ -77,7 +77,7 @@ def test_a_failure_says_why_and_what_next(store: Store) -> None:
     said: list[bytes] = []
     recipe = Recipe(distribution="debian", suite="no-such-suite")
     with pytest.raises(BootstrapFailed, match=r"(?s)mmdebstrap exited with status.*apt-get update"):
-        make_base(store, recipe, said.append)
+        bootstrap_image(store, recipe, said.append)
     assert said
     assert list((store.root / "snapshots").iterdir()) == []
 
@@ -96,7 +96,7 @@ def test_the_same_packages_are_the_same_image(tmp_path: Path) -> None:
     digests = []
     for number in range(2):
         with Store.open(tmp_path / str(number)) as store:
-            image, root = make_base(
+            image, root = bootstrap_image(
                 store, Recipe(distribution="debian", suite="bookworm", slim=True)
             )
             digests.append(root.descriptor.digest)

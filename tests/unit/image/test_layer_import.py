@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.engine.image import tarwriter
-from layerline.engine.image.layer_import import take_layer
+from layerline.engine.image.layer_import import import_layer
 from layerline.engine.image.manifests import FAMILIES, Compression, Descriptor, MediaTypes
 from layerline.engine.image.pack import layer_blob
 from layerline.engine.store.digest import Digest
@@ -23,7 +23,7 @@ GZIP = FAMILIES[MediaTypes.OCI].layers[Compression.GZIP]
 PLAIN = FAMILIES[MediaTypes.OCI].layers[Compression.UNCOMPRESSED]
 
 
-def put(store: Store, *pieces: bytes) -> tuple[Descriptor, Digest]:
+def put_layer(store: Store, *pieces: bytes) -> tuple[Descriptor, Digest]:
     data = b"".join((*pieces, tarwriter.END))
     blob = store.blobs.put(data)
     digest = Digest("sha256:" + hashlib.sha256(data).hexdigest())
@@ -31,10 +31,10 @@ def put(store: Store, *pieces: bytes) -> tuple[Descriptor, Digest]:
 
 
 def test_a_layer_is_unpacked_once(store: Store) -> None:
-    layer, diff_id = put(store, member("f", b"x"))
-    name = take_layer(store, layer, diff_id)
+    layer, diff_id = put_layer(store, member("f", b"x"))
+    name = import_layer(store, layer, diff_id)
     moment = store.snapshots.path(name).stat().st_ctime_ns
-    assert take_layer(store, layer, diff_id, below=(name,)) == name
+    assert import_layer(store, layer, diff_id, below=(name,)) == name
     assert store.snapshots.path(name).stat().st_ctime_ns == moment
 
 
@@ -44,10 +44,10 @@ def test_a_layer_that_was_packed_here_is_not_unpacked(store: Store) -> None:
         name = draft.commit("made-here")
     packed = layer_blob(store, name)
     layer = Descriptor(media_type=GZIP, digest=packed.digest, size=packed.size)
-    taken = store.snapshots.path(take_layer(store, layer, packed.diff_id))
+    taken = store.snapshots.path(import_layer(store, layer, packed.diff_id))
     assert (taken / "f").samefile(store.snapshots.path(name) / "f")
     with pytest.raises(ArchiveInvalid, match="unpacks to"):
-        take_layer(store, layer, Digest("sha256:" + "0" * 64))
+        import_layer(store, layer, Digest("sha256:" + "0" * 64))
 
 
 def test_a_layer_whose_times_were_lowered_is_unpacked(store: Store) -> None:
@@ -56,20 +56,20 @@ def test_a_layer_whose_times_were_lowered_is_unpacked(store: Store) -> None:
         name = draft.commit("made-here")
     packed = layer_blob(store, name, epoch=1)
     layer = Descriptor(media_type=GZIP, digest=packed.digest, size=packed.size)
-    taken = take_layer(store, layer, packed.diff_id)
+    taken = import_layer(store, layer, packed.diff_id)
     assert int((store.snapshots.path(taken) / "f").stat().st_mtime) == 1
 
 
 def test_directories_that_a_layer_does_not_name_are_those_below(store: Store) -> None:
-    base, base_id = put(store, folder("tmp", mode=0o1777))
-    other, other_id = put(store, folder("tmp", mode=0o700))
-    layer, diff_id = put(store, member("tmp/f", b"x"))
-    below = (take_layer(store, base, base_id),)
-    sibling = (take_layer(store, other, other_id),)
+    base, base_id = put_layer(store, folder("tmp", mode=0o1777))
+    other, other_id = put_layer(store, folder("tmp", mode=0o700))
+    layer, diff_id = put_layer(store, member("tmp/f", b"x"))
+    below = (import_layer(store, base, base_id),)
+    sibling = (import_layer(store, other, other_id),)
     names = {
-        0o755: take_layer(store, layer, diff_id),
-        0o1777: take_layer(store, layer, diff_id, below=below),
-        0o700: take_layer(store, layer, diff_id, below=sibling),
+        0o755: import_layer(store, layer, diff_id),
+        0o1777: import_layer(store, layer, diff_id, below=below),
+        0o700: import_layer(store, layer, diff_id, below=sibling),
     }
     assert len(set(names.values())) == 3
     for mode, name in names.items():
@@ -79,7 +79,7 @@ def test_directories_that_a_layer_does_not_name_are_those_below(store: Store) ->
 
 
 def test_another_diff_id_for_a_known_layer_is_refused(store: Store) -> None:
-    layer, diff_id = put(store, member("f", b"x"))
-    take_layer(store, layer, diff_id)
+    layer, diff_id = put_layer(store, member("f", b"x"))
+    import_layer(store, layer, diff_id)
     with pytest.raises(ArchiveInvalid, match="unpacks to"):
-        take_layer(store, layer, Digest("sha256:" + "0" * 64))
+        import_layer(store, layer, Digest("sha256:" + "0" * 64))

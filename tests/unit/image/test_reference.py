@@ -27,7 +27,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
     ],
 )
 def test_short_names_become_full_ones(text: str, canonical: str) -> None:
-    assert Reference.parse(text).tagged().canonical() == canonical
+    assert Reference.parse(text).with_default_tag().canonical() == canonical
     assert Reference.parse(canonical).canonical() == canonical
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from layerline import command
-from layerline.engine.image.assemble import Assembled, Part, assemble
+from layerline.engine.image.assemble import AssembledImage, Part, assemble
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.manifests import FAMILIES, MediaTypes
 from layerline.engine.image.platform import Platform
@@ -58,7 +58,7 @@ def other() -> Iterator[Fake]:
 
 
 @pytest.fixture
-def image(store: Store, make_tree: MakeTree) -> Assembled:
+def image(store: Store, make_tree: MakeTree) -> AssembledImage:
     """An image of two layers."""
     config = ImageConfig(platform=AMD, env=(("A", "b"),))
     return image_of(store, make_tree({"f": "one"}), make_tree({"g": "x" * 100_000}), config=config)
@@ -108,7 +108,7 @@ def resolver(store: Store, tmp_path: Path) -> Resolver:
 def test_what_is_pushed_can_be_pulled_bit_exact(
     store: Store,
     elsewhere: Store,
-    image: Assembled,
+    image: AssembledImage,
     registry: str,
     connect: Connect,
     tmp_path: Path,
@@ -128,7 +128,7 @@ def test_what_is_pushed_can_be_pulled_bit_exact(
 
 
 def test_skopeo_reads_what_was_pushed(
-    store: Store, image: Assembled, registry: str, connect: Connect
+    store: Store, image: AssembledImage, registry: str, connect: Connect
 ) -> None:
     skopeo = command.find("skopeo")
     if skopeo is None:
@@ -163,7 +163,12 @@ def test_several_platforms_go_and_come(
 
 
 def test_a_mirror_is_asked_first_and_the_store_last(
-    store: Store, elsewhere: Store, image: Assembled, fake: Fake, connect: Connect, tmp_path: Path
+    store: Store,
+    elsewhere: Store,
+    image: AssembledImage,
+    fake: Fake,
+    connect: Connect,
+    tmp_path: Path,
 ) -> None:
     connect(fake.address, "library/thing:1").push(store, image)
     wanted = Reference.parse(f"{NOTHING}/library/thing:1")
@@ -177,7 +182,9 @@ def test_a_mirror_is_asked_first_and_the_store_last(
     alone.registries.close()
 
 
-def test_nothing_listens(store: Store, tmp_path: Path, connect: Connect, image: Assembled) -> None:
+def test_nothing_listens(
+    store: Store, tmp_path: Path, connect: Connect, image: AssembledImage
+) -> None:
     found = resolver(store, tmp_path)
     with pytest.raises(RegistryUnreachable, match=r"dial tcp 127\.0\.0\.1:1: .*connection refused"):
         found.resolve(Reference.parse(f"{NOTHING}/x/y:z"), AMD)
@@ -194,7 +201,7 @@ def test_an_image_that_is_not_there(store: Store, registry: str, tmp_path: Path)
 
 
 def test_blobs_that_are_there_are_not_sent_again(
-    store: Store, image: Assembled, fake: Fake, connect: Connect
+    store: Store, image: AssembledImage, fake: Fake, connect: Connect
 ) -> None:
     connect(fake.address).push(store, image)
     fake.asked.clear()
@@ -203,7 +210,7 @@ def test_blobs_that_are_there_are_not_sent_again(
 
 
 def test_layers_of_another_repository_are_mounted(
-    store: Store, image: Assembled, registry: str, connect: Connect
+    store: Store, image: AssembledImage, registry: str, connect: Connect
 ) -> None:
     connect(registry, "mount/base:1").push(store, image)
     target = connect(registry, "mount/derived:1")
@@ -220,7 +227,7 @@ TROUBLES: dict[str, tuple[int, dict[str, str]]] = {
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_push_converges_whatever_request_fails(
-    store: Store, image: Assembled, connect: Connect, trouble: str
+    store: Store, image: AssembledImage, connect: Connect, trouble: str
 ) -> None:
     for failing in range(12):
         with fake_registry() as fake:
@@ -238,7 +245,7 @@ def test_a_push_converges_whatever_request_fails(
 
 
 def test_a_registry_that_stays_broken_gets_no_tag(
-    store: Store, image: Assembled, fake: Fake, connect: Connect
+    store: Store, image: AssembledImage, fake: Fake, connect: Connect
 ) -> None:
     fake.trouble = lambda asked: (500, {}) if asked.method == "PUT" else None
     with pytest.raises(RegistryUnreachable, match="unexpected status 500"):
@@ -247,7 +254,7 @@ def test_a_registry_that_stays_broken_gets_no_tag(
 
 
 def test_a_download_goes_on_where_it_was_cut(
-    store: Store, elsewhere: Store, image: Assembled, fake: Fake, connect: Connect
+    store: Store, elsewhere: Store, image: AssembledImage, fake: Fake, connect: Connect
 ) -> None:
     connect(fake.address).push(store, image)
     layer = image.layers[1]
@@ -262,7 +269,7 @@ def test_a_download_goes_on_where_it_was_cut(
 
 
 def test_wrong_bytes_are_refused(
-    store: Store, elsewhere: Store, image: Assembled, fake: Fake, connect: Connect
+    store: Store, elsewhere: Store, image: AssembledImage, fake: Fake, connect: Connect
 ) -> None:
     connect(fake.address).push(store, image)
     repository = connect(fake.address)
@@ -290,7 +297,7 @@ def bearer(realm: str) -> Callable[[Asked], tuple[int, dict[str, str]] | None]:
 
 
 def test_a_token_service_of_the_registry_gets_the_login(
-    store: Store, image: Assembled, fake: Fake, connect: Connect
+    store: Store, image: AssembledImage, fake: Fake, connect: Connect
 ) -> None:
     basic = bearer(f"http://{fake.address}/v2/auth/blobs/token")
     fake.blobs["token"] = b'{"token":"t0ken"}'
@@ -303,7 +310,9 @@ def test_a_token_service_of_the_registry_gets_the_login(
     assert sent == {"Bearer t0ken"}
 
 
-def test_basic_authentication(store: Store, image: Assembled, fake: Fake, connect: Connect) -> None:
+def test_basic_authentication(
+    store: Store, image: AssembledImage, fake: Fake, connect: Connect
+) -> None:
     expected = "Basic " + base64.b64encode(b"me:geheim").decode()
     fake.trouble = lambda asked: (
         None
@@ -327,7 +336,7 @@ def test_a_token_service_of_another_host_gets_no_login(
 
 
 def test_a_redirect_carries_no_login(
-    store: Store, elsewhere: Store, image: Assembled, fake: Fake, other: Fake, connect: Connect
+    store: Store, elsewhere: Store, image: AssembledImage, fake: Fake, other: Fake, connect: Connect
 ) -> None:
     layer = image.layers[0]
     with store.blobs.open(layer.digest) as file:

@@ -16,7 +16,7 @@ from layerline import command
 from layerline.engine.image import tarwriter
 from layerline.engine.image.pack import pack
 from layerline.engine.image.tarwriter import Member
-from layerline.engine.image.unpack import Limits, bounded, inherit, unpack
+from layerline.engine.image.unpack import Limits, inherit, limit_expansion, unpack
 from layerline.engine.store import overlay
 from layerline.engine.store.tree import Tree
 from layerline.errors import ArchiveInvalid
@@ -57,7 +57,7 @@ def record(key: bytes, value: bytes) -> bytes:
     raise AssertionError
 
 
-def refused(arena: Arena, *pieces: bytes, match: str) -> None:
+def assert_refused(arena: Arena, *pieces: bytes, match: str) -> None:
     with pytest.raises(ArchiveInvalid, match=match):
         arena.unpack(*pieces)
 
@@ -138,7 +138,7 @@ def test_hostile_layers_are_refused_by_name(arena: Arena, case: str) -> None:
     pieces, match = HOSTILE[case]
     began = time.monotonic()
     if match:
-        refused(arena, *pieces(arena), match=match)
+        assert_refused(arena, *pieces(arena), match=match)
     else:
         with contextlib.suppress(ArchiveInvalid):
             arena.unpack(*pieces(arena))
@@ -285,14 +285,14 @@ def test_48_a_bomb_is_refused_in_bounded_memory() -> None:
     zeros = (bytes(1 << 20) for _ in range(1 << 30))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ArchiveInvalid, match="expands more than 200-fold"):
-        for _ in bounded(zeros, 10_000, limits):
+        for _ in limit_expansion(zeros, 10_000, limits):
             pass
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
 def test_48_the_size_is_bounded() -> None:
     with pytest.raises(ArchiveInvalid, match="more than 5 bytes"):
-        list(bounded(iter([b"123", b"456"]), 6, Limits(size=5)))
+        list(limit_expansion(iter([b"123", b"456"]), 6, Limits(size=5)))
 
 
 def test_49_the_number_of_entries_is_bounded(arena: Arena) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from layerline.engine.image.archive import write_layout
-from layerline.engine.image.archive_reader import import_image
+from layerline.engine.image.archive_reader import read_archive
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.validate import validate
@@ -33,13 +33,13 @@ class Layout:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def read(self, digest: str) -> dict[str, Any]:
+    def document(self, digest: str) -> dict[str, Any]:
         return dict(json.loads(self.blob(digest).read_bytes()))
 
     def blob(self, digest: str) -> Path:
         return self.root / "blobs" / digest.replace(":", "/")
 
-    def put(self, data: bytes) -> tuple[str, int]:
+    def put_blob(self, data: bytes) -> tuple[str, int]:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         self.blob(digest).write_bytes(data)
         return digest, len(data)
@@ -51,11 +51,11 @@ class Layout:
         (self.root / "index.json").write_text(json.dumps(document))
 
     def manifest(self) -> dict[str, Any]:
-        return self.read(self.index()["manifests"][0]["digest"])
+        return self.document(self.index()["manifests"][0]["digest"])
 
     def set_manifest(self, document: dict[str, Any]) -> None:
         index = self.index()
-        digest, size = self.put(json.dumps(document).encode())
+        digest, size = self.put_blob(json.dumps(document).encode())
         index["manifests"][0] |= {"digest": digest, "size": size}
         self.set_index(index)
 
@@ -66,9 +66,9 @@ class Layout:
 
     def change_config(self, change: Callable[[dict[str, Any]], object]) -> None:
         manifest = self.manifest()
-        config = self.read(manifest["config"]["digest"])
+        config = self.document(manifest["config"]["digest"])
         change(config)
-        digest, size = self.put(json.dumps(config).encode())
+        digest, size = self.put_blob(json.dumps(config).encode())
         manifest["config"] |= {"digest": digest, "size": size}
         self.set_manifest(manifest)
 
@@ -114,7 +114,7 @@ BROKEN: dict[str, Callable[[Layout], object]] = {
     "layer missing": lambda x: x.layer().unlink(),
     "layer is not a tar": lambda x: x.change_manifest(
         lambda m: m["layers"][0].update(
-            dict(zip(("digest", "size"), x.put(b"\x1f\x8bnothing"), strict=True))
+            dict(zip(("digest", "size"), x.put_blob(b"\x1f\x8bnothing"), strict=True))
         )
     ),
     "config missing": lambda x: x.blob(x.manifest()["config"]["digest"]).unlink(),
@@ -160,7 +160,7 @@ def test_a_sound_layout_is_accepted(layout: Layout, store: Store, tmp_path: Path
     assert validate(layout.root, scratch=tmp_path) == 1
     layout.change_config(lambda config: config.update(author="someone"))
     assert validate(layout.root, scratch=tmp_path) == 1
-    assert import_image(store, layout.root, platform=AMD).config.author == "someone"
+    assert read_archive(store, layout.root, platform=AMD).config.author == "someone"
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -171,7 +171,7 @@ def test_a_broken_layout_is_refused(
     with pytest.raises(LayerlineError):
         validate(layout.root, scratch=tmp_path)
     with pytest.raises(LayerlineError):
-        import_image(store, layout.root, platform=AMD)
+        read_archive(store, layout.root, platform=AMD)
     assert list((store.root / "snapshots").iterdir()) == []
 
 

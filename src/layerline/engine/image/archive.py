@@ -25,7 +25,7 @@ from layerline.errors import IsADirectory, PathNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from layerline.engine.image.assemble import Assembled
+    from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.image.manifests import Descriptor
     from layerline.engine.store.store import Store
 
@@ -44,7 +44,7 @@ class _File:
 
 
 def write_archive(
-    store: Store, image: Assembled, target: Path, *, reference: Reference | None = None
+    store: Store, image: AssembledImage, target: Path, *, reference: Reference | None = None
 ) -> bool:
     """Write the archive with mode 0600; False if the file at the target is this image already."""
     files = _files(image, reference)
@@ -61,7 +61,7 @@ def write_archive(
 
 
 def write_layout(
-    store: Store, image: Assembled, target: Path, *, reference: Reference | None = None
+    store: Store, image: AssembledImage, target: Path, *, reference: Reference | None = None
 ) -> bool:
     """Write an OCI layout directory: blobs that are missing first, the index last.
 
@@ -91,11 +91,12 @@ def _holds(place: Path, file: _File) -> bool:
     return file.blob is not None or place.read_bytes() == file.data
 
 
-def _files(image: Assembled, reference: Reference | None) -> list[_File]:
+def _files(image: AssembledImage, reference: Reference | None) -> list[_File]:
     top = {
         "oci-layout": OCI_LAYOUT,
         "index.json": manifests.index_bytes(
-            [_named(image.root, reference)], manifests.FAMILIES[manifests.MediaTypes.OCI].index
+            [_index_entry(image.root, reference)],
+            manifests.FAMILIES[manifests.MediaTypes.OCI].index,
         ),
         "manifest.json": _docker_manifest(image, reference),
     }
@@ -108,10 +109,10 @@ def _files(image: Assembled, reference: Reference | None) -> list[_File]:
     return [*found, *sorted((*small, *large), key=lambda file: file.name)]
 
 
-def _named(root: Descriptor, reference: Reference | None) -> Descriptor:
+def _index_entry(root: Descriptor, reference: Reference | None) -> Descriptor:
     annotations = {manifests.REF_NAME: DEFAULT_TAG}
     if reference is not None:
-        tagged = replace(reference.tagged(), digest=None)
+        tagged = replace(reference.with_default_tag(), digest=None)
         annotations = {
             _CONTAINERD_NAME: str(tagged),
             manifests.REF_NAME: tagged.tag or DEFAULT_TAG,
@@ -119,15 +120,15 @@ def _named(root: Descriptor, reference: Reference | None) -> Descriptor:
     return replace(root, annotations=tuple(sorted(annotations.items())))
 
 
-def _docker_manifest(image: Assembled, reference: Reference | None) -> bytes:
+def _docker_manifest(image: AssembledImage, reference: Reference | None) -> bytes:
     """The `manifest.json` of `docker load`, for one platform only: this machine's, if present."""
     mine = next(
         (found for found in image.manifests if _platform_of(image, found) == Platform.of_host()),
         image.manifests[0],
     )
     tags = None
-    if reference is not None and reference.tagged().tag is not None:
-        tags = [str(replace(reference.tagged(), digest=None))]
+    if reference is not None and reference.with_default_tag().tag is not None:
+        tags = [str(replace(reference.with_default_tag(), digest=None))]
     document = {
         "Config": _blob_name(mine.config),
         "RepoTags": tags,
@@ -136,7 +137,7 @@ def _docker_manifest(image: Assembled, reference: Reference | None) -> bytes:
     return json.dumps([document], separators=(",", ":")).encode()
 
 
-def _platform_of(image: Assembled, manifest: manifests.Manifest) -> Platform:
+def _platform_of(image: AssembledImage, manifest: manifests.Manifest) -> Platform:
     document = manifests.parse_json(image.document(manifest.config.digest), "image configuration")
     return Platform.of(document["os"], document["architecture"], document.get("variant", ""))
 
@@ -162,7 +163,7 @@ def _is_same(target: Path, files: Sequence[_File]) -> bool:
         for file in files
         if file.blob is None and not file.name.startswith("blobs/")
     )
-    size = sum(tarwriter.padded(file.size) for file in files) + len(tarwriter.END)
+    size = sum(tarwriter.member_size(file.size) for file in files) + len(tarwriter.END)
     try:
         handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

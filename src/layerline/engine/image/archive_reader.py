@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from layerline.engine.image import archive_source as files
 from layerline.engine.image import manifests, stream
 from layerline.engine.image.archive_source import ArchiveSource, DirectorySource, Source
-from layerline.engine.image.layer_import import Image, admit
+from layerline.engine.image.layer_import import Image, import_image
 from layerline.engine.image.manifests import Descriptor, Manifest
 from layerline.engine.image.reference import Reference
 from layerline.errors import ArchiveInvalid, InvalidReference
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 _DEEPEST_INDEX = 3
 
 
-def import_image(store: Store, path: Path, *, tag: str = "", platform: Platform) -> Image:
+def read_archive(store: Store, path: Path, *, tag: str = "", platform: Platform) -> Image:
     """Import an image from an archive or a layout directory, chosen by tag and then by platform."""
     if path.is_dir():
-        return _import(store, DirectorySource(path), tag, platform)
-    with ArchiveSource.opened(path, store.scratch) as source:
-        return _import(store, source, tag, platform)
+        return _import_source(store, DirectorySource(path), tag, platform)
+    with ArchiveSource.from_file(path, store.scratch) as source:
+        return _import_source(store, source, tag, platform)
 
 
-def _import(store: Store, source: Source, tag: str, platform: Platform) -> Image:
+def _import_source(store: Store, source: Source, tag: str, platform: Platform) -> Image:
     if source.has("oci-layout") and source.has("index.json"):
         return _import_oci(store, source, tag, platform)
     if source.has("manifest.json"):
@@ -45,7 +45,7 @@ def _import(store: Store, source: Source, tag: str, platform: Platform) -> Image
 
 def check_version(source: Source) -> None:
     """Raise ArchiveInvalid unless the layout has version 1."""
-    document = manifests.parse_json(files.read(source, "oci-layout"), "oci-layout")
+    document = manifests.parse_json(files.read_document(source, "oci-layout"), "oci-layout")
     version = document.get("imageLayoutVersion")
     if not isinstance(version, str) or not version.startswith("1."):
         message = f"unsupported image layout version {version!r}: only 1.x is supported"
@@ -54,13 +54,13 @@ def check_version(source: Source) -> None:
 
 def top_level(source: Source) -> tuple[Descriptor, ...]:
     """The descriptors in the layout's index.json."""
-    data = files.read(source, "index.json")
+    data = files.read_document(source, "index.json")
     return manifests.parse_index(data, manifests.FAMILIES[manifests.MediaTypes.OCI].index).manifests
 
 
 def _import_oci(store: Store, source: Source, tag: str, platform: Platform) -> Image:
     check_version(source)
-    chosen = manifests.choose(_tagged(top_level(source), tag), platform)
+    chosen = manifests.choose(_select_by_tag(top_level(source), tag), platform)
     for _ in range(_DEEPEST_INDEX):
         if chosen.media_type not in manifests.INDEX_TYPES:
             break
@@ -72,10 +72,10 @@ def _import_oci(store: Store, source: Source, tag: str, platform: Platform) -> I
     def fetch(layer: Descriptor) -> None:
         _copy(store, source, files.blob_name(layer), layer)
 
-    return admit(store, manifest, config, fetch, origin="archive")
+    return import_image(store, manifest, config, fetch, origin="archive")
 
 
-def _tagged(found: tuple[Descriptor, ...], tag: str) -> tuple[Descriptor, ...]:
+def _select_by_tag(found: tuple[Descriptor, ...], tag: str) -> tuple[Descriptor, ...]:
     if not tag:
         return found
     named = tuple(entry for entry in found if _has_name(dict(entry.annotations), tag))
@@ -90,8 +90,8 @@ def _has_name(annotations: dict[str, str], tag: str) -> bool:
 
 
 def _import_docker(store: Store, source: Source, tag: str) -> Image:
-    entry = _docker_entry(files.read(source, "manifest.json"), tag)
-    raw = files.read(source, entry.config)
+    entry = _docker_entry(files.read_document(source, "manifest.json"), tag)
+    raw = files.read_document(source, entry.config)
     config = manifests.parse_json(raw, "image configuration")
     family = manifests.FAMILIES[manifests.MediaTypes.DOCKER]
     names = dict.fromkeys(entry.layers)
@@ -100,7 +100,7 @@ def _import_docker(store: Store, source: Source, tag: str) -> Image:
         config=manifests.describe(raw, family.config),
         layers=tuple(blobs[name] for name in entry.layers),
     )
-    return admit(store, manifest, config, _never, origin="archive")
+    return import_image(store, manifest, config, _never, origin="archive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +147,8 @@ def _matches(names: tuple[str, ...], tag: str) -> bool:
     if tag in names or any(name.rpartition(":")[2] == tag for name in names):
         return True
     try:
-        wanted = Reference.parse(tag).tagged()
-        return any(Reference.parse(name).tagged() == wanted for name in names)
+        wanted = Reference.parse(tag).with_default_tag()
+        return any(Reference.parse(name).with_default_tag() == wanted for name in names)
     except InvalidReference:
         return False
 

@@ -30,7 +30,7 @@ class Source(Protocol):
     def open(self, name: str) -> BinaryIO: ...
 
 
-def read(source: Source, name: str) -> bytes:
+def read_document(source: Source, name: str) -> bytes:
     """Read a complete file of at most LARGEST_DOCUMENT bytes."""
     with source.open(name) as file:
         data = file.read(manifests.LARGEST_DOCUMENT + 1)
@@ -42,7 +42,7 @@ def read(source: Source, name: str) -> bytes:
 
 def read_blob(source: Source, descriptor: Descriptor) -> bytes:
     """Read a document of a layout and check its size and digest."""
-    return manifests.verified(read(source, blob_name(descriptor)), descriptor)
+    return manifests.verify(read_document(source, blob_name(descriptor)), descriptor)
 
 
 def blob_name(descriptor: Descriptor) -> str:
@@ -77,23 +77,23 @@ class ArchiveSource:
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, path: Path, scratch: Path) -> Iterator[ArchiveSource]:
+    def from_file(cls, path: Path, scratch: Path) -> Iterator[ArchiveSource]:
         """List the members; a compressed archive is unpacked into `scratch` first."""
         with path.open("rb") as file:
             compression = stream.sniff(file.read(4))
         if compression is Compression.UNCOMPRESSED:
-            yield cls._listed(path)
+            yield cls._index_members(path)
             return
         plain = scratch / f"archive-{os.getpid()}-{id(path):x}.tar"
         try:
             with path.open("rb") as packed, plain.open("wb") as out:
                 out.writelines(stream.decompress(packed, compression))
-            yield cls._listed(plain)
+            yield cls._index_members(plain)
         finally:
             plain.unlink(missing_ok=True)
 
     @classmethod
-    def _listed(cls, path: Path) -> ArchiveSource:
+    def _index_members(cls, path: Path) -> ArchiveSource:
         archive = cls(path)
         with path.open("rb") as file:
             reader = Reader(iter(lambda: file.read(stream.CHUNK), b""))
@@ -112,16 +112,16 @@ class ArchiveSource:
         return archive
 
     def has(self, name: str) -> bool:
-        return self._place(name) is not None
+        return self._locate(name) is not None
 
     def open(self, name: str) -> BinaryIO:
-        place = self._place(name)
+        place = self._locate(name)
         if place is None:
             message = f"the archive has no {name}"
             raise ArchiveInvalid(message)
         return io.BufferedReader(_Slice(self.path, *place), stream.CHUNK)
 
-    def _place(self, name: str) -> tuple[int, int] | None:
+    def _locate(self, name: str) -> tuple[int, int] | None:
         """Follow links: old docker archives link identical layers to each other."""
         for _ in range(_MOST_LINKS):
             if name in self.members:

@@ -34,7 +34,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assembled:
+class AssembledImage:
     """An image ready for export. `documents` are the JSON blobs; layer blobs are in the store.
 
     `root` names the manifest, or the index where there are several `manifests`.
@@ -62,7 +62,7 @@ def assemble(
     compression: Compression | None = None,
     media_types: MediaTypes = MediaTypes.OCI,
     epoch: int | None = None,
-) -> Assembled:
+) -> AssembledImage:
     """Create the missing layer blobs, and the manifests, configurations and index."""
     family = manifests.FAMILIES[media_types]
     blobs = _blobs(store, parts, compression, epoch)
@@ -72,7 +72,7 @@ def assemble(
     for part in parts:
         layers = [blobs[name] for name in part.layers]
         data = manifests.document_bytes(
-            _finished(part.config, layers, epoch).to_oci([layer.diff_id for layer in layers])
+            _complete_config(part.config, layers, epoch).to_oci([layer.diff_id for layer in layers])
         )
         config = manifests.describe(data, family.config)
         manifest = Manifest(
@@ -92,7 +92,7 @@ def assemble(
         body = manifests.index_bytes(entries, family.index)
         root = manifests.describe(body, family.index)
         documents[root.digest] = (root, body)
-    return Assembled(root=root, manifests=tuple(composed), documents=tuple(documents.values()))
+    return AssembledImage(root=root, manifests=tuple(composed), documents=tuple(documents.values()))
 
 
 def _blobs(
@@ -110,7 +110,9 @@ def _descriptor(layer: LayerBlob, family: Family) -> Descriptor:
     )
 
 
-def _finished(config: ImageConfig, layers: Sequence[LayerBlob], epoch: int | None) -> ImageConfig:
+def _complete_config(
+    config: ImageConfig, layers: Sequence[LayerBlob], epoch: int | None
+) -> ImageConfig:
     """Set `created` to the epoch and add history entries until there is one for each layer."""
     created = timestamp(epoch or 0)
     history = config.history

@@ -81,7 +81,7 @@ class Recipe:
             return None
         if reference.digest is not None:
             return None
-        tag = reference.tagged().tag or ""
+        tag = reference.with_default_tag().tag or ""
         slim = name == "debian" and tag.endswith("-slim")
         suite = _SUITES.get(name, {}).get(tag.removesuffix("-slim") if slim else tag)
         return None if suite is None else cls(distribution=name, suite=suite, slim=slim)

@@ -48,7 +48,7 @@ class RootDir:
 
     def forget(self) -> None:
         """Close all held directories; call it after one of them was removed."""
-        self._cut(0)
+        self._close_below(0)
 
     def directory(self, parts: Sequence[bytes], *, make: bool = True) -> int:
         """The descriptor of a directory, valid until the next call.
@@ -58,26 +58,26 @@ class RootDir:
         shared = 0
         while shared < min(len(parts), len(self._names)) and parts[shared] == self._names[shared]:
             shared += 1
-        self._cut(shared)
+        self._close_below(shared)
         pending = list(reversed(parts[shared:]))
         links = 0
         while pending:
             part = pending.pop()
             if part == b"..":
-                self._cut(max(0, len(self._open) - 1))
+                self._close_below(max(0, len(self._open) - 1))
             elif part not in (b"", b".") and (target := self._enter(part, make=make)) is not None:
                 links += 1
                 if links > _MOST_LINKS:
                     refuse(part, "too many links lead to it")
                 if target.startswith(b"/"):
-                    self._cut(0)
+                    self._close_below(0)
                 pending.extend(reversed(target.split(b"/")))
         return self._top()
 
     def find(self, path: bytes) -> int | None:
         """The descriptor of the directory at a real path, valid until the next call, or None."""
         parts = path.split(b"/") if path else []
-        self._cut(0)
+        self._close_below(0)
         for part in parts:
             status = self.status(self._top(), part)
             if status is None or not stat.S_ISDIR(status.st_mode):
@@ -152,7 +152,7 @@ class RootDir:
     def _top(self) -> int:
         return self._open[-1] if self._open else self.root
 
-    def _cut(self, length: int) -> None:
+    def _close_below(self, length: int) -> None:
         while len(self._open) > length:
             os.close(self._open.pop())
         del self._names[length:]

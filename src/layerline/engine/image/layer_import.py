@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from layerline.engine.image import manifests, stream
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.manifests import Descriptor, Manifest
-from layerline.engine.image.pack import LayerBlob, keep_original, original_of, packed_as
-from layerline.engine.image.unpack import Unpacked, bounded, inherit, unpack
+from layerline.engine.image.pack import LayerBlob, find_packed, keep_original, original_of
+from layerline.engine.image.unpack import UnpackResult, inherit, limit_expansion, unpack
 from layerline.engine.store.digest import Digest, digest_of
 from layerline.engine.store.flatten import flatten
 from layerline.errors import ArchiveInvalid
@@ -47,7 +47,7 @@ class Image:
     origin: str
 
 
-def admit(
+def import_image(
     store: Store, manifest: Manifest, config: Mapping[str, Any], fetch: Fetch, *, origin: str
 ) -> Image:
     """Fetch and unpack the layers of an image; `fetch` puts a blob into the store or raises."""
@@ -63,7 +63,7 @@ def admit(
         for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
             if layer.digest in fetching:
                 fetching[layer.digest].result()
-            layers = (*layers, take_layer(store, layer, diff_id, below=layers))
+            layers = (*layers, import_layer(store, layer, diff_id, below=layers))
     return Image(
         config=parsed,
         layers=layers,
@@ -74,7 +74,7 @@ def admit(
     )
 
 
-def take_layer(
+def import_layer(
     store: Store, layer: Descriptor, diff_id: Digest, *, below: tuple[str, ...] = ()
 ) -> str:
     """Unpack a layer whose blob is in the store, and return the name of its snapshot.
@@ -103,7 +103,7 @@ def take_layer(
 
 def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tuple[bytes, ...]]:
     """Fill a directory with a layer; return the blob and the implied directories."""
-    if (packed := packed_as(store, layer.digest)) is not None:
+    if (packed := find_packed(store, layer.digest)) is not None:
         snapshot, blob = packed
         flatten([store.snapshots.path(snapshot)], target)
         return blob, ()
@@ -111,7 +111,7 @@ def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tup
     return blob, done.implied
 
 
-def _unpack(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, Unpacked]:
+def _unpack(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, UnpackResult]:
     size = store.blobs.size(layer.digest)
     if size != layer.size:
         message = f"layer {layer.digest} has {size} bytes, but {layer.size} were declared"
@@ -120,7 +120,7 @@ def _unpack(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, U
     hasher = stream.Hasher()
     with store.blobs.open(layer.digest) as source:
         plain = stream.decompress(source, compression)
-        with stream.ahead(lambda: hasher.over(bounded(plain, size))) as chunks:
+        with stream.ahead(lambda: hasher.over(limit_expansion(plain, size))) as chunks:
             done = unpack(chunks, target)
     blob = LayerBlob(diff_id=hasher.digest, digest=layer.digest, size=size, compression=compression)
     return blob, done

@@ -152,7 +152,7 @@ def describe(data: bytes, media_type: str) -> Descriptor:
     return Descriptor(media_type=media_type, digest=digest_bytes(data), size=len(data))
 
 
-def verified(data: bytes, descriptor: Descriptor) -> bytes:
+def verify(data: bytes, descriptor: Descriptor) -> bytes:
     """Return the bytes; raises ArchiveInvalid if size or digest differ from the descriptor."""
     if len(data) != descriptor.size:
         message = f"{descriptor.digest} has {len(data)} bytes, but {descriptor.size} were declared"
@@ -183,7 +183,7 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
 
 def parse_manifest(data: bytes, media_type: str) -> Manifest:
     """Parse a manifest; its own media type must be the one it was announced with."""
-    document = _typed(data, media_type, "manifest", MANIFEST_TYPES, foreign="manifests")
+    document = _parse_document(data, media_type, "manifest", MANIFEST_TYPES, foreign="manifests")
     config = _descriptor(document.get("config"), "config")
     if config.media_type not in CONFIG_TYPES:
         message = f"the manifest is not of an image: its config is a {config.media_type!r}"
@@ -201,7 +201,7 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
 
 def parse_index(data: bytes, media_type: str) -> ImageIndex:
     """Parse an index; its own media type must be the one it was announced with."""
-    document = _typed(data, media_type, "index", INDEX_TYPES, foreign="layers")
+    document = _parse_document(data, media_type, "index", INDEX_TYPES, foreign="layers")
     entries = _list(document, "manifests")
     return ImageIndex(manifests=tuple(_descriptor(entry, "manifest") for entry in entries))
 
@@ -241,7 +241,7 @@ def check_config(document: Mapping[str, Any], manifest: Manifest) -> tuple[Diges
     return tuple(parse_digest(str(text)) for text in diff_ids)
 
 
-def _typed(
+def _parse_document(
     data: bytes, media_type: str, what: str, allowed: frozenset[str], *, foreign: str
 ) -> dict[str, Any]:
     document = parse_json(data, what)

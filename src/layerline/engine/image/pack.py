@@ -69,15 +69,15 @@ def layer_blob(
 
     Without a compression it is the blob that the layer was imported from, otherwise gzip.
     """
-    original = _recorded(store, _key(snapshot))
+    original = _lookup(store, _key(snapshot))
     if original is not None and compression in (None, original.compression):
         return original
     wanted = compression or Compression.GZIP
     key = _key(snapshot, wanted, epoch if original is None else None)
-    if (found := _recorded(store, key)) is not None:
+    if (found := _lookup(store, key)) is not None:
         return found
     with store.locks.exclusive(f"layer {key}"):
-        if (found := _recorded(store, key)) is not None:
+        if (found := _lookup(store, key)) is not None:
             return found
         made = _make(store, snapshot, original, wanted, epoch)
         store.index.put(_TABLE, key, _document(made), snapshots=(snapshot,))
@@ -87,10 +87,10 @@ def layer_blob(
     return made
 
 
-def packed_as(store: Store, digest: Digest) -> tuple[str, LayerBlob] | None:
+def find_packed(store: Store, digest: Digest) -> tuple[str, LayerBlob] | None:
     """The snapshot that a blob was packed from without changes, so it need not be unpacked."""
     document = store.index.get(_TABLE, _packed_key(digest))
-    layer = _recorded(store, _packed_key(digest))
+    layer = _lookup(store, _packed_key(digest))
     if document is None or layer is None or not store.snapshots.has(str(document["snapshot"])):
         return None
     return str(document["snapshot"]), layer
@@ -103,7 +103,7 @@ def keep_original(store: Store, snapshot: str, layer: LayerBlob) -> None:
 
 def original_of(store: Store, snapshot: str) -> LayerBlob | None:
     """The blob that a snapshot was unpacked from, if it still is in the store."""
-    return _recorded(store, _key(snapshot))
+    return _lookup(store, _key(snapshot))
 
 
 def _make(
@@ -140,7 +140,7 @@ def _packed_key(digest: Digest) -> str:
     return f"{digest}:snapshot"
 
 
-def _recorded(store: Store, key: str) -> LayerBlob | None:
+def _lookup(store: Store, key: str) -> LayerBlob | None:
     document = store.index.get(_TABLE, key)
     if document is None:
         return None

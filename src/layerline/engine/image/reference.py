@@ -51,7 +51,7 @@ class Reference:
             raise InvalidReference(_reason_invalid(text, repository))
         return cls(registry=registry, repository=repository, tag=tag, digest=digest)
 
-    def tagged(self) -> Reference:
+    def with_default_tag(self) -> Reference:
         """The same reference, with the default tag if it has neither tag nor digest."""
         if self.tag is None and self.digest is None:
             return replace(self, tag=DEFAULT_TAG)

@@ -13,9 +13,9 @@ from layerline.engine.image import manifests
 from layerline.engine.image.assemble import Part, assemble
 from layerline.engine.image.bootstrap import PATH, Recipe, bootstrap
 from layerline.engine.image.config import History, ImageConfig, timestamp
-from layerline.engine.image.layer_import import Image, admit
+from layerline.engine.image.layer_import import Image, import_image
 from layerline.engine.image.pack import keep_original, layer_blob, tar_digest
-from layerline.engine.image.registry.repository import Fetched, Repository
+from layerline.engine.image.registry.repository import RawManifest, Repository
 from layerline.engine.store.digest import parse_digest
 from layerline.errors import (
     BootstrapFailed,
@@ -50,42 +50,44 @@ class Resolver:
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image with its layers unpacked and its reference pinned by digest."""
-        wanted = reference.tagged()
+        reference = reference.with_default_tag()
         try:
-            return self._resolve(wanted, platform)
+            return self._resolve(reference, platform)
         except ImageError as exc:
-            message = f'failed to resolve image "{wanted}" (platform: "{platform}"): {exc}'
+            message = f'failed to resolve image "{reference}" (platform: "{platform}"): {exc}'
             raise type(exc)(message) from exc
 
-    def _resolve(self, wanted: Reference, platform: Platform) -> Image:
-        if wanted.digest is not None and (known := self._known(wanted, wanted.digest, platform)):
+    def _resolve(self, reference: Reference, platform: Platform) -> Image:
+        if reference.digest is not None and (
+            known := self._from_store(reference, reference.digest, platform)
+        ):
             return known
         try:
-            return self._from_registry(wanted, platform)
+            return self._from_registry(reference, platform)
         except (RegistryUnreachable, RegistryTimeout) as exc:
-            return self._without_registry(wanted, platform, exc)
+            return self._without_registry(reference, platform, exc)
 
-    def _from_registry(self, wanted: Reference, platform: Platform) -> Image:
-        place, fetched = self._ask(wanted)
+    def _from_registry(self, reference: Reference, platform: Platform) -> Image:
+        place, fetched = self._ask(reference)
         digest = fetched.descriptor.digest
-        image = self._known(wanted, digest, platform)
+        image = self._from_store(reference, digest, platform)
         if image is None:
             image = replace(
-                self._pull(place, fetched, platform), reference=wanted.with_digest(digest)
+                self._pull(place, fetched, platform), reference=reference.with_digest(digest)
             )
-        self._remember_tag(wanted, digest, platform)
+        self._remember_tag(reference, digest, platform)
         return image
 
-    def _ask(self, wanted: Reference) -> tuple[Repository, Fetched]:
+    def _ask(self, reference: Reference) -> tuple[Repository, RawManifest]:
         failure: ImageError | None = None
-        for place in self.registries.places(wanted):
+        for place in self.registries.places(reference):
             try:
-                return place, place.manifest(wanted.digest or wanted.tag or "")
+                return place, place.manifest(reference.digest or reference.tag or "")
             except ImageError as exc:
                 failure = exc
-        raise failure or ImageNotFound(str(wanted))
+        raise failure or ImageNotFound(str(reference))
 
-    def _pull(self, place: Repository, fetched: Fetched, platform: Platform) -> Image:
+    def _pull(self, place: Repository, fetched: RawManifest, platform: Platform) -> Image:
         chosen = _choose(place, fetched, platform)
         manifest = manifests.parse_manifest(chosen.data, chosen.descriptor.media_type)
         raw = place.document(manifest.config)
@@ -94,36 +96,38 @@ class Resolver:
         def fetch(layer: Descriptor) -> None:
             place.fetch(self.store, layer)
 
-        image = admit(self.store, manifest, config, fetch, origin="registry")
+        image = import_image(self.store, manifest, config, fetch, origin="registry")
         self.store.blobs.put(raw)
         self._remember(fetched.descriptor.digest, platform, chosen, image)
         return image
 
-    def _without_registry(self, wanted: Reference, platform: Platform, why: ImageError) -> Image:
-        recipe = Recipe.of(wanted)
-        with self.store.locks.exclusive(f"bootstrap {wanted}"):
-            if (known := self._known_by_tag(wanted, platform)) is not None:
+    def _without_registry(self, reference: Reference, platform: Platform, why: ImageError) -> Image:
+        recipe = Recipe.of(reference)
+        with self.store.locks.exclusive(f"bootstrap {reference}"):
+            if (known := self._from_store_by_tag(reference, platform)) is not None:
                 return known
             if recipe is None:
                 raise why
             try:
-                return self._bootstrap(wanted, recipe, platform)
+                return self._bootstrap(reference, recipe, platform)
             except (BootstrapFailed, ProgramMissing) as exc:
                 message = f"{why}; {exc}"
                 raise BootstrapFailed(message) from exc
 
-    def _bootstrap(self, wanted: Reference, recipe: Recipe, platform: Platform) -> Image:
-        image, root = make_base(self.store, recipe, self.on_output)
+    def _bootstrap(self, reference: Reference, recipe: Recipe, platform: Platform) -> Image:
+        image, root = bootstrap_image(self.store, recipe, self.on_output)
         digest = root.descriptor.digest
         self._remember(digest, platform, root, image)
-        self._remember_tag(wanted, digest, platform)
-        return replace(image, reference=wanted.with_digest(digest))
+        self._remember_tag(reference, digest, platform)
+        return replace(image, reference=reference.with_digest(digest))
 
-    def _known_by_tag(self, wanted: Reference, platform: Platform) -> Image | None:
-        row = self.store.index.get(_TABLE, _tag_key(wanted, platform))
-        return self._known(wanted, str(row["digest"]), platform) if row is not None else None
+    def _from_store_by_tag(self, reference: Reference, platform: Platform) -> Image | None:
+        row = self.store.index.get(_TABLE, _tag_key(reference, platform))
+        return (
+            self._from_store(reference, str(row["digest"]), platform) if row is not None else None
+        )
 
-    def _known(self, wanted: Reference, digest: str, platform: Platform) -> Image | None:
+    def _from_store(self, reference: Reference, digest: str, platform: Platform) -> Image | None:
         row = self.store.index.get(_TABLE, _digest_key(digest, platform))
         if row is None:
             return None
@@ -144,11 +148,13 @@ class Resolver:
             diff_ids=manifests.check_config(config, manifest),
             blobs=manifest.layers,
             annotations=manifest.annotations,
-            reference=wanted.with_digest(digest),
+            reference=reference.with_digest(digest),
             origin="store",
         )
 
-    def _remember(self, digest: str, platform: Platform, manifest: Fetched, image: Image) -> None:
+    def _remember(
+        self, digest: str, platform: Platform, manifest: RawManifest, image: Image
+    ) -> None:
         self.store.blobs.put(manifest.data)
         row: dict[str, object] = {
             "manifest": manifest.descriptor.digest,
@@ -158,14 +164,14 @@ class Resolver:
         key = _digest_key(digest, platform)
         self.store.index.put(_TABLE, key, row, snapshots=image.layers)
 
-    def _remember_tag(self, wanted: Reference, digest: str, platform: Platform) -> None:
-        if wanted.tag is not None and wanted.digest is None:
-            self.store.index.put(_TABLE, _tag_key(wanted, platform), {"digest": digest})
+    def _remember_tag(self, reference: Reference, digest: str, platform: Platform) -> None:
+        if reference.tag is not None and reference.digest is None:
+            self.store.index.put(_TABLE, _tag_key(reference, platform), {"digest": digest})
 
 
-def make_base(
+def bootstrap_image(
     store: Store, recipe: Recipe, on_output: Callable[[bytes], None] | None = None
-) -> tuple[Image, Fetched]:
+) -> tuple[Image, RawManifest]:
     """Bootstrap a base image into the store; return the image and its manifest."""
     with store.snapshots.draft() as draft:
         bootstrap(recipe, draft.fs, scratch=store.scratch, on_output=on_output)
@@ -188,18 +194,18 @@ def make_base(
         blobs=made.layers,
         origin="bootstrap",
     )
-    return image, Fetched(descriptor=made.root, data=made.document(made.root.digest))
+    return image, RawManifest(descriptor=made.root, data=made.document(made.root.digest))
 
 
-def _choose(place: Repository, fetched: Fetched, platform: Platform) -> Fetched:
+def _choose(place: Repository, fetched: RawManifest, platform: Platform) -> RawManifest:
     for _ in range(_DEEPEST_INDEX):
         if fetched.descriptor.media_type not in manifests.INDEX_TYPES:
             break
         index = manifests.parse_index(fetched.data, fetched.descriptor.media_type)
         chosen = manifests.choose(index.manifests, platform)
         found = place.manifest(chosen.digest)
-        manifests.verified(found.data, chosen)
-        fetched = Fetched(descriptor=chosen, data=found.data)
+        manifests.verify(found.data, chosen)
+        fetched = RawManifest(descriptor=chosen, data=found.data)
     return fetched
 
 

@@ -60,7 +60,7 @@ def ahead(make: Callable[[], Iterator[bytes]]) -> Iterator[Iterator[bytes]]:
             failure.append(exc)
         give(None)
 
-    def read() -> Iterator[bytes]:
+    def receive() -> Iterator[bytes]:
         while (chunk := chunks.get()) is not None:
             yield chunk
         if failure:
@@ -69,7 +69,7 @@ def ahead(make: Callable[[], Iterator[bytes]]) -> Iterator[Iterator[bytes]]:
     thread = threading.Thread(target=work, name="layer-stream", daemon=True)
     thread.start()
     try:
-        yield read()
+        yield receive()
     finally:
         stop.set()
         thread.join()

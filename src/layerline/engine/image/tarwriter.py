@@ -56,7 +56,7 @@ def header(member: Member) -> bytes:
     ):
         if number > largest:
             records[key] = b"%d" % number
-    return _extended(member, records) + _ustar(member)
+    return _pax_header(member, records) + _ustar(member)
 
 
 def padding(size: int) -> bytes:
@@ -64,7 +64,7 @@ def padding(size: int) -> bytes:
     return b"\0" * (-size % BLOCK)
 
 
-def padded(size: int) -> int:
+def member_size(size: int) -> int:
     """The bytes that a member with `size` bytes of data takes, with a header without PAX."""
     return BLOCK + size + -size % BLOCK
 
@@ -72,7 +72,7 @@ def padded(size: int) -> int:
 END = b"\0" * (2 * BLOCK)
 
 
-def _extended(member: Member, records: Mapping[bytes, bytes]) -> bytes:
+def _pax_header(member: Member, records: Mapping[bytes, bytes]) -> bytes:
     if not records:
         return b""
     body = b"".join(_record(key, records[key]) for key in sorted(records))

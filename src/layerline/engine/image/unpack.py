@@ -50,14 +50,16 @@ DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unpacked:
+class UnpackResult:
     """The number of entries, and the parent directories that are not in the layer (`implied`)."""
 
     entries: int
     implied: tuple[bytes, ...]
 
 
-def unpack(chunks: Iterator[bytes], target: Path, *, limits: Limits = DEFAULT_LIMITS) -> Unpacked:
+def unpack(
+    chunks: Iterator[bytes], target: Path, *, limits: Limits = DEFAULT_LIMITS
+) -> UnpackResult:
     """Unpack a tar into the empty directory `target`. The stream is read to its end."""
     count = 0
     with RootDir.open(target) as place:
@@ -67,13 +69,13 @@ def unpack(chunks: Iterator[bytes], target: Path, *, limits: Limits = DEFAULT_LI
             count += 1
             if count > limits.entries:
                 refuse(entry.name, f"the layer has more than {limits.entries} entries")
-            with _named(entry):
+            with _refuse_os_errors(entry):
                 unpacker.add(entry, reader)
         implied = unpacker.finish()
-        return Unpacked(entries=count, implied=implied)
+        return UnpackResult(entries=count, implied=implied)
 
 
-def bounded(
+def limit_expansion(
     chunks: Iterator[bytes], packed: int, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[bytes]:
     """Yield the chunks; raises ArchiveInvalid when they exceed the limits for `packed` bytes."""
@@ -140,7 +142,7 @@ class _Unpacker:
                 os.utime(descriptor, (overlay.EPOCH, overlay.EPOCH))
             else:
                 entry = self.directories[path]
-                with _named(entry):
+                with _refuse_os_errors(entry):
                     _finish(descriptor, entry)
         return tuple(sorted(self.place.implied))
 
@@ -286,7 +288,7 @@ def _set_xattrs(descriptor: int, entry: Entry) -> None:
 
 
 @contextlib.contextmanager
-def _named(entry: Entry) -> Iterator[None]:
+def _refuse_os_errors(entry: Entry) -> Iterator[None]:
     """Turn an OSError that a hostile name causes into a refusal; a full disk stays an OSError."""
     try:
         yield

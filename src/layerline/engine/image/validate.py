@@ -14,7 +14,7 @@ from layerline.engine.image.archive_reader import check_version, top_level
 from layerline.engine.image.archive_source import ArchiveSource, DirectorySource, Source
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.tarreader import Reader
-from layerline.engine.image.unpack import bounded
+from layerline.engine.image.unpack import limit_expansion
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def validate(path: Path, *, scratch: Path) -> int:
     """
     if path.is_dir():
         return _validate(DirectorySource(path))
-    with ArchiveSource.opened(path, scratch) as source:
+    with ArchiveSource.from_file(path, scratch) as source:
         return _validate(source)
 
 
@@ -83,7 +83,7 @@ def _check_layer(source: Source, layer: Descriptor, diff_id: Digest) -> None:
         raise ArchiveInvalid(message)
     with source.open(files.blob_name(layer)) as file:
         chunks = stream.decompress(file, manifests.LAYER_TYPES[layer.media_type])
-        for _ in Reader(plain.over(bounded(chunks, layer.size))).entries():
+        for _ in Reader(plain.over(limit_expansion(chunks, layer.size))).entries():
             pass
     if plain.digest != diff_id:
         message = f"layer {layer.digest} unpacks to {plain.digest}, the image declares {diff_id}"

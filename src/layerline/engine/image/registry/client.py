@@ -76,10 +76,10 @@ class Endpoint:
         response = self._persistent(method, url, scope, headers or {}, body, tries)
         try:
             if response.status_code not in expect:
-                raise _unexpected(response)
+                raise _status_error(response)
             yield response
         except httpx.TransportError as exc:
-            raise translated(exc, url) from exc
+            raise connection_error(exc, url) from exc
         finally:
             response.close()
 
@@ -96,7 +96,7 @@ class Endpoint:
             try:
                 response = self._authorised(method, url, scope, headers, body)
             except httpx.TransportError as exc:
-                failure = translated(exc, url)
+                failure = connection_error(exc, url)
                 if attempt == tries or _is_final(failure):
                     raise failure from exc
                 self._wait(attempt, None)
@@ -131,7 +131,7 @@ class Endpoint:
         response.close()
         authorization = self._answer(challenge, scope)
         if authorization is None:
-            raise _denied(url, "login required; log in with withRegistryAuth or 'docker login'")
+            raise _denial(url, "login required; log in with withRegistryAuth or 'docker login'")
         with self._lock:
             self._headers[scope] = authorization
         return self._follow(method, url, headers, body, authorization)
@@ -156,7 +156,7 @@ class Endpoint:
             response.close()
             target = url.join(response.headers["Location"])
             if url.scheme == "https" and target.scheme != "https":
-                raise _denied(url, f"it redirects to {target.scheme}://{target.host} without TLS")
+                raise _denial(url, f"it redirects to {target.scheme}://{target.host} without TLS")
             url = target
         message = f"{url.host}: too many redirects"
         raise RegistryUnreachable(message)
@@ -184,14 +184,14 @@ class Endpoint:
         if response.status_code in _AGAIN:
             raise RegistryUnreachable(_status(response))
         if response.status_code != 200 or len(response.content) > _LARGEST_ANSWER:
-            raise _denied(url, f"the token service answered with status {response.status_code}")
+            raise _denial(url, f"the token service answered with status {response.status_code}")
         try:
             document = response.json()
             token = document.get("token") or document.get("access_token")
         except (ValueError, AttributeError) as exc:
-            raise _denied(url, "the token response is not valid JSON") from exc
+            raise _denial(url, "the token response is not valid JSON") from exc
         if not isinstance(token, str) or not token:
-            raise _denied(url, "the token response has no token")
+            raise _denial(url, "the token response has no token")
         return f"Bearer {token}"
 
 
@@ -223,7 +223,7 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def translated(exc: httpx.TransportError, url: httpx.URL) -> ImageError:
+def connection_error(exc: httpx.TransportError, url: httpx.URL) -> ImageError:
     """The error to report for a failed connection."""
     port = url.port or (443 if url.scheme == "https" else 80)
     place = f"{url.host}:{port}"
@@ -258,12 +258,12 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _unexpected(response: httpx.Response) -> ImageError:
+def _status_error(response: httpx.Response) -> ImageError:
     status = response.status_code
     if status == 404:
         return ImageNotFound(f"{response.url.path}: not found")
     if status in (401, 403):
-        return _denied(response.url, f"status {status}; check the login and its permissions")
+        return _denial(response.url, f"status {status}; check the login and its permissions")
     return RegistryUnreachable(_status(response))
 
 
@@ -274,5 +274,5 @@ def _status(response: httpx.Response) -> str:
     return f"{response.url.host}: unexpected status {response.status_code}"
 
 
-def _denied(url: httpx.URL, reason: str) -> RegistryDenied:
+def _denial(url: httpx.URL, reason: str) -> RegistryDenied:
     return RegistryDenied(f"{url.host} denied access: {reason}")

@@ -68,7 +68,7 @@ class Credentials:
         known = _object(document, "auths")
         for key, entry in known.items():
             if (key in names or registry_of(key) == registry) and isinstance(entry, dict):
-                return _stored(entry)
+                return _parse_auth(entry)
         return None
 
     def _document(self) -> Mapping[str, Any]:
@@ -94,7 +94,7 @@ def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _stored(entry: Mapping[str, Any]) -> Login | None:
+def _parse_auth(entry: Mapping[str, Any]) -> Login | None:
     token = entry.get("identitytoken")
     if isinstance(token, str) and token:
         return Login(username=_TOKEN_USER, secret=token)

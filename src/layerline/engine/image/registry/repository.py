@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from layerline.engine.image.assemble import Assembled
+    from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.image.manifests import Descriptor
     from layerline.engine.image.registry.client import Endpoint
     from layerline.engine.store.blobs import BlobWriter
@@ -33,7 +33,7 @@ _OK_OR_MISSING = frozenset({200, 404})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class RawManifest:
     """A manifest or index with its original bytes."""
 
     descriptor: Descriptor
@@ -47,14 +47,14 @@ class Repository:
     endpoint: Endpoint
     reference: Reference
 
-    def manifest(self, which: str) -> Fetched:
+    def manifest(self, which: str) -> RawManifest:
         """The manifest or index under a tag or a digest."""
         url = self._url(f"manifests/{which}")
         try:
             with self.endpoint.request(
                 "GET", url, scope=self._scope("pull"), headers={"Accept": _ACCEPT}
             ) as response:
-                data = _limited(response)
+                data = _read_document(response)
                 media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         except ImageNotFound as exc:
             message = f"{self.reference}: not found"
@@ -62,7 +62,7 @@ class Repository:
         if which.startswith("sha256:") and digest_bytes(data) != which:
             message = f"{self.reference.registry}: content does not match its digest {which}"
             raise ArchiveInvalid(message)
-        return Fetched(descriptor=manifests.describe(data, media_type), data=data)
+        return RawManifest(descriptor=manifests.describe(data, media_type), data=data)
 
     def document(self, descriptor: Descriptor) -> bytes:
         """Fetch a small blob and check its size and digest."""
@@ -71,7 +71,7 @@ class Repository:
             raise ArchiveInvalid(message)
         url = self._url(f"blobs/{descriptor.digest}")
         with self.endpoint.request("GET", url, scope=self._scope("pull")) as response:
-            return manifests.verified(_limited(response), descriptor)
+            return manifests.verify(_read_document(response), descriptor)
 
     def fetch(self, store: Store, descriptor: Descriptor) -> None:
         """Fetch a blob into the store; an interrupted download is resumed."""
@@ -87,7 +87,9 @@ class Repository:
                         raise
             writer.commit(descriptor.digest)
 
-    def push(self, store: Store, image: Assembled, *, sources: Sequence[Reference] = ()) -> None:
+    def push(
+        self, store: Store, image: AssembledImage, *, sources: Sequence[Reference] = ()
+    ) -> None:
         """Upload what is missing, then the manifest under the tag.
 
         `sources` are images that layers came from; the registry can mount these layers.
@@ -221,7 +223,7 @@ class Repository:
         return f"repository:{self.reference.repository}:{actions}"
 
 
-def _limited(response: httpx.Response) -> bytes:
+def _read_document(response: httpx.Response) -> bytes:
     data = b""
     for chunk in response.iter_bytes():
         data += chunk

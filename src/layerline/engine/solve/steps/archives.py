@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from layerline.engine.image.stream import CHUNK, decompress, sniff
 from layerline.engine.image.tarreader import Reader
-from layerline.engine.image.unpack import bounded, unpack
+from layerline.engine.image.unpack import limit_expansion, unpack
 from layerline.engine.store.tree import Tree
 from layerline.errors import ArchiveInvalid
 
@@ -38,7 +38,7 @@ def is_archive(entry: Entry) -> bool:
 def unpack_into(entry: Entry, destination: str, writer: Writer, store: Store) -> None:
     """Merge what an archive holds into a directory, with the owners and modes that it says."""
     with store.snapshots.draft() as draft, entry.real.open("rb") as file:
-        unpack(bounded(_plain(file), entry.stat.st_size), draft.fs)
+        unpack(limit_expansion(_plain(file), entry.stat.st_size), draft.fs)
         writer.copy(Tree((draft.fs,)), "/", destination)
 
 
