@@ -1,4 +1,4 @@
-"""The one door to other programs: argument lists, never a shell; an environment that is built."""
+"""Starting other programs: argument lists, never a shell; an explicit environment."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def find(program: str, *, path: str = DEFAULT_PATH) -> Path | None:
 
 
 def require(program: str, *, package: str | None = None) -> Path:
-    """The absolute path of a program; says which Debian package brings it when it is missing."""
+    """The absolute path of a program; the error names the Debian package to install."""
     found = find(program)
     if found is None:
         message = (
-            f"{program} is not installed. Install it with: apt-get install {package or program}"
+            f"{program} is not installed: install it with: apt-get install {package or program}"
         )
         raise ProgramMissing(message)
     return found
@@ -61,11 +61,11 @@ def run(
     `timeout` is in seconds. A status outside `expect` raises CommandFailed; `expect=None` takes
     any.
     """
-    words = tuple(str(word) for word in argv)
-    log.debug("+ %s", shlex.join(words))
+    command_line = tuple(str(arg) for arg in argv)
+    log.debug("+ %s", shlex.join(command_line))
     try:
         done = subprocess.run(
-            words,
+            command_line,
             input=stdin,
             stdin=None if stdin is not None else subprocess.DEVNULL,
             capture_output=True,
@@ -75,12 +75,12 @@ def run(
             check=False,
         )
     except FileNotFoundError as exc:
-        message = f"{words[0]} is not installed, or not on {DEFAULT_PATH}"
+        message = f"{command_line[0]} is not installed, or not on {DEFAULT_PATH}"
         raise ProgramMissing(message) from exc
     except subprocess.TimeoutExpired as exc:
-        raise CommandFailed(words, -1, f"no end within {timeout} s") from exc
+        raise CommandFailed(command_line, -1, f"timed out after {timeout} s") from exc
     if expect is not None and done.returncode not in expect:
-        raise CommandFailed(words, done.returncode, done.stderr.decode(errors="replace"))
+        raise CommandFailed(command_line, done.returncode, done.stderr.decode(errors="replace"))
     return Finished(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
@@ -96,11 +96,11 @@ def start(
     new_session: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program and return it running; the caller owns its end."""
-    words = [str(word) for word in argv]
-    log.debug("+ %s &", shlex.join(words))
+    command_line = [str(arg) for arg in argv]
+    log.debug("+ %s &", shlex.join(command_line))
     try:
         return subprocess.Popen(
-            words,
+            command_line,
             env={"PATH": DEFAULT_PATH, **(env or {})},
             cwd=cwd,
             stdin=stdin,
@@ -110,5 +110,5 @@ def start(
             start_new_session=new_session,
         )
     except FileNotFoundError as exc:
-        message = f"{words[0]} is not installed, or not on {DEFAULT_PATH}"
+        message = f"{command_line[0]} is not installed, or not on {DEFAULT_PATH}"
         raise ProgramMissing(message) from exc

@@ -3,7 +3,7 @@
     LayerlineError                  exit code 1
     ├── UsageError                  a wrong flag, argument or function name
     ├── NotSupported                an API field that the embedded engine refuses by name
-    ├── CommandFailed               a program of the host ended badly
+    ├── CommandFailed               a program of the host failed
     ├── HostError                   the machine lacks something
     │   ├── ProgramMissing          exit code 4
     │   ├── RuntimeMissing          exit code 5
@@ -33,7 +33,7 @@
     ├── ModuleError                 a module that cannot be loaded
     ├── FunctionFailed              a module's function returned an error
     ├── Cancelled                   exit code 2
-    └── ExecError                   a container's process ended badly: its own exit code
+    └── ExecError                   a container's process failed: its own exit code
 
 The class sets the exit code and the wire type; the message says what happened, why, and what to do
 next.
@@ -55,7 +55,7 @@ class LayerlineError(Exception):
 
 
 class UsageError(LayerlineError):
-    """The command line was not understood; `usage` is the command whose --help tells more."""
+    """The command line was not understood; `usage` is the command whose --help to show."""
 
     def __init__(self, message: str, *, usage: str | None = None) -> None:
         super().__init__(message)
@@ -121,7 +121,7 @@ class StoreDamaged(StoreError):
 
 
 class StoreBusy(StoreError):
-    """A lock was not to be had in time."""
+    """A lock was not acquired in time."""
 
 
 class PathError(LayerlineError):
@@ -136,15 +136,15 @@ class PathNotFound(PathError):
 
 
 class NotADirectory(PathError):
-    """A file stands where a directory is needed."""
+    """A file is where a directory is needed."""
 
 
 class IsADirectory(PathError):
-    """A directory stands where a file is needed."""
+    """A directory is where a file is needed."""
 
 
 class PathExists(PathError):
-    """Something already stands at the path."""
+    """The path exists already."""
 
 
 class ImageError(LayerlineError):
@@ -152,7 +152,7 @@ class ImageError(LayerlineError):
 
 
 class InvalidReference(ImageError):
-    """The text is no image reference."""
+    """The text is not an image reference."""
 
 
 class ImageNotFound(ImageError):
@@ -210,7 +210,7 @@ class FunctionFailed(LayerlineError):
         self.exit_code = exit_code
 
     def extensions(self) -> dict[str, object]:
-        """The attached values, so that an ExecError travels through nested modules."""
+        """The attached values: with them an ExecError travels through nested modules."""
         return dict(self.values)
 
 

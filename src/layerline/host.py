@@ -2,7 +2,7 @@
 
 Invariant: `enter_namespaces` needs nothing but the standard library and runs before anything heavy
 is imported. When the process that the user started dies, however it dies, the kernel ends all that
-is in the namespaces: containers, mounts and half-made things do not survive it.
+is in the namespaces: no container, mount or unfinished layer survives it.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def enter_namespaces() -> None:
     """
     if os.geteuid() != 0:
         message = (
-            "Building images needs root: mounts and containers are made. "
-            "Run the same command with sudo, or in a container as root."
+            "building images needs root, for mounts and containers: "
+            "run the same command with sudo, or in a container as root"
         )
         raise PrivilegeMissing(message)
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
@@ -77,8 +77,8 @@ def enter_namespaces() -> None:
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
     except PermissionError as exc:
         message = (
-            "This process may not make namespaces (it runs without CAP_SYS_ADMIN). "
-            "Give the container it runs in more rights, e.g. docker run --privileged."
+            "this process may not create namespaces (it lacks CAP_SYS_ADMIN): "
+            "give its container more rights, e.g. docker run --privileged"
         )
         raise PrivilegeMissing(message) from exc
     first = os.fork()

@@ -52,8 +52,8 @@ def _check(result: int, about: str | Path = "") -> int:
 
 
 def _syscall(number: int, *arguments: int | bytes | None, about: str | Path = "") -> int:
-    words = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
-    return _check(_libc.syscall(ctypes.c_long(number), *words), about)
+    packed = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
+    return _check(_libc.syscall(ctypes.c_long(number), *packed), about)
 
 
 def unshare(flags: int) -> None:
@@ -78,12 +78,12 @@ def forbid_core_dumps() -> None:
 
 def mount(source: str, target: Path, kind: str | None, flags: int = 0, data: str = "") -> None:
     """Mount a file system at `target`, or change how it passes mounts on."""
-    words = (source.encode(), os.fsencode(target), kind.encode() if kind else None)
-    _check(_libc.mount(*words, ctypes.c_ulong(flags), data.encode()), target)
+    packed = (source.encode(), os.fsencode(target), kind.encode() if kind else None)
+    _check(_libc.mount(*packed, ctypes.c_ulong(flags), data.encode()), target)
 
 
 def unmount(target: Path) -> None:
-    """Take away a mount; what still uses it keeps it until it ends."""
+    """Detach a mount; processes that still use it keep it until they end."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
 
 
@@ -123,8 +123,8 @@ def mount_overlay(
 ) -> None:
     """Mount layers (bottom first) at `target`; without `upper` nothing can be written.
 
-    Layers are added one by one, so that their number is bound by the kernel's 500 only and not by
-    the page that mount(2) takes. Kernels before 6.7 cannot do that.
+    Layers are added one by one: their number is limited by the kernel (500), not by the page that
+    mount(2) takes. Kernels before 6.7 cannot do that.
     """
     try:
         _overlay_by_layer(lower, target, upper, work)
@@ -147,12 +147,12 @@ def _overlay_by_layer(
         for key, value in _OVERLAY_OPTIONS:
             _syscall(_FSCONFIG, context, _SET_STRING, key.encode(), value.encode(), 0, about=key)
         for layer in reversed(lower):
-            words = (_SET_STRING, b"lowerdir+", os.fsencode(layer), 0)
-            _syscall(_FSCONFIG, context, *words, about=layer)
+            packed = (_SET_STRING, b"lowerdir+", os.fsencode(layer), 0)
+            _syscall(_FSCONFIG, context, *packed, about=layer)
         if upper is not None and work is not None:
             for key, path in (("upperdir", upper), ("workdir", work)):
-                words = (_SET_STRING, key.encode(), os.fsencode(path), 0)
-                _syscall(_FSCONFIG, context, *words, about=path)
+                packed = (_SET_STRING, key.encode(), os.fsencode(path), 0)
+                _syscall(_FSCONFIG, context, *packed, about=path)
             _syscall(_FSCONFIG, context, _SET_FLAG, b"volatile", None, 0, about="volatile")
         _syscall(_FSCONFIG, context, _CREATE, None, None, 0, about=target)
         tree = _syscall(_FSMOUNT, context, _CLOEXEC, 0, about=target)

@@ -1,7 +1,6 @@
-"""What happens, told as events: steps begin, write and end; whoever shows or keeps them listens.
+"""Progress as events: steps begin, write and end; listeners show or keep them.
 
-The engine only emits; the command line renders the events and keeps the whole log of a call on
-disk.
+The engine only emits; the command line renders the events and keeps the full log of a call on disk.
 """
 
 from __future__ import annotations
@@ -129,7 +128,7 @@ class Journal:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the terminal to somebody else for a while; what happens meanwhile is told then."""
+        """Release the terminal for the block; events are held back and emitted after it."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 self._held = []

@@ -21,7 +21,7 @@ _ESCAPED_IN_CLASS = frozenset("[&~|")
 
 
 class PatternError(ValueError):
-    """Text that is no pattern."""
+    """Text that is not a valid pattern."""
 
 
 class Decision(Enum):
@@ -53,7 +53,7 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """Clean and compile; text that is no pattern raises PatternError."""
+        """Clean and compile; raises PatternError for invalid text."""
         cleaned = _clean(text)
         negated = cleaned.startswith("!")
         cleaned = cleaned[negated:]
@@ -77,7 +77,7 @@ class Pattern:
 class Matcher:
     """Compiled patterns.
 
-    What matched a directory is remembered, so that a walk asks each pattern once for each path.
+    What matched a directory is remembered: a walk asks each pattern once for each path.
     Blank patterns count for nothing.
     """
 

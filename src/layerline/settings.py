@@ -24,7 +24,7 @@ class Settings:
     """What the user may set.
 
     `mirrors` maps a registry host (`docker.io`) to base URLs that are asked before it. `insecure`
-    names registries that are spoken to without TLS beside those on a loopback address.
+    names registries that are spoken to without TLS, as those on a loopback address are.
     `source_date_epoch` is in seconds: times of files in new layers above it are clamped to it.
     """
 
@@ -51,7 +51,7 @@ class Settings:
         store = environ.get("LAYERLINE_STORE") or str(document.get("store") or data / "layerline")
         epoch = environ.get("SOURCE_DATE_EPOCH")
         if epoch is not None and not epoch.isdigit():
-            message = f"SOURCE_DATE_EPOCH must be a number of seconds, not {epoch!r}"
+            message = f"invalid SOURCE_DATE_EPOCH {epoch!r}: use a number of seconds"
             raise UsageError(message)
         return cls(
             store=Path(store).expanduser().absolute(),
@@ -97,7 +97,7 @@ def _document(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        message = f"{path} cannot be read: {exc}. Mend it or move it away."
+        message = f"cannot read {path}: {exc}: fix it or move it away"
         raise UsageError(message) from exc
 
 
@@ -117,7 +117,10 @@ def _mirrors(
     for pair in filter(None, environ.get("LAYERLINE_REGISTRY_MIRRORS", "").split(",")):
         host, _, url = pair.partition("=")
         if not url:
-            message = f"LAYERLINE_REGISTRY_MIRRORS holds {pair!r}; write registry=URL, e.g. docker.io=http://127.0.0.1:5000"
+            message = (
+                f"invalid entry {pair!r} in LAYERLINE_REGISTRY_MIRRORS: "
+                "use registry=URL, e.g. docker.io=http://127.0.0.1:5000"
+            )
             raise UsageError(message)
         found[host] = (*found.get(host, ()), url)
     return found

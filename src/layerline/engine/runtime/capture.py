@@ -90,7 +90,7 @@ def wait(process: Process[bytes], *, look: Callable[[], None]) -> int:
 
 
 def kill_process(number: int) -> None:
-    """SIGKILL, if it still is there."""
+    """Send SIGKILL; a process that has ended already is ignored."""
     with suppress(ProcessLookupError):
         os.kill(number, signal.SIGKILL)
 

@@ -1,7 +1,7 @@
 """The cgroups of this session's containers, and the removal of those that dead sessions left.
 
 Invariant: a session holds a lock on its own directory for as long as it lives; a directory whose
-lock is free belongs to nobody. Where there are no writable cgroups, containers run without.
+lock is free belongs to nobody. Without writable cgroups, containers run without any.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Cgroups:
         self._lock = self._claim()
 
     def path(self, container: str) -> str | None:
-        """The cgroup path for a container, or None where there are no cgroups."""
+        """The cgroup path for a container, or None without writable cgroups."""
         return f"/{_NAME}/{self._session}/{container}" if self._lock is not None else None
 
     def processes(self, container: str) -> list[int]:

@@ -14,26 +14,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from layerline import kernel
+from layerline.engine.store.epoch import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
-EPOCH = 315532800  # 1980-01-01: the time of what the engine makes itself
 _LINKS = 40
 _TEXT_LIMIT = 16 << 20
 
 
 def join(directory: str, path: str) -> str:
     """`path` under `directory` unless it is absolute, without "." and doubled slashes."""
-    whole = path if path.startswith("/") else f"{directory}/{path}"
-    return "/" + "/".join(part for part in whole.split("/") if part not in ("", "."))
+    joined = path if path.startswith("/") else f"{directory}/{path}"
+    return "/" + "/".join(part for part in joined.split("/") if part not in ("", "."))
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Something that was made for a mount to sit on, to be taken away again."""
+    """A mount point that was created, to be removed after the run."""
 
     parent: int
     name: str
@@ -41,7 +41,7 @@ class Made:
     times: tuple[int, int]
 
     def remove(self) -> None:
-        """Take it away and give its parent the times it had; what was put into it stays."""
+        """Remove it and restore its parent's times; a directory with content stays."""
         try:
             if self.directory:
                 os.rmdir(self.name, dir_fd=self.parent)
@@ -119,7 +119,7 @@ class Inside:
             return os.readlink("", dir_fd=descriptor)
 
     def read_text(self, path: str) -> str:
-        """A small ordinary file, or "" when there is none."""
+        """A small regular file, or "" when it does not exist."""
         try:
             descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except (FileNotFoundError, NotADirectoryError):
@@ -155,10 +155,10 @@ class Inside:
 
     def make_stub(self, path: str, *, directory: bool, stack: ExitStack) -> list[Made]:
         """Make an empty file or directory, and what it needs above it."""
-        whole = self.resolve(path)
+        target = self.resolve(path)
         if directory:
-            return self.make_directories(whole, owner=(0, 0), stack=stack)
-        parent, _, name = whole.rpartition("/")
+            return self.make_directories(target, owner=(0, 0), stack=stack)
+        parent, _, name = target.rpartition("/")
         made = self.make_directories(parent or "/", owner=(0, 0), stack=stack)
         return [*made, self._make(parent or "/", name, directory=False, stack=stack)]
 

@@ -1,4 +1,4 @@
-"""Runs one container from its description to its outcome.
+"""Running one container, from its description to its outcome.
 
 Invariant: whatever happens, when `run` returns or raises nothing of the container is left: no
 process, mount, cgroup or file outside its layers. Secrets are only ever in memory.
@@ -92,7 +92,7 @@ class Runtime:
         self.close()
 
     def close(self) -> None:
-        """Take away what the session had; no container may be running."""
+        """Remove the session's state; no container may be running."""
         kernel.unmount(self.state)
         self.state.rmdir()
         self._cgroups.close()
@@ -242,7 +242,7 @@ class _EarlyEnd:
         if self.reason is None:
             self.reason = self.watch()
             if self.cancel.is_set():
-                self.reason = Cancelled("The call was cancelled; its container was killed.")
+                self.reason = Cancelled("the call was cancelled; its container was killed")
             self.since = time.monotonic()
         return None if self.reason is None else _PATIENCE - (time.monotonic() - self.since)
 
@@ -254,14 +254,14 @@ def setup_failed(spec: ContainerSpec, message: str) -> ExecError:
 
 def _setup_error(spec: ContainerSpec, exc: OSError) -> ExecError | NoSpace:
     if exc.errno == errno.ENOSPC:
-        message = f"The disk is full: {exc.filename}. Free some space and try again."
+        message = f"no space left on device: {exc.filename}: free some space and try again"
         return NoSpace(message)
     reason = (exc.strerror or str(exc)).lower()
     return setup_failed(spec, f"{exc.filename}: {reason}" if exc.filename else reason)
 
 
 def _make_cwd(cwd: str, root: Root) -> str | None:
-    """Make the working directory where it lacks; tells why that cannot be."""
+    """Create the working directory if it is missing; returns why that failed, or None."""
     owner = (root.user.uid, root.user.gid)
     with ExitStack() as stack:
         try:

@@ -1,7 +1,7 @@
-"""Which file a word on a command line means inside a container, and how it is said to be missing.
+"""Lookup of a program inside a container, and the error when it cannot be started.
 
-The init process would report a missing program in its own words and with status 127; the Dagger
-engine gives status 1 and the words of Go's os/exec.
+The init process would report a missing program with a message of its own and status 127; the Dagger
+engine gives status 1 and the message of Go's os/exec.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from layerline.engine.runtime.confined_root import Inside
 
 _EXECUTABLE = 0o111
-_MADE_LATER = ("/proc", "/dev", "/sys")
+_MOUNTED_BY_RUNTIME = ("/proc", "/dev", "/sys")
 
 
 def complaint(program: str, inside: Inside, *, path: str, cwd: str) -> str | None:
     """Why the program cannot be started; None when it can be found."""
     if "/" in program:
         target = join(cwd, program)
-        reason = None if target.startswith(_MADE_LATER) else _problem(target, inside)
+        reason = None if target.startswith(_MOUNTED_BY_RUNTIME) else _problem(target, inside)
         return f'exec: "{program}": {reason}' if reason else None
     for directory in path.split(":"):
         if _problem(join(cwd, f"{directory or '.'}/{program}"), inside) is None:

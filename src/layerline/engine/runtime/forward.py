@@ -1,4 +1,4 @@
-"""Carries connections from a listening socket to wherever they belong.
+"""Forwarding of connections from a listening socket to wherever they belong.
 
 Invariant: when the context ends, no connection and no thread of it is left.
 """
@@ -26,6 +26,7 @@ class _Connections:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
+        self._closed = False
 
     def run(self, action: Callable[[], None]) -> None:
         thread = threading.Thread(target=action, name="forward", daemon=True)
@@ -45,6 +46,8 @@ class _Connections:
             with other:
                 pair = {accepted, other}
                 with self._lock:
+                    if self._closed:  # while this was dialling: nobody would shut these down
+                        return
                     self._sockets |= pair
                 back = threading.Thread(target=_copy, args=(other, accepted), daemon=True)
                 back.start()
@@ -55,6 +58,7 @@ class _Connections:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             for each in self._sockets:
                 with suppress(OSError):  # the other side may have closed it
                     each.shutdown(socket.SHUT_RDWR)

@@ -1,6 +1,6 @@
-"""What mounts need to sit on where an image has nothing, kept out of the layer.
+"""Mount points that an image lacks, kept out of the written layer.
 
-The stubs are a layer of their own, put between the image's layers and the one that is written. Its
+The stubs are a layer of their own, between the image's layers and the one that is written. Its
 directories look like those of the image, so nothing is copied up and nothing has to be removed.
 Invariant: after a run the written layer holds only what the program did.
 """
@@ -12,7 +12,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.runtime.confined_root import EPOCH, join
+from layerline.engine.runtime.confined_root import join
+from layerline.engine.store.epoch import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +33,7 @@ class Stub:
 
 
 def write_stubs(stubs: Iterable[Stub], inside: Inside, layer: Path) -> bool:
-    """Write those that the tree lacks into the empty directory `layer`; tells if there are any."""
+    """Write those that the tree lacks into the empty directory `layer`; False if none."""
     directories: dict[str, os.stat_result | None] = {}
     written = False
     for stub in stubs:

@@ -1,7 +1,7 @@
-"""Puts a container's mounts into its mounted root, before the container starts.
+"""Attach a container's mounts to its mounted root, before the container starts.
 
-Invariant: a target is opened inside the root and mounted onto by descriptor, so that nothing can be
-swapped between the look and the mount.
+Invariant: a target is opened inside the root and mounted onto by descriptor, so nothing can be
+swapped between the check and the mount.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _SECRET = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV | kernel.A
 
 @contextmanager
 def mounted(overlay: Overlay, target: Path, *, stubs: Path | None = None) -> Iterator[Path]:
-    """The layers at `target`, a directory that is made for it; `stubs` is one more on top."""
+    """Mount the layers at `target`, which is created; `stubs` is one more layer on top."""
     target.mkdir()
     lower = (*overlay.lower, stubs) if stubs else overlay.lower
-    wanted = 1 if overlay.upper else 2
-    for number in range(wanted - len(lower)):
+    required = 1 if overlay.upper else 2
+    for number in range(required - len(lower)):
         empty = target.with_name(f"{target.name}-empty{number}")
         empty.mkdir()
         lower = (empty, *lower)

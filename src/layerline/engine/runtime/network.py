@@ -204,7 +204,7 @@ def _wait_for_child(process: command.Process[bytes]) -> int:
             if _is_connected(Path("/proc", child)):
                 return int(child)
         time.sleep(0.01)
-    message = "The network of services could not be made: pasta did not start here."
+    message = "cannot create the network of the services: pasta did not start"
     raise HostError(message)
 
 

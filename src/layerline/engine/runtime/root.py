@@ -1,4 +1,4 @@
-"""Assembles what a container sees as its file system, and takes it apart again.
+"""Assembly of a container's root file system, and its removal.
 
 The layers are mounted twice: first to look where the mounts go, then with the stubs they need.
 Invariant: when the context ends nothing of it is left, neither mounts nor stubs in a layer.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 INIT = "/.init"
 _SYSTEM = ("/proc", "/sys", "/dev")
-# Programs that would use roots of their own, told by files since an exec's environment is its own.
+# For programs with certificate roots of their own: files, since an exec's environment is its own.
 _TRUST_THE_BUNDLE = (
     Stub(path="/etc/pip.conf", data=f"[global]\ncert = {BUNDLE}\n".encode()),
     Stub(path="/etc/uv/uv.toml", data=b"native-tls = true\n"),

@@ -1,7 +1,7 @@
-"""The OCI runtime program: found, started, and its own failures told from the program's.
+"""The OCI runtime program: how it is found and started, and which failures are its own.
 
-Invariant: unless it serves a terminal it is started in a session of its own, so that Ctrl-C reaches
-the engine, which kills the container and cleans up.
+Invariant: unless it serves a terminal it is started in a session of its own, so Ctrl-C reaches the
+engine, which kills the container and cleans up.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def find_runtime(settings: Settings) -> Path:
     found = command.find(name)
     if found is None:
         hint = (
-            f"LAYERLINE_RUNTIME names {name}, which is not there."
+            "correct or unset LAYERLINE_RUNTIME"
             if settings.runtime
-            else "Install it with: apt-get install runc"
+            else "install it with: apt-get install runc"
         )
-        message = f"No OCI runtime: {name} was not found. {hint}"
+        message = f"OCI runtime {name!r} not found: {hint}"
         raise RuntimeMissing(message)
     return found
 
@@ -48,7 +48,7 @@ def find_init() -> Path:
         found = command.find(name)
         if found is not None:
             return found
-    message = f"None of {', '.join(_INITS)} is installed. Install one with: apt-get install tini"
+    message = f"none of {', '.join(_INITS)} is installed: install one with: apt-get install tini"
     raise ProgramMissing(message)
 
 
@@ -65,19 +65,19 @@ class Container:
     def arguments(self, verb: str, *options: str | Path) -> list[str | Path]:
         """The command line of the runtime for a verb on this container."""
         log = self.bundle / "log"
-        words = ["--root", self.state, "--log", log, "--log-format", "json", verb, *options]
+        argv = ["--root", self.state, "--log", log, "--log-format", "json", verb, *options]
         # Only so does runc go on where it may not make cgroups.
         mode = ["--rootless", "true"] if self.cgroups.path(self.name) is None else []
-        return [self.program, *mode, *words, self.name]
+        return [self.program, *mode, *argv, self.name]
 
     def start(
         self, *, stdin: int | None, stdout: int, stderr: int, foreground: bool = False
     ) -> command.Process[bytes]:
         """Run in the foreground of the runtime; its status becomes the program's."""
         pid_file = self.bundle / "pid"
-        words = self.arguments("run", "--bundle", self.bundle, "--pid-file", pid_file)
+        argv = self.arguments("run", "--bundle", self.bundle, "--pid-file", pid_file)
         return command.start(
-            words,
+            argv,
             stdin=command.DEVNULL if stdin is None else stdin,
             stdout=stdout,
             stderr=stderr,
@@ -97,8 +97,8 @@ class Container:
 
     def join(self, args: Sequence[str], terminal: int) -> command.Process[bytes]:
         """Start another program in it, on a terminal that is open here."""
-        words = [*self.arguments("exec", "--tty"), *args]
-        return command.start(words, stdin=terminal, stdout=terminal, stderr=terminal)
+        argv = [*self.arguments("exec", "--tty"), *args]
+        return command.start(argv, stdin=terminal, stdout=terminal, stderr=terminal)
 
     def process(self) -> int | None:
         """The number of the container's process 1, once it has one."""

@@ -116,7 +116,7 @@ class Surroundings:
 
 
 def configuration(process: Process, surroundings: Surroundings) -> Json:
-    """The whole document."""
+    """The content of `config.json`."""
     privileged = surroundings.privileged
     linux: Json = {
         "namespaces": _namespaces(surroundings),

@@ -61,7 +61,7 @@ class Healthcheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """A service to be started; `container` makes its container and drops it when it has ended."""
+    """A service to start; `container` creates its container and discards it when it has ended."""
 
     key: str
     hostname: str
@@ -167,7 +167,7 @@ class Service:
     def _raise_failure(self) -> None:
         if self.failure is not None:
             raise self.failure
-        message = f"{self.spec.hostname} was stopped before it was ready."
+        message = f"{self.spec.hostname} was stopped before it was ready"
         raise Cancelled(message)
 
     def _answers(self, network: SessionNetwork, port: int) -> bool:

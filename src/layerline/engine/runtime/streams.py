@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from layerline.engine.runtime.root import Root
     from layerline.engine.runtime.spec import ContainerSpec
 
-_NOWHERE = "/dev/null"  # /dev is not there yet when the files are opened
+_NOWHERE = "/dev/null"  # /dev is not mounted yet when the files are opened
 
 
 def open_stdin(spec: ContainerSpec, root: Root, stack: ExitStack) -> int | None:

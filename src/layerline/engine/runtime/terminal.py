@@ -38,7 +38,6 @@ class UserTerminal:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def exists(self) -> bool:
-        """Whether there is one."""
         try:
             os.close(self._open())
         except OSError:
@@ -53,8 +52,7 @@ class UserTerminal:
                 descriptor = self._open()
             except OSError as exc:
                 message = (
-                    f"a terminal was asked for and there is none ({exc.strerror}): "
-                    "run this from a terminal"
+                    f"no terminal available ({exc.strerror}): run this command from a terminal"
                 )
                 raise QueryError(message) from exc
             try:

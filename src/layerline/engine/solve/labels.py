@@ -1,4 +1,4 @@
-"""What a step is called in progress and errors: the API's field and its telling argument."""
+"""What a step is called in progress and errors: the API's field and its main argument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from layerline.engine.solve.keys import Keyed
 
 _LONGEST = 200
-# The field of the API, and which of the op's fields says on what it works.
+# The field of the API, and the op's field that holds its main argument.
 _NAMES: dict[type[Keyed], tuple[str, str]] = {
     ops.NewFile: ("withNewFile", "path"),
     ops.NewDirectory: ("withNewDirectory", "path"),

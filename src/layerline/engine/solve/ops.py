@@ -30,9 +30,7 @@ class Scratch(Op):
 @register("Stored")
 @dataclass(frozen=True, kw_only=True)
 class Stored(Op):
-    """Files that are in the store already and are known by their content.
-
-    A base image, a host directory.
+    """Files in the store, known by their content: a base image, a host directory.
 
     `digest` alone is the identity: where the files came from and how they are cut into snapshots is
     not.
@@ -85,7 +83,7 @@ class NewDirectory(Op):
 @register("Symlink")
 @dataclass(frozen=True, kw_only=True)
 class Symlink(Op):
-    """A symbolic link; an error where something stands already."""
+    """A symbolic link; an error where the path exists."""
 
     base: Op
     target: str
@@ -95,7 +93,7 @@ class Symlink(Op):
 @register("Remove")
 @dataclass(frozen=True, kw_only=True)
 class Remove(Op):
-    """Paths taken away, each of which may hold wildcards; a missing one is no error."""
+    """Paths taken away, each of which may hold wildcards; a missing one is ignored."""
 
     base: Op
     paths: tuple[str, ...]
@@ -107,9 +105,7 @@ class Remove(Op):
 class CopyDirectory(Op):
     """The content of a directory merged into another.
 
-    Filtered by moby patterns and .gitignore files.
-
-    `mode` is for everything copied.
+    Moby patterns and .gitignore files filter it; `mode` is for everything copied.
     """
 
     base: Op

@@ -52,9 +52,8 @@ class ServiceCheck:
 class ServiceDefinition(Keyed):
     """What runs behind a hostname.
 
-    A container's process (`exec`), or ports of the host (`host`, `forwards`).
-
-    Without a `healthcheck` the ports are dialled.
+    It is a container's process (`exec`), or ports of the host (`host`, `forwards`). Without a
+    `healthcheck` the ports are dialled.
     """
 
     exec: Exec | None = None

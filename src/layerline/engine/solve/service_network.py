@@ -33,4 +33,4 @@ class ServiceNetwork(Protocol):
     def joined(
         self, op: ops.Exec, container: ContainerSpec, cancel: threading.Event
     ) -> AbstractContextManager[JoinedContainer]:
-        """The container as it runs beside the services that it is bound to."""
+        """Start the services of `op` and keep them up; gives the container on their network."""

@@ -115,7 +115,8 @@ class SessionServices:
     ) -> Tunnel:
         """Open ports on 127.0.0.1 that lead to a service.
 
-        Those asked for, else one for each exposed port.
+        Without `forwards` that is one for each exposed port; `native` adds those, each under its
+        own number.
         """
         key = _tunnel_key(spec, forwards, native=native)
         async with self._opening:
@@ -125,11 +126,11 @@ class SessionServices:
                     Forward(frontend=port.port if native else 0, backend=port.port)
                     for port in spec.ports
                 ]
-                wanted = [*forwards, *exposed] if native else list(forwards) or exposed
-                if not wanted:
-                    message = "no ports exposed: expose one, or name the ports of the tunnel"
+                opened = [*forwards, *exposed] if native else list(forwards) or exposed
+                if not opened:
+                    message = "no ports exposed: expose one, or list the tunnel's ports"
                     raise QueryError(message)
-                self._tunnels[key] = await self.in_thread(self._open, service, wanted)
+                self._tunnels[key] = await self.in_thread(self._open, service, opened)
             return self._tunnels[key]
 
     async def close_tunnel(
@@ -156,9 +157,7 @@ class SessionServices:
                         )
                     )
                 except OSError as exc:
-                    message = (
-                        f"port {forward.frontend} of this machine cannot be used: {exc.strerror}"
-                    )
+                    message = f"cannot listen on port {forward.frontend}: {exc.strerror}"
                     raise QueryError(message) from exc
                 ports.append((number, forward.backend))
             return Tunnel(stack=stack.pop_all(), ports=tuple(ports))
@@ -203,8 +202,8 @@ class SessionServices:
                 cancel=cancel,
             )
             with contextlib.ExitStack() as stack:
-                placed = ContainerStage(op=exec_op, step=step, stack=stack).container()
-                yield replace(placed, hosts=(*placed.hosts, *aliases))
+                joined = ContainerStage(op=exec_op, step=step, stack=stack).container()
+                yield replace(joined, hosts=(*joined.hosts, *aliases))
 
         check = spec.healthcheck
         return running.ServiceSpec(
@@ -234,10 +233,7 @@ class SessionServices:
     def joined(
         self, op: ops.Exec, container: ContainerSpec, cancel: threading.Event
     ) -> Iterator[JoinedContainer]:
-        """The container as it runs beside the services that it is bound to.
-
-        Which stay up meanwhile.
-        """
+        """Start the services of `op` and keep them up; gives the container on their network."""
         if not op.bindings and self._services is None:
             yield JoinedContainer(container=container)
             return
@@ -246,8 +242,8 @@ class SessionServices:
                 (binding.alias, stack.enter_context(self._bound(binding, cancel)))
                 for binding in op.bindings
             ]
-            placed = stack.enter_context(self.services().joined(container, used))
-            yield JoinedContainer(container=placed, services=tuple(service for _, service in used))
+            joined = stack.enter_context(self.services().joined(container, used))
+            yield JoinedContainer(container=joined, services=tuple(service for _, service in used))
 
     @contextlib.contextmanager
     def _bound(self, binding: ServiceBinding, cancel: threading.Event) -> Iterator[Service]:

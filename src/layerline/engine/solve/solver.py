@@ -1,10 +1,8 @@
-"""Evaluates ops: each key once, whoever asks; independent ops in parallel.
+"""Evaluation of ops: each key once, whoever asks; independent ops in parallel.
 
-A failure is not remembered.
-
-The only crossing between the async API and the blocking parts below it. A flight is the evaluation
-of one key; those who wait for it share it, and when the last of them gives up its process is killed
-before the wait ends.
+A failure is not remembered. This is the only crossing between the async API and the blocking parts
+below it. A flight is the evaluation of one key; those who wait for it share it, and when the last of
+them gives up its process is killed before the wait ends.
 """
 
 from __future__ import annotations
@@ -92,7 +90,7 @@ class Solver:
                     await solver.in_thread(context.store.settle)
 
     async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run blocking work beside the others.
+        """Run blocking work in a thread.
 
         It is finished when this returns, cancelled or not.
         """
@@ -188,10 +186,7 @@ class Solver:
         self.context.journal.step(describe(op)).end(Status.CACHED)
 
     def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
-        """Evaluate under the key's lock.
-
-        So that other processes wait for this result instead of making it too.
-        """
+        """Evaluate under the key's lock: other processes wait for this result."""
         with self.context.store.locks.exclusive(f"key {op.key}", cancel=cancel):
             if (known := self._known(op.key)) is not None:
                 return known
@@ -218,8 +213,5 @@ class Solver:
 
 
 def parents_of(op: Keyed) -> list[Op]:
-    """The ops that must be evaluated before this one.
-
-    Services are not among them, they are started.
-    """
+    """The ops that must be evaluated before this one, without services: they are started."""
     return list({child.key: child for child in children(op) if isinstance(child, Op)}.values())

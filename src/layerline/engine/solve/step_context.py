@@ -1,7 +1,4 @@
-"""What the steps work with.
-
-The store, the runtime, the session's secrets and services, and the trees made so far.
-"""
+"""What the steps work with: the store, the runtime, and the session's secrets and services."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ class SolveContext:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        """The terminal is shared with what the journal shows."""
+        # The terminal is shared with what the journal shows.
         self.terminal = UserTerminal(journal=self.journal)
 
     def runtime(self) -> Runtime:
@@ -57,7 +54,7 @@ class SolveContext:
     def add_layer(
         self, key: str, below: tuple[str, ...], change: Callable[[Writer], None]
     ) -> Result:
-        """A snapshot on top of a tree, made by `change` if it is not there under that name.
+        """A snapshot on top of a tree, made by `change` if the store has none under that name.
 
         Nothing is kept if that fails.
         """

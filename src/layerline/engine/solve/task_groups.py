@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def task_group() -> AsyncIterator[TaskGroup]:
-    """A task group; the first failure that a user can be told of ends it and is raised."""
+    """A task group; the first failure with a message for the user ends it and is raised."""
     try:
         async with anyio.create_task_group() as group:
             yield group
     except BaseExceptionGroup as failures:
-        told = failures.subgroup(LayerlineError)
-        if told is None:
+        reported = failures.subgroup(LayerlineError)
+        if reported is None:
             raise
-        first: BaseException = told
+        first: BaseException = reported
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None

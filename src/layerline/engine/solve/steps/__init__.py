@@ -32,7 +32,7 @@ EVALUATORS: dict[type[ops.Op], Callable[[Any, StepContext], Result]] = {
 }
 
 VIEWS = (ops.Scratch, ops.Stored, ops.ExecRootfs, ops.ExecMount)
-"""Ops that only point at what is there: nothing is made and nothing is remembered."""
+"""Ops that only refer to existing trees: nothing is evaluated and nothing is recorded."""
 
 
 def view(op: ops.Op, inputs: Mapping[str, Result]) -> Result:
@@ -49,5 +49,5 @@ def view(op: ops.Op, inputs: Mapping[str, Result]) -> Result:
 
 
 def evaluate(op: ops.Op, step: StepContext) -> Result:
-    """What an op gives, its parents' results being there."""
+    """What an op gives; the results of its parents are in `step`."""
     return EVALUATORS[type(op)](op, step)

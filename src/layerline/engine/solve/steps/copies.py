@@ -1,7 +1,4 @@
-"""Copies between trees.
-
-By hard links where nothing about a file changes, so that a placed layer costs no bytes.
-"""
+"""Copies between trees, by hard links where nothing about a file changes."""
 
 from __future__ import annotations
 
@@ -46,13 +43,13 @@ def copy_directory(op: ops.CopyDirectory, step: StepContext) -> Result:
     name = _name(op, step)
     if name is None:
         return step.context.add_layer(step.key, step.layers(op.base), change)
-    # Several steps may want it at once, each over another base: one of them makes it.
+    # Several steps may need it at once, each over another base: one of them creates it.
     with step.context.store.locks.exclusive(f"placed {name}", cancel=step.cancel):
         return step.context.add_layer(name, step.layers(op.base), change)
 
 
 def _name(op: ops.CopyDirectory, step: StepContext) -> str | None:
-    """The name of a layer that does not depend on what it stands on."""
+    """The name of a layer that does not depend on its base; None for any other."""
     if _is_filtered(op) or op.owner or op.mode is not None:
         return None
     return placed_name(

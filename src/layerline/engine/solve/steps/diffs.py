@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from layerline.engine.solve.result import Result
 from layerline.engine.store.writer import CopyOptions
 from layerline.engine.trees import patch
-from layerline.engine.trees.tree_diff import Place, differences, parents, topmost
+from layerline.engine.trees.tree_diff import TreeDirectory, differences, parents, topmost
 from layerline.patterns import Decision
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def diff(op: ops.Diff, step: StepContext) -> Result:
     """What came or changed; a directory that something was taken from counts as changed."""
     other = step.tree(op.other)
-    found = differences(Place(step.tree(op.base), op.base_path), Place(other, op.other_path))
+    found = differences(
+        TreeDirectory(step.tree(op.base), op.base_path), TreeDirectory(other, op.other_path)
+    )
     if not found:
         return Result()
     came = {each.path for each in found if each.after is not None}
@@ -68,7 +70,9 @@ def _names(layer: Path) -> Iterator[str]:
 def changed(op: ops.Changed, step: StepContext) -> Result:
     """Take away what went, then merge what came or changed."""
     after = step.tree(op.after)
-    found = differences(Place(step.tree(op.before), op.before_path), Place(after, op.after_path))
+    found = differences(
+        TreeDirectory(step.tree(op.before), op.before_path), TreeDirectory(after, op.after_path)
+    )
     if not found:
         return Result(layers=step.layers(op.base))
     gone = topmost(each.path for each in found if each.went)
@@ -90,7 +94,7 @@ def changed(op: ops.Changed, step: StepContext) -> Result:
 
 def patched(op: ops.Patched, step: StepContext) -> Result:
     """Apply a unified diff to the files that it names."""
-    place = Place(step.tree(op.base), op.path)
+    place = TreeDirectory(step.tree(op.base), op.path)
     edits = patch.apply(step.context.store, place, op.patch)
 
     return step.context.add_layer(
@@ -100,7 +104,7 @@ def patched(op: ops.Patched, step: StepContext) -> Result:
 
 def changes_patch(op: ops.ChangesPatch, step: StepContext) -> Result:
     """The file of the unified diff."""
-    before = Place(step.tree(op.before), op.before_path)
-    after = Place(step.tree(op.after), op.after_path)
+    before = TreeDirectory(step.tree(op.before), op.before_path)
+    after = TreeDirectory(step.tree(op.after), op.after_path)
     text = patch.make(step.context.store, before, after)
     return step.context.add_layer(step.key, (), lambda writer: writer.write(patch.FILE, text))

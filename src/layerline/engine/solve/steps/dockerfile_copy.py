@@ -50,7 +50,7 @@ def has_wildcards(pattern: str) -> bool:
 
 
 def matching(tree: Tree, pattern: str) -> list[str]:
-    """The paths that a pattern matches; one without wildcards is itself, there or not."""
+    """The paths that a pattern matches; one without wildcards gives itself, existing or not."""
     if not has_wildcards(pattern):
         return [pattern]
     found = ["/"]
@@ -177,11 +177,11 @@ class _Placing:
 
     def _make_directory(self, path: str) -> None:
         """Make a directory and the missing ones above it, each for the owner."""
-        whole = ""
+        current = ""
         for name in filter(None, path.split("/")):
-            whole = f"{whole}/{name}"
-            if self.writer.view.find(whole) is None:
-                self.writer.mkdir(whole, owner=self.owner or (0, 0))
-        if whole and not self.writer.view.lookup(whole).is_dir:
-            message = f"{whole}: not a directory"
+            current = f"{current}/{name}"
+            if self.writer.view.find(current) is None:
+                self.writer.mkdir(current, owner=self.owner or (0, 0))
+        if current and not self.writer.view.lookup(current).is_dir:
+            message = f"{current}: not a directory"
             raise NotADirectory(message)

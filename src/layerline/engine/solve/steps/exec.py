@@ -1,8 +1,4 @@
-"""An exec.
-
-Overlays for the root file system and for each mount, a container, and what it left as new
-snapshots.
-"""
+"""An exec: a container over overlays, and what it left as new snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files, directories and links made, removed and marked: each a small new layer."""
+"""Creation, removal and metadata of files, directories and links: each a small new layer."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def symlink(op: ops.Symlink, step: StepContext) -> Result:
 
 
 def remove(op: ops.Remove, step: StepContext) -> Result:
-    """Take paths away; nothing to take away leaves the tree as it is."""
+    """Remove paths; when none of them exists the tree stays as it is."""
     tree = step.tree(op.base)
     targets = [target for path in op.paths for target in _targets(tree, op.root, path)]
     if not targets:
@@ -86,8 +86,8 @@ def remove(op: ops.Remove, step: StepContext) -> Result:
 
 
 def _targets(tree: Tree, root: str, path: str) -> list[str]:
-    whole = posixpath.join(root, posixpath.normpath("/" + path).lstrip("/"))
-    found = matching(tree, whole) if "*" in path else [whole]
+    full_path = posixpath.join(root, posixpath.normpath("/" + path).lstrip("/"))
+    found = matching(tree, full_path) if "*" in path else [full_path]
     return [
         target
         for target in found
@@ -146,7 +146,7 @@ def _with_replacement(data: bytes, op: ops.Replaced) -> bytes:
 
 
 def _places(data: bytes, search: bytes) -> str:
-    """Where a text is found, in lines and bytes of the line, as a search tells it."""
+    """Where a text is found, as lines and byte ranges in them, in the form of the API's search."""
     places = []
     start = data.find(search)
     while start >= 0:

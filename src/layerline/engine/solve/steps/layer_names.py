@@ -1,8 +1,8 @@
 """The name of a layer that is the same wherever it is placed.
 
 A directory that is copied as it is gives the same layer over every base, if the directories on the
-way to it look the same. Such a layer is named by what is in it, so that it is made, packed and
-pushed once for all images that have it.
+way to it look the same. Such a layer is named by what is in it, so it is made, packed and pushed
+once for all images that have it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EPOCH = 1
 def placed_name(
     names: tuple[str, ...], source: Tree, source_path: str, base: Tree, path: str
 ) -> str | None:
-    """The name of the layer of a whole directory at `path` of `base`.
+    """The name of the layer of an unfiltered directory at `path` of `base`.
 
     `names` are the snapshots of the source. None where what is below decides what is in the layer.
     """
@@ -51,7 +51,7 @@ def _looks(entry: Entry | None) -> list[object] | None:
 
 
 def _led_away(source: Tree, source_path: str, base: Tree, there: Entry) -> bool:
-    """Whether a link of the base stands where the source has a directory."""
+    """Whether the base has a link where the source has a directory."""
     pending = [(source.lookup(source_path), there)]
     while pending:
         ours, theirs = pending.pop()
