@@ -1,4 +1,4 @@
-"""Repositories are read as they say, and what strangers put into them is not obeyed."""
+"""Refs and files of repositories; settings and hooks of untrusted ones are ignored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from layerline.engine.sources.git import (
 from layerline.engine.store.store import Store
 from layerline.engine.store.tree import Tree
 from layerline.engine.trees import git_program
-from layerline.engine.trees.tree_diff import Place
+from layerline.engine.trees.tree_diff import TreeDirectory
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_settings_hooks_and_links_do_not_come_along(
     with (inner / "config").open("a") as config:
         config.write("[core]\n\tsshCommand = touch /nowhere\n")
     target = tmp_path / "extracted"
-    extract(store, Place(Tree((work,)), "/"), target)
+    extract(store, TreeDirectory(Tree((work,)), "/"), target)
     assert "sshCommand" not in (target / "config").read_text()
     assert not (target / "hooks").exists()
     assert not (target / "objects" / "info" / "alternates").exists()
@@ -118,4 +118,4 @@ def test_settings_hooks_and_links_do_not_come_along(
 
 def test_a_directory_without_a_repository_is_said_to_be_none(store: Store, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="not a git repository"):
-        extract(store, Place(store.tree(()), "/"), tmp_path / "x")
+        extract(store, TreeDirectory(store.tree(()), "/"), tmp_path / "x")

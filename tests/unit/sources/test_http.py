@@ -23,7 +23,7 @@ DATE = "Mon, 05 Jan 2026 10:00:00 GMT"
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    """One page, another that moved to it, and one that ends too early."""
+    """A page, a redirect to it, and a truncated one."""
 
     def do_GET(self) -> None:
         if self.path == "/moved":

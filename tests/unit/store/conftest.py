@@ -34,7 +34,7 @@ def empty(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def layer(tmp_path: Path) -> MakeLayer:
-    """Puts a layer made by a function on a tree."""
+    """Adds a layer written by a function to a tree."""
 
     def make(base: Tree, change: Callable[[Writer], None]) -> Tree:
         place = tmp_path / f"layer-{len(list(tmp_path.iterdir()))}"

@@ -1,4 +1,4 @@
-"""Kills a process at each of its file operations in turn, and looks at what is left in the store.
+"""Kills a process at each of its file operations in turn, and checks what is left in the store.
 
 Run as a program by test_store.py, in a process of its own, since it forks. An audit hook counts the
 operations that change files and sends SIGKILL before the n-th, for n from 1 until a run completes.
@@ -35,12 +35,12 @@ def main(place: Path, step: int) -> None:
         root = place / f"{point}"
         lines, completed = run_and_kill(root, point)
         acknowledged += len(lines)
-        faults += [f"point {point}: {fault}" for fault in look(root, lines)]
+        faults += [f"point {point}: {fault}" for fault in find_faults(root, lines)]
     print(json.dumps({"trials": trials, "acknowledged": acknowledged, "faults": faults}))
 
 
 def run_and_kill(root: Path, point: int) -> tuple[list[str], bool]:
-    """What a child acknowledged before it was killed, and whether it got to its end."""
+    """What a child acknowledged before it was killed, and whether it completed."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -55,7 +55,7 @@ def run_and_kill(root: Path, point: int) -> tuple[list[str], bool]:
 
 
 def kill_at(point: int) -> None:
-    """Let this process die before its n-th change of a file."""
+    """Kill this process before its n-th change of a file."""
     left = [point]
 
     def count(event: str, _arguments: object) -> None:
@@ -68,7 +68,7 @@ def kill_at(point: int) -> None:
 
 
 def work(root: Path, acknowledge: int) -> None:
-    """Store one thing of each kind, and say so after each."""
+    """Store one item of each kind, and acknowledge each."""
     with Store.open(root) as store:
         store.blobs.put(DATA)
         os.write(acknowledge, b"blob\n")
@@ -92,14 +92,14 @@ def work(root: Path, acknowledge: int) -> None:
 
 
 def seed(place: Path) -> None:
-    """What a new volume begins with."""
+    """Fill a new volume."""
     (place / "s").write_text("s")
 
 
-def look(root: Path, lines: list[str]) -> list[str]:
-    """What is wrong in the store after the death."""
+def find_faults(root: Path, lines: list[str]) -> list[str]:
+    """The faults of the store after the kill."""
     with Store.open(root) as store:
-        faults = [line for line in lines if not there(store, line)]
+        faults = [line for line in lines if not is_complete(store, line)]
         if (store.root / "snapshots" / "one").exists() and store.tree(["one"]).read("d/f") != DATA:
             faults.append("a half-made snapshot")
         left = [path.name for path in store.scratch.parent.iterdir()]
@@ -114,7 +114,7 @@ def look(root: Path, lines: list[str]) -> list[str]:
     return faults
 
 
-def there(store: Store, line: str) -> bool:
+def is_complete(store: Store, line: str) -> bool:
     """Whether an acknowledged item is complete."""
     match line:
         case "blob":

@@ -1,4 +1,4 @@
-"""A power cut takes nothing that was acknowledged, and leaves nothing half there.
+"""A power cut loses nothing that was acknowledged, and leaves no partial item.
 
 The file system is an ext4 in a file; the cut is the ioctl that stops it without writing its
 journal. Where a loss is expected, the test shows that the cut is a real one.
@@ -49,7 +49,7 @@ with Store.open(Path(sys.argv[1]), boot="before the cut") as store:
 
 
 class Disk:
-    """A file system of its own that can lose its power."""
+    """A separate file system that can lose its power."""
 
     def __init__(self, place: Path) -> None:
         self._image = place / "image"
@@ -74,7 +74,7 @@ class Disk:
         self._restart()
 
     def cut_power(self) -> None:
-        """Lose the power, and come back."""
+        """Lose the power, and mount it again."""
         self._stop()
         self._restart()
 
@@ -112,7 +112,7 @@ def disk(tmp_path: Path, root: None) -> Iterator[Disk]:  # noqa: ARG001
 
 
 def whole(store: Store, name: str) -> bool:
-    """Whether all files of a snapshot have their bytes."""
+    """Whether all files of a snapshot are complete."""
     return [path.stat().st_size for path in store.snapshots.path(name).iterdir()] == [10_000] * 20
 
 

@@ -1,4 +1,4 @@
-"""One layer stands for many, alone and above others."""
+"""One layer can replace many, alone and above others."""
 
 from __future__ import annotations
 

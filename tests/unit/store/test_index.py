@@ -45,7 +45,7 @@ class Place:
         return Index(self.root / "index.db", Locks(self.root), self.intact.__contains__)
 
     def fill(self) -> bytes:
-        """The bytes of a file with ROWS."""
+        """The bytes of an index file with ROWS."""
         index = self.open()
         for key, document in ROWS.items():
             index.put("result", key, document, snapshots=["one"])
@@ -118,7 +118,7 @@ def test_a_changed_row_is_a_miss(place: Place) -> None:
 
 
 def wrong(index: Index) -> list[str]:
-    """The keys whose answer is neither the right one nor a miss."""
+    """The keys whose document is wrong; a miss is fine."""
     answers = {key: index.get("result", key) for key in ROWS} | dict(index.scan("result"))
     return [key for key, found in answers.items() if found not in (None, ROWS.get(key))]
 

@@ -36,7 +36,7 @@ def host(tmp_path: Path) -> Path:
 
 
 def settle() -> None:
-    """Wait until the clock of the file system has moved on."""
+    """Wait until the clock of the file system has advanced."""
     time.sleep(0.06)
 
 

@@ -1,4 +1,4 @@
-"""What is selected: the recorded cases of gitignore, and hostile ignore files."""
+"""Path filters: recorded cases of gitignore, and hostile ignore files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def in_tree(
     include: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
 ) -> list[str]:
-    """What is kept of files below /root of a tree, with gitignore."""
+    """The files kept below /root of a tree, with gitignore."""
 
     def fill(writer: Writer) -> None:
         for path, text in files.items():

@@ -95,8 +95,8 @@ def test_only_the_named_volume_goes(tmp_path: Path) -> None:
 def test_a_store_in_use_is_left_alone(tmp_path: Path) -> None:
     fill_store(tmp_path / "store")
     with Store.open(tmp_path / "store"), pytest.raises(StoreBusy, match="in use"):
-        prune(tmp_path / "store", keep_bytes=0, patience=0.1)
-    assert prune(tmp_path / "store", keep_bytes=0, patience=0.1)
+        prune(tmp_path / "store", keep_bytes=0, timeout=0.1)
+    assert prune(tmp_path / "store", keep_bytes=0, timeout=0.1)
 
 
 def test_recent_things_stay(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_builders_and_a_loop_of_pruning_never_hurt_each_other(tmp_path: Path) ->
         pruned = 0
         while goes_on(pruned):
             with contextlib.suppress(StoreBusy):
-                prune(root, keep_bytes=0, patience=0.2)
+                prune(root, keep_bytes=0, timeout=0.2)
                 pruned += 1
         return pruned
 

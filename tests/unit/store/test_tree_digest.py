@@ -1,4 +1,4 @@
-"""A content digest knows all that makes a difference, and nothing else."""
+"""A tree digest covers all content and metadata, but no times or locations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MakeLayer = Callable[[Tree, Callable[[Writer], None]], Tree]
 
 
 def sample(writer: Writer) -> None:
-    """A few entries of each kind."""
+    """A few entries of each type."""
     writer.write("d/e/f", b"content")
     writer.write("d/g", b"")
     writer.symlink("g", "d/l")

@@ -1,4 +1,4 @@
-"""What the store says of itself: sizes that are true, hits, last use."""
+"""Disk usage, hits and last use of the items in a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A volume as a file: what comes out goes in, and hostile files write nothing elsewhere."""
+"""Volume archives: a round trip keeps everything, and hostile archives cannot write elsewhere."""
 
 from __future__ import annotations
 
@@ -64,7 +64,16 @@ def test_a_volume_arrives_as_it_left(tmp_path: Path) -> None:
     assert str((data / "link").readlink()) == "/etc/passwd"
 
 
-def test_one_that_is_here_is_replaced_only_on_request(tmp_path: Path) -> None:
+def test_an_export_may_go_through_a_link_to_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with Store.open(tmp_path / "store") as store:
+        store.volumes.volume("uv-9")
+        export_volume(store, find_volumes(store.root, "uv-9")[0], tmp_path / "link/uv.tar")
+    assert (tmp_path / "real/uv.tar").is_file()
+
+
+def test_an_existing_volume_is_replaced_only_on_request(tmp_path: Path) -> None:
     file = export_sample(tmp_path)
     with Store.open(tmp_path / "two") as store:
         (store.volumes.volume("uv-9") / "mine").write_text("mine")

@@ -1,4 +1,4 @@
-"""A top layer written without a mount is what the kernel would have made of it."""
+"""A top layer written without a mount is the one that the kernel would have written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
-from layerline.engine.store.overlay import EPOCH, is_whiteout
+from layerline.engine.store.epoch import EPOCH
+from layerline.engine.store.overlay import is_whiteout
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import CopyOptions, Writer
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathExists, PathNotFound
@@ -368,7 +369,7 @@ PLACES = ["a", "b", "a/c", "a/c/d", "b/e", "a/f", "b/f/g", "h"]
 
 
 def random_change(chance: random.Random) -> Callable[[Writer], None]:
-    """A few operations at places that often collide."""
+    """A few operations on paths that often collide."""
 
     def change(writer: Writer) -> None:
         for _ in range(6):
@@ -397,7 +398,7 @@ def random_change(chance: random.Random) -> Callable[[Writer], None]:
 
 
 def read_mounted(top: Path) -> dict[str, tuple[int, int, bytes | str]]:
-    """What a mounted file system shows: mode, time and content of everything."""
+    """Mode, time and content of every entry of a mounted file system."""
     found: dict[str, tuple[int, int, bytes | str]] = {}
     for path in sorted(top.rglob("*")):
         info = path.lstat()
@@ -411,7 +412,7 @@ def read_mounted(top: Path) -> dict[str, tuple[int, int, bytes | str]]:
 
 
 def read_tree(tree: Tree) -> dict[str, tuple[int, int, bytes | str]]:
-    """What the tree says of the same, walking and looking up."""
+    """The same of a tree, by walking and by looking up."""
     found: dict[str, tuple[int, int, bytes | str]] = {}
     for entry in tree.walk():
         assert tree.lookup(entry.path, follow=False).parts == entry.parts

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.overlay import EPOCH
+from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.writer import CopyOptions, Writer
 from layerline.engine.trees import git_program
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.store.store import Store
-    from layerline.engine.trees.tree_diff import Place
+    from layerline.engine.trees.tree_diff import TreeDirectory
 
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
@@ -148,8 +148,8 @@ def _fetch(remote: Remote, ref: Ref, target: Path, *, depth: int) -> None:
 
 def _git_fetch(remote: Remote, what: str, target: Path, *, depth: int) -> None:
     history = ["--depth", str(depth)] if depth > 0 else []
-    arguments = ["fetch", "--quiet", "--no-tags", *history, "--", remote.address, what]
-    git_program.run(arguments, cwd=target, env=remote.env)
+    argv = ["fetch", "--quiet", "--no-tags", *history, "--", remote.address, what]
+    git_program.run(argv, cwd=target, env=remote.env)
 
 
 def _settle(target: Path) -> None:
@@ -176,7 +176,7 @@ def merge_base(store: Store, one: tuple[Remote, Ref], other: tuple[Remote, Ref])
     return done.stdout.decode().strip()
 
 
-def extract(store: Store, place: Place, target: Path) -> None:
+def extract(store: Store, place: TreeDirectory, target: Path) -> None:
     """Copy the objects and refs of a directory's repository into a bare one on disk."""
     root = place.entry()
     inner = place.tree.child(root, ".git")
@@ -197,7 +197,7 @@ def _keep_trusted(path: str, *, is_dir: bool) -> Decision:  # noqa: ARG001  as a
     return Decision.DROP if refused else Decision.KEEP
 
 
-def copy_files(store: Store, place: Place, target: Path) -> None:
+def copy_files(store: Store, place: TreeDirectory, target: Path) -> None:
     """Copy the files of a directory to disk, unshared with its layers: git writes to them."""
     Writer(store.tree(()), target).copy(place.tree, place.path, "/", CopyOptions(share=False))
 
@@ -206,8 +206,8 @@ def restore(repository: Path, work: Path) -> None:
     """Reset a directory to HEAD, and remove untracked files that are not ignored."""
     env = {"GIT_DIR": str(repository), "GIT_WORK_TREE": str(work)}
     (repository / "config").write_text(_BARE.replace("true", "false"))
-    for arguments in (["reset", "--quiet", "--hard", "HEAD"], ["clean", "-fdq", "--exclude=.git"]):
-        git_program.run(arguments, cwd=work, env=env)
+    for argv in (["reset", "--quiet", "--hard", "HEAD"], ["clean", "-fdq", "--exclude=.git"]):
+        git_program.run(argv, cwd=work, env=env)
 
 
 def _precedence(tag: str) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ import httpx
 
 from layerline.engine.image.registry.connections import http_client
 from layerline.engine.store.digest import digest_of
-from layerline.engine.store.overlay import EPOCH
+from layerline.engine.store.epoch import EPOCH
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:

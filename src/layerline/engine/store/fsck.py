@@ -6,15 +6,14 @@ users' data and are only reported.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.rmtree import remove_tree
+from layerline.engine.store.tree_digest import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +62,7 @@ def _blobs(store: Store, *, deep: bool) -> Iterator[Problem]:
         if _HEX.fullmatch(path.name) is None or path.is_symlink() or not path.is_file():
             what = "is not a blob; something else put it in the store"
             yield Problem(kind="blob", name=path.name, what=what)
-        elif deep and _sha256(path) != path.name:
+        elif deep and file_digest(str(path)) != path.name:
             what = "content does not match its digest"
             yield Problem(kind="blob", name=path.name, what=what, place=path)
 
@@ -90,11 +89,3 @@ def _volumes(store: Store) -> Iterator[Problem]:
             yield Problem(kind="volume", name=place.name, what=what)
         elif not (place / "data").is_dir():
             yield Problem(kind="volume", name=place.name, what="has no data directory")
-
-
-def _sha256(path: Path) -> str:
-    hasher = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            hasher.update(chunk)
-    return hasher.hexdigest()

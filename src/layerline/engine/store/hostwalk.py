@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MOST_DEEP = 300
+_MAX_DEPTH = 300
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -153,8 +153,8 @@ def _observe(item: os.DirEntry[str], prefix: str) -> Observation | None:
 def _enter(
     above: int, name: str, path: str, path_filter: PathPredicate | None, found: list[Observation]
 ) -> None:
-    if path.count("/") >= _MOST_DEEP:
-        message = f"{path[:60]}...: nested more than {_MOST_DEEP} directories deep"
+    if path.count("/") >= _MAX_DEPTH:
+        message = f"{path[:60]}...: nested more than {_MAX_DEPTH} directories deep"
         raise PathError(message)
     try:
         handle = os.open(name, _LIST | os.O_NOFOLLOW, dir_fd=above)

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.digest import canonical, digest_of, parse_digest
+from layerline.engine.store.file_metadata import NANOSECONDS
 from layerline.engine.store.hostwalk import Handles, Observation, open_root, walk
 from layerline.engine.store.tree_digest import Part, combine, header
 from layerline.errors import StoreDamaged
@@ -30,10 +32,8 @@ if TYPE_CHECKING:
     from layerline.patterns import PathPredicate
 
 _TABLE = "import"
-_CHUNK = 1 << 20
-_SECOND_NS = 1_000_000_000
 _CLOCK_TICK_NS = 50_000_000
-_COARSE_TICK_NS = 2 * _SECOND_NS
+_COARSE_TICK_NS = 2 * NANOSECONDS
 _READ_TWICE_BYTES = 256 << 20
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _ROOT = (0, 0)
@@ -167,7 +167,7 @@ class _Import:
             copy = None
             if place is not None:
                 copy = stack.enter_context(Path(place).open("xb", buffering=0))
-            while data := source.read(_CHUNK):
+            while data := source.read(CHUNK):
                 hasher.update(data)
                 if copy is not None:
                     copy.write(data)
@@ -191,7 +191,7 @@ def _apply_metadata(place: str, entry: Observation) -> None:
 
 def _may_still_change(entry: Observation, began: int) -> bool:
     """Whether the file may change once more without a visible change of its times."""
-    coarse = entry.mtime_ns % _SECOND_NS == 0 and entry.ctime_ns % _SECOND_NS == 0
+    coarse = entry.mtime_ns % NANOSECONDS == 0 and entry.ctime_ns % NANOSECONDS == 0
     tick = _COARSE_TICK_NS if coarse else _CLOCK_TICK_NS
     return max(entry.mtime_ns, entry.ctime_ns) > began - tick
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_PATIENCE = 0.02
+_POLL_SECONDS = 0.02
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -82,7 +82,7 @@ def try_lock(path: Path) -> int | None:
 
 def _await(cancel: threading.Event | None, deadline: float | None) -> None:
     """Wait until the next attempt."""
-    seconds = _PATIENCE
+    seconds = _POLL_SECONDS
     if deadline is not None:
         seconds = max(0.0, min(seconds, deadline - time.monotonic()))
     if cancel is None:

@@ -38,7 +38,7 @@ class Merge:
         self._writer = writer
         self._source = source
         self._options = options
-        self._twins: dict[tuple[int, int], str] = {}
+        self._copies: dict[tuple[int, int], str] = {}
         self._fresh: set[str] = set()
         self._times: dict[str, int] = {}
 
@@ -55,7 +55,7 @@ class Merge:
                 if not child.is_dir:
                     self._add(child, above())
                     continue
-                made = _Once(self, child, above)
+                made = _LazyDirectory(self, child, above)
                 if decision is Decision.KEEP:
                     made()
                 pending.append((child, f"{relative}/", made))
@@ -125,16 +125,16 @@ class Merge:
             owner=self._options.owner,
             mode=None if child.is_symlink else self._options.mode,
         )
-        twin = (child.stat.st_dev, child.stat.st_ino)
-        if twin in self._twins:
-            os.link(self._twins[twin], place, follow_symlinks=False)
+        inode = (child.stat.st_dev, child.stat.st_ino)
+        if inode in self._copies:
+            os.link(self._copies[inode], place, follow_symlinks=False)
             return
         clone(child.location, child.stat, place, metadata, share=self._options.share)
         if child.stat.st_nlink > 1 and child.is_file:
-            self._twins[twin] = place
+            self._copies[inode] = place
 
 
-class _Once:
+class _LazyDirectory:
     """Creates a directory of a merge when it is first needed."""
 
     def __init__(self, merge: Merge, child: Entry, above: Callable[[], Entry]) -> None:

@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 
-EPOCH = 315532800
 OPAQUE = "trusted.overlay.opaque"
 OPAQUE_ROOTLESS = "user.overlay.opaque"
 _OWN = ("trusted.overlay.", "user.overlay.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-_PATIENCE = 0.05
+_POLL_SECONDS = 0.05
 
 
 def choose(
@@ -53,15 +53,15 @@ def prune(
     keep_seconds: float | None = None,
     volumes: Collection[str] = (),
     dry_run: bool = False,
-    patience: float = 5.0,
+    timeout: float = 5.0,
 ) -> list[Item]:
     """Remove items by size and age, or the named volumes, and return the removed items.
 
-    `volumes` are names of directories. `patience` is how long to wait for sessions, in seconds.
+    `volumes` are names of directories. `timeout` is how long to wait for sessions, in seconds.
     """
     with Store.open(root):
         pass  # refuses what is not a store, and cleans up after dead sessions
-    with contextlib.nullcontext() if dry_run else _alone(root, patience):
+    with contextlib.nullcontext() if dry_run else _exclusive(root, timeout):
         found = list_items(root)
         if volumes:
             chosen = [item for item in found if item.kind == "volume" and item.name in volumes]
@@ -95,13 +95,13 @@ def _forget(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(root: Path, patience: float) -> Iterator[None]:
-    deadline = time.monotonic() + patience
+def _exclusive(root: Path, timeout: float) -> Iterator[None]:
+    deadline = time.monotonic() + timeout
     while (descriptor := try_lock(root / SESSIONS)) is None:
         if time.monotonic() >= deadline:
             message = f"the store {root} is in use: prune it when no build or session is running"
             raise StoreBusy(message)
-        time.sleep(_PATIENCE)
+        time.sleep(_POLL_SECONDS)
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.durable import is_full, storage_error, sync_directory, sync_filesystem
-from layerline.engine.store.overlay import EPOCH
+from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.rmtree import remove_tree
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from layerline.errors import LayerlineError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
-_GATHER_SECONDS = 0.2
+_BATCH_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -166,7 +166,7 @@ class Snapshots:
     def _serve(self) -> None:
         while not self._closed.is_set():
             self._wake.wait()
-            self._closed.wait(_GATHER_SECONDS)
+            self._closed.wait(_BATCH_SECONDS)
             self._wake.clear()
             self._sync()
 

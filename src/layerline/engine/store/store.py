@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from layerline.engine.store.blobs import Blobs
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.durable import write_file
+from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.flatten import flatten
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks, hold_shared, try_lock
-from layerline.engine.store.overlay import EPOCH
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.snapshots import Snapshots
 from layerline.engine.store.tree import Tree
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FORMAT = "layerline store 1\n"
 SESSIONS = "locks/sessions"  # shared by sessions, exclusive for pruning
 # A call writes its log here, even if it fails before it opens the store.
-_FOREIGN_BUT_FINE = {"lost+found", "logs"}
+_ALLOWED_NAMES = {"lost+found", "logs"}
 _FULL_BYTES = 1 << 20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -122,7 +122,7 @@ def _prepare(root: Path) -> None:
 
 def _refuse_foreign(root: Path) -> None:
     names = {path.name for path in root.iterdir() if not path.name.startswith("version.")}
-    if names - _FOREIGN_BUT_FINE:
+    if names - _ALLOWED_NAMES:
         message = (
             f"{root} is not empty and is not a Layerline store: "
             "set LAYERLINE_STORE to another directory"

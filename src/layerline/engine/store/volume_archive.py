@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _HEAD, _END, _DATA = "volume.json", "end.json", "data"
-_PATIENCE = 10.0
-_LARGEST_NOTE = 1 << 16
+_LOCK_SECONDS = 10.0
+_MAX_NOTE_BYTES = 1 << 16
 
 
 def export_volume(store: Store, volume: VolumeUse, target: Path) -> int:
     """Write a volume to a file and return the number of entries."""
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with store.volumes.lock(volume.identity, timeout=_PATIENCE):
+        with store.volumes.lock(volume.identity, timeout=_LOCK_SECONDS):
             count = _write_archive(volume, part)
         publish(part, target)
     except OSError as exc:
@@ -55,7 +55,7 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
             identity = _extract(file, part, source)
         (part / "identity.json").write_bytes(canonical(identity))
         place = store.root / "volumes" / digest_of(identity)
-        with store.volumes.lock(identity, timeout=_PATIENCE):
+        with store.volumes.lock(identity, timeout=_LOCK_SECONDS):
             if place.exists():
                 if not replace:
                     message = f"volume {identity} already exists: use --replace to replace it"
@@ -133,7 +133,7 @@ def _read_note(
     archive: tarfile.TarFile, member: tarfile.TarInfo | None, name: str
 ) -> dict[str, object]:
     file = archive.extractfile(member) if member is not None and member.isreg() else None
-    if member is None or file is None or member.name != name or member.size > _LARGEST_NOTE:
+    if member is None or file is None or member.name != name or member.size > _MAX_NOTE_BYTES:
         message = f"{name} is missing"
         raise ValueError(message)
     document = json.loads(file.read())

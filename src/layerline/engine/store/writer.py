@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.file_metadata import NANOSECONDS, FileMetadata, apply_metadata, clone
 from layerline.engine.store.merge import Merge
-from layerline.engine.store.overlay import EPOCH, attributes, make_opaque, make_whiteout
+from layerline.engine.store.overlay import attributes, make_opaque, make_whiteout
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.tree import Entry, Tree
 from layerline.errors import IsADirectory, NotADirectory, PathExists, PathNotFound

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import command
+from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.rmtree import remove_tree
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.store import Store
 
-_DATE = "315532800 +0000"
+_DATE = f"{EPOCH} +0000"
 
 
 def run(
-    arguments: Sequence[str],
+    argv: Sequence[str],
     *,
     cwd: Path,
     env: Mapping[str, str] | None = None,
@@ -44,7 +45,7 @@ def run(
         "HOME": "/nonexistent",
     }
     return command.run(
-        [git, *arguments], cwd=cwd, env={**own, **(env or {})}, stdin=stdin, expect=expect
+        [git, *argv], cwd=cwd, env={**own, **(env or {})}, stdin=stdin, expect=expect
     )
 
 

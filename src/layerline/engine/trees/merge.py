@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.trees import git_program, patch
-from layerline.engine.trees.tree_diff import Changes, Place, changes
+from layerline.engine.trees.tree_diff import Changes, TreeDirectory, changes
 from layerline.errors import CommandFailed, QueryError
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ class Conflict:
 class Side:
     """One changeset: the directories before and after, and their differences."""
 
-    before: Place
-    after: Place
+    before: TreeDirectory
+    after: TreeDirectory
     changes: Changes
 
     @classmethod
-    def of(cls, before: Place, after: Place) -> Side:
+    def of(cls, before: TreeDirectory, after: TreeDirectory) -> Side:
         """Compare two directories."""
         return cls(before=before, after=after, changes=changes(before, after))
 
@@ -92,7 +92,9 @@ def refuse_conflicts(sides: Sequence[Side]) -> None:
                 raise QueryError(message)
 
 
-def merge(store: Store, base: Place, sides: Sequence[Side], on_conflict: OnConflict) -> list[Edit]:
+def merge(
+    store: Store, base: TreeDirectory, sides: Sequence[Side], on_conflict: OnConflict
+) -> list[Edit]:
     """The edits of all sides together to `base`; the first side is ours."""
     if on_conflict is OnConflict.FAIL_EARLY:
         refuse_conflicts(sides)
@@ -140,8 +142,8 @@ def _merge(work: Path, branches: list[str], on_conflict: OnConflict) -> command.
         OnConflict.PREFER_OURS: ["-X", "ours"],
         OnConflict.PREFER_THEIRS: ["-X", "theirs"],
     }.get(on_conflict, [])
-    arguments = ["merge", "--no-edit", "--no-commit", *preference, *branches]
-    return git_program.run(arguments, cwd=work, expect=None)
+    argv = ["merge", "--no-edit", "--no-commit", *preference, *branches]
+    return git_program.run(argv, cwd=work, expect=None)
 
 
 def _resolve(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.file_metadata import FileMetadata, clone
 from layerline.engine.trees import git_program
-from layerline.engine.trees.tree_diff import Place, changes
+from layerline.engine.trees.tree_diff import TreeDirectory, changes
 from layerline.errors import CommandFailed, QueryError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class LineCount:
     removed: int = 0
 
 
-def make(store: Store, before: Place, after: Place) -> bytes:
+def make(store: Store, before: TreeDirectory, after: TreeDirectory) -> bytes:
     """The diff between two directories; empty if they do not differ."""
     files = changes(before, after).files
     if not files:
@@ -61,11 +61,11 @@ def make(store: Store, before: Place, after: Place) -> bytes:
     with git_program.workspace(store) as root:
         stage(before, files, root / "a")
         stage(after, files, root / "b")
-        arguments = ["diff", "--binary", "--no-prefix", "--no-renames", "--no-index", "a", "b"]
-        return git_program.run(arguments, cwd=root, expect=(0, 1)).stdout
+        argv = ["diff", "--binary", "--no-prefix", "--no-renames", "--no-index", "a", "b"]
+        return git_program.run(argv, cwd=root, expect=(0, 1)).stdout
 
 
-def count_lines(store: Store, before: Place, after: Place) -> list[LineCount]:
+def count_lines(store: Store, before: TreeDirectory, after: TreeDirectory) -> list[LineCount]:
     """The line counts of each changed file, with renames detected; binary files have none."""
     files = changes(before, after).files
     if not files:
@@ -73,13 +73,11 @@ def count_lines(store: Store, before: Place, after: Place) -> list[LineCount]:
     with git_program.workspace(store) as root:
         stage(before, files, root / "a")
         stage(after, files, root / "b")
-        arguments = ["diff", "--numstat", "-z", "--no-prefix", "--find-renames", "--no-index"]
-        return list(
-            _counts(git_program.run([*arguments, "a", "b"], cwd=root, expect=(0, 1)).stdout)
-        )
+        argv = ["diff", "--numstat", "-z", "--no-prefix", "--find-renames", "--no-index"]
+        return list(_counts(git_program.run([*argv, "a", "b"], cwd=root, expect=(0, 1)).stdout))
 
 
-def apply(store: Store, place: Place, patch: bytes) -> list[Edit]:
+def apply(store: Store, place: TreeDirectory, patch: bytes) -> list[Edit]:
     """The edits of a patch to a directory; QueryError if it does not apply."""
     if not patch.strip():
         return []
@@ -128,7 +126,7 @@ def _remove_empty(writer: Writer, root: str, directory: str) -> None:
         directory = posixpath.dirname(directory)
 
 
-def edits(place: Place, paths: Iterable[str], work: Path) -> list[Edit]:
+def edits(place: TreeDirectory, paths: Iterable[str], work: Path) -> list[Edit]:
     """The differences of these paths between a scratch directory and a tree."""
     found: list[Edit] = []
     for path in paths:
@@ -150,7 +148,7 @@ def _content(entry: Entry | None) -> str | tuple[bytes, bool] | None:
     return entry.target if entry.is_symlink else (entry.real.read_bytes(), bool(entry.mode & 0o100))
 
 
-def stage(place: Place, paths: Iterable[str], root: Path) -> None:
+def stage(place: TreeDirectory, paths: Iterable[str], root: Path) -> None:
     """Link the files at these paths into a scratch directory; symbolic links are kept."""
     root.mkdir()
     for path in paths:
@@ -164,7 +162,7 @@ def stage(place: Place, paths: Iterable[str], root: Path) -> None:
             clone(entry.location, entry.stat, str(target), FileMetadata.of(entry.stat), share=True)
 
 
-def find_unfollowed(place: Place, path: str) -> Entry | None:
+def find_unfollowed(place: TreeDirectory, path: str) -> Entry | None:
     """The entry at a path, or the first link on the way."""
     here = place.entry()
     for name in path.split("/"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TreeDirectory:
     """A directory of a tree."""
 
     tree: Tree
@@ -76,7 +76,7 @@ class Changes:
         return tuple(sorted(path for path in paths if not path.endswith("/")))
 
 
-def differences(before: Place, after: Place) -> list[Difference]:
+def differences(before: TreeDirectory, after: TreeDirectory) -> list[Difference]:
     """The differences in content, mode, owner or time.
 
     The content of an added or removed directory is listed entry by entry.
@@ -91,16 +91,16 @@ def differences(before: Place, after: Place) -> list[Difference]:
         came = {entry.name: entry for entry in after.tree.children(new)} if new else {}
         for name in gone.keys() | came.keys():
             one, other = gone.get(name), came.get(name)
-            if one is None or other is None or not _alike(one, other):
+            if one is None or other is None or not _is_unchanged(one, other):
                 found.append(Difference(prefix + name, one, other))
-            directories = _directory(one), _directory(other)
+            directories = _if_directory(one), _if_directory(other)
             if directories != (None, None):
                 pending.append((*directories, f"{prefix}{name}/"))
     found.sort(key=lambda difference: difference.path.encode(errors="surrogateescape"))
     return found
 
 
-def changes(before: Place, after: Place) -> Changes:
+def changes(before: TreeDirectory, after: TreeDirectory) -> Changes:
     """The differences in a changeset: not times, owners and modes of directories."""
     added: list[str] = []
     modified: list[str] = []
@@ -108,7 +108,9 @@ def changes(before: Place, after: Place) -> Changes:
     for difference in differences(before, after):
         one, other = difference.before, difference.after
         if one is not None and other is not None and one.is_dir == other.is_dir:
-            if not one.is_dir and not (_visible(one) == _visible(other) and _same(one, other)):
+            if not one.is_dir and not (
+                _git_mode(one) == _git_mode(other) and _same_content(one, other)
+            ):
                 modified.append(difference.path)
             continue
         if one is not None:
@@ -143,11 +145,11 @@ def topmost(paths: Iterable[str]) -> list[str]:
     return kept
 
 
-def _directory(entry: Entry | None) -> Entry | None:
+def _if_directory(entry: Entry | None) -> Entry | None:
     return entry if entry is not None and entry.is_dir else None
 
 
-def _alike(one: Entry, other: Entry) -> bool:
+def _is_unchanged(one: Entry, other: Entry) -> bool:
     if one.location == other.location:
         return True
     a, b = one.stat, other.stat
@@ -159,10 +161,10 @@ def _alike(one: Entry, other: Entry) -> bool:
         return True
     if attributes(one.location) != attributes(other.location):
         return False
-    return one.is_dir or _same(one, other)
+    return one.is_dir or _same_content(one, other)
 
 
-def _same(one: Entry, other: Entry) -> bool:
+def _same_content(one: Entry, other: Entry) -> bool:
     """Whether two entries of one type, other than directories, have the same content."""
     if one.is_symlink:
         return one.target == other.target
@@ -172,7 +174,7 @@ def _same(one: Entry, other: Entry) -> bool:
     return one.stat.st_rdev == other.stat.st_rdev
 
 
-def _visible(entry: Entry) -> tuple[int, bool]:
+def _git_mode(entry: Entry) -> tuple[int, bool]:
     """The part of a mode that git tracks: the type, and whether a file is executable."""
     return stat.S_IFMT(entry.stat.st_mode), entry.is_file and bool(entry.mode & 0o111)
 

@@ -17,7 +17,7 @@ from layerline.engine.store.digest import digest_of
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.trees import merge, patch, tree_diff
 from layerline.engine.trees.merge import OnConflict, Side
-from layerline.engine.trees.tree_diff import Changes, Place
+from layerline.engine.trees.tree_diff import Changes, TreeDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -213,7 +213,7 @@ async def _merge(call: Call, sets: list[Changeset], on_conflict: OnConflict) -> 
     places = [await _places(call, each) for each in sets]
 
     def work() -> tuple[str, ...]:
-        base = Place(session.store.tree(below), before.path)
+        base = TreeDirectory(session.store.tree(below), before.path)
         sides = [Side.of(*pair) for pair in places]
         edits = merge.merge(session.store, base, sides, on_conflict)
         add = session.solver.context.add_layer
@@ -240,12 +240,12 @@ def _common_base(sets: list[Changeset]) -> Directory:
     return replace(tree, tree=ops.Remove(base=tree.tree, paths=(".git",), root=tree.path))
 
 
-async def _places(call: Call, changeset: Changeset) -> tuple[Place, Place]:
+async def _places(call: Call, changeset: Changeset) -> tuple[TreeDirectory, TreeDirectory]:
     """Evaluate both directories."""
     sides = changeset.before, changeset.after
     results = await call.session.solver.results([side.tree for side in sides])
     before, after = (
-        Place(call.session.store.tree(result.layers), side.path)
+        TreeDirectory(call.session.store.tree(result.layers), side.path)
         for result, side in zip(results, sides, strict=True)
     )
     for place in (before, after):

@@ -18,7 +18,7 @@ from layerline.engine.solve.keys import identity_of, register
 from layerline.engine.sources import git as git_source
 from layerline.engine.sources.git import HEADS, TAGS, Ref, Refs, Remote
 from layerline.engine.store.digest import digest_of
-from layerline.engine.trees.tree_diff import Place
+from layerline.engine.trees.tree_diff import TreeDirectory
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ async def _remote(call: Call, repository: GitRepository) -> Remote:
 
 async def _extract(call: Call, source: Directory) -> Path:
     session = call.session
-    place = Place(await tree_of(call, source.tree), source.path)
+    place = TreeDirectory(await tree_of(call, source.tree), source.path)
 
     async def make() -> Path:
         target = session.store.scratch / f"repository-{next(_NUMBERS)}"
@@ -294,7 +294,7 @@ def _authorization(call: Call, repository: GitRepository) -> str:
 async def _committed_files(call: Call, source: Directory) -> Directory:
     """A directory without its uncommitted changes."""
     session = call.session
-    files = Place(await tree_of(call, source.tree), source.path)
+    files = TreeDirectory(await tree_of(call, source.tree), source.path)
     digest = digest_of(["git cleaned", identity_of(source)])
     name = f"git-{digest}"
 
