@@ -20,7 +20,7 @@ from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.pack import tar_digest
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
-from layerline.engine.store.overlay import EPOCH
+from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.store import Store
 from layerline.settings import Settings, process_environ
 

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from layerline import command
 from layerline.engine.image.reference import DEFAULT_NAMESPACE, DEFAULT_REGISTRY, Reference
+from layerline.engine.store.epoch import EPOCH
 from layerline.errors import BootstrapFailed, ProgramMissing
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _mmdebstrap(
         argv.append(sources)
     with command.start(
         argv,
-        env={"SOURCE_DATE_EPOCH": "315532800", "LC_ALL": "C.UTF-8", "HOME": "/root"},
+        env={"SOURCE_DATE_EPOCH": str(EPOCH), "LC_ALL": "C.UTF-8", "HOME": "/root"},
         stdout=command.DEVNULL,
         stderr=command.PIPE,
     ) as process:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from layerline.engine.image.config import LARGEST_ID
 from layerline.engine.image.confined_root import RootDir, make_opaque, refuse
 from layerline.engine.image.tarreader import Entry, Reader
-from layerline.engine.store import overlay
+from layerline.engine.store.epoch import EPOCH
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class _Unpacker:
             if descriptor is None:
                 self.place.implied.discard(path)
             elif path in self.place.implied:
-                os.utime(descriptor, (overlay.EPOCH, overlay.EPOCH))
+                os.utime(descriptor, (EPOCH, EPOCH))
             else:
                 entry = self.directories[path]
                 with _refuse_os_errors(entry):

@@ -76,16 +76,16 @@ class Inside:
         return kernel.open_in_root(self.descriptor, path, flags, mode)
 
     @contextmanager
-    def opened(self, path: str, flags: int = os.O_PATH) -> Iterator[int]:
+    def open_path(self, path: str, flags: int = os.O_PATH) -> Iterator[int]:
         """`open`, closed at the end."""
-        with kernel.opened_in_root(self.descriptor, path, flags) as descriptor:
+        with kernel.descriptor_in_root(self.descriptor, path, flags) as descriptor:
             yield descriptor
 
     def stat(self, path: str, *, follow: bool = True) -> os.stat_result | None:
         """What is at the path, or None."""
         flags = os.O_PATH | (0 if follow else os.O_NOFOLLOW)
         try:
-            with self.opened(path, flags) as descriptor:
+            with self.open_path(path, flags) as descriptor:
                 return os.fstat(descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -115,7 +115,7 @@ class Inside:
         found = self.stat(path, follow=False)
         if found is None or not stat.S_ISLNK(found.st_mode):
             return None
-        with self.opened(path, os.O_PATH | os.O_NOFOLLOW) as descriptor:
+        with self.open_path(path, os.O_PATH | os.O_NOFOLLOW) as descriptor:
             return os.readlink("", dir_fd=descriptor)
 
     def read_text(self, path: str) -> str:
@@ -143,7 +143,7 @@ class Inside:
             found = self.stat(there)
             if found is None:
                 item = self._make(here, name, directory=True, stack=stack)
-                with self.opened(there, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+                with self.open_path(there, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
                     os.fchown(descriptor, *owner)
                     os.fchmod(descriptor, 0o755)
                     os.utime(descriptor, (EPOCH, EPOCH))

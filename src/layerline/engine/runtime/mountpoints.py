@@ -78,5 +78,5 @@ def _imitate(place: Path, path: str, like: os.stat_result | None, inside: Inside
         os.utime(place, (EPOCH, EPOCH))
         return
     os.chown(place, like.st_uid, like.st_gid)
-    with inside.opened(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+    with inside.open_path(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
         shutil.copystat(f"/proc/self/fd/{descriptor}", place)
