@@ -94,7 +94,7 @@ def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
 
 
 @contextmanager
-def opened_in_root(root: int, path: str, flags: int, mode: int = 0) -> Iterator[int]:
+def descriptor_in_root(root: int, path: str, flags: int, mode: int = 0) -> Iterator[int]:
     """`open_in_root`, closed at the end."""
     descriptor = open_in_root(root, path, flags, mode)
     try:

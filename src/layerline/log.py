@@ -127,7 +127,7 @@ class Journal:
                 listener(event)
 
     @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """Release the terminal for the block; events are held back and emitted after it."""
         with contextlib.ExitStack() as stack:
             with self._lock:

@@ -9,9 +9,9 @@ from layerline.patterns import Decision, Filter, Matcher, PatternError, is_local
 FILES = ("a.txt", "b.md", "d/c.txt", "d/e/f.txt")
 
 
-def kept(files: tuple[str, ...], **patterns: list[str]) -> list[str]:
+def walk(files: tuple[str, ...], **patterns: list[str]) -> list[str]:
     """What a walk keeps, with BuildKit's rules."""
-    wanted = Filter(**patterns)
+    path_filter = Filter(**patterns)
     everything = {
         "/".join(file.split("/")[:depth])
         for file in files
@@ -23,7 +23,7 @@ def kept(files: tuple[str, ...], **patterns: list[str]) -> list[str]:
         if any(path.startswith(each + "/") for each in dropped):
             continue
         is_dir = path not in files
-        decision = wanted(path, is_dir=is_dir)
+        decision = path_filter(path, is_dir=is_dir)
         if decision is Decision.DROP:
             dropped.append(path)
         elif decision is Decision.KEEP:
@@ -49,7 +49,7 @@ def kept(files: tuple[str, ...], **patterns: list[str]) -> list[str]:
     ],
 )
 def test_include_keeps_matches_and_their_parents(include: list[str], expected: list[str]) -> None:
-    assert kept(FILES, include=include) == expected
+    assert walk(FILES, include=include) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_include_keeps_matches_and_their_parents(include: list[str], expected: l
 def test_exclude_drops_matches_unless_a_later_pattern_takes_them_back(
     exclude: list[str], expected: list[str]
 ) -> None:
-    assert kept(FILES, exclude=exclude) == expected
+    assert walk(FILES, exclude=exclude) == expected
 
 
 def test_include_and_exclude_together() -> None:
     files = ("d/c.txt", "d/e/f.log", "x")
-    assert kept(files, include=["d"], exclude=["d/e"]) == ["d", "d/c.txt"]
+    assert walk(files, include=["d"], exclude=["d/e"]) == ["d", "d/c.txt"]
 
 
 @pytest.mark.parametrize(
@@ -149,12 +149,12 @@ def test_whole_directories_are_not_entered_where_nothing_can_be_kept() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["/a", "../a", "a/../../b", "!/a", "!../a", ".."])
-def test_patterns_that_lead_out_are_told(pattern: str) -> None:
+def test_patterns_that_lead_out_are_recognised(pattern: str) -> None:
     assert not is_local(pattern)
 
 
 @pytest.mark.parametrize("pattern", ["a", "./a", "a/../b", "..a", "!a", "**"])
-def test_patterns_that_stay_inside_are_told(pattern: str) -> None:
+def test_patterns_that_stay_inside_are_recognised(pattern: str) -> None:
     assert is_local(pattern)
 
 

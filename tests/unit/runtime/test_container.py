@@ -286,7 +286,7 @@ def test_certificates_of_the_host_are_there_where_the_image_has_none(
 
 def test_a_runtime_that_is_not_there_is_named(tmp_path: Path) -> None:
     settings = Settings.from_environ({"HOME": str(tmp_path), "LAYERLINE_RUNTIME": "no-such-runc"})
-    with pytest.raises(RuntimeMissing, match="'no-such-runc' not found: .* LAYERLINE_RUNTIME"):
+    with pytest.raises(RuntimeMissing, match=r"'no-such-runc' not found: .* LAYERLINE_RUNTIME"):
         Runtime.find(settings, tmp_path / "scratch")
 
 

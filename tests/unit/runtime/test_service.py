@@ -66,7 +66,7 @@ def web(box: Box, key: str = "web", before: str = "", **words: Any) -> ServiceSp
 
 def ask(box: Box, services: Services, script: str, *bindings: tuple[str, Service]) -> Ran:
     """Run a shell script where the services can be reached."""
-    with services.joined(box.spec("sh", "-c", script), bindings) as spec:
+    with services.join(box.spec("sh", "-c", script), bindings) as spec:
         return box.run(*spec.args, network=spec.network, hosts=spec.hosts)
 
 
@@ -78,7 +78,7 @@ def test_a_service_is_reached_by_alias_and_hostname(box: Box, services: Services
 
 def test_without_services_a_container_is_left_alone(box: Box, services: Services) -> None:
     spec = box.spec("true")
-    with services.joined(spec, ()) as joined:
+    with services.join(spec, ()) as joined:
         assert joined is spec
 
 
@@ -220,7 +220,7 @@ def test_the_hosts_loopback_is_out_of_reach(box: Box, services: Services) -> Non
     services.start(web(box, container=lambda: nullcontext(box.spec("sleep", "60")), ports=()))
     with socket.create_server(("0.0.0.0", 0)) as listener:
         port = listener.getsockname()[1]
-        with services.joined(box.spec("true"), ()) as spec:
+        with services.join(box.spec("true"), ()) as spec:
             assert spec.network is not None
             namespace = spec.network.namespace
 

@@ -36,7 +36,7 @@ class Shop:
         """The bytes of a file that an op gives."""
         return self.store.tree((await self.solver.result(op)).layers).read(path)
 
-    def made(self) -> list[str]:
+    def completed_steps(self) -> list[str]:
         """The names of the steps that ended well and were not cached."""
         return [e.name for e in self.events if e.status is not None and e.status.value == "DONE"]
 
@@ -58,7 +58,7 @@ def open_shop(tmp_path: Path) -> OpenShop:
     """Open a solver; again and again, on the same store."""
 
     @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Shop]:
+    async def open_solver() -> AsyncIterator[Shop]:
         journal = Journal()
         settings = Settings(store=tmp_path / "store", home=tmp_path, config=tmp_path / "none")
         with Store.open(settings.store) as store:
@@ -74,4 +74,4 @@ def open_shop(tmp_path: Path) -> OpenShop:
                 journal.listeners.append(shop.events.append)
                 yield shop
 
-    return opened
+    return open_solver

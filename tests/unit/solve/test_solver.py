@@ -30,7 +30,7 @@ async def test_a_step_is_made_once_however_many_ask(open_shop: OpenShop) -> None
         async with anyio.create_task_group() as group:
             for _ in range(20):
                 group.start_soon(shop.solver.result, a_file())
-        assert shop.made().count("withNewFile /a") == 1
+        assert shop.completed_steps().count("withNewFile /a") == 1
 
 
 async def test_a_step_is_not_made_again_by_a_later_session(open_shop: OpenShop) -> None:
@@ -38,7 +38,7 @@ async def test_a_step_is_not_made_again_by_a_later_session(open_shop: OpenShop) 
         await shop.solver.result(a_file())
     async with open_shop() as shop:
         assert await shop.read(a_file(), "/a") == b"x"
-        assert shop.made() == []
+        assert shop.completed_steps() == []
         assert [e.status for e in shop.events if e.status] == [Status.CACHED]
 
 
@@ -47,7 +47,7 @@ async def test_only_the_steps_after_a_change_are_made(open_shop: OpenShop) -> No
         await shop.solver.result(a_file("/b", base=a_file()))
     async with open_shop() as shop:
         await shop.solver.result(a_file("/c", base=a_file()))
-        assert shop.made() == ["withNewFile /c"]
+        assert shop.completed_steps() == ["withNewFile /c"]
 
 
 async def test_a_failure_is_told_to_everybody_and_tried_again(open_shop: OpenShop) -> None:
@@ -68,7 +68,7 @@ async def test_a_snapshot_that_is_gone_is_made_again(open_shop: OpenShop) -> Non
     lose(place)
     async with open_shop() as shop:
         assert await shop.read(a_file(), "/a") == b"x"
-        assert shop.made() == ["withNewFile /a"]
+        assert shop.completed_steps() == ["withNewFile /a"]
 
 
 async def test_those_who_wait_go_on_when_one_gives_up(open_shop: OpenShop) -> None:
@@ -92,7 +92,7 @@ async def test_two_sessions_make_a_step_once(open_shop: OpenShop) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(one.solver.result, op)
             group.start_soon(two.solver.result, op)
-        assert one.made() + two.made() == ["withNewFile /a"]
+        assert one.completed_steps() + two.completed_steps() == ["withNewFile /a"]
         rows = dict(one.store.index.scan("result"))
         assert op.key in rows
 

@@ -21,9 +21,9 @@ from layerline import command, kernel
 from layerline.engine.runtime import executable, runtime_spec, streams
 from layerline.engine.runtime.capture import STDERR, STDOUT, Sinks, follow
 from layerline.engine.runtime.cgroups import Cgroups
-from layerline.engine.runtime.root import INIT, Provided, Root, assembled
+from layerline.engine.runtime.root import INIT, Provided, Root, assemble_root
 from layerline.engine.runtime.runc import Container, find_init, find_runtime
-from layerline.engine.runtime.spec import Outcome, Output
+from layerline.engine.runtime.spec import ExecOutcome, Output
 from layerline.errors import Cancelled, ExecError, LayerlineError, NoSpace, UnknownUser
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A container that is ready to start; `complaint` says why its program cannot be."""
+class PreparedContainer:
+    """A container that is ready to start; `launch_error` says why its program cannot be."""
 
     container: Container
     stdin: int | None
     redirects: Mapping[int, int]
-    complaint: str | None
+    launch_error: str | None
 
 
 class Runtime:
@@ -105,7 +105,7 @@ class Runtime:
         cancel: threading.Event,
         on_start: Callable[[Container], None] = lambda _container: None,
         watch: Callable[[], LayerlineError | None] = lambda: None,
-    ) -> Outcome:
+    ) -> ExecOutcome:
         """Run the program to its end; close the outcome when its outputs are stored.
 
         `on_output` gets each piece of output, scrubbed, with 1 for stdout and 2 for stderr. A
@@ -115,7 +115,7 @@ class Runtime:
         with ExitStack() as stack:
             outputs = {stream: self._output(stack) for stream in (STDOUT, STDERR)}
             combined = self._output(stack)
-            with self.prepared(spec) as ready:
+            with self.prepare(spec) as ready:
                 sinks = Sinks(
                     outputs=outputs,
                     combined=combined,
@@ -124,33 +124,37 @@ class Runtime:
                 )
                 code = self._follow(spec, ready, sinks, cancel, on_start, watch)
             stack.pop_all()
-        return Outcome(code=code, stdout=outputs[STDOUT], stderr=outputs[STDERR], combined=combined)
+        return ExecOutcome(
+            code=code, stdout=outputs[STDOUT], stderr=outputs[STDERR], combined=combined
+        )
 
     @contextmanager
-    def prepared(self, spec: ContainerSpec, *, terminal: bool = False) -> Iterator[Prepared]:
-        """All that the runtime program needs to start it: mounted, opened, written down."""
+    def prepare(
+        self, spec: ContainerSpec, *, terminal: bool = False
+    ) -> Iterator[PreparedContainer]:
+        """Mount, open and write all that the runtime program needs to start the container."""
         name = f"c{next(self._numbers)}"
         bundle = self.state / name
         bundle.mkdir()
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, bundle)
             try:
-                ready = self._prepare(spec, name, bundle, stack, terminal=terminal)
+                ready = self._write_bundle(spec, name, bundle, stack, terminal=terminal)
             except OSError as exc:
                 raise _setup_error(spec, exc) from exc
             except UnknownUser as exc:
                 raise setup_failed(spec, str(exc)) from exc
             yield ready
 
-    def _prepare(
+    def _write_bundle(
         self, spec: ContainerSpec, name: str, bundle: Path, stack: ExitStack, *, terminal: bool
-    ) -> Prepared:
-        root = stack.enter_context(assembled(spec, self._provided, bundle))
+    ) -> PreparedContainer:
+        root = stack.enter_context(assemble_root(spec, self._provided, bundle))
         stdin = streams.open_stdin(spec, root, stack)
         redirects = streams.open_redirects(spec, root, stack)
         env = self._environment(spec, root)
         cwd = root.inside.resolve(spec.cwd)
-        complaint = _make_cwd(cwd, root) or executable.complaint(
+        launch_error = _make_cwd(cwd, root) or executable.launch_error(
             spec.args[0], root.inside, path=env["PATH"], cwd=cwd
         )
         process = runtime_spec.Process(
@@ -160,7 +164,7 @@ class Runtime:
             user=root.user,
             terminal=terminal,
         )
-        surroundings = runtime_spec.Surroundings(
+        options = runtime_spec.SandboxOptions(
             root=root.path,
             hostname=spec.hostname,
             privileged=spec.privileged,
@@ -168,7 +172,7 @@ class Runtime:
             network=spec.network.namespace if spec.network else None,
             late=root.late,
         )
-        document = json.dumps(runtime_spec.configuration(process, surroundings))
+        document = json.dumps(runtime_spec.configuration(process, options))
         (bundle / "config.json").write_text(document)
         container = Container(
             program=self.program,
@@ -177,7 +181,9 @@ class Runtime:
             name=name,
             cgroups=self._cgroups,
         )
-        return Prepared(container=container, stdin=stdin, redirects=redirects, complaint=complaint)
+        return PreparedContainer(
+            container=container, stdin=stdin, redirects=redirects, launch_error=launch_error
+        )
 
     def _environment(self, spec: ContainerSpec, root: Root) -> dict[str, str]:
         env = dict(spec.env)
@@ -196,23 +202,22 @@ class Runtime:
     def _follow(
         self,
         spec: ContainerSpec,
-        ready: Prepared,
+        ready: PreparedContainer,
         sinks: Sinks,
         cancel: threading.Event,
         on_start: Callable[[Container], None],
         watch: Callable[[], LayerlineError | None],
     ) -> int:
-        if ready.complaint is not None:
-            sinks.write(ready.complaint.encode(), STDERR)
+        if ready.launch_error is not None:
+            sinks.write(ready.launch_error.encode(), STDERR)
             return 1
         process = ready.container.start(stdin=ready.stdin, stdout=command.PIPE, stderr=command.PIPE)
         on_start(ready.container)
         end = _EarlyEnd(cancel=cancel, watch=watch)
 
         def look() -> None:
-            patience = end.wanted()
-            if patience is not None:
-                ready.container.kill(process, harder=patience < 0)
+            if end.should_end():
+                ready.container.kill(process, harder=end.is_overdue())
 
         code = follow(process, sinks, spec.secrets, look=look)
         if end.reason is not None:
@@ -237,14 +242,18 @@ class _EarlyEnd:
     reason: LayerlineError | None = None
     since: float = 0.0
 
-    def wanted(self) -> float | None:
-        """The seconds of patience that are left with a container that has to end."""
+    def should_end(self) -> bool:
+        """Whether the container has to end; the first reason to end it is kept."""
         if self.reason is None:
             self.reason = self.watch()
             if self.cancel.is_set():
                 self.reason = Cancelled("the call was cancelled; its container was killed")
             self.since = time.monotonic()
-        return None if self.reason is None else _PATIENCE - (time.monotonic() - self.since)
+        return self.reason is not None
+
+    def is_overdue(self) -> bool:
+        """Whether the container is still running `_PATIENCE` seconds after it had to end."""
+        return self.reason is not None and time.monotonic() - self.since > _PATIENCE
 
 
 def setup_failed(spec: ContainerSpec, message: str) -> ExecError:
@@ -266,7 +275,7 @@ def _make_cwd(cwd: str, root: Root) -> str | None:
     with ExitStack() as stack:
         try:
             root.inside.make_directories(cwd, owner=owner, stack=stack)
-            with root.inside.opened(cwd, os.O_PATH | os.O_DIRECTORY):
+            with root.inside.open_path(cwd, os.O_PATH | os.O_DIRECTORY):
                 return None
         except NotADirectoryError:
             return f"mkdir {cwd}: not a directory"

@@ -20,7 +20,7 @@ _EXECUTABLE = 0o111
 _MOUNTED_BY_RUNTIME = ("/proc", "/dev", "/sys")
 
 
-def complaint(program: str, inside: Inside, *, path: str, cwd: str) -> str | None:
+def launch_error(program: str, inside: Inside, *, path: str, cwd: str) -> str | None:
     """Why the program cannot be started; None when it can be found."""
     if "/" in program:
         target = join(cwd, program)
@@ -34,7 +34,7 @@ def complaint(program: str, inside: Inside, *, path: str, cwd: str) -> str | Non
 
 def _problem(path: str, inside: Inside) -> str | None:
     try:
-        with inside.opened(path, os.O_PATH) as descriptor:
+        with inside.open_path(path, os.O_PATH) as descriptor:
             mode = os.fstat(descriptor).st_mode
     except FileNotFoundError:
         return f"stat {path}: no such file or directory"

@@ -36,7 +36,7 @@ _SECRET = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV | kernel.A
 
 
 @contextmanager
-def mounted(overlay: Overlay, target: Path, *, stubs: Path | None = None) -> Iterator[Path]:
+def mount_layers(overlay: Overlay, target: Path, *, stubs: Path | None = None) -> Iterator[Path]:
     """Mount the layers at `target`, which is created; `stubs` is one more layer on top."""
     target.mkdir()
     lower = (*overlay.lower, stubs) if stubs else overlay.lower
@@ -53,7 +53,7 @@ def mounted(overlay: Overlay, target: Path, *, stubs: Path | None = None) -> Ite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
+class StagedMount:
     """A mount whose source is ready: an open descriptor, or None for memory."""
 
     mount: Mount
@@ -61,24 +61,26 @@ class Staged:
     directory: bool
 
 
-def stage(mount: Mount, state: Path, stack: ExitStack, *, lookup: Callable[[str], User]) -> Staged:
+def stage(
+    mount: Mount, state: Path, stack: ExitStack, *, lookup: Callable[[str], User]
+) -> StagedMount:
     """Make the source ready, for as long as `stack` lives.
 
     `state` is an empty directory in memory for this mount's own needs.
     """
     if isinstance(mount, Tmpfs):
-        return Staged(mount=mount, source=None, directory=True)
+        return StagedMount(mount=mount, source=None, directory=True)
     source = _source(mount, state, stack, lookup)
     directory = stat.S_ISDIR(os.fstat(source).st_mode)
-    return Staged(mount=mount, source=source, directory=directory)
+    return StagedMount(mount=mount, source=source, directory=directory)
 
 
-def put(staged: Staged, target: str, inside: Inside, stack: ExitStack) -> None:
+def attach_mount(staged: StagedMount, target: str, inside: Inside, stack: ExitStack) -> None:
     """Mount at `target`; what has to be made for it inside other mounts goes with `stack`."""
     if inside.stat(target) is None:
         for made in inside.make_stub(target, directory=staged.directory, stack=stack):
             stack.callback(made.remove)
-    with inside.opened(target) as place:
+    with inside.open_path(target) as place:
         if staged.source is None:
             # With the descriptor as the path the mount lands where the look did.
             path = Path(f"/proc/self/fd/{place}")
@@ -93,7 +95,7 @@ def attach_file(source: Path, target: str, inside: Inside) -> None:
     """Show a file of the host, read-only, over a file that exists inside."""
     origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
     try:
-        with inside.opened(target) as place:
+        with inside.open_path(target) as place:
             kernel.attach(origin, place, attributes=kernel.ATTR_RDONLY, recursive=False)
     finally:
         os.close(origin)
@@ -124,7 +126,7 @@ def _source(
             place.chmod(mount.mode & 0o777)
             source = os.open(place, os.O_PATH | os.O_CLOEXEC)
         case LayerMount():
-            tree = stack.enter_context(mounted(mount.overlay, state / "tree"))
+            tree = stack.enter_context(mount_layers(mount.overlay, state / "tree"))
             with Inside(tree) as inner:
                 source = inner.open(mount.subpath, os.O_PATH)
         case _:
@@ -149,6 +151,6 @@ def _attributes(mount: Mount) -> int:
             return kernel.ATTR_RDONLY if mount.readonly else 0
 
 
-def _size(staged: Staged) -> str:
+def _size(staged: StagedMount) -> str:
     size = staged.mount.size if isinstance(staged.mount, Tmpfs) else None
     return f"size={size}" if size else ""

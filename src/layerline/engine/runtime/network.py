@@ -35,7 +35,7 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
+class Attachment:
     """A place on the session's network: what a container needs to run there, and its address."""
 
     network: Network
@@ -53,7 +53,7 @@ class SessionNetwork:
 
     @classmethod
     @contextmanager
-    def opened(cls, state: Path) -> Iterator[Self]:
+    def create(cls, state: Path) -> Iterator[Self]:
         """Make the network; `state` is an empty directory of this session in memory."""
         pasta = command.require("pasta", package="passt")
         for program, package in (("ip", "iproute2"), ("nft", "nftables")):
@@ -62,7 +62,7 @@ class SessionNetwork:
         with ExitStack() as stack:
             holder = stack.enter_context(_pasta(pasta, forwards))
             router = state / "router"
-            stack.enter_context(_held(Path(f"/proc/{holder}/ns/net"), router))
+            stack.enter_context(_pin_namespace(Path(f"/proc/{holder}/ns/net"), router))
             in_namespace(router, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
             _ip(
                 router,
@@ -78,12 +78,12 @@ class SessionNetwork:
             yield cls(state, router, resolv_conf)
 
     @contextmanager
-    def attached(self) -> Iterator[Attached]:
+    def attach(self) -> Iterator[Attachment]:
         """A new namespace on the bridge."""
         number = next(self._hosts)
         address = str(_SUBNET[number])
         namespace = self._state / f"net{number}"
-        with _made(namespace):
+        with _create_namespace(namespace):
             link = f"v{number}"
             _ip(
                 self._router,
@@ -98,7 +98,7 @@ class SessionNetwork:
                 f"route add default via {_GATEWAY}",
             )
             network = Network(namespace=namespace, resolv_conf=self._resolv_conf)
-            yield Attached(network=network, address=address)
+            yield Attachment(network=network, address=address)
 
     def dial(self, address: str, port: int, *, timeout: float) -> socket.socket:
         """A connection to a place on the network."""
@@ -146,7 +146,7 @@ def in_namespace(namespace: Path, action: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _made(place: Path) -> Iterator[None]:
+def _create_namespace(place: Path) -> Iterator[None]:
     """A new network namespace, held at `place`."""
 
     def make() -> None:
@@ -163,7 +163,7 @@ def _made(place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _held(namespace: Path, place: Path) -> Iterator[None]:
+def _pin_namespace(namespace: Path, place: Path) -> Iterator[None]:
     place.touch()
     kernel.mount(str(namespace), place, None, kernel.MS_BIND)
     try:

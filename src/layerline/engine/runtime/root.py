@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from layerline.engine.runtime.mounts import Staged
+    from layerline.engine.runtime.mounts import StagedMount
     from layerline.engine.runtime.spec import ContainerSpec
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -60,13 +60,13 @@ class Root:
 
 
 @contextmanager
-def assembled(spec: ContainerSpec, provided: Provided, state: Path) -> Iterator[Root]:
+def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Iterator[Root]:
     """Mount everything of the container below `state`, an empty directory in memory."""
     with ExitStack() as leftovers, ExitStack() as stack:
         stubs = state / "stubs"
         stubs.mkdir()
         image = replace(spec.rootfs, upper=None, work=None)
-        with mounts.mounted(image, state / "look") as look, Inside(look) as inside:
+        with mounts.mount_layers(image, state / "look") as look, Inside(look) as inside:
             lookup = _lookup(inside)
             user = lookup(spec.user)
             staged = [
@@ -74,7 +74,7 @@ def assembled(spec: ContainerSpec, provided: Provided, state: Path) -> Iterator[
                 for number, mount in enumerate(mounts.by_target(spec))
             ]
             write_stubs(_stubs(spec, provided, staged), inside, stubs)
-        path = stack.enter_context(mounts.mounted(spec.rootfs, state / "root", stubs=stubs))
+        path = stack.enter_context(mounts.mount_layers(spec.rootfs, state / "root", stubs=stubs))
         inside = stack.enter_context(Inside(path))
         _check_system_directories(inside)
         late: dict[str, Path] = {}
@@ -82,7 +82,7 @@ def assembled(spec: ContainerSpec, provided: Provided, state: Path) -> Iterator[
             if inside.resolve(each.mount.target).startswith("/dev/"):
                 late[each.mount.target] = _put_aside(each, state / f"late{len(late)}", leftovers)
             else:
-                mounts.put(each, each.mount.target, inside, leftovers)
+                mounts.attach_mount(each, each.mount.target, inside, leftovers)
         _show_host_files(spec, provided, inside, state)
         yield Root(path=path, inside=inside, user=user, late=late)
 
@@ -97,7 +97,9 @@ def _directory(path: Path) -> Path:
     return path
 
 
-def _stubs(spec: ContainerSpec, provided: Provided, staged: Sequence[Staged]) -> Iterator[Stub]:
+def _stubs(
+    spec: ContainerSpec, provided: Provided, staged: Sequence[StagedMount]
+) -> Iterator[Stub]:
     for path in _SYSTEM:
         yield Stub(path=path)
     for path in ("/etc/resolv.conf", "/etc/hosts", *([INIT] if spec.init else [])):
@@ -121,13 +123,13 @@ def _check_system_directories(inside: Inside) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
 
-def _put_aside(staged: Staged, place: Path, stack: ExitStack) -> Path:
+def _put_aside(staged: StagedMount, place: Path, stack: ExitStack) -> Path:
     if staged.directory:
         place.mkdir()
     else:
         place.touch()
     with Inside(place.parent) as inside:
-        mounts.put(staged, f"/{place.name}", inside, stack)
+        mounts.attach_mount(staged, f"/{place.name}", inside, stack)
     stack.callback(kernel.unmount, place)
     return place
 

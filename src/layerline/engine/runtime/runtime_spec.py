@@ -104,7 +104,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class SandboxOptions:
     """What it is started in. `late` are host paths to show below /dev, which the runtime makes."""
 
     root: Path
@@ -115,15 +115,15 @@ class Surroundings:
     late: Mapping[str, Path]
 
 
-def configuration(process: Process, surroundings: Surroundings) -> Json:
+def configuration(process: Process, options: SandboxOptions) -> Json:
     """The content of `config.json`."""
-    privileged = surroundings.privileged
+    privileged = options.privileged
     linux: Json = {
-        "namespaces": _namespaces(surroundings),
+        "namespaces": _namespaces(options),
         "resources": {"devices": [{"allow": privileged, "access": "rwm"}]},
     }
-    if surroundings.cgroup is not None:
-        linux["cgroupsPath"] = surroundings.cgroup
+    if options.cgroup is not None:
+        linux["cgroupsPath"] = options.cgroup
     if privileged:
         linux["devices"] = list(_host_devices(Path("/dev")))
     else:
@@ -133,9 +133,9 @@ def configuration(process: Process, surroundings: Surroundings) -> Json:
     return {
         "ociVersion": "1.0.2",
         "process": _process(process, privileged=privileged),
-        "root": {"path": str(surroundings.root), "readonly": False},
-        "hostname": surroundings.hostname,
-        "mounts": [*_system_mounts(privileged=privileged), *_late_mounts(surroundings.late)],
+        "root": {"path": str(options.root), "readonly": False},
+        "hostname": options.hostname,
+        "mounts": [*_system_mounts(privileged=privileged), *_late_mounts(options.late)],
         "linux": linux,
     }
 
@@ -180,10 +180,10 @@ def _own_capabilities() -> int:
     return _DEFAULT_MASK
 
 
-def _namespaces(surroundings: Surroundings) -> list[Json]:
+def _namespaces(options: SandboxOptions) -> list[Json]:
     kinds: list[Json] = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount")]
-    if surroundings.network is not None:
-        kinds.append({"type": "network", "path": str(surroundings.network)})
+    if options.network is not None:
+        kinds.append({"type": "network", "path": str(options.network)})
     return kinds
 
 

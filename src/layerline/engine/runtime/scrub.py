@@ -32,7 +32,7 @@ class Scrubber:
         done: list[bytes] = []
         position = 0
         while True:
-            open_from = self._undecided(text, position)
+            open_from = self._undecided_start(text, position)
             match = self._pattern.search(text, position)
             if match is None or match.start() >= open_from:
                 done.append(text[position:open_from])
@@ -46,7 +46,7 @@ class Scrubber:
         rest, self._held = self._held, b""
         return self._pattern.sub(_MARK, rest) if self._values else rest
 
-    def _undecided(self, text: bytes, position: int) -> int:
+    def _undecided_start(self, text: bytes, position: int) -> int:
         """Where the earliest proper beginning of a value starts that reaches the end."""
         earliest = len(text)
         for value in self._values:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from layerline.command import Finished
     from layerline.engine.runtime.container import Runtime
-    from layerline.engine.runtime.network import Attached
+    from layerline.engine.runtime.network import Attachment
     from layerline.engine.runtime.runc import Container
-    from layerline.engine.runtime.spec import ContainerSpec, Outcome
+    from layerline.engine.runtime.spec import ContainerSpec, ExecOutcome
 
 Hosts = tuple[tuple[str, str], ...]
 
@@ -99,7 +99,7 @@ class Service:
     def start(self, runtime: Runtime, network: SessionNetwork, hosts: Hosts) -> None:
         """Start and return when it is healthy; one that is not, or is cancelled, is ended again."""
         with ExitStack() as stack:
-            attached = stack.enter_context(network.attached())
+            attached = stack.enter_context(network.attach())
             self.address = attached.address
             if isinstance(self.spec, HostService):
                 for port, backend in self.spec.ports.items():
@@ -122,19 +122,21 @@ class Service:
             self.ended.wait(_GRACE)
         self._stack.close()
 
-    def _serve(self, runtime: Runtime, attached: Attached, hosts: Hosts, spec: ServiceSpec) -> None:
+    def _serve(
+        self, runtime: Runtime, attached: Attachment, hosts: Hosts, spec: ServiceSpec
+    ) -> None:
         try:
             with spec.container() as container:
-                placed = replace(
+                joined = replace(
                     container, network=attached.network, hosts=(*container.hosts, *hosts)
                 )
                 with runtime.run(
-                    placed,
+                    joined,
                     on_output=spec.on_output,
                     cancel=self._killed,
-                    on_start=self._started,
+                    on_start=self._set_container,
                 ) as outcome:
-                    self.failure = _exited(spec, placed, outcome)
+                    self.failure = _exit_error(spec, joined, outcome)
         except Cancelled:
             pass  # stopped on purpose
         except ExecError as exc:
@@ -142,12 +144,12 @@ class Service:
         finally:
             self.ended.set()
 
-    def _started(self, container: Container) -> None:
+    def _set_container(self, container: Container) -> None:
         self._container = container
 
     def _wait_until_healthy(self, network: SessionNetwork, spec: ServiceSpec) -> None:
         if spec.healthcheck is not None:
-            self._until(_Checks(self, spec.healthcheck).succeed, spec.healthcheck.interval)
+            self._until(_Checks(self, spec.healthcheck).is_healthy, spec.healthcheck.interval)
             return
         for port in spec.ports:
             if port.check and port.protocol == "tcp":
@@ -200,7 +202,7 @@ class _Checks:
         self._began = time.monotonic()
         self._failures = 0
 
-    def succeed(self) -> bool:
+    def is_healthy(self) -> bool:
         """Check once; raises when it has failed too often."""
         check = self._check
         done = self._service.execute(check.args, timeout=check.timeout)
@@ -256,7 +258,7 @@ class Services:
         return self._acquire(spec, cancel or threading.Event())
 
     @contextmanager
-    def used(self, spec: ServiceSpec | HostService, cancel: threading.Event) -> Iterator[Service]:
+    def use(self, spec: ServiceSpec | HostService, cancel: threading.Event) -> Iterator[Service]:
         """The running service; it may be stopped some time after its last user is done."""
         service = self._acquire(spec, cancel)
         try:
@@ -272,7 +274,7 @@ class Services:
             service.stop(kill=kill)
 
     @contextmanager
-    def joined(
+    def join(
         self, spec: ContainerSpec, bindings: Sequence[tuple[str, Service]]
     ) -> Iterator[ContainerSpec]:
         """The container as it has to run to reach services: bound ones by their alias as well.
@@ -284,13 +286,13 @@ class Services:
             yield spec
             return
         aliases = tuple((service.address, alias) for alias, service in bindings)
-        with self._opened_network().attached() as attached:
+        with self._open_network().attach() as attached:
             yield replace(spec, network=attached.network, hosts=(*spec.hosts, *hosts, *aliases))
 
     @contextmanager
     def tunnel(self, service: Service, *, port: int, listen: int = 0) -> Iterator[int]:
         """A port of 127.0.0.1 that leads to a port of the service; gives its number."""
-        network = self._opened_network()
+        network = self._open_network()
         listener = socket.create_server(("127.0.0.1", listen))
         number = int(listener.getsockname()[1])
         with forward(listener, partial(network.dial, service.address, port, timeout=_DIAL)):
@@ -307,7 +309,7 @@ class Services:
                     return service
             self.stop(spec.key, kill=True)
             service = Service(spec, cancel)
-            service.start(self._runtime, self._opened_network(), self._hosts())
+            service.start(self._runtime, self._open_network(), self._hosts())
             with self._lock:
                 service.users = 1
                 self._running[spec.key] = service
@@ -341,16 +343,16 @@ class Services:
                 (service.address, service.spec.hostname) for service in self._running.values()
             )
 
-    def _opened_network(self) -> SessionNetwork:
+    def _open_network(self) -> SessionNetwork:
         with self._lock:
             if self._network is None:
                 state = self._runtime.state / "network"
                 state.mkdir()
-                self._network = self._stack.enter_context(SessionNetwork.opened(state))
+                self._network = self._stack.enter_context(SessionNetwork.create(state))
             return self._network
 
 
-def _exited(spec: ServiceSpec, container: ContainerSpec, outcome: Outcome) -> ExecError:
+def _exit_error(spec: ServiceSpec, container: ContainerSpec, outcome: ExecOutcome) -> ExecError:
     ended = outcome.code == 0
     reason = "service exited before healthcheck" if ended else f"exit code: {outcome.code}"
     return ExecError(

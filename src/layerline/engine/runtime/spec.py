@@ -156,7 +156,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ExecOutcome:
     """How a program ended: 128+n when signal n killed it. Close it when the outputs are stored."""
 
     code: int

@@ -45,7 +45,7 @@ class UserTerminal:
         return True
 
     @contextmanager
-    def lent(self) -> Iterator[int]:
+    def borrow(self) -> Iterator[int]:
         """An open descriptor of the terminal, for one program at a time."""
         with self._turn:
             try:
@@ -56,7 +56,7 @@ class UserTerminal:
                 )
                 raise QueryError(message) from exc
             try:
-                with self.journal.paused():
+                with self.journal.pause():
                     yield descriptor
             finally:
                 os.close(descriptor)
@@ -71,10 +71,10 @@ def run_on_terminal(runtime: Runtime, spec: ContainerSpec, terminal: int) -> int
     The runtime program copies keys and text and follows the window's size; for that it stays in
     the foreground with this process.
     """
-    with runtime.prepared(spec, terminal=True) as ready:
-        if ready.complaint is not None:
-            raise setup_failed(spec, ready.complaint)
-        with _restored(terminal):
+    with runtime.prepare(spec, terminal=True) as ready:
+        if ready.launch_error is not None:
+            raise setup_failed(spec, ready.launch_error)
+        with _keep_settings(terminal):
             process = ready.container.start(
                 stdin=terminal, stdout=terminal, stderr=terminal, foreground=True
             )
@@ -85,14 +85,14 @@ def run_on_terminal(runtime: Runtime, spec: ContainerSpec, terminal: int) -> int
         return code
 
 
-def execute_on_terminal(container: Container, args: Sequence[str], terminal: int) -> int:
+def execute_on_terminal(container: Container, argv: Sequence[str], terminal: int) -> int:
     """Run another program in a container that runs, on `terminal`; returns its exit code."""
-    with _restored(terminal):
-        return wait(container.join(args, terminal), look=lambda: None)
+    with _keep_settings(terminal):
+        return wait(container.join(argv, terminal), look=lambda: None)
 
 
 @contextmanager
-def _restored(terminal: int) -> Iterator[None]:
+def _keep_settings(terminal: int) -> Iterator[None]:
     before = termios.tcgetattr(terminal)
     try:
         yield

@@ -20,7 +20,7 @@ from layerline.engine.store.writer import CopyOptions, Writer
 if TYPE_CHECKING:
     import contextlib
 
-    from layerline.engine.runtime.spec import Outcome, Output
+    from layerline.engine.runtime.spec import ExecOutcome, Output
     from layerline.engine.solve.step_context import StepContext
     from layerline.engine.store.snapshots import Draft
 
@@ -69,9 +69,11 @@ class ContainerStage:
             secrets=tuple(self.secrets),
         )
 
-    def result(self, outcome: Outcome) -> Result:
+    def result(self, outcome: ExecOutcome) -> Result:
         """Keep what the process left."""
-        mounts = tuple(self._kept(index, mount) for index, mount in enumerate(self.op.mounts))
+        mounts = tuple(
+            self._commit_mount(index, mount) for index, mount in enumerate(self.op.mounts)
+        )
         assert self.root is not None
         layers = (
             *self.step.context.flat(self.step.layers(self.op.rootfs)),
@@ -120,13 +122,13 @@ class ContainerStage:
         place = (
             volumes.volume(mount.volume)
             if mount.seed is None
-            else self._seeded(mount.volume, mount.seed, mount.seed_path)
+            else self._seed_volume(mount.volume, mount.seed, mount.seed_path)
         )
         if mount.sharing != "SHARED":
             self.stack.enter_context(volumes.lock(mount.volume, cancel=self.step.cancel))
         return spec.Volume(target=mount.target, source=place, owner=mount.owner)
 
-    def _seeded(self, volume: str, seed: ops.Op, path: str) -> Path:
+    def _seed_volume(self, volume: str, seed: ops.Op, path: str) -> Path:
         tree = self.step.tree(seed)
         root = tree.lookup(path).stat
 
@@ -142,7 +144,7 @@ class ContainerStage:
         self.secrets.append(value)
         return value
 
-    def _kept(self, index: int, mount: ops.Mount) -> tuple[str, ...]:
+    def _commit_mount(self, index: int, mount: ops.Mount) -> tuple[str, ...]:
         if not isinstance(mount, ops.DirectoryMount | ops.FileMount):
             return ()
         below = self.step.layers(mount.source)

@@ -30,7 +30,7 @@ class JoinedContainer:
 class ServiceNetwork(Protocol):
     """Brings the services of an exec up and keeps them up while its container runs."""
 
-    def joined(
+    def join(
         self, op: ops.Exec, container: ContainerSpec, cancel: threading.Event
     ) -> AbstractContextManager[JoinedContainer]:
         """Start the services of `op` and keep them up; gives the container on their network."""

@@ -91,7 +91,7 @@ class SessionServices:
 
     async def start(self, spec: ServiceDefinition) -> Service:
         """The running service; returns when it is healthy."""
-        definition = await self.defined(spec)
+        definition = await self.define(spec)
         cancel = threading.Event()
         try:
             async with anyio.create_task_group() as group:
@@ -162,7 +162,7 @@ class SessionServices:
                 ports.append((number, forward.backend))
             return Tunnel(stack=stack.pop_all(), ports=tuple(ports))
 
-    async def defined(self, spec: ServiceDefinition) -> ServiceSpec | HostService:
+    async def define(self, spec: ServiceDefinition) -> ServiceSpec | HostService:
         """The definition that the runtime starts.
 
         The container's files are evaluated, its own services started.
@@ -230,7 +230,7 @@ class SessionServices:
             return self._services
 
     @contextlib.contextmanager
-    def joined(
+    def join(
         self, op: ops.Exec, container: ContainerSpec, cancel: threading.Event
     ) -> Iterator[JoinedContainer]:
         """Start the services of `op` and keep them up; gives the container on their network."""
@@ -239,18 +239,18 @@ class SessionServices:
             return
         with contextlib.ExitStack() as stack:
             used = [
-                (binding.alias, stack.enter_context(self._bound(binding, cancel)))
+                (binding.alias, stack.enter_context(self._use_binding(binding, cancel)))
                 for binding in op.bindings
             ]
-            joined = stack.enter_context(self.services().joined(container, used))
+            joined = stack.enter_context(self.services().join(container, used))
             yield JoinedContainer(container=joined, services=tuple(service for _, service in used))
 
     @contextlib.contextmanager
-    def _bound(self, binding: ServiceBinding, cancel: threading.Event) -> Iterator[Service]:
+    def _use_binding(self, binding: ServiceBinding, cancel: threading.Event) -> Iterator[Service]:
         with contextlib.ExitStack() as stack:
             definition = self._ready[binding.service.key]
             try:
-                service = stack.enter_context(self.services().used(definition, cancel))
+                service = stack.enter_context(self.services().use(definition, cancel))
             except ExecError as exc:
                 starting = f"start {hostname_of(binding.service)}"
                 raise ExecError(
@@ -267,7 +267,7 @@ class SessionServices:
         if isinstance(op, ops.Exec):
             for binding in op.bindings:
                 if binding.service.key not in self._ready:
-                    self._ready[binding.service.key] = await self.defined(binding.service)
+                    self._ready[binding.service.key] = await self.define(binding.service)
 
     def close(self) -> None:
         """End all tunnels and services."""

@@ -1,8 +1,8 @@
 """Evaluation of ops: each key once, whoever asks; independent ops in parallel.
 
 A failure is not remembered. This is the only crossing between the async API and the blocking parts
-below it. A flight is the evaluation of one key; those who wait for it share it, and when the last of
-them gives up its process is killed before the wait ends.
+below it. A flight is the evaluation of one key; those who wait for it share it, and when the last
+of them gives up its process is killed before the wait ends.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ class Solver:
             flight.done.set()
 
     async def _evaluate(self, op: Op, flight: _Flight) -> Result:
-        if not isinstance(op, VIEWS) and (known := self._known(op.key)) is not None:
-            self._tell_cached(op)
+        if not isinstance(op, VIEWS) and (known := self._stored_result(op.key)) is not None:
+            self._report_cached(op)
             return known
         await self.services.prepare(op)
         parents = parents_of(op)
@@ -173,7 +173,7 @@ class Solver:
         async with self._slots:
             return await self.in_thread(self._make, op, inputs, flight.cancel)
 
-    def _known(self, key: str) -> Result | None:
+    def _stored_result(self, key: str) -> Result | None:
         row = self.context.store.index.get("result", key)
         if row is None:
             return None
@@ -182,13 +182,13 @@ class Solver:
             return result
         return None
 
-    def _tell_cached(self, op: Op) -> None:
+    def _report_cached(self, op: Op) -> None:
         self.context.journal.step(describe(op)).end(Status.CACHED)
 
     def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
         """Evaluate under the key's lock: other processes wait for this result."""
         with self.context.store.locks.exclusive(f"key {op.key}", cancel=cancel):
-            if (known := self._known(op.key)) is not None:
+            if (known := self._stored_result(op.key)) is not None:
                 return known
             progress = self.context.journal.step(describe(op))
             step = StepContext(

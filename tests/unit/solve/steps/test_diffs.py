@@ -28,7 +28,7 @@ def difference(base: ops.Op, other: ops.Op) -> ops.Diff:
     return ops.Diff(base=base, base_path="/", other=other, other_path="/")
 
 
-def applied(base: ops.Op, before: ops.Op, after: ops.Op) -> ops.Changed:
+def apply_changes(base: ops.Op, before: ops.Op, after: ops.Op) -> ops.Changed:
     return ops.Changed(
         base=base, path="/", before=before, before_path="/", after=after, after_path="/"
     )
@@ -94,7 +94,7 @@ async def test_changes_are_applied_with_their_removals(open_shop: OpenShop) -> N
     after = ops.Remove(base=tree({"/chg": "new\n", "/nd/y": "y"}, before), paths=("/gone", "/gd"))
     mine = tree({"/mine": "m", "/chg": "old\n", "/gone": "x", "/gd/x": "x", "/d/own": "1"})
     async with open_shop() as shop:
-        op = applied(mine, before, after)
+        op = apply_changes(mine, before, after)
         assert await paths(shop, op) == ["/chg", "/d/", "/d/own", "/mine", "/nd/", "/nd/y"]
         assert await shop.read(op, "/chg") == b"new\n"
 
@@ -102,8 +102,8 @@ async def test_changes_are_applied_with_their_removals(open_shop: OpenShop) -> N
 async def test_a_file_that_became_a_directory_is_replaced(open_shop: OpenShop) -> None:
     before, after = tree({"/f": "x"}), tree({"/f/g": "x"})
     async with open_shop() as shop:
-        assert await paths(shop, applied(before, before, after)) == ["/f/", "/f/g"]
-        assert await paths(shop, applied(after, after, before)) == ["/f"]
+        assert await paths(shop, apply_changes(before, before, after)) == ["/f/", "/f/g"]
+        assert await paths(shop, apply_changes(after, after, before)) == ["/f"]
 
 
 async def test_a_patch_of_the_changes_leads_from_one_to_the_other(open_shop: OpenShop) -> None:

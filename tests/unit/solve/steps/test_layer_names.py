@@ -1,4 +1,4 @@
-"""A directory that is placed whole is the same layer over every base that leads to it alike."""
+"""An unfiltered copy of a directory is the same layer over every base that leads to it alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PREFIX = ops.NewDirectory(base=EMPTY, path="/opt/venv/lib")
 FURNISHED = ops.NewFile(base=PREFIX, path="/opt/venv/lib/other/b.py", data=b"2")
 
 
-def placed(base: ops.Op) -> ops.CopyDirectory:
+def copy_layer(base: ops.Op) -> ops.CopyDirectory:
     return ops.CopyDirectory(base=base, path="/opt/venv", source=LAYER)
 
 
@@ -31,8 +31,8 @@ async def top(shop: Shop, op: ops.Op) -> str:
 
 async def test_what_stands_below_and_beside_does_not_change_the_layer(open_shop: OpenShop) -> None:
     async with open_shop() as shop:
-        alone, beside = await top(shop, placed(PREFIX)), await top(shop, placed(FURNISHED))
-        beneath = ops.NewFile(base=placed(PREFIX), path="/opt/venv/lib/other/b.py", data=b"2")
+        alone, beside = await top(shop, copy_layer(PREFIX)), await top(shop, copy_layer(FURNISHED))
+        beneath = ops.NewFile(base=copy_layer(PREFIX), path="/opt/venv/lib/other/b.py", data=b"2")
         names = [entry.path for entry in shop.store.tree(await result(shop, beneath)).walk()]
     assert alone == beside
     assert "/opt/venv/lib/new/a.py" in names
@@ -44,15 +44,15 @@ async def test_of_many_steps_that_place_it_at_once_one_makes_it(
     made = []
     copy = Writer.copy
 
-    def counted(self: Writer, *args: Any, **options: Any) -> None:  # noqa: ANN401  as it has
+    def count_copy(self: Writer, *args: Any, **options: Any) -> None:  # noqa: ANN401  as it has
         made.append(self)
         copy(self, *args, **options)
 
-    monkeypatch.setattr(Writer, "copy", counted)
+    monkeypatch.setattr(Writer, "copy", count_copy)
     bases = [ops.NewFile(base=PREFIX, path=f"/{number}", data=b"") for number in range(8)]
     async with open_shop() as shop, anyio.create_task_group() as group:
         for base in bases:
-            group.start_soon(top, shop, placed(base))
+            group.start_soon(top, shop, copy_layer(base))
     assert len(made) == 1
 
 
@@ -62,7 +62,7 @@ async def result(shop: Shop, op: ops.Op) -> tuple[str, ...]:
 
 async def test_layers_made_apart_are_the_same_bytes(open_shop: OpenShop) -> None:
     other = ops.NewFile(base=EMPTY, path="/lib/second/c.py", data=b"3")
-    second = ops.CopyDirectory(base=placed(PREFIX), path="/opt/venv", source=other)
+    second = ops.CopyDirectory(base=copy_layer(PREFIX), path="/opt/venv", source=other)
     async with open_shop() as shop:
         snapshots = shop.store.snapshots
         above = tar_digest(snapshots.path(await top(shop, second)))
@@ -74,13 +74,13 @@ async def test_layers_made_apart_are_the_same_bytes(open_shop: OpenShop) -> None
 async def test_a_way_that_looks_different_is_another_layer(open_shop: OpenShop) -> None:
     dated = ops.Timestamps(base=PREFIX, path="/opt", timestamp=1_700_000_000)
     async with open_shop() as shop:
-        assert await top(shop, placed(dated)) != await top(shop, placed(PREFIX))
+        assert await top(shop, copy_layer(dated)) != await top(shop, copy_layer(PREFIX))
 
 
 async def test_a_link_that_leads_elsewhere_makes_another_layer(open_shop: OpenShop) -> None:
     there = ops.NewDirectory(base=PREFIX, path="/opt/venv/elsewhere")
     led = ops.Symlink(base=there, target="../elsewhere", path="/opt/venv/lib/new")
     async with open_shop() as shop:
-        layers = await result(shop, placed(led))
-        assert layers[-1] != await top(shop, placed(PREFIX))
+        layers = await result(shop, copy_layer(led))
+        assert layers[-1] != await top(shop, copy_layer(PREFIX))
         assert shop.store.tree(layers).read("/opt/venv/elsewhere/a.py") == b"1"

@@ -109,7 +109,7 @@ def _join(call: Call, service: RunningService, args: list[str]) -> None:
     if container is None:
         message = f"{service.spec.hostname} is not a container: it has no terminal"
         raise QueryError(message)
-    with call.session.solver.context.terminal.lent() as terminal:
+    with call.session.solver.context.terminal.borrow() as terminal:
         execute_on_terminal(container, args, terminal)
 
 
@@ -132,8 +132,8 @@ async def _interact(call: Call, op: ops.Exec) -> None:
     def interact() -> None:
         with contextlib.ExitStack() as stack:
             container = ContainerStage(op=op, step=step, stack=stack).container()
-            joined = stack.enter_context(solver.services.joined(op, container, step.cancel))
-            terminal = stack.enter_context(context.terminal.lent())
+            joined = stack.enter_context(solver.services.join(op, container, step.cancel))
+            terminal = stack.enter_context(context.terminal.borrow())
             run_on_terminal(context.runtime(), joined.container, terminal)
 
     with progress:

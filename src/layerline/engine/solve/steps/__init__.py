@@ -20,15 +20,15 @@ EVALUATORS: dict[type[ops.Op], Callable[[Any, StepContext], Result]] = {
     ops.Remove: files.remove,
     ops.Chown: files.chown,
     ops.Timestamps: files.timestamps,
-    ops.Replaced: files.replaced,
+    ops.Replaced: files.replace_text,
     ops.CopyDirectory: copies.copy_directory,
     ops.CopyFile: copies.copy_file,
     ops.Diff: diffs.diff,
-    ops.Changed: diffs.changed,
-    ops.Patched: diffs.patched,
-    ops.ChangesPatch: diffs.changes_patch,
+    ops.Changed: diffs.apply_changes,
+    ops.Patched: diffs.apply_patch,
+    ops.ChangesPatch: diffs.make_patch,
     ops.Exec: exec.run,
-    ops.DockerfileCopy: dockerfile_copy.placed,
+    ops.DockerfileCopy: dockerfile_copy.copy_into,
 }
 
 VIEWS = (ops.Scratch, ops.Stored, ops.ExecRootfs, ops.ExecMount)

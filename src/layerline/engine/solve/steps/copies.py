@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from layerline.engine.solve.steps.files import owner_of
-from layerline.engine.solve.steps.layer_names import placed_name
+from layerline.engine.solve.steps.layer_names import copied_layer_name
 from layerline.engine.store.path_filter import PathFilter
 from layerline.engine.store.writer import CopyOptions
 from layerline.errors import IsADirectory, NotADirectory
@@ -52,7 +52,7 @@ def _name(op: ops.CopyDirectory, step: StepContext) -> str | None:
     """The name of a layer that does not depend on its base; None for any other."""
     if _is_filtered(op) or op.owner or op.mode is not None:
         return None
-    return placed_name(
+    return copied_layer_name(
         step.layers(op.source), step.tree(op.source), op.source_path, step.tree(op.base), op.path
     )
 

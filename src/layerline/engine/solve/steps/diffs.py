@@ -67,7 +67,7 @@ def _names(layer: Path) -> Iterator[str]:
                     pending.append((item.path, f"{prefix}{item.name}/"))
 
 
-def changed(op: ops.Changed, step: StepContext) -> Result:
+def apply_changes(op: ops.Changed, step: StepContext) -> Result:
     """Take away what went, then merge what came or changed."""
     after = step.tree(op.after)
     found = differences(
@@ -92,7 +92,7 @@ def changed(op: ops.Changed, step: StepContext) -> Result:
     return step.context.add_layer(step.key, step.layers(op.base), change)
 
 
-def patched(op: ops.Patched, step: StepContext) -> Result:
+def apply_patch(op: ops.Patched, step: StepContext) -> Result:
     """Apply a unified diff to the files that it names."""
     place = TreeDirectory(step.tree(op.base), op.path)
     edits = patch.apply(step.context.store, place, op.patch)
@@ -102,7 +102,7 @@ def patched(op: ops.Patched, step: StepContext) -> Result:
     )
 
 
-def changes_patch(op: ops.ChangesPatch, step: StepContext) -> Result:
+def make_patch(op: ops.ChangesPatch, step: StepContext) -> Result:
     """The file of the unified diff."""
     before = TreeDirectory(step.tree(op.before), op.before_path)
     after = TreeDirectory(step.tree(op.after), op.after_path)

@@ -29,17 +29,15 @@ _WILDCARDS = frozenset("*?[")
 _PIVOT = "/./"
 
 
-def placed(op: ops.DockerfileCopy, step: StepContext) -> Result:
+def copy_into(op: ops.DockerfileCopy, step: StepContext) -> Result:
     """Copy what the patterns match."""
     source = step.tree(op.source)
     owner = _owner(step.tree(op.base), op.owner)
 
     def change(writer: Writer) -> None:
-        placing = _Placing(
-            op=op, source=source, writer=writer, owner=owner, store=step.context.store
-        )
+        copier = _Copier(op=op, source=source, writer=writer, owner=owner, store=step.context.store)
         for pattern in op.patterns:
-            placing.place(pattern)
+            copier.copy_matches(pattern)
 
     return step.context.add_layer(step.key, step.layers(op.base), change)
 
@@ -88,22 +86,22 @@ def _text(tree: Tree, path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Placing:
+class _Copier:
     op: ops.DockerfileCopy
     source: Tree
     writer: Writer
     owner: tuple[int, int] | None
     store: Store
 
-    def place(self, pattern: str) -> None:
+    def copy_matches(self, pattern: str) -> None:
         """Copy everything that one pattern matches."""
         if self.op.parents:
-            self._place_below(pattern)
+            self._copy_with_parents(pattern)
             return
         for path in matching(self.source, pattern):
-            self._place(path, self._entry(path))
+            self._copy(path, self._entry(path))
 
-    def _place_below(self, pattern: str) -> None:
+    def _copy_with_parents(self, pattern: str) -> None:
         pivot, found, rest = pattern.partition(_PIVOT)
         if not found:
             pivot, rest = "/", pattern
@@ -120,7 +118,7 @@ class _Placing:
             message = f'"{path}": not found'
             raise PathError(message) from exc
 
-    def _place(self, path: str, entry: Entry) -> None:
+    def _copy(self, path: str, entry: Entry) -> None:
         name = posixpath.basename(path.rstrip("/"))
         if entry.is_dir:
             self._merge(entry)
@@ -130,11 +128,11 @@ class _Placing:
             self._make_directory(self.op.destination)
             unpack_into(entry, self.op.destination, self.writer, self.store)
         else:
-            self._put(name, entry)
+            self._copy_file(name, entry)
 
-    def _put(self, name: str, entry: Entry) -> None:
-        destination, there = self.writer.view.resolve(self.op.destination)
-        if self.op.destination.endswith("/") or (there is not None and there.is_dir):
+    def _copy_file(self, name: str, entry: Entry) -> None:
+        destination, existing = self.writer.view.resolve(self.op.destination)
+        if self.op.destination.endswith("/") or (existing is not None and existing.is_dir):
             destination = posixpath.join(destination, name)
         self._make_directory(posixpath.dirname(destination))
         self.writer.put_file(destination, entry, mode=octal(self.op.mode), owner=self.owner)

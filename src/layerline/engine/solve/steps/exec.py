@@ -16,14 +16,14 @@ from layerline.engine.store.rmtree import remove_tree
 from layerline.errors import ExecError
 
 if TYPE_CHECKING:
-    from layerline.engine.runtime.spec import Outcome, Output
+    from layerline.engine.runtime.spec import ExecOutcome, Output
     from layerline.engine.solve import ops
     from layerline.engine.solve.result import Result
     from layerline.engine.solve.step_context import SolveContext, StepContext
 
 _ERROR_BYTES = 100 * 1024
 _SIGNALS = range(128, 192)
-_INVITATION = b"\r\n%s failed. This is the container as it was left; exit to go on.\r\n"
+_SHELL_NOTICE = b"\r\n%s failed. This is the container as it was left; exit to go on.\r\n"
 
 
 def run(op: ops.Exec, step: StepContext) -> Result:
@@ -31,7 +31,7 @@ def run(op: ops.Exec, step: StepContext) -> Result:
     with contextlib.ExitStack() as stack:
         stage = ContainerStage(op=op, step=step, stack=stack)
         container = stage.container()
-        joined = stack.enter_context(step.services.joined(op, container, step.cancel))
+        joined = stack.enter_context(step.services.join(op, container, step.cancel))
         outcome = stack.enter_context(
             step.context.runtime().run(
                 joined.container,
@@ -42,13 +42,13 @@ def run(op: ops.Exec, step: StepContext) -> Result:
         )
         if outcome.code:
             step.context.store.require_space(describe(op))
-        if not expected(op.expect, outcome.code):
-            _look_around(step.context, joined.container)
+        if not is_expected(op.expect, outcome.code):
+            _open_shell(step.context, joined.container)
             raise failure(op.args, outcome)
         return stage.result(outcome)
 
 
-def _look_around(context: SolveContext, container: spec.ContainerSpec) -> None:
+def _open_shell(context: SolveContext, container: spec.ContainerSpec) -> None:
     """Let the user into the container of a process that failed, with all that it left."""
     if not context.interactive or not context.terminal.exists():
         return
@@ -65,12 +65,12 @@ def _look_around(context: SolveContext, container: spec.ContainerSpec) -> None:
         redirect_stdout=None,
         redirect_stderr=None,
     )
-    with context.terminal.lent() as terminal:
-        os.write(terminal, _INVITATION % shlex.join(container.args).encode())
+    with context.terminal.borrow() as terminal:
+        os.write(terminal, _SHELL_NOTICE % shlex.join(container.args).encode())
         run_on_terminal(context.runtime(), shell, terminal)
 
 
-def expected(expect: str, code: int) -> bool:
+def is_expected(expect: str, code: int) -> bool:
     """Whether an exit code is a value; death by signal never is."""
     if code in _SIGNALS:
         return False
@@ -83,7 +83,7 @@ def expected(expect: str, code: int) -> bool:
             return code == 0
 
 
-def failure(args: tuple[str, ...], outcome: Outcome) -> ExecError:
+def failure(args: tuple[str, ...], outcome: ExecOutcome) -> ExecError:
     """The error of an exec, with the end of its outputs."""
     return ExecError(
         command=args,

@@ -114,7 +114,7 @@ def timestamps(op: ops.Timestamps, step: StepContext) -> Result:
     return step.context.add_layer(step.key, step.layers(op.base), change)
 
 
-def replaced(op: ops.Replaced, step: StepContext) -> Result:
+def replace_text(op: ops.Replaced, step: StepContext) -> Result:
     """Replace a text in a file."""
     tree = step.tree(op.base)
     entry = tree.lookup(op.path)

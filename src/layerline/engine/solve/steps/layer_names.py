@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _EPOCH = 1
 
 
-def placed_name(
+def copied_layer_name(
     names: tuple[str, ...], source: Tree, source_path: str, base: Tree, path: str
 ) -> str | None:
     """The name of the layer of an unfiltered directory at `path` of `base`.
@@ -29,20 +29,20 @@ def placed_name(
     `names` are the snapshots of the source. None where what is below decides what is in the layer.
     """
     where, there = base.resolve(path)
-    if there is not None and (not there.is_dir or _led_away(source, source_path, base, there)):
+    if there is not None and (not there.is_dir or _is_diverted(source, source_path, base, there)):
         return None
-    looks = [_looks(entry) for entry in _way(base, where)]
-    return digest_of(["placed", _EPOCH, names, source_path, where, looks])
+    metadata = [_metadata(entry) for entry in _directories_above(base, where)]
+    return digest_of(["placed", _EPOCH, names, source_path, where, metadata])
 
 
-def _way(base: Tree, where: str) -> Iterator[Entry | None]:
+def _directories_above(base: Tree, where: str) -> Iterator[Entry | None]:
     """The root and the directories that lead to a resolved path, without it."""
     while where != "/":
         where = posixpath.dirname(where)
         yield base.find(where)
 
 
-def _looks(entry: Entry | None) -> list[object] | None:
+def _metadata(entry: Entry | None) -> list[object] | None:
     if entry is None:
         return None
     status = entry.stat
@@ -50,7 +50,7 @@ def _looks(entry: Entry | None) -> list[object] | None:
     return [entry.mode, status.st_uid, status.st_gid, status.st_mtime_ns, extended]
 
 
-def _led_away(source: Tree, source_path: str, base: Tree, there: Entry) -> bool:
+def _is_diverted(source: Tree, source_path: str, base: Tree, there: Entry) -> bool:
     """Whether the base has a link where the source has a directory."""
     pending = [(source.lookup(source_path), there)]
     while pending:
