@@ -30,6 +30,7 @@ COMPILE = (
 def lint(session: nox.Session) -> None:
     """Check the style."""
     session.run(PYTHON, "-m", "ruff", "check", ".", external=True)
+    session.run(PYTHON, "-m", "ruff", "format", "--check", ".", external=True)
 
 
 @nox.session

@@ -46,8 +46,8 @@ def command_line() -> str:
     lines += [
         "## Functions of the pipeline",
         "",
-        "`layerline call [FLAGS] FUNCTION [FLAGS]`, or `dagger call` with `-m`. These flags stand before the",
-        "function:",
+        "`layerline call [FLAGS] FUNCTION [FLAGS]`, or `dagger call` with `-m`. These flags precede",
+        "the function:",
         "",
         *_arguments(PipelineFunctions),
     ]

@@ -44,6 +44,8 @@ def python_texts(source: str) -> Iterator[tuple[int, str]]:
 
 def found(path: Path) -> list[str]:
     text = path.read_text()
+    if path.suffix == ".md":  # what stands in backticks is quoted: a message, a name
+        text = re.sub(r"`[^`\n]*`", "", text)
     pieces = python_texts(text) if path.suffix == ".py" else enumerate(text.splitlines(), 1)
     return [
         f"{path.relative_to(HOME)}:{line + piece[: match.start()].count(chr(10))}: {match[0]}"
