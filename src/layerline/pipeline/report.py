@@ -82,14 +82,15 @@ def _cache_table(report: Report) -> Iterator[str]:
 
 
 def _timeline(report: Report) -> Iterator[str]:
-    final = report["final"]
-    length = max(final["begin"] + final["probe_seconds"], 0.001)
+    steps = (*report["layers"], report["final"])
+    ends = [each["begin"] + each["seconds"] + each["probe_seconds"] for each in steps]
+    length = max(*ends, 0.001)
     yield "<h2>Steps</h2>"
     yield (
         '<p><span class="key bar"></span> installation <span class="key probe"></span> probes, '
         "in seconds, as measured when each ran; layers are built in parallel.</p>"
     )
-    for each in (*report["layers"], final):
+    for each in steps:
         widths = [100 * each[key] / length for key in ("begin", "seconds", "probe_seconds")]
         taken = f"{each['seconds']:.1f} + {each['probe_seconds']:.1f} s"
         yield (
