@@ -46,7 +46,7 @@ def command_line() -> str:
     lines += [
         "## Functions of the pipeline",
         "",
-        "`layerline call [FLAGS] FUNCTION [FLAGS]`, or `dagger call` with `-m`. These flags precede",
+        "`layerline call [FLAGS] FUNCTION [FLAGS]`, or `dagger call -m`. These flags precede",
         "the function:",
         "",
         *_arguments(PipelineFunctions),
