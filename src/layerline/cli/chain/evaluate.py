@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from layerline.cli.chain.arguments import is_addressed, is_git
+from layerline.engine.api.home_directory import expand_home
 from layerline.engine.module import results
 from layerline.engine.module.arguments import NeedsEngine, Reader, complete
 from layerline.engine.module.core import GIVES_ID
@@ -115,10 +116,7 @@ class Evaluation:
         return await self.backend.load_path(typename, self._host_path(text), arg.ignore)
 
     def _host_path(self, text: str) -> Path:
-        plain = text.removeprefix("file://")
-        if plain == "~" or plain.startswith("~/"):
-            plain = f"{self.home}{plain[1:]}"
-        path = Path(self.workdir, plain)
+        path = Path(self.workdir, expand_home(text.removeprefix("file://"), self.home))
         if not path.exists():
             message = f"{_NOT_FOUND}: lstat {path}: no such file or directory"
             raise LayerlineError(message)
