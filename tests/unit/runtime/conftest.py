@@ -58,20 +58,20 @@ class Box:
             path.chmod(0o755)
         return Overlay(lower=lower or (self.image,), upper=upper, work=work)
 
-    def spec(self, *args: str, **words: Any) -> ContainerSpec:  # noqa: ANN401
+    def spec(self, *argv: str, **options: Any) -> ContainerSpec:  # noqa: ANN401
         """A container of the image."""
-        return ContainerSpec(**{"rootfs": self.overlay(), "args": args, **words})
+        return ContainerSpec(**{"rootfs": self.overlay(), "argv": argv, **options})
 
     def run(
         self,
-        *args: str,
+        *argv: str,
         cancel: threading.Event | None = None,
         on_output: Callable[[bytes, int], None] | None = None,
         watch: Callable[[], LayerlineError | None] = lambda: None,
-        **words: Any,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401
     ) -> Ran:
         """Run a program to its end."""
-        spec = self.spec(*args, **words)
+        spec = self.spec(*argv, **options)
         pieces: list[tuple[bytes, int]] = []
         listen = on_output or (lambda data, stream: pieces.append((data, stream)))
         cancel = cancel or threading.Event()
@@ -86,9 +86,9 @@ class Box:
                 pieces=pieces,
             )
 
-    def shell(self, script: str, **words: Any) -> Ran:  # noqa: ANN401
+    def shell(self, script: str, **options: Any) -> Ran:  # noqa: ANN401
         """Run a shell script."""
-        return self.run("sh", "-c", script, **words)
+        return self.run("sh", "-c", script, **options)
 
 
 @pytest.fixture(scope="session")

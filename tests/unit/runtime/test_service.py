@@ -67,7 +67,7 @@ def web(box: Box, key: str = "web", before: str = "", **words: Any) -> ServiceSp
 def ask(box: Box, services: Services, script: str, *bindings: tuple[str, Service]) -> Ran:
     """Run a shell script where the services can be reached."""
     with services.join(box.spec("sh", "-c", script), bindings) as spec:
-        return box.run(*spec.args, network=spec.network, hosts=spec.hosts)
+        return box.run(*spec.argv, network=spec.network, hosts=spec.hosts)
 
 
 def test_a_service_is_reached_by_alias_and_hostname(box: Box, services: Services) -> None:
@@ -133,11 +133,11 @@ def test_a_service_without_ports_is_ready_at_once(box: Box, services: Services) 
 
 
 def test_a_health_check_decides(box: Box, services: Services) -> None:
-    check = Healthcheck(args=("test", "-e", "/srv/ready"), interval=0.05, retries=1000)
+    check = Healthcheck(argv=("test", "-e", "/srv/ready"), interval=0.05, retries=1000)
     began = time.monotonic()
     services.start(web(box, before="(sleep 0.6; touch /srv/ready) &", healthcheck=check))
     assert time.monotonic() - began > 0.6
-    bad = Healthcheck(args=("sh", "-c", "echo no; exit 4"), interval=0.01, retries=1)
+    bad = Healthcheck(argv=("sh", "-c", "echo no; exit 4"), interval=0.01, retries=1)
     with pytest.raises(ExecError, match="health check failed: exit code: 4") as caught:
         services.start(web(box, key="bad", healthcheck=bad))
     assert (caught.value.code, caught.value.stdout) == (4, "no\n")
@@ -156,7 +156,7 @@ def test_stopping_asks_first(box: Box, services: Services) -> None:
         done.append((spec.rootfs.upper / "bye").read_text())
 
     spec = web(
-        box, container=container, healthcheck=Healthcheck(args=("test", "-e", "/up"), retries=99)
+        box, container=container, healthcheck=Healthcheck(argv=("test", "-e", "/up"), retries=99)
     )
     services.start(spec)
     services.stop(spec.key)
@@ -168,7 +168,7 @@ def test_killing_does_not_ask(box: Box, services: Services) -> None:
     spec = web(
         box,
         container=lambda: nullcontext(box.spec("sh", "-c", script)),
-        healthcheck=Healthcheck(args=("test", "-e", "/up"), retries=99, interval=0.05),
+        healthcheck=Healthcheck(argv=("test", "-e", "/up"), retries=99, interval=0.05),
     )
     services.start(spec)
     began = time.monotonic()

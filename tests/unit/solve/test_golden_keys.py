@@ -63,7 +63,7 @@ VALUES = {
 }
 OBJECTS = {
     "Directory": Directory(tree=FILE, path="/d"),
-    "Container": Container(config=ImageConfig(), rootfs=FILE, last=EXEC),
+    "Container": Container(config=ImageConfig(), rootfs=FILE, last_exec=EXEC),
 }
 
 

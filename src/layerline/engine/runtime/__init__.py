@@ -1,1 +1,1 @@
-"""Running containers: plain directories and words in, an outcome out; no store, no images."""
+"""Running containers: plain directories and arguments in, an outcome out; no store, no images."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STDOUT, STDERR = 1, 2
 _PIECE = 1 << 16
-_TICK = 0.05  # seconds between calls of `look`
+_TICK = 0.05  # seconds between calls of `on_tick`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +50,11 @@ def follow(
     sinks: Sinks,
     secrets: Sequence[bytes],
     *,
-    look: Callable[[], None],
+    on_tick: Callable[[], None],
 ) -> int:
     """Read both streams of a program to its end; returns its status.
 
-    `look` is called many times a second: to kill the program when nobody wants it any more.
+    `on_tick` is called many times a second, to kill the program when it has been cancelled.
     """
     streams = {STDOUT: process.stdout, STDERR: process.stderr}
     scrubbers = {stream: Scrubber(secrets) for stream in streams}
@@ -69,20 +69,20 @@ def follow(
                 sinks.write(scrubber.feed(data) if data else scrubber.finish(), key.data)
                 if not data:
                     selector.unregister(key.fileobj)
-            look()
+            on_tick()
     for pipe in filter(None, streams.values()):
         pipe.close()
-    return wait(process, look=look)
+    return wait(process, on_tick=on_tick)
 
 
-def wait(process: Process[bytes], *, look: Callable[[], None]) -> int:
+def wait(process: Process[bytes], *, on_tick: Callable[[], None]) -> int:
     """Wait for the end of a program; 128+n when signal n ended it."""
     descriptor = os.pidfd_open(process.pid)
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
             while not selector.select(_TICK):
-                look()
+                on_tick()
     finally:
         os.close(descriptor)
     status = process.wait()

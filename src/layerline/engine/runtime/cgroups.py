@@ -31,10 +31,10 @@ class Cgroups:
 
     def processes(self, container: str) -> list[int]:
         """What runs in the container's cgroup, by process number."""
-        place = Path(_NAME) / self._session / container / "cgroup.procs"
+        path = Path(_NAME) / self._session / container / "cgroup.procs"
         for hierarchy in self._hierarchies:
             with suppress(OSError):
-                lines = (hierarchy / place).read_text().split()
+                lines = (hierarchy / path).read_text().split()
                 return [int(line) for line in lines if line != "0"]  # 0: of another namespace
         return []
 
@@ -50,45 +50,45 @@ class Cgroups:
 
     def _claim(self) -> int | None:
         for hierarchy in self._hierarchies[:1]:
-            place = hierarchy / _NAME / self._session
+            path = hierarchy / _NAME / self._session
             while True:
                 try:
-                    place.mkdir(parents=True, exist_ok=True)
-                    lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    path.mkdir(parents=True, exist_ok=True)
+                    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 except OSError:
                     return None
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                if place.exists():
+                if path.exists():
                     return lock
                 os.close(lock)  # swept by another start before it was locked
         return None
 
     def _sweep(self) -> None:
         for hierarchy in self._hierarchies[:1]:
-            for place in _children(hierarchy / _NAME):
-                if _is_dead(place):
+            for path in _children(hierarchy / _NAME):
+                if _is_dead(path):
                     for each in self._hierarchies:
-                        _remove(each / _NAME / place.name)
+                        _remove(each / _NAME / path.name)
 
 
 def _hierarchies(root: Path) -> list[Path]:
     if (root / "cgroup.procs").exists():
         return [root]
-    return [place for place in _children(root) if (place / "cgroup.procs").exists()]
+    return [path for path in _children(root) if (path / "cgroup.procs").exists()]
 
 
-def _children(place: Path) -> list[Path]:
+def _children(path: Path) -> list[Path]:
     try:
         return sorted(
-            child for child in place.iterdir() if child.is_dir() and not child.is_symlink()
+            child for child in path.iterdir() if child.is_dir() and not child.is_symlink()
         )
     except OSError:
         return []
 
 
-def _is_dead(place: Path) -> bool:
+def _is_dead(path: Path) -> bool:
     try:
-        lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -100,9 +100,9 @@ def _is_dead(place: Path) -> bool:
     return True
 
 
-def _remove(place: Path) -> None:
-    for child in _children(place):
+def _remove(path: Path) -> None:
+    for child in _children(path):
         _remove(child)
     # A cgroup that still has processes stays; the next start tries again.
     with suppress(OSError):
-        place.rmdir()
+        path.rmdir()

@@ -32,7 +32,7 @@ def join(directory: str, path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class CreatedPath:
     """A mount point that was created, to be removed after the run."""
 
     parent: int
@@ -131,12 +131,12 @@ class Inside:
 
     def make_directories(
         self, path: str, *, owner: tuple[int, int], stack: ExitStack
-    ) -> list[Made]:
+    ) -> list[CreatedPath]:
         """Make the directory and the parents it lacks, 0755; parents keep their times.
 
         The descriptors of the parents stay open as long as `stack`.
         """
-        made: list[Made] = []
+        created: list[CreatedPath] = []
         here = "/"
         for name in filter(None, self.resolve(path).split("/")):
             there = join(here, name)
@@ -147,22 +147,22 @@ class Inside:
                     os.fchown(descriptor, *owner)
                     os.fchmod(descriptor, 0o755)
                     os.utime(descriptor, (EPOCH, EPOCH))
-                made.append(item)
+                created.append(item)
             elif not stat.S_ISDIR(found.st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), there)
             here = there
-        return made
+        return created
 
-    def make_stub(self, path: str, *, directory: bool, stack: ExitStack) -> list[Made]:
+    def make_stub(self, path: str, *, directory: bool, stack: ExitStack) -> list[CreatedPath]:
         """Make an empty file or directory, and what it needs above it."""
         target = self.resolve(path)
         if directory:
             return self.make_directories(target, owner=(0, 0), stack=stack)
         parent, _, name = target.rpartition("/")
-        made = self.make_directories(parent or "/", owner=(0, 0), stack=stack)
-        return [*made, self._make(parent or "/", name, directory=False, stack=stack)]
+        created = self.make_directories(parent or "/", owner=(0, 0), stack=stack)
+        return [*created, self._make(parent or "/", name, directory=False, stack=stack)]
 
-    def _make(self, parent: str, name: str, *, directory: bool, stack: ExitStack) -> Made:
+    def _make(self, parent: str, name: str, *, directory: bool, stack: ExitStack) -> CreatedPath:
         descriptor = self.open(parent, os.O_RDONLY | os.O_DIRECTORY)
         stack.callback(os.close, descriptor)
         before = os.fstat(descriptor)
@@ -173,4 +173,4 @@ class Inside:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
             os.close(os.open(name, flags, 0o644, dir_fd=descriptor))
         os.utime(descriptor, ns=times)
-        return Made(descriptor, name, directory, times)
+        return CreatedPath(descriptor, name, directory, times)

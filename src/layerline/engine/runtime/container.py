@@ -141,9 +141,9 @@ class Runtime:
             try:
                 ready = self._write_bundle(spec, name, bundle, stack, terminal=terminal)
             except OSError as exc:
-                raise _setup_error(spec, exc) from exc
+                raise _os_setup_error(spec, exc) from exc
             except UnknownUser as exc:
-                raise setup_failed(spec, str(exc)) from exc
+                raise setup_error(spec, str(exc)) from exc
             yield ready
 
     def _write_bundle(
@@ -155,10 +155,10 @@ class Runtime:
         env = self._environment(spec, root)
         cwd = root.inside.resolve(spec.cwd)
         launch_error = _make_cwd(cwd, root) or executable.launch_error(
-            spec.args[0], root.inside, path=env["PATH"], cwd=cwd
+            spec.argv[0], root.inside, path=env["PATH"], cwd=cwd
         )
         process = runtime_spec.Process(
-            args=(INIT, "--", *spec.args) if spec.init else spec.args,
+            argv=(INIT, "--", *spec.argv) if spec.init else spec.argv,
             env=env,
             cwd=cwd,
             user=root.user,
@@ -215,16 +215,16 @@ class Runtime:
         on_start(ready.container)
         end = _EarlyEnd(cancel=cancel, watch=watch)
 
-        def look() -> None:
+        def on_tick() -> None:
             if end.should_end():
                 ready.container.kill(process, harder=end.is_overdue())
 
-        code = follow(process, sinks, spec.secrets, look=look)
+        code = follow(process, sinks, spec.secrets, on_tick=on_tick)
         if end.reason is not None:
             raise end.reason
         failure = ready.container.failure()
         if failure is not None:
-            raise setup_failed(spec, failure)
+            raise setup_error(spec, failure)
         return code
 
     def _output(self, stack: ExitStack) -> Output:
@@ -256,17 +256,17 @@ class _EarlyEnd:
         return self.reason is not None and time.monotonic() - self.since > _PATIENCE
 
 
-def setup_failed(spec: ContainerSpec, message: str) -> ExecError:
+def setup_error(spec: ContainerSpec, message: str) -> ExecError:
     """The error of a container whose program was never started."""
-    return ExecError(command=spec.args, code=_SETUP_FAILED, stdout="", stderr="", message=message)
+    return ExecError(command=spec.argv, code=_SETUP_FAILED, stdout="", stderr="", message=message)
 
 
-def _setup_error(spec: ContainerSpec, exc: OSError) -> ExecError | NoSpace:
+def _os_setup_error(spec: ContainerSpec, exc: OSError) -> ExecError | NoSpace:
     if exc.errno == errno.ENOSPC:
         message = f"no space left on device: {exc.filename}: free some space and try again"
         return NoSpace(message)
     reason = (exc.strerror or str(exc)).lower()
-    return setup_failed(spec, f"{exc.filename}: {reason}" if exc.filename else reason)
+    return setup_error(spec, f"{exc.filename}: {reason}" if exc.filename else reason)
 
 
 def _make_cwd(cwd: str, root: Root) -> str | None:

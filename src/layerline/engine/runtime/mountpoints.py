@@ -53,7 +53,7 @@ def write_stubs(stubs: Iterable[Stub], inside: Inside, layer: Path) -> bool:
             place.chmod(0o644)
             os.utime(place, (EPOCH, EPOCH))
     for path in sorted(directories, reverse=True):
-        _imitate(layer / path.lstrip("/"), path, directories[path], inside)
+        _copy_metadata(layer / path.lstrip("/"), path, directories[path], inside)
     return written
 
 
@@ -72,7 +72,7 @@ def _make_parents(
             (layer / here.lstrip("/")).mkdir(exist_ok=True)
 
 
-def _imitate(place: Path, path: str, like: os.stat_result | None, inside: Inside) -> None:
+def _copy_metadata(place: Path, path: str, like: os.stat_result | None, inside: Inside) -> None:
     if like is None:
         place.chmod(0o755)
         os.utime(place, (EPOCH, EPOCH))

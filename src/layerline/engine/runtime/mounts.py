@@ -76,27 +76,27 @@ def stage(
 
 
 def attach_mount(staged: StagedMount, target: str, inside: Inside, stack: ExitStack) -> None:
-    """Mount at `target`; what has to be made for it inside other mounts goes with `stack`."""
+    """Mount at `target`; mount points created in other mounts are removed with `stack`."""
     if inside.stat(target) is None:
         for made in inside.make_stub(target, directory=staged.directory, stack=stack):
             stack.callback(made.remove)
-    with inside.open_path(target) as place:
+    with inside.open_path(target) as descriptor:
         if staged.source is None:
-            # With the descriptor as the path the mount lands where the look did.
-            path = Path(f"/proc/self/fd/{place}")
+            # The descriptor as the path: the mount lands on what was checked.
+            path = Path(f"/proc/self/fd/{descriptor}")
             kernel.mount("tmpfs", path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, _size(staged))
         else:
             deep = isinstance(staged.mount, Bind)
             flags = _attributes(staged.mount)
-            kernel.attach(staged.source, place, attributes=flags, recursive=deep)
+            kernel.attach(staged.source, descriptor, attributes=flags, recursive=deep)
 
 
 def attach_file(source: Path, target: str, inside: Inside) -> None:
     """Show a file of the host, read-only, over a file that exists inside."""
     origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
     try:
-        with inside.open_path(target) as place:
-            kernel.attach(origin, place, attributes=kernel.ATTR_RDONLY, recursive=False)
+        with inside.open_path(target) as descriptor:
+            kernel.attach(origin, descriptor, attributes=kernel.ATTR_RDONLY, recursive=False)
     finally:
         os.close(origin)
 
@@ -120,11 +120,11 @@ def _source(
             if mount.owner:
                 os.chown(mount.source, *_owner(mount.owner, lookup))
         case SecretFile():
-            place = state / "secret"
-            place.write_bytes(mount.data)
-            os.chown(place, *_owner(mount.owner, lookup))
-            place.chmod(mount.mode & 0o777)
-            source = os.open(place, os.O_PATH | os.O_CLOEXEC)
+            path = state / "secret"
+            path.write_bytes(mount.data)
+            os.chown(path, *_owner(mount.owner, lookup))
+            path.chmod(mount.mode & 0o777)
+            source = os.open(path, os.O_PATH | os.O_CLOEXEC)
         case LayerMount():
             tree = stack.enter_context(mount_layers(mount.overlay, state / "tree"))
             with Inside(tree) as inner:

@@ -36,7 +36,7 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A place on the session's network: what a container needs to run there, and its address."""
+    """A namespace on the session's network, and its address."""
 
     network: Network
     address: str
@@ -101,7 +101,7 @@ class SessionNetwork:
             yield Attachment(network=network, address=address)
 
     def dial(self, address: str, port: int, *, timeout: float) -> socket.socket:
-        """A connection to a place on the network."""
+        """A connection to an address on the network."""
         connection = in_namespace(self._router, socket.socket)
         try:
             connection.settimeout(timeout)
@@ -121,7 +121,7 @@ def listen_in(namespace: Path, port: int) -> socket.socket:
 def in_namespace(namespace: Path, action: Callable[[], T]) -> T:
     """Do something in a network namespace: in a thread of its own, which ends with it.
 
-    A socket made there stays in the namespace, and can be used from everywhere.
+    A socket that it opens stays in the namespace, and can be used from everywhere.
     """
     results: list[T] = []
     failures: list[OSError] = []
@@ -146,31 +146,31 @@ def in_namespace(namespace: Path, action: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _create_namespace(place: Path) -> Iterator[None]:
-    """A new network namespace, held at `place`."""
+def _create_namespace(path: Path) -> Iterator[None]:
+    """A new network namespace, held at `path`."""
 
     def make() -> None:
         kernel.unshare(kernel.CLONE_NEWNET)
-        place.touch()
-        kernel.mount("/proc/thread-self/ns/net", place, None, kernel.MS_BIND)
+        path.touch()
+        kernel.mount("/proc/thread-self/ns/net", path, None, kernel.MS_BIND)
 
     in_namespace(Path("/proc/thread-self/ns/net"), make)
     try:
         yield
     finally:
-        kernel.unmount(place)
-        place.unlink()
+        kernel.unmount(path)
+        path.unlink()
 
 
 @contextmanager
-def _pin_namespace(namespace: Path, place: Path) -> Iterator[None]:
-    place.touch()
-    kernel.mount(str(namespace), place, None, kernel.MS_BIND)
+def _pin_namespace(namespace: Path, path: Path) -> Iterator[None]:
+    path.touch()
+    kernel.mount(str(namespace), path, None, kernel.MS_BIND)
     try:
         yield
     finally:
-        kernel.unmount(place)
-        place.unlink()
+        kernel.unmount(path)
+        path.unlink()
 
 
 @contextmanager

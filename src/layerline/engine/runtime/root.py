@@ -1,6 +1,6 @@
 """Assembly of a container's root file system, and its removal.
 
-The layers are mounted twice: first to look where the mounts go, then with the stubs they need.
+The layers are mounted twice: to resolve the mounts' targets, then with the stubs they need.
 Invariant: when the context ends nothing of it is left, neither mounts nor stubs in a layer.
 """
 
@@ -66,7 +66,10 @@ def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Itera
         stubs = state / "stubs"
         stubs.mkdir()
         image = replace(spec.rootfs, upper=None, work=None)
-        with mounts.mount_layers(image, state / "look") as look, Inside(look) as inside:
+        with (
+            mounts.mount_layers(image, state / "image") as image_root,
+            Inside(image_root) as inside,
+        ):
             lookup = _lookup(inside)
             user = lookup(spec.user)
             staged = [
@@ -80,7 +83,7 @@ def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Itera
         late: dict[str, Path] = {}
         for each in staged:
             if inside.resolve(each.mount.target).startswith("/dev/"):
-                late[each.mount.target] = _put_aside(each, state / f"late{len(late)}", leftovers)
+                late[each.mount.target] = _attach_aside(each, state / f"late{len(late)}", leftovers)
             else:
                 mounts.attach_mount(each, each.mount.target, inside, leftovers)
         _show_host_files(spec, provided, inside, state)
@@ -123,15 +126,15 @@ def _check_system_directories(inside: Inside) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
 
-def _put_aside(staged: StagedMount, place: Path, stack: ExitStack) -> Path:
+def _attach_aside(staged: StagedMount, path: Path, stack: ExitStack) -> Path:
     if staged.directory:
-        place.mkdir()
+        path.mkdir()
     else:
-        place.touch()
-    with Inside(place.parent) as inside:
-        mounts.attach_mount(staged, f"/{place.name}", inside, stack)
-    stack.callback(kernel.unmount, place)
-    return place
+        path.touch()
+    with Inside(path.parent) as inside:
+        mounts.attach_mount(staged, f"/{path.name}", inside, stack)
+    stack.callback(kernel.unmount, path)
+    return path
 
 
 def _show_host_files(spec: ContainerSpec, provided: Provided, inside: Inside, state: Path) -> None:

@@ -91,14 +91,14 @@ class Container:
             with suppress(ProcessLookupError):
                 os.kill(process, number)
 
-    def execute(self, args: Sequence[str], *, timeout: float) -> command.Finished:
+    def execute(self, argv: Sequence[str], *, timeout: float) -> command.Finished:
         """Run another program in it, to its end."""
-        return command.run([*self.arguments("exec"), *args], timeout=timeout, expect=None)
+        return command.run([*self.arguments("exec"), *argv], timeout=timeout, expect=None)
 
-    def join(self, args: Sequence[str], terminal: int) -> command.Process[bytes]:
+    def join(self, argv: Sequence[str], terminal: int) -> command.Process[bytes]:
         """Start another program in it, on a terminal that is open here."""
-        argv = [*self.arguments("exec", "--tty"), *args]
-        return command.start(argv, stdin=terminal, stdout=terminal, stderr=terminal)
+        exec_argv = [*self.arguments("exec", "--tty"), *argv]
+        return command.start(exec_argv, stdin=terminal, stdout=terminal, stderr=terminal)
 
     def process(self) -> int | None:
         """The number of the container's process 1, once it has one."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, object]
 
-# The place is the number.
+# In the order of their numbers in the kernel.
 _CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -96,7 +96,7 @@ _NOT_DEVICES = ("pts", "shm", "fd", "mqueue", "console", "ptmx", "tty")
 class Process:
     """What is started, resolved: numbers, not names."""
 
-    args: Sequence[str]
+    argv: Sequence[str]
     env: Mapping[str, str]
     cwd: str
     user: User
@@ -164,7 +164,7 @@ def _process(process: Process, *, privileged: bool) -> Json:
             "umask": 0o022,
             "additionalGids": list(process.user.groups),
         },
-        "args": list(process.args),
+        "args": list(process.argv),
         "env": [f"{name}={value}" for name, value in process.env.items()],
         "cwd": process.cwd,
         "capabilities": {"bounding": names, "effective": names, "permitted": names},

@@ -52,7 +52,7 @@ class Port:
 class Healthcheck:
     """A command that succeeds when the service is ready; times in seconds."""
 
-    args: tuple[str, ...]
+    argv: tuple[str, ...]
     interval: float = 1.0
     timeout: float = 30.0
     start_period: float = 0.0
@@ -184,12 +184,12 @@ class Service:
         """Its container, while it runs."""
         return None if self.ended.is_set() else self._container
 
-    def execute(self, args: tuple[str, ...], *, timeout: float) -> Finished | None:
+    def execute(self, argv: tuple[str, ...], *, timeout: float) -> Finished | None:
         """Run a program in its container; None while there is none, or when it takes too long."""
         if self._container is None or self._container.process() is None:
             return None
         with suppress(CommandFailed):
-            return self._container.execute(args, timeout=timeout)
+            return self._container.execute(argv, timeout=timeout)
         return None
 
 
@@ -205,14 +205,14 @@ class _Checks:
     def is_healthy(self) -> bool:
         """Check once; raises when it has failed too often."""
         check = self._check
-        done = self._service.execute(check.args, timeout=check.timeout)
+        done = self._service.execute(check.argv, timeout=check.timeout)
         if done is not None and done.status == 0:
             return True
         if done is not None and time.monotonic() - self._began >= check.start_period:
             self._failures += 1
         if done is not None and self._failures > check.retries:
             raise ExecError(
-                command=check.args,
+                command=check.argv,
                 code=done.status,
                 stdout=done.stdout.decode(errors="replace"),
                 stderr=done.stderr.decode(errors="replace"),
@@ -356,7 +356,7 @@ def _exit_error(spec: ServiceSpec, container: ContainerSpec, outcome: ExecOutcom
     ended = outcome.code == 0
     reason = "service exited before healthcheck" if ended else f"exit code: {outcome.code}"
     return ExecError(
-        command=container.args,
+        command=container.argv,
         code=outcome.code,
         stdout=outcome.stdout.tail(_TAIL).decode(errors="replace"),
         stderr=outcome.stderr.tail(_TAIL).decode(errors="replace"),

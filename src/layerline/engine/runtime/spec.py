@@ -1,4 +1,4 @@
-"""What a caller says of a container: its layers, mounts, user, words and streams.
+"""The description of a container: its layers, mounts, user, arguments and streams.
 
 Invariant: values only. Paths are of the host and absolute; targets are absolute paths inside the
 container, and are resolved there, never on the host.
@@ -103,7 +103,7 @@ class ContainerSpec:
     """
 
     rootfs: Overlay
-    args: tuple[str, ...]
+    argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     cwd: str = "/"
     user: str = ""

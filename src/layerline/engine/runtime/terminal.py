@@ -1,7 +1,7 @@
 """Interactive programs in containers, on the terminal of the user.
 
-Invariant: one program has the terminal at a time, nothing else is shown there meanwhile, and it
-gets its settings back however the program ends.
+Invariant: one program has the terminal at a time, nothing else is shown on it meanwhile, and
+its settings are restored however the program ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.runtime.capture import wait
-from layerline.engine.runtime.container import setup_failed
+from layerline.engine.runtime.container import setup_error
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -73,22 +73,22 @@ def run_on_terminal(runtime: Runtime, spec: ContainerSpec, terminal: int) -> int
     """
     with runtime.prepare(spec, terminal=True) as ready:
         if ready.launch_error is not None:
-            raise setup_failed(spec, ready.launch_error)
+            raise setup_error(spec, ready.launch_error)
         with _keep_settings(terminal):
             process = ready.container.start(
                 stdin=terminal, stdout=terminal, stderr=terminal, foreground=True
             )
-            code = wait(process, look=lambda: None)
+            code = wait(process, on_tick=lambda: None)
         failure = ready.container.failure()
         if failure is not None:
-            raise setup_failed(spec, failure)
+            raise setup_error(spec, failure)
         return code
 
 
 def execute_on_terminal(container: Container, argv: Sequence[str], terminal: int) -> int:
     """Run another program in a container that runs, on `terminal`; returns its exit code."""
     with _keep_settings(terminal):
-        return wait(container.join(argv, terminal), look=lambda: None)
+        return wait(container.join(argv, terminal), on_tick=lambda: None)
 
 
 @contextmanager

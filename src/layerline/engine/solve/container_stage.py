@@ -54,7 +54,7 @@ class ContainerStage:
             env = (*env, *context.nested.items())
         return spec.ContainerSpec(
             rootfs=root,
-            args=op.args,
+            argv=op.args,
             env=env,
             cwd=op.cwd or "/",
             user=op.user,
@@ -119,21 +119,21 @@ class ContainerStage:
 
     def _volume(self, mount: ops.CacheMount) -> spec.Volume:
         volumes = self.step.context.store.volumes
-        place = (
+        source = (
             volumes.volume(mount.volume)
             if mount.seed is None
             else self._seed_volume(mount.volume, mount.seed, mount.seed_path)
         )
         if mount.sharing != "SHARED":
             self.stack.enter_context(volumes.lock(mount.volume, cancel=self.step.cancel))
-        return spec.Volume(target=mount.target, source=place, owner=mount.owner)
+        return spec.Volume(target=mount.target, source=source, owner=mount.owner)
 
     def _seed_volume(self, volume: str, seed: ops.Op, path: str) -> Path:
         tree = self.step.tree(seed)
         root = tree.lookup(path).stat
 
-        def fill(place: Path) -> None:
-            Writer(Tree(()), place).copy(tree, path, "/", CopyOptions(share=False))
+        def fill(directory: Path) -> None:
+            Writer(Tree(()), directory).copy(tree, path, "/", CopyOptions(share=False))
 
         return self.step.context.store.volumes.volume(
             volume, seed=fill, owner=(root.st_uid, root.st_gid), mode=stat.S_IMODE(root.st_mode)

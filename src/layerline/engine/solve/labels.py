@@ -41,8 +41,8 @@ def _line(op: Keyed) -> str:
         case ops.Remove():
             return f"without {' '.join(op.paths)}"
         case ops.DockerfileCopy():
-            word = "ADD" if op.unpack else "COPY"
-            return f"{word} {shlex.join((*op.patterns, op.destination))}"
+            instruction = "ADD" if op.unpack else "COPY"
+            return f"{instruction} {shlex.join((*op.patterns, op.destination))}"
         case _:
-            name, place = _NAMES.get(type(op), (type(op).__name__, ""))
-            return f"{name} {getattr(op, place)}" if place else name
+            name, argument = _NAMES.get(type(op), (type(op).__name__, ""))
+            return f"{name} {getattr(op, argument)}" if argument else name

@@ -58,7 +58,7 @@ class Names:
 class NewFile(Op):
     """A file with these bytes.
 
-    `keep_mode` keeps the mode of a file that was there (as Directory.withNewFile does).
+    `keep_mode` keeps the mode of an existing file (as Directory.withNewFile does).
     """
 
     base: Op

@@ -67,7 +67,7 @@ def hostname_of(spec: ServiceDefinition) -> str:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Tunnel:
-    """A way from ports of 127.0.0.1 to a service: (the port here, the port there) of each."""
+    """A way from ports of 127.0.0.1 to a service: pairs of (local port, port of the service)."""
 
     stack: contextlib.ExitStack
     ports: tuple[tuple[int, int], ...]
@@ -278,11 +278,11 @@ class SessionServices:
 
 
 def _healthcheck(check: ServiceCheck) -> running.Healthcheck:
-    chosen = running.Healthcheck(args=check.args)
+    healthcheck = running.Healthcheck(argv=check.args)
     if check.interval:
-        chosen = replace(chosen, interval=check.interval / _NANOSECONDS)
+        healthcheck = replace(healthcheck, interval=check.interval / _NANOSECONDS)
     if check.timeout:
-        chosen = replace(chosen, timeout=check.timeout / _NANOSECONDS)
+        healthcheck = replace(healthcheck, timeout=check.timeout / _NANOSECONDS)
     if check.retries:
-        chosen = replace(chosen, retries=check.retries)
-    return replace(chosen, start_period=check.start_period / _NANOSECONDS)
+        healthcheck = replace(healthcheck, retries=check.retries)
+    return replace(healthcheck, start_period=check.start_period / _NANOSECONDS)

@@ -57,7 +57,7 @@ class Solver:
 
     context: SolveContext
     group: TaskGroup
-    made: dict[str, Result] = field(default_factory=dict)
+    results_by_key: dict[str, Result] = field(default_factory=dict)
     listeners: list[Callable[[Op, Result], None]] = field(default_factory=list)
     services: SessionServices = field(init=False)
     _flights: dict[str, _Flight] = field(default_factory=dict)
@@ -100,8 +100,8 @@ class Solver:
 
     async def result(self, op: Op) -> Result:
         """What an op gives, from memory, from the store, or by evaluating it."""
-        if (made := self.made.get(op.key)) is not None:
-            return made
+        if (result := self.results_by_key.get(op.key)) is not None:
+            return result
         flight = self._flights.get(op.key)
         if flight is None:
             flight = self._flights[op.key] = _Flight()
@@ -149,7 +149,7 @@ class Solver:
         try:
             with flight.scope:
                 flight.result = await self._evaluate(op, flight)
-                self.made[op.key] = flight.result
+                self.results_by_key[op.key] = flight.result
                 for listener in self.listeners:
                     listener(op, flight.result)
         except Exception as exc:  # noqa: BLE001  those who wait raise it

@@ -62,14 +62,14 @@ def _is_filtered(op: ops.CopyDirectory) -> bool:
 
 
 def copy_file(op: ops.CopyFile, step: StepContext) -> Result:
-    """Put one file at a path, or under its name into the directory there."""
+    """Put one file at a path, or under its name into the directory at it."""
     owner = owner_of(op, step)
     entry = step.tree(op.source).lookup(op.source_path)
     if entry.is_dir:
         message = f"path {op.source_path} is a directory, not a file"
         raise IsADirectory(message)
-    there = step.tree(op.base).find(op.path)
-    into = op.path.endswith("/") or (there is not None and there.is_dir)
+    existing = step.tree(op.base).find(op.path)
+    into = op.path.endswith("/") or (existing is not None and existing.is_dir)
     path = posixpath.join(op.path, op.name) if into else op.path
 
     def change(writer: Writer) -> None:

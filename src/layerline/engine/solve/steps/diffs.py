@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 def diff(op: ops.Diff, step: StepContext) -> Result:
-    """What came or changed; a directory that something was taken from counts as changed."""
+    """What was added or changed; a directory that lost an entry counts as changed."""
     other = step.tree(op.other)
     found = differences(
         TreeDirectory(step.tree(op.base), op.base_path), TreeDirectory(other, op.other_path)
     )
     if not found:
         return Result()
-    came = {each.path for each in found if each.after is not None}
-    shown = came | (parents(each.path for each in found) - {each.path for each in found})
+    present = {each.path for each in found if each.after is not None}
+    shown = present | (parents(each.path for each in found) - {each.path for each in found})
     if op.base_path == op.other_path == "/" and (tops := _own_layers(op, step, shown)):
         return Result(layers=tops)
 
@@ -68,24 +68,24 @@ def _names(layer: Path) -> Iterator[str]:
 
 
 def apply_changes(op: ops.Changed, step: StepContext) -> Result:
-    """Take away what went, then merge what came or changed."""
+    """Remove what was removed, then merge what was added or changed."""
     after = step.tree(op.after)
     found = differences(
         TreeDirectory(step.tree(op.before), op.before_path), TreeDirectory(after, op.after_path)
     )
     if not found:
         return Result(layers=step.layers(op.base))
-    gone = topmost(each.path for each in found if each.went)
-    came = {each.path for each in found if each.after is not None}
-    passed = parents(came)
+    removed = topmost(each.path for each in found if each.is_removed)
+    present = {each.path for each in found if each.after is not None}
+    passed = parents(present)
 
     def path_filter(path: str, *, is_dir: bool) -> Decision:  # noqa: ARG001  as a walk asks
-        if path in came:
+        if path in present:
             return Decision.KEEP
         return Decision.PASS if path in passed else Decision.DROP
 
     def change(writer: Writer) -> None:
-        for path in gone:
+        for path in removed:
             writer.remove(posixpath.join(op.path, path))
         writer.copy(after, op.after_path, op.path, CopyOptions(path_filter=path_filter))
 
@@ -94,8 +94,8 @@ def apply_changes(op: ops.Changed, step: StepContext) -> Result:
 
 def apply_patch(op: ops.Patched, step: StepContext) -> Result:
     """Apply a unified diff to the files that it names."""
-    place = TreeDirectory(step.tree(op.base), op.path)
-    edits = patch.apply(step.context.store, place, op.patch)
+    target = TreeDirectory(step.tree(op.base), op.path)
+    edits = patch.apply(step.context.store, target, op.patch)
 
     return step.context.add_layer(
         step.key, step.layers(op.base), lambda writer: patch.apply_edits(writer, op.path, edits)

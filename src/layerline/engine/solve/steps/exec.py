@@ -59,14 +59,14 @@ def _open_shell(context: SolveContext, container: spec.ContainerSpec) -> None:
             overlay.work.mkdir()
     shell = replace(
         container,
-        args=context.interactive,
+        argv=context.interactive,
         stdin=None,
         redirect_stdin=None,
         redirect_stdout=None,
         redirect_stderr=None,
     )
     with context.terminal.borrow() as terminal:
-        os.write(terminal, _SHELL_NOTICE % shlex.join(container.args).encode())
+        os.write(terminal, _SHELL_NOTICE % shlex.join(container.argv).encode())
         run_on_terminal(context.runtime(), shell, terminal)
 
 
@@ -83,10 +83,10 @@ def is_expected(expect: str, code: int) -> bool:
             return code == 0
 
 
-def failure(args: tuple[str, ...], outcome: ExecOutcome) -> ExecError:
+def failure(argv: tuple[str, ...], outcome: ExecOutcome) -> ExecError:
     """The error of an exec, with the end of its outputs."""
     return ExecError(
-        command=args,
+        command=argv,
         code=outcome.code,
         stdout=_ending(outcome.stdout),
         stderr=_ending(outcome.stderr),

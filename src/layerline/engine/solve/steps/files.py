@@ -27,11 +27,11 @@ def owner_of(
 
 
 def new_file(op: ops.NewFile, step: StepContext) -> Result:
-    """Write bytes; a Directory keeps the mode of the file that was there, a Container does not."""
+    """Write bytes; a Directory keeps the mode of an existing file, a Container does not."""
     owner = owner_of(op, step)
     path = op.path
-    there = step.tree(op.base).find(path)
-    if there is not None and there.is_dir:
+    existing = step.tree(op.base).find(path)
+    if existing is not None and existing.is_dir:
         if op.keep_mode:
             message = f"open {path}: is a directory"
             raise IsADirectory(message)
@@ -42,7 +42,7 @@ def new_file(op: ops.NewFile, step: StepContext) -> Result:
         mode = op.mode or 0o644
         if not op.keep_mode:
             writer.write(path, op.data, mode=mode, owner=owner or (0, 0), replace=True)
-        elif there is not None:
+        elif existing is not None:
             writer.write(path, op.data)
         else:
             writer.write(path, op.data, mode=mode)

@@ -28,18 +28,20 @@ def copied_layer_name(
 
     `names` are the snapshots of the source. None where what is below decides what is in the layer.
     """
-    where, there = base.resolve(path)
-    if there is not None and (not there.is_dir or _is_diverted(source, source_path, base, there)):
+    resolved, existing = base.resolve(path)
+    if existing is not None and (
+        not existing.is_dir or _is_diverted(source, source_path, base, existing)
+    ):
         return None
-    metadata = [_metadata(entry) for entry in _directories_above(base, where)]
-    return digest_of(["placed", _EPOCH, names, source_path, where, metadata])
+    metadata = [_metadata(entry) for entry in _directories_above(base, resolved)]
+    return digest_of(["placed", _EPOCH, names, source_path, resolved, metadata])
 
 
-def _directories_above(base: Tree, where: str) -> Iterator[Entry | None]:
+def _directories_above(base: Tree, resolved: str) -> Iterator[Entry | None]:
     """The root and the directories that lead to a resolved path, without it."""
-    while where != "/":
-        where = posixpath.dirname(where)
-        yield base.find(where)
+    while resolved != "/":
+        resolved = posixpath.dirname(resolved)
+        yield base.find(resolved)
 
 
 def _metadata(entry: Entry | None) -> list[object] | None:
@@ -50,9 +52,9 @@ def _metadata(entry: Entry | None) -> list[object] | None:
     return [entry.mode, status.st_uid, status.st_gid, status.st_mtime_ns, extended]
 
 
-def _is_diverted(source: Tree, source_path: str, base: Tree, there: Entry) -> bool:
+def _is_diverted(source: Tree, source_path: str, base: Tree, existing: Entry) -> bool:
     """Whether the base has a link where the source has a directory."""
-    pending = [(source.lookup(source_path), there)]
+    pending = [(source.lookup(source_path), existing)]
     while pending:
         ours, theirs = pending.pop()
         below = {entry.name: entry for entry in base.children(theirs)}
