@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from layerline.engine.image.config import Healthcheck, History, ImageConfig
 from layerline.engine.image.platform import Platform
-from layerline.engine.solve.keys import WRITTEN, register
+from layerline.engine.solve.keys import WRITTEN, register, wire
 from layerline.engine.solve.ops import (
     Exec,
     Mount,
@@ -93,7 +93,7 @@ class Socket(Value):
 class Container(Value):
     """An image's configuration over a lazy root file system, with what is mounted for execs.
 
-    `rootfs` is None for a container without files. `last` is the exec that stdout, stderr and
+    `rootfs` is None for a container without files. `last_exec` is the exec that stdout, stderr and
     exitCode speak of. `proxies` are the variables of a Dockerfile's RUN that no cache counts.
     """
 
@@ -109,7 +109,7 @@ class Container(Value):
     annotations: tuple[tuple[str, str], ...] = ()
     default_args_set: bool = False
     terminal_command: TerminalCommand | None = None
-    last: Exec | None = None
+    last_exec: Exec | None = field(default=None, metadata=wire("last"))
     image_ref: str = ""
 
 

@@ -108,7 +108,11 @@ def after(container: Container, exec_op: ops.Exec) -> Container:
     """The container as an exec leaves it."""
     mounts = tuple(_mount_after(exec_op, index, m) for index, m in enumerate(container.mounts))
     return replace(
-        container, rootfs=ops.ExecRootfs(exec=exec_op), mounts=mounts, last=exec_op, image_ref=""
+        container,
+        rootfs=ops.ExecRootfs(exec=exec_op),
+        mounts=mounts,
+        last_exec=exec_op,
+        image_ref="",
     )
 
 
@@ -120,9 +124,9 @@ def _mount_after(exec_op: ops.Exec, index: int, mount: ops.Mount) -> ops.Mount:
 
 async def last_result(container: Container, call: Call) -> Result:
     """What the last exec of a chain gave."""
-    if container.last is None:
+    if container.last_exec is None:
         raise QueryError(_NO_COMMAND)
-    result = await call.session.solver.result(container.last)
+    result = await call.session.solver.result(container.last_exec)
     if container.rootfs is not None:
         await call.session.solver.result(container.rootfs)
     return result
