@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 import httpx
@@ -45,6 +45,23 @@ _SECOND_LEVEL = frozenset({"co", "com", "org", "net", "ac", "gov", "edu"})
 _REFUSED, _NO_HOST = "connect: connection refused", "no such host"
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request in a token `scope`. `body` is called once for each attempt and each redirect.
+
+    A status outside `expect` is an error; `tries` counts attempts in total.
+    """
+
+    method: str
+    url: httpx.URL
+    _: KW_ONLY
+    scope: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+    expect: frozenset[int] = frozenset({200})
+    tries: int = _TRIES
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Endpoint:
     """Requests to the registry at `base`. Threads may share it."""
@@ -61,51 +78,34 @@ class Endpoint:
         return httpx.URL(str(self.base).rstrip("/") + "/v2/" + path)
 
     @contextlib.contextmanager
-    def request(
-        self,
-        method: str,
-        url: httpx.URL,
-        *,
-        scope: str,
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-        expect: frozenset[int] = frozenset({200}),
-        tries: int = _TRIES,
-    ) -> Iterator[httpx.Response]:
+    def send(self, request: Request) -> Iterator[httpx.Response]:
         """Yield the response, its body not yet read. An unexpected status raises an ImageError."""
-        response = self._persistent(method, url, scope, headers or {}, body, tries)
+        response = self._send_with_retries(request)
         try:
-            if response.status_code not in expect:
+            if response.status_code not in request.expect:
                 raise _status_error(response)
             yield response
         except httpx.TransportError as exc:
-            raise connection_error(exc, url) from exc
+            raise connection_error(exc, request.url) from exc
         finally:
             response.close()
 
-    def _persistent(
-        self,
-        method: str,
-        url: httpx.URL,
-        scope: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-        tries: int,
-    ) -> httpx.Response:
-        for attempt in range(1, tries + 1):
+    def _send_with_retries(self, request: Request) -> httpx.Response:
+        for attempt in range(1, request.tries + 1):
+            is_last = attempt == request.tries
             try:
-                response = self._authorised(method, url, scope, headers, body)
+                response = self._send_authorized(request)
             except httpx.TransportError as exc:
-                failure = connection_error(exc, url)
-                if attempt == tries or _is_final(failure):
+                failure = connection_error(exc, request.url)
+                if is_last or _is_final(failure):
                     raise failure from exc
                 self._wait(attempt, None)
                 continue
-            if response.status_code not in _AGAIN or attempt == tries:
+            if response.status_code not in _AGAIN or is_last:
                 return response
             response.close()
             self._wait(attempt, response.headers.get("Retry-After"))
-        message = f"{url.host}: no request was sent"
+        message = f"{request.url.host}: no request was sent"
         raise RegistryUnreachable(message)
 
     def _wait(self, attempt: int, retry_after: str | None) -> None:
@@ -114,43 +114,26 @@ class Endpoint:
             pause = max(pause, float(retry_after))
         time.sleep(min(pause, _LONGEST_PAUSE))
 
-    def _authorised(
-        self,
-        method: str,
-        url: httpx.URL,
-        scope: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-    ) -> httpx.Response:
+    def _send_authorized(self, request: Request) -> httpx.Response:
         with self._lock:
-            known = self._headers.get(scope)
-        response = self._follow(method, url, headers, body, known)
-        if response.status_code != 401 or _origin(url) != _origin(self.base):
+            known = self._headers.get(request.scope)
+        response = self._follow_redirects(request, known)
+        if response.status_code != 401 or _origin(request.url) != _origin(self.base):
             return response
         challenge = response.headers.get("WWW-Authenticate", "")
         response.close()
-        authorization = self._answer(challenge, scope)
+        authorization = self._authorize(challenge, request.scope)
         if authorization is None:
-            raise _denial(url, "login required; log in with withRegistryAuth or 'docker login'")
+            reason = "login required; log in with withRegistryAuth or 'docker login'"
+            raise _denial(request.url, reason)
         with self._lock:
-            self._headers[scope] = authorization
-        return self._follow(method, url, headers, body, authorization)
+            self._headers[request.scope] = authorization
+        return self._follow_redirects(request, authorization)
 
-    def _follow(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        body: Body | None,
-        authorization: str | None,
-    ) -> httpx.Response:
+    def _follow_redirects(self, request: Request, authorization: str | None) -> httpx.Response:
+        url = request.url
         for _ in range(_MOST_REDIRECTS):
-            mine = dict(headers)
-            if authorization is not None and _origin(url) == _origin(self.base):
-                mine["Authorization"] = authorization
-            content = body() if body is not None else None
-            request = self.client.build_request(method, url, headers=mine, content=content)
-            response = self.client.send(request, stream=True)
+            response = self._send_to(url, request, authorization)
             if response.status_code not in _REDIRECTS or "Location" not in response.headers:
                 return response
             response.close()
@@ -161,7 +144,17 @@ class Endpoint:
         message = f"{url.host}: too many redirects"
         raise RegistryUnreachable(message)
 
-    def _answer(self, challenge: str, scope: str) -> str | None:
+    def _send_to(
+        self, url: httpx.URL, request: Request, authorization: str | None
+    ) -> httpx.Response:
+        headers = dict(request.headers)
+        if authorization is not None and _origin(url) == _origin(self.base):
+            headers["Authorization"] = authorization
+        content = request.body() if request.body is not None else None
+        built = self.client.build_request(request.method, url, headers=headers, content=content)
+        return self.client.send(built, stream=True)
+
+    def _authorize(self, challenge: str, scope: str) -> str | None:
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "basic":
             return self.login.basic() if self.login is not None else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.image import manifests, stream
 from layerline.engine.image.reference import DEFAULT_TAG, Reference
+from layerline.engine.image.registry.client import Request
 from layerline.engine.store.digest import digest_bytes
 from layerline.errors import ArchiveInvalid, ImageNotFound, RegistryTimeout, RegistryUnreachable
 
@@ -51,8 +52,8 @@ class Repository:
         """The manifest or index under a tag or a digest."""
         url = self._url(f"manifests/{which}")
         try:
-            with self.endpoint.request(
-                "GET", url, scope=self._scope("pull"), headers={"Accept": _ACCEPT}
+            with self.endpoint.send(
+                Request("GET", url, scope=self._scope("pull"), headers={"Accept": _ACCEPT})
             ) as response:
                 data = _read_document(response)
                 media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
@@ -70,7 +71,7 @@ class Repository:
             message = f"{descriptor.digest} is too large for a document: {descriptor.size} bytes"
             raise ArchiveInvalid(message)
         url = self._url(f"blobs/{descriptor.digest}")
-        with self.endpoint.request("GET", url, scope=self._scope("pull")) as response:
+        with self.endpoint.send(Request("GET", url, scope=self._scope("pull"))) as response:
             return manifests.verify(_read_document(response), descriptor)
 
     def fetch(self, store: Store, descriptor: Descriptor) -> None:
@@ -116,12 +117,14 @@ class Repository:
     def _receive(self, writer: BlobWriter, descriptor: Descriptor) -> None:
         start = writer.size
         headers = {"Range": f"bytes={start}-"} if start else {}
-        with self.endpoint.request(
-            "GET",
-            self._url(f"blobs/{descriptor.digest}"),
-            scope=self._scope("pull"),
-            headers={"Accept-Encoding": "identity", **headers},
-            expect=frozenset({200, 206}),
+        with self.endpoint.send(
+            Request(
+                "GET",
+                self._url(f"blobs/{descriptor.digest}"),
+                scope=self._scope("pull"),
+                headers={"Accept-Encoding": "identity", **headers},
+                expect=frozenset({200, 206}),
+            )
         ) as response:
             skip = start if response.status_code == 200 else 0
             for chunk in response.iter_raw():
@@ -169,8 +172,8 @@ class Repository:
         if sources:
             url = url.copy_merge_params({"mount": blob.digest, "from": sources[0]})
             scope = f"{scope} repository:{sources[0]}:pull"
-        with self.endpoint.request(
-            "POST", url, scope=scope, body=_nothing, expect=frozenset({201, 202})
+        with self.endpoint.send(
+            Request("POST", url, scope=scope, body=_nothing, expect=frozenset({201, 202}))
         ) as response:
             if response.status_code == 201:
                 return None
@@ -179,40 +182,46 @@ class Repository:
     def _send(
         self, place: httpx.URL, blob: Descriptor, body: Callable[[], Iterator[bytes]]
     ) -> None:
-        with self.endpoint.request(
-            "PUT",
-            place.copy_merge_params({"digest": blob.digest}),
-            scope=self._scope("pull,push"),
-            headers={
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(blob.size),
-            },
-            body=body,
-            expect=frozenset({201, 204}),
-            tries=1,
+        with self.endpoint.send(
+            Request(
+                "PUT",
+                place.copy_merge_params({"digest": blob.digest}),
+                scope=self._scope("pull,push"),
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Length": str(blob.size),
+                },
+                body=body,
+                expect=frozenset({201, 204}),
+                tries=1,
+            )
         ):
             pass
 
     def _put_manifest(self, which: str, descriptor: Descriptor, data: bytes) -> None:
-        with self.endpoint.request(
-            "PUT",
-            self._url(f"manifests/{which}"),
-            scope=self._scope("pull,push"),
-            headers={
-                "Content-Type": descriptor.media_type,
-                "Content-Length": str(descriptor.size),
-            },
-            body=_repeatable(data),
-            expect=frozenset({200, 201, 202}),
+        with self.endpoint.send(
+            Request(
+                "PUT",
+                self._url(f"manifests/{which}"),
+                scope=self._scope("pull,push"),
+                headers={
+                    "Content-Type": descriptor.media_type,
+                    "Content-Length": str(descriptor.size),
+                },
+                body=_repeatable(data),
+                expect=frozenset({200, 201, 202}),
+            )
         ):
             pass
 
     def _has(self, blob: Descriptor) -> bool:
-        with self.endpoint.request(
-            "HEAD",
-            self._url(f"blobs/{blob.digest}"),
-            scope=self._scope("pull,push"),
-            expect=_OK_OR_MISSING,
+        with self.endpoint.send(
+            Request(
+                "HEAD",
+                self._url(f"blobs/{blob.digest}"),
+                scope=self._scope("pull,push"),
+                expect=_OK_OR_MISSING,
+            )
         ) as response:
             return response.status_code == 200
 
