@@ -96,7 +96,7 @@ def test_the_checksum_is_held_to(store: Store, settings: Settings, server: str) 
 
 
 @pytest.mark.parametrize(("path", "message"), [("/nope", "404"), ("/cut", "failed to load")])
-def test_what_is_not_whole_is_nothing(
+def test_a_failed_download_stores_nothing(
     store: Store, settings: Settings, server: str, path: str, message: str
 ) -> None:
     with pytest.raises(QueryError, match=message):

@@ -87,11 +87,11 @@ def work(root: Path, acknowledge: int) -> None:
             draft.commit("two")
         store.index.put("result", "two", {"two": 2}, snapshots=["one", "two"])
         os.write(acknowledge, b"two\n")
-        (store.volumes.volume("v", seed=seed) / "w").touch()
+        (store.volumes.volume("v", seed=fill) / "w").touch()
         os.write(acknowledge, b"volume\n")
 
 
-def seed(place: Path) -> None:
+def fill(place: Path) -> None:
     """Fill a new volume."""
     (place / "s").write_text("s")
 

@@ -26,7 +26,7 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 def nothing_left(blobs: Blobs) -> bool:
-    """Whether there are no unfinished files."""
+    """Whether scratch has no unfinished files."""
     return list(blobs.scratch.iterdir()) == []
 
 

@@ -129,7 +129,7 @@ def test_a_file_that_was_published_stays(disk: Disk) -> None:
         assert (disk.root / f"f{number}").read_bytes() == b"bytes"
 
 
-def test_one_sync_is_enough_for_a_whole_tree(disk: Disk) -> None:
+def test_one_sync_is_enough_for_a_tree(disk: Disk) -> None:
     for number in range(50):
         (disk.root / f"d{number}").mkdir()
         (disk.root / f"d{number}" / "f").write_bytes(b"x" * 5000)

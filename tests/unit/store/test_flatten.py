@@ -64,7 +64,7 @@ def test_what_the_flat_layer_hid_stays_hidden(store: Store, again: str) -> None:
             assert read_tree(store.tree(flat)) == expected
 
 
-def test_a_directory_made_anew_within_one_layer_stays_opaque(store: Store) -> None:
+def test_a_directory_recreated_within_one_layer_stays_opaque(store: Store) -> None:
     def anew(writer: Writer) -> None:
         writer.remove("d")
         writer.write("d/new", b"")

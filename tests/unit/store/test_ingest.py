@@ -147,7 +147,7 @@ def known_files(store: Store, host: Path) -> list[str]:
     return list(module._load_last(store, host).files)
 
 
-def test_whole_second_clocks_are_given_more_time() -> None:
+def test_clocks_of_one_second_are_given_more_time() -> None:
     second = 1_000_000_000
     fine = hostwalk.Observation("f", 0o100644, 1, 100 * second + 1, 100 * second + 1, 7)
     coarse = fine._replace(mtime_ns=100 * second, ctime_ns=100 * second)

@@ -190,7 +190,7 @@ def test_links_in_the_store_lead_nowhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", ["rename", "unlinkat"])
 @pytest.mark.parametrize("when", [1, 3, 7, 11])
-def test_a_death_half_way_leaves_a_whole_store_and_the_next_run_finishes(
+def test_a_kill_half_way_leaves_an_intact_store_and_the_next_run_finishes(
     tmp_path: Path, call: str, when: int
 ) -> None:
     strace = command.find("strace")

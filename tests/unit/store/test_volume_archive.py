@@ -85,7 +85,7 @@ def test_an_existing_volume_is_replaced_only_on_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 512, 60_000, 103_000])
-def test_a_file_that_was_cut_is_refused_whole(tmp_path: Path, length: int) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, length: int) -> None:
     file = export_sample(tmp_path)
     os.truncate(file, length)
     with Store.open(tmp_path / "two") as store:

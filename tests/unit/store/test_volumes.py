@@ -37,8 +37,8 @@ def test_an_identity_is_data_and_no_path(store: Store, identity: str) -> None:
     ]  # fmt: skip
 
 
-def test_a_seed_is_used_once_and_whole(store: Store) -> None:
-    def seed(place: Path) -> None:
+def test_a_seed_is_used_once_and_completely(store: Store) -> None:
+    def fill(place: Path) -> None:
         (place / "seeded").write_text("x")
 
     def failing(place: Path) -> None:
@@ -47,10 +47,10 @@ def test_a_seed_is_used_once_and_whole(store: Store) -> None:
 
     with pytest.raises(RuntimeError):
         store.volumes.volume("v", seed=failing)
-    place = store.volumes.volume("v", seed=seed)
+    place = store.volumes.volume("v", seed=fill)
     assert [path.name for path in place.iterdir()] == ["seeded"]
     (place / "seeded").unlink()
-    assert list(store.volumes.volume("v", seed=seed).iterdir()) == []
+    assert list(store.volumes.volume("v", seed=fill).iterdir()) == []
     assert list(store.scratch.iterdir()) == []
 
 

@@ -55,10 +55,10 @@ class Merge:
                 if not child.is_dir:
                     self._add(child, above())
                     continue
-                made = _LazyDirectory(self, child, above)
+                created = _LazyDirectory(self, child, above)
                 if decision is Decision.KEEP:
-                    made()
-                pending.append((child, f"{relative}/", made))
+                    created()
+                pending.append((child, f"{relative}/", created))
         # Adding entries to a directory has changed its time.
         for location, mtime_ns in self._times.items():
             os.utime(location, ns=(mtime_ns, mtime_ns))
@@ -75,28 +75,28 @@ class Merge:
         writer = self._writer
         metadata = FileMetadata.of(child.stat, owner=self._options.owner, mode=self._options.mode)
         xattrs = attributes(child.location)
-        made = self._made_in_fresh(here, child.name)
-        if made is not None:
-            apply_metadata(made.location, metadata, xattrs)
-            self._times[made.location] = metadata.mtime_ns
-            return made
-        there = writer.view.child(here, child.name)
-        if there is not None and there.is_symlink and self._options.through_links:
-            where, leads_to = writer.view.resolve(there.path)
+        created = self._create_in_fresh(here, child.name)
+        if created is not None:
+            apply_metadata(created.location, metadata, xattrs)
+            self._times[created.location] = metadata.mtime_ns
+            return created
+        existing = writer.view.child(here, child.name)
+        if existing is not None and existing.is_symlink and self._options.through_links:
+            where, leads_to = writer.view.resolve(existing.path)
             if leads_to is not None and leads_to.is_dir:
-                there = writer.directory(where)
-        if there is None or not there.is_dir:
-            made = writer.make_directory(here, child.name, metadata, xattrs)
-            self._fresh.add(made.location)
-            self._times[made.location] = metadata.mtime_ns
-            return made
-        if there.path == f"{here.path.rstrip('/')}/{child.name}":
-            there = writer.copy_up(here, there)
-        apply_metadata(there.location, metadata, xattrs)
-        self._times[there.location] = metadata.mtime_ns
-        return there
+                existing = writer.directory(where)
+        if existing is None or not existing.is_dir:
+            created = writer.make_directory(here, child.name, metadata, xattrs)
+            self._fresh.add(created.location)
+            self._times[created.location] = metadata.mtime_ns
+            return created
+        if existing.path == f"{here.path.rstrip('/')}/{child.name}":
+            existing = writer.copy_up(here, existing)
+        apply_metadata(existing.location, metadata, xattrs)
+        self._times[existing.location] = metadata.mtime_ns
+        return existing
 
-    def _made_in_fresh(self, here: Entry, name: str) -> Entry | None:
+    def _create_in_fresh(self, here: Entry, name: str) -> Entry | None:
         """Create a directory in one that the merge has created; None where a lookup is needed."""
         if here.location not in self._fresh:
             return None
@@ -141,9 +141,9 @@ class _LazyDirectory:
         self._merge = merge
         self._child = child
         self._above = above
-        self._made: Entry | None = None
+        self._created: Entry | None = None
 
     def __call__(self) -> Entry:
-        if self._made is None:
-            self._made = self._merge.directory(self._child, self._above())
-        return self._made
+        if self._created is None:
+            self._created = self._merge.directory(self._child, self._above())
+        return self._created

@@ -49,7 +49,7 @@ class Difference:
     after: Entry | None
 
     @property
-    def went(self) -> bool:
+    def is_removed(self) -> bool:
         """Whether the old entry was removed, or replaced by one of another type."""
         if self.before is None:
             return False
