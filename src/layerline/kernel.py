@@ -52,8 +52,8 @@ def _check(result: int, about: str | Path = "") -> int:
 
 
 def _syscall(number: int, *arguments: int | bytes | None, about: str | Path = "") -> int:
-    packed = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
-    return _check(_libc.syscall(ctypes.c_long(number), *packed), about)
+    c_arguments = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
+    return _check(_libc.syscall(ctypes.c_long(number), *c_arguments), about)
 
 
 def unshare(flags: int) -> None:
@@ -78,8 +78,8 @@ def forbid_core_dumps() -> None:
 
 def mount(source: str, target: Path, kind: str | None, flags: int = 0, data: str = "") -> None:
     """Mount a file system at `target`, or change how it passes mounts on."""
-    packed = (source.encode(), os.fsencode(target), kind.encode() if kind else None)
-    _check(_libc.mount(*packed, ctypes.c_ulong(flags), data.encode()), target)
+    c_arguments = (source.encode(), os.fsencode(target), kind.encode() if kind else None)
+    _check(_libc.mount(*c_arguments, ctypes.c_ulong(flags), data.encode()), target)
 
 
 def unmount(target: Path) -> None:
@@ -147,12 +147,12 @@ def _overlay_by_layer(
         for key, value in _OVERLAY_OPTIONS:
             _syscall(_FSCONFIG, context, _SET_STRING, key.encode(), value.encode(), 0, about=key)
         for layer in reversed(lower):
-            packed = (_SET_STRING, b"lowerdir+", os.fsencode(layer), 0)
-            _syscall(_FSCONFIG, context, *packed, about=layer)
+            c_arguments = (_SET_STRING, b"lowerdir+", os.fsencode(layer), 0)
+            _syscall(_FSCONFIG, context, *c_arguments, about=layer)
         if upper is not None and work is not None:
             for key, path in (("upperdir", upper), ("workdir", work)):
-                packed = (_SET_STRING, key.encode(), os.fsencode(path), 0)
-                _syscall(_FSCONFIG, context, *packed, about=path)
+                c_arguments = (_SET_STRING, key.encode(), os.fsencode(path), 0)
+                _syscall(_FSCONFIG, context, *c_arguments, about=path)
             _syscall(_FSCONFIG, context, _SET_FLAG, b"volatile", None, 0, about="volatile")
         _syscall(_FSCONFIG, context, _CREATE, None, None, 0, about=target)
         tree = _syscall(_FSMOUNT, context, _CLOEXEC, 0, about=target)

@@ -100,7 +100,7 @@ def test_signals_reach_the_inner_process(marker: str, number: signal.Signals) ->
     assert finish(process)[0] == 41
 
 
-def test_death_of_the_inner_process_by_a_signal_is_told(marker: str) -> None:
+def test_death_of_the_inner_process_by_a_signal_is_reported(marker: str) -> None:
     script = START + "os.kill(os.getpid(), signal.SIGKILL)"
     assert finish(python(script, marker))[0] == 128 + signal.SIGKILL
 

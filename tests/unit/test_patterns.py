@@ -138,7 +138,7 @@ def test_a_walk_and_a_single_question_agree() -> None:
         assert walked.matches(path, is_dir="." not in path) == Matcher(patterns).matches(path)
 
 
-def test_whole_directories_are_not_entered_where_nothing_can_be_kept() -> None:
+def test_directories_are_not_entered_where_nothing_can_be_kept() -> None:
     assert Filter(exclude=["**/node_modules"])("a/node_modules", is_dir=True) is Decision.DROP
     assert Filter(exclude=["d", "!d/x/y"])("d", is_dir=True) is Decision.PASS
     assert Filter(exclude=["d", "!d/x/y"])("d/w", is_dir=True) is Decision.DROP

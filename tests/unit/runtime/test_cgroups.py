@@ -36,7 +36,7 @@ def test_a_living_session_is_left_alone(cgroups: Cgroups) -> None:
     assert not place.parent.exists()
 
 
-def test_without_cgroups_there_is_no_path(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_without_cgroups_a_container_has_no_path(tmp_path_factory: pytest.TempPathFactory) -> None:
     session = Cgroups(tmp_path_factory.mktemp("none"))
     assert session.path("c") is None
     assert session.processes("c") == []

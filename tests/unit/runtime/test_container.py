@@ -184,7 +184,7 @@ def test_secrets_are_scrubbed_from_all_outputs(box: Box) -> None:
     assert b"hush" not in b"".join(data for data, _ in ran.pieces)
 
 
-def test_large_outputs_are_whole(box: Box) -> None:
+def test_large_outputs_are_complete(box: Box) -> None:
     ran = box.shell("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end >&2")
     assert (len(ran.stdout), ran.stderr) == (3000001, "end\n")
 
@@ -268,7 +268,7 @@ def test_a_layer_of_many_is_seen_through(box: Box, tmp_path: Path) -> None:
     assert ran.stdout == "150\n"
 
 
-def test_certificates_of_the_host_are_there_where_the_image_has_none(
+def test_certificates_of_the_host_are_used_where_the_image_has_none(
     box: Box, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "bundle.pem"
@@ -284,7 +284,7 @@ def test_certificates_of_the_host_are_there_where_the_image_has_none(
     assert (replaced.upper / "etc/ssl/certs/ca-certificates.crt").read_text() == "own\n"
 
 
-def test_a_runtime_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_runtime_is_named(tmp_path: Path) -> None:
     settings = Settings.from_environ({"HOME": str(tmp_path), "LAYERLINE_RUNTIME": "no-such-runc"})
     with pytest.raises(RuntimeMissing, match=r"'no-such-runc' not found: .* LAYERLINE_RUNTIME"):
         Runtime.find(settings, tmp_path / "scratch")

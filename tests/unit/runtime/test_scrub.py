@@ -48,7 +48,7 @@ def test_plain_lines_are_not_held_back() -> None:
     assert scrubber.feed(b"ond\n") == b"second\n"
 
 
-def test_random_cuts_give_what_the_whole_gives() -> None:
+def test_random_cuts_give_what_one_piece_gives() -> None:
     chance = random.Random(7)
     for _ in range(300):
         values = [bytes(chance.choices(b"ab", k=chance.randint(1, 20))) for _ in range(3)]

@@ -176,7 +176,7 @@ def test_killing_does_not_ask(box: Box, services: Services) -> None:
     assert time.monotonic() - began < 2
 
 
-def test_a_stopped_service_starts_anew(box: Box, services: Services) -> None:
+def test_a_stopped_service_can_start_again(box: Box, services: Services) -> None:
     spec = web(box, before="echo $$ >> /srv/x;")
     first = services.start(spec)
     services.stop(spec.key, kill=True)

@@ -63,6 +63,6 @@ def test_a_shell_gets_keys_a_terminal_and_its_size(box: Box, terminal: tuple[int
     assert termios.tcgetattr(program) == before
 
 
-def test_a_program_that_is_missing_is_told(box: Box, terminal: tuple[int, int]) -> None:
+def test_a_missing_program_is_reported(box: Box, terminal: tuple[int, int]) -> None:
     with pytest.raises(ExecError, match="executable file not found"):
         run_on_terminal(box.runtime, box.spec("nope"), terminal[1])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Shop:
+class SolverSession:
     """A solver, its store, and the events of its steps."""
 
     solver: Solver
@@ -41,7 +41,7 @@ class Shop:
         return [e.name for e in self.events if e.status is not None and e.status.value == "DONE"]
 
 
-OpenShop = Callable[[], AbstractAsyncContextManager[Shop]]
+OpenSession = Callable[[], AbstractAsyncContextManager[SolverSession]]
 
 
 def no_runtime() -> Runtime:
@@ -54,11 +54,11 @@ def no_secret(identity: str) -> bytes:
 
 
 @pytest.fixture
-def open_shop(tmp_path: Path) -> OpenShop:
+def open_session(tmp_path: Path) -> OpenSession:
     """Open a solver; again and again, on the same store."""
 
     @contextlib.asynccontextmanager
-    async def open_solver() -> AsyncIterator[Shop]:
+    async def open_solver() -> AsyncIterator[SolverSession]:
         journal = Journal()
         settings = Settings(store=tmp_path / "store", home=tmp_path, config=tmp_path / "none")
         with Store.open(settings.store) as store:
@@ -70,8 +70,8 @@ def open_shop(tmp_path: Path) -> OpenShop:
                 secret=no_secret,
             )
             async with Solver.running(context) as solver:
-                shop = Shop(solver=solver, store=store)
-                journal.listeners.append(shop.events.append)
-                yield shop
+                session = SolverSession(solver=solver, store=store)
+                journal.listeners.append(session.events.append)
+                yield session
 
     return open_solver
