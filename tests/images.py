@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline import command
 from layerline.engine.image.assemble import AssembledImage, Part, assemble
-from layerline.engine.image.bootstrap import PATH, Recipe, bootstrap
+from layerline.engine.image.bootstrap import Recipe, bootstrap
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.pack import tar_digest
 from layerline.engine.image.reference import Reference
@@ -84,7 +85,7 @@ def make(store: Store, base: Base) -> AssembledImage:
             store.index.put(_TABLE, key, {"snapshot": snapshot}, snapshots=(snapshot,))
         else:
             snapshot = str(row["snapshot"])
-    config = ImageConfig(env=(("PATH", PATH),), cmd=base.cmd)
+    config = ImageConfig(env=(("PATH", command.DEFAULT_PATH),), cmd=base.cmd)
     return assemble(store, [Part(config=config, layers=(snapshot,))])
 
 

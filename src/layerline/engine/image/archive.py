@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from layerline.engine.image import manifests, stream, tarwriter
+from layerline.engine.image.archive_source import blob_name
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import DEFAULT_TAG, Reference
 from layerline.engine.image.tarwriter import Member
@@ -102,10 +103,10 @@ def _files(image: AssembledImage, reference: Reference | None) -> list[_File]:
     }
     found = [_File(name=name, size=len(data), data=data) for name, data in top.items()]
     small = [
-        _File(name=_blob_name(descriptor), size=len(data), data=data)
+        _File(name=blob_name(descriptor), size=len(data), data=data)
         for descriptor, data in image.documents
     ]
-    large = [_File(name=_blob_name(layer), size=layer.size, blob=layer) for layer in image.layers]
+    large = [_File(name=blob_name(layer), size=layer.size, blob=layer) for layer in image.layers]
     return [*found, *sorted((*small, *large), key=lambda file: file.name)]
 
 
@@ -130,9 +131,9 @@ def _docker_manifest(image: AssembledImage, reference: Reference | None) -> byte
     if reference is not None and reference.with_default_tag().tag is not None:
         tags = [str(replace(reference.with_default_tag(), digest=None))]
     document = {
-        "Config": _blob_name(mine.config),
+        "Config": blob_name(mine.config),
         "RepoTags": tags,
-        "Layers": [_blob_name(layer) for layer in mine.layers],
+        "Layers": [blob_name(layer) for layer in mine.layers],
     }
     return json.dumps([document], separators=(",", ":")).encode()
 
@@ -140,10 +141,6 @@ def _docker_manifest(image: AssembledImage, reference: Reference | None) -> byte
 def _platform_of(image: AssembledImage, manifest: manifests.Manifest) -> Platform:
     document = manifests.parse_json(image.document(manifest.config.digest), "image configuration")
     return Platform.of(document["os"], document["architecture"], document.get("variant", ""))
-
-
-def _blob_name(descriptor: Descriptor) -> str:
-    return "blobs/" + descriptor.digest.replace(":", "/")
 
 
 def _content(store: Store, file: _File) -> Iterator[bytes]:

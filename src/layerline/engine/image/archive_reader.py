@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from layerline.engine.image.platform import Platform
     from layerline.engine.store.store import Store
 
-_DEEPEST_INDEX = 3
-
 
 def read_archive(store: Store, path: Path, *, tag: str = "", platform: Platform) -> Image:
     """Import an image from an archive or a layout directory, chosen by tag and then by platform."""
@@ -61,7 +59,7 @@ def top_level(source: Source) -> tuple[Descriptor, ...]:
 def _import_oci(store: Store, source: Source, tag: str, platform: Platform) -> Image:
     check_version(source)
     chosen = manifests.choose(_select_by_tag(top_level(source), tag), platform)
-    for _ in range(_DEEPEST_INDEX):
+    for _ in range(manifests.DEEPEST_INDEX):
         if chosen.media_type not in manifests.INDEX_TYPES:
             break
         inner = manifests.parse_index(files.read_blob(source, chosen), chosen.media_type)

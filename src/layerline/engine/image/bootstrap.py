@@ -23,7 +23,6 @@ from layerline.errors import BootstrapFailed, ProgramMissing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 APT = Path("/etc/apt")
 _SUITES = {
     "debian": {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 REF_NAME = "org.opencontainers.image.ref.name"
 LARGEST_DOCUMENT = 4 << 20
 MOST_LAYERS = 1000
+DEEPEST_INDEX = 3
 
 
 class Compression(Enum):

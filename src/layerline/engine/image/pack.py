@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from layerline.engine.image import stream, tarwriter
 from layerline.engine.image.manifests import Compression
 from layerline.engine.image.tarwriter import Member
+from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
 from layerline.engine.store import overlay
 from layerline.engine.store.digest import Digest, parse_digest
 from layerline.errors import StoreDamaged
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.store import Store
 
-WHITEOUT = b".wh."
-OPAQUE = b".wh..wh..opq"
 _TABLE = "layer"
 _KEPT_XATTRS = ("security.capability", "user.")
-_EPOCH_OF_WHITEOUTS = 0
+_WHITEOUT_MTIME = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +179,7 @@ class _Packer:
     def _directory(self, prefix: bytes) -> Iterator[bytes]:
         path = self.root + b"/" + prefix
         if prefix and overlay.is_opaque(os.fsdecode(path)):
-            yield tarwriter.header(Member(name=prefix + OPAQUE, mode=0, mtime=_EPOCH_OF_WHITEOUTS))
+            yield tarwriter.header(Member(name=prefix + OPAQUE, mode=0, mtime=_WHITEOUT_MTIME))
         with os.scandir(path) as entries:
             names = sorted(entry.name for entry in entries)
         for name in names:
@@ -192,7 +191,7 @@ class _Packer:
         status = os.lstat(path)
         kind = stat.S_IFMT(status.st_mode)
         if overlay.is_whiteout(status):
-            whiteout = Member(name=prefix + WHITEOUT + base, mode=0, mtime=_EPOCH_OF_WHITEOUTS)
+            whiteout = Member(name=prefix + WHITEOUT + base, mode=0, mtime=_WHITEOUT_MTIME)
             yield tarwriter.header(whiteout)
         elif kind == stat.S_IFDIR:
             yield tarwriter.header(self._member(name + b"/", status, tarwriter.DIRECTORY, path))

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from layerline import command
 from layerline.engine.image import manifests
 from layerline.engine.image.assemble import Part, assemble
-from layerline.engine.image.bootstrap import PATH, Recipe, bootstrap
+from layerline.engine.image.bootstrap import Recipe, bootstrap
 from layerline.engine.image.config import History, ImageConfig, timestamp
 from layerline.engine.image.layer_import import Image, import_image
 from layerline.engine.image.pack import keep_original, layer_blob, tar_digest
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from layerline.engine.store.store import Store
 
 _TABLE = "image"
-_DEEPEST_INDEX = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ def bootstrap_image(
     blob = layer_blob(store, snapshot)
     keep_original(store, snapshot, blob)
     config = ImageConfig(
-        env=(("PATH", PATH),),
+        env=(("PATH", command.DEFAULT_PATH),),
         history=(History(created=timestamp(0), created_by=f"mmdebstrap {recipe.suite}"),),
     )
     made = assemble(store, [Part(config=config, layers=(snapshot,))])
@@ -198,7 +198,7 @@ def bootstrap_image(
 
 
 def _choose(place: Repository, fetched: RawManifest, platform: Platform) -> RawManifest:
-    for _ in range(_DEEPEST_INDEX):
+    for _ in range(manifests.DEEPEST_INDEX):
         if fetched.descriptor.media_type not in manifests.INDEX_TYPES:
             break
         index = manifests.parse_index(fetched.data, fetched.descriptor.media_type)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from layerline.engine.image.config import LARGEST_ID
 from layerline.engine.image.confined_root import RootDir, make_opaque, refuse
 from layerline.engine.image.tarreader import Entry, Reader
+from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
 from layerline.engine.store.epoch import EPOCH
 from layerline.errors import ArchiveInvalid
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.tree import Tree
 
-WHITEOUT = b".wh."
-OPAQUE = b".wh..wh..opq"
 _META = b".wh..wh."
 _LONGEST_PART = 255
 _KEPT_XATTRS = (b"security.capability", b"user.")

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from layerline.engine.image.manifests import Descriptor, Manifest
     from layerline.engine.store.digest import Digest
 
-_DEEPEST_INDEX = 3
-
 
 def validate(path: Path, *, scratch: Path) -> int:
     """Check an archive or a layout directory; return the number of images in it.
@@ -43,7 +41,7 @@ def _validate(source: Source) -> int:
     if not found:
         message = "the index of the layout lists no image"
         raise ArchiveInvalid(message)
-    return sum(_check(source, descriptor, _DEEPEST_INDEX) for descriptor in found)
+    return sum(_check(source, descriptor, manifests.DEEPEST_INDEX) for descriptor in found)
 
 
 def _check(source: Source, descriptor: Descriptor, depth: int) -> int:
