@@ -72,7 +72,7 @@ def test_no_base_to_be_had(project: Project) -> None:
 
 def test_no_runtime(project: Project) -> None:
     call = project.call("call", "build", "sync", env={"LAYERLINE_RUNTIME": "nopec"})
-    said(call, "nopec was not found", "LAYERLINE_RUNTIME", status=RUNTIME_MISSING)
+    said(call, "OCI runtime 'nopec' not found", "LAYERLINE_RUNTIME", status=RUNTIME_MISSING)
 
 
 def test_no_space_left(project: Project, small_disk: Path) -> None:
