@@ -129,7 +129,7 @@ def test_without_a_terminal_it_is_said(command_line: CommandLine) -> None:
     alone = ["setsid", "--wait", *command_line.words, *DEBIAN, "terminal"]
     done = command.run(alone, env=command_line.environ, cwd=command_line.workdir, expect=None)
     assert done.status == 1
-    assert b"run this from a terminal" in done.stderr
+    assert b"run this command from a terminal" in done.stderr
 
 
 @pytest.mark.parametrize("flags", [["--ports={free}:8000"], ["--random"]], ids=["ports", "random"])
