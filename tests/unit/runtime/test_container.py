@@ -171,6 +171,34 @@ def test_a_redirect_through_a_link_stays_inside(box: Box, tmp_path: Path) -> Non
     assert victim.read_text() == "untouched"
 
 
+@pytest.mark.parametrize(
+    ("kind", "device"),
+    [(stat.S_IFBLK, Path("/").stat().st_dev), (stat.S_IFCHR, os.makedev(1, 11)), (stat.S_IFIFO, 0)],
+    ids=["the host's disk", "the kernel's log", "a fifo"],
+)
+@pytest.mark.parametrize("redirect", ["redirect_stdin", "redirect_stdout", "redirect_stderr"])
+def test_a_redirect_never_opens_a_device_of_the_image(
+    box: Box, tmp_path: Path, kind: int, device: int, redirect: str
+) -> None:
+    # An image may hold any node (mknod(2)); opened by the engine it is the host's own device.
+    image = tmp_path / "nodes"
+    image.mkdir()
+    os.mknod(image / "node", kind | 0o666, device)
+    (image / "link").symlink_to("node")
+    for path in ("/node", "/link"):
+        with pytest.raises(ExecError, match="not a regular file") as caught:
+            box.run("true", rootfs=box.overlay(box.image, image), **{redirect: path})
+        assert caught.value.code == -1
+
+
+def test_a_redirect_through_a_dangling_link_creates_its_target(box: Box, tmp_path: Path) -> None:
+    image = tmp_path / "link"
+    image.mkdir()
+    (image / "out").symlink_to("tmp/made")
+    ran = box.shell("echo x", rootfs=box.overlay(box.image, image), redirect_stdout="/out")
+    assert (ran.upper / "tmp/made").read_text() == "x\n"
+
+
 def test_secrets_are_scrubbed_from_all_outputs(box: Box) -> None:
     ran = box.shell(
         "echo a $S; sleep 0.1; echo $S >&2; printf %s $S > /leak",

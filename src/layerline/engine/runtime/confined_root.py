@@ -118,15 +118,34 @@ class Inside:
         with self.open_path(path, os.O_PATH | os.O_NOFOLLOW) as descriptor:
             return os.readlink("", dir_fd=descriptor)
 
-    def read_text(self, path: str) -> str:
-        """A small regular file, or "" when it does not exist."""
+    def open_file(self, path: str, flags: int, mode: int = 0) -> int:
+        """Open a regular file; with O_CREAT in `flags` a missing one is created.
+
+        Raises OSError for anything else, which is not opened: opening a device, a FIFO or a socket
+        of an image has effects on the host, or blocks.
+        """
         try:
-            descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        except (FileNotFoundError, NotADirectoryError):
+            with self.open_path(path) as pinned:
+                found = os.fstat(pinned)
+                if stat.S_ISDIR(found.st_mode):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+                if not stat.S_ISREG(found.st_mode):
+                    raise OSError(errno.EINVAL, "not a regular file", path)
+                kept = flags & ~(os.O_CREAT | os.O_EXCL) | os.O_CLOEXEC
+                return os.open(f"/proc/self/fd/{pinned}", kept)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+        # The link at the path, if there was one, leads to what is created.
+        return self.open(self.resolve(path), flags | os.O_EXCL, mode)
+
+    def read_text(self, path: str) -> str:
+        """A small regular file, or "" when there is none at the path."""
+        try:
+            descriptor = self.open_file(path, os.O_RDONLY)
+        except OSError:
             return ""
         with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return ""
             return stream.read(_TEXT_LIMIT).decode(errors="surrogateescape")
 
     def make_directories(

@@ -1,6 +1,7 @@
 """Where a program's standard streams come from and go to: bytes, or files of the container.
 
-Invariant: redirect files are opened inside the container's root and are 0600 when they are new.
+Invariant: redirects are regular files inside the container's root, 0600 when they are new. A device
+there is never opened: the engine would open the host's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def open_stdin(spec: ContainerSpec, root: Root, stack: ExitStack) -> int | None:
     """A descriptor to read from, or None for nothing to read."""
     if spec.redirect_stdin not in (None, _NOWHERE):
         path = join(spec.cwd, str(spec.redirect_stdin))
-        descriptor = root.inside.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = root.inside.open_file(path, os.O_RDONLY)
     elif spec.stdin:
         descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
         with os.fdopen(os.dup(descriptor), "wb") as writer:
@@ -42,8 +43,8 @@ def open_redirects(spec: ContainerSpec, root: Root, stack: ExitStack) -> dict[in
     for stream, path in ((STDOUT, spec.redirect_stdout), (STDERR, spec.redirect_stderr)):
         if path in (None, "", _NOWHERE):
             continue
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY
-        descriptor = root.inside.open(join(spec.cwd, str(path)), flags, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        descriptor = root.inside.open_file(join(spec.cwd, str(path)), flags, 0o600)
         stack.callback(os.close, descriptor)
         os.fchown(descriptor, root.user.uid, root.user.gid)
         redirects[stream] = descriptor
