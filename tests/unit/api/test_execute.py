@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from layerline.engine.api.execute import answer
+from layerline.engine.api.server import serve_session
 from layerline.errors import QueryError, SecretError
 from tests.unit.conftest import ask, fail
 
@@ -79,11 +82,43 @@ async def test_a_host_file_is_read_once_in_a_session(
         assert (await ask(session, query))["host"]["file"]["contents"] == "two"
 
 
-async def test_a_module_reaches_no_host_file(open_a_session: OpenSession) -> None:
+# On the Dagger engine these mean the client's own container (next/nesting.json); the caller's
+# machine is never reached. Until they do, they are refused.
+OF_THE_HOST = [
+    'host { directory(path: "/etc") { entries } }',
+    'host { file(path: "/etc/passwd") { contents } }',
+    'host { findUp(name: "etc") }',
+    'host { unixSocket(path: "/run/socket") { id } }',
+    "host { service(ports: [{backend: 22, frontend: 22}]) { id } }",
+    'secret(uri: "env://TOKEN") { plaintext }',
+    'secret(uri: "file:///etc/passwd") { plaintext }',
+    'secret(uri: "cmd://id") { plaintext }',
+    'address(value: "env://TOKEN") { secret { plaintext } }',
+    'address(value: "/etc") { directory { entries } }',
+    'directory { export(path: "/tmp/exported") }',
+    'directory { withNewFile(path: "a", contents: "b") { file(path: "a") { export(path: "a") } } }',
+    'container { exportImage(name: "image") }',
+    "engine { localCache { id } }",
+]
+
+
+@pytest.mark.parametrize("query", OF_THE_HOST)
+async def test_neither_a_module_nor_a_nested_exec_reaches_the_host(
+    open_a_session: OpenSession, query: str
+) -> None:
     async with open_a_session() as session:
-        guest = session.admit(function="any")
-        got = await answer('{ host { directory(path: "/etc") { entries } } }', session.call(guest))
-        assert "cannot reach" in got.body["errors"][0]["message"]
+        for guest in (session.admit(function="any"), session.nested):
+            got = await answer(f"{{ {query} }}", session.call(guest))
+            assert "only the main client can" in got.body["errors"][0]["message"]
+
+
+async def test_a_nested_exec_has_a_token_of_its_own(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session, serve_session(session):
+        token = session.solver.context.nested["DAGGER_SESSION_TOKEN"]
+        assert session.clients[token] is session.nested
+        assert token != session.main.token
+        got = await answer("{ engine { clients } }", session.call())
+        assert got.body["data"]["engine"]["clients"] == ["mainClient"]
 
 
 async def test_a_secret_is_read_when_it_is_used(open_a_session: OpenSession) -> None:

@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 def host_path(call: Call, path: str) -> Path:
     """The absolute path: relative ones resolve against the session's working directory.
 
-    A leading `~` is the caller's home. Raises QueryError for a module, which cannot reach the host.
+    A leading `~` is the caller's home. Raises QueryError for all but the main client.
     """
-    if call.client.function is not None:
-        message = f"a module cannot reach {path} on the host; let the caller pass it as an argument"
-        raise QueryError(message)
+    require_host(call, path)
     session = call.session
     path = expand_home(path.removeprefix("file://"), session.settings.home)
     return Path(os.path.normpath(session.workdir / path))
+
+
+def require_host(call: Call, what: str) -> None:
+    """Raise QueryError unless the main client asks: modules and nested execs have no host."""
+    if not call.client.reaches_host:
+        message = f"only the main client can reach {what} on the host: pass it as an argument"
+        raise QueryError(message)

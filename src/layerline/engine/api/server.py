@@ -50,7 +50,7 @@ async def serve_session(session: Session) -> AsyncIterator[int]:
         listener.listen(128)
         session.port = listener.getsockname()[1]
         session.solver.context.nested.update(
-            DAGGER_SESSION_PORT=str(session.port), DAGGER_SESSION_TOKEN=session.main.token
+            DAGGER_SESSION_PORT=str(session.port), DAGGER_SESSION_TOKEN=session.nested.token
         )
         server = _Server(
             uvicorn.Config(

@@ -31,14 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Client:
-    """The main client, or the process of one function call, whose call is then `function`.
+    """Who asks: the main client, the process of a function call (`function`), or a nested exec.
 
-    `failure` is why its last query failed, if it did.
+    Only the main client reaches the caller's machine. `failure` is why the last query failed, if it
+    did.
     """
 
     token: str
     function: Any = None
     namespace: str = "mainClient"
+    reaches_host: bool = False
     failure: LayerlineError | None = None
 
 
@@ -67,6 +69,7 @@ class Session:
     workdir: Path
     root: Query = field(default_factory=Query)
     main: Client
+    nested: Client
     port: int = 0
     clients: dict[str, Client] = field(default_factory=dict)
     _values: dict[str, Any] = field(default_factory=dict)
@@ -164,7 +167,8 @@ async def open_session(
             interactive=tuple(interactive),
         )
         async with Solver.running(context) as solver:
-            main = Client(token=token or new_token())
+            main = Client(token=token or new_token(), reaches_host=True)
+            nested = Client(token=new_token())
             session = Session(
                 settings=settings,
                 store=store,
@@ -174,6 +178,7 @@ async def open_session(
                 journal=journal,
                 workdir=workdir,
                 main=main,
-                clients={main.token: main},
+                nested=nested,
+                clients={main.token: main, nested.token: nested},
             )
             yield session

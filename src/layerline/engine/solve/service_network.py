@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +13,19 @@ if TYPE_CHECKING:
     from layerline.engine.runtime.service import Service
     from layerline.engine.runtime.spec import ContainerSpec
     from layerline.engine.solve import ops
+    from layerline.engine.solve.service_definitions import ServiceDefinition
     from layerline.errors import LayerlineError
+
+
+_HOSTNAME_BYTES = 8
+
+
+def hostname_of(spec: ServiceDefinition) -> str:
+    """The name that was given, or one that the definition gives."""
+    if spec.hostname:
+        return spec.hostname
+    digest = bytes.fromhex(spec.key)[:_HOSTNAME_BYTES]
+    return base64.b32hexencode(digest).decode().rstrip("=").lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

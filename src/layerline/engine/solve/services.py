@@ -6,7 +6,6 @@ exec's; what it writes is dropped when it ends.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import threading
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import ContainerStage
 from layerline.engine.solve.keys import children
 from layerline.engine.solve.service_definitions import Forward
-from layerline.engine.solve.service_network import JoinedContainer
+from layerline.engine.solve.service_network import JoinedContainer, hostname_of
 from layerline.engine.solve.step_context import StepContext
 from layerline.errors import ExecError, QueryError
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from layerline.engine.solve.step_context import SolveContext
 
 _NANOSECONDS = 1e9
-_HOSTNAME_BYTES = 8
 
 
 async def _set_when_cancelled(cancel: threading.Event) -> None:
@@ -55,14 +53,6 @@ def _tunnel_key(
     native: bool,
 ) -> str:
     return repr((spec.key, tuple(forwards), native))
-
-
-def hostname_of(spec: ServiceDefinition) -> str:
-    """The name that was given, or one that the definition gives."""
-    if spec.hostname:
-        return spec.hostname
-    digest = bytes.fromhex(spec.key)[:_HOSTNAME_BYTES]
-    return base64.b32hexencode(digest).decode().rstrip("=").lower()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
-from layerline.engine.api.host_paths import host_path
+from layerline.engine.api.host_paths import host_path, require_host
 from layerline.engine.api.image_export import assemble_image
 from layerline.engine.api.objects import Container, File, Secret, Service
 from layerline.engine.api.resolvers.container_config import with_pair
@@ -185,7 +185,7 @@ def _store_archive(call: Call, image: AssembledImage) -> str:
 )
 async def export_image(self: Container, call: Call, *, name: str, **form: Any) -> None:
     """Load the image under a name into this machine's container engine."""
-    host_path(call, "")  # refuses modules, which cannot reach the host
+    require_host(call, "the container engine")
     reference = Reference.parse(name).with_default_tag()
     session = call.session
     environ = session.settings.environ

@@ -80,13 +80,15 @@ def engine(_self: Query, _call: Call) -> Engine:
 @field("Engine", "clients")
 def clients(_self: Engine, call: Call) -> list[str]:
     """The main client and the function calls under way, by their namespaces."""
-    return [client.namespace for client in call.session.clients.values()]
+    session = call.session
+    found = (client for client in session.clients.values() if client is not session.nested)
+    return [client.namespace for client in found]
 
 
 @field("Engine", "localCache")
 def local_cache(_self: Engine, call: Call) -> EngineCache:
     """The store."""
-    if call.client.function is not None:
+    if not call.client.reaches_host:
         message = "only the main client can access the local cache of the engine"
         raise QueryError(message)
     return EngineCache()

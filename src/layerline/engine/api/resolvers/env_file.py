@@ -122,4 +122,4 @@ def _name(line: str) -> str:
 
 def _environ(call: Call) -> Mapping[str, str]:
     """The variables of the caller's machine, which modules do not see."""
-    return call.session.settings.environ if call.client.function is None else {}
+    return call.session.settings.environ if call.client.reaches_host else {}

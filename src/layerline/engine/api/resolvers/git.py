@@ -269,7 +269,7 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
     env = dict(settings.proxies)
     if settings.ca_bundle is not None:
         env["GIT_SSL_CAINFO"] = str(settings.ca_bundle)
-    if "SSH_AUTH_SOCK" in settings.environ and call.client.function is None:
+    if "SSH_AUTH_SOCK" in settings.environ and call.client.reaches_host:
         env["SSH_AUTH_SOCK"] = settings.environ["SSH_AUTH_SOCK"]
     header = _authorization(call, repository)
     if header:

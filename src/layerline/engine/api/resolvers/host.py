@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from layerline.engine.api.fields import field
-from layerline.engine.api.host_paths import host_path
+from layerline.engine.api.host_paths import host_path, require_host
 from layerline.engine.api.objects import Directory, File, Host, Socket
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
@@ -114,6 +114,7 @@ def find_up(_self: Host, call: Call, *, name: str, no_cache: bool = False) -> st
     It is relative to the working directory.
     """
     del no_cache  # a look at the file system is as cheap as a remembered one
+    require_host(call, name)
     workdir = call.session.workdir
     for directory in (workdir, *workdir.parents):
         if (directory / name).exists():

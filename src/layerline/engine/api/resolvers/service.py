@@ -9,11 +9,12 @@ import anyio
 
 from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
+from layerline.engine.api.host_paths import require_host
 from layerline.engine.api.objects import Container, Host, Port, Service
 from layerline.engine.api.resolvers.container_config import port_value
 from layerline.engine.api.resolvers.container_exec import exec_of
 from layerline.engine.solve import service_definitions
-from layerline.engine.solve.services import hostname_of
+from layerline.engine.solve.service_network import hostname_of
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -206,9 +207,10 @@ async def container_up(
 
 @field("Host", "service")
 def host_service(
-    _self: Host, _call: Call, *, ports: list[dict[str, Any]], host: str = "localhost"
+    _self: Host, call: Call, *, ports: list[dict[str, Any]], host: str = "localhost"
 ) -> Service:
     """Ports of this machine, or of one that it reaches, as a service for containers."""
+    require_host(call, f"ports of {host}")
     spec = service_definitions.ServiceDefinition(host=host, forwards=_forwards(ports))
     if not spec.forwards:
         message = "no ports specified: a host service needs one"
@@ -219,13 +221,14 @@ def host_service(
 @field("Host", "tunnel")
 def tunnel(
     _self: Host,
-    _call: Call,
+    call: Call,
     *,
     service: Service,
     native: bool = False,
     ports: list[dict[str, Any]] | None = None,
 ) -> Service:
     """A tunnel from ports of this machine to a service; free ports unless they are given."""
+    require_host(call, "ports for a tunnel")
     forwards = _forwards(ports, same=False)
     if not forwards and not _ports(service):
         message = "no ports to forward: expose one, or name the ports of the tunnel"
