@@ -1,6 +1,6 @@
 """The project's tasks: `invoke --list` shows them, `invoke --help TASK` their options.
 
-They run in a checkout and in the images `train` and `dev`. Each runs one command and prints it.
+They run in a checkout and in the images `train` and `dev`. Each is one command, which it shows.
 """
 
 import shlex
@@ -15,7 +15,7 @@ SOURCE = ROOT / "src"
 FEATURES = "data/features"
 
 
-def _run_command(context: Context, *command: str, **environment: str) -> None:
+def _run(context: Context, *command: str, **environment: str) -> None:
     context.run(
         shlex.join(command),
         echo=True,
@@ -25,14 +25,14 @@ def _run_command(context: Context, *command: str, **environment: str) -> None:
 
 
 def _python(context: Context, module: str, *arguments: str, **environment: str) -> None:
-    _run_command(context, sys.executable, "-m", module, *arguments, **environment)
+    _run(context, sys.executable, "-m", module, *arguments, **environment)
 
 
 def _layerline(context: Context, *arguments: str) -> None:
-    _run_command(context, str(ROOT / "layerline"), "call", *arguments)
+    _run(context, str(ROOT / "layerline"), "call", *arguments)
 
 
-@task(help={"fix": "fix what can be fixed"})
+@task(help={"fix": "mend what can be mended"})
 def ruff(context: Context, *, fix: bool = False) -> None:
     """Check the workload's style (the image dev has ruff)."""
     checked = ("src/ct_scan_mlops", "tests/workload", "tasks.py")
@@ -48,11 +48,9 @@ def run_tests(context: Context, package: str = "") -> None:
     )  # fmt: skip
 
 
-@task(
-    help={"output": "the directory to create", "count": "slices", "seed": "same seed, same bytes"}
-)
+@task(help={"output": "the directory to make", "count": "slices", "seed": "same seed, same bytes"})
 def generate_data(context: Context, output: str = "data", count: int = 1200, seed: int = 7) -> None:
-    """Generate a synthetic data set."""
+    """Make a synthetic data set."""
     _python(
         context, "ct_scan_mlops.data.synthetic",
         f"--output={output}", f"--count={count}", f"--seed={seed}",
@@ -74,7 +72,7 @@ def extract_features(
     data: str = "data",
     output: str = FEATURES,
 ) -> None:
-    """Extract radiomics features of all slices and select the most discriminative ones."""
+    """Extract radiomics features of all slices and select the ones that tell most."""
     _python(
         context, "ct_scan_mlops.features.extraction",
         f"--features={features}", f"--count={count}", f"--data={data}", f"--output={output}",
@@ -84,9 +82,9 @@ def extract_features(
 @task(
     help={
         "model": "single, dual_pathway or dual_pathway_top_features",
-        "epochs": "number of epochs",
+        "epochs": "how often each slice is seen",
         "seed": "same seed, same result on a CPU",
-        "overrides": "further Hydra overrides, e.g. 'data.batch_size=32 profiler=simple'",
+        "overrides": "more for Hydra, e.g. 'data.batch_size=32 profiler=simple'",
     }
 )
 def train(
@@ -102,10 +100,10 @@ def train(
 
 @task(
     help={
-        "models": "comma-separated names",
-        "seeds": "comma-separated numbers",
-        "epochs": "number of epochs",
-        "overrides": "further Hydra overrides, e.g. 'model.learning_rate=0.002,0.005'",
+        "models": "names, with commas",
+        "seeds": "numbers, with commas",
+        "epochs": "how often each slice is seen",
+        "overrides": "more for Hydra, e.g. 'model.learning_rate=0.002,0.005'",
     }
 )
 def sweep(
@@ -160,7 +158,7 @@ def serve_drift(
     state: str = "outputs/reports",
     port: int = 8001,
 ) -> None:
-    """Serve drift detection over HTTP."""
+    """Watch for drift over HTTP."""
     _python(
         context, "ct_scan_mlops.monitoring",
         PORT=str(port), REFERENCE_PATH=reference, STATE_DIR=str((ROOT / state).absolute()),
@@ -174,23 +172,23 @@ def build(context: Context, image: str, output: str = "") -> None:
 
 
 @task(name="test-image", help={"image": "train, api, drift-api, … ; all of them if not named"})
-def run_image_tests(context: Context, image: str = "") -> None:
-    """Test the built images as their users run them."""
+def try_image(context: Context, image: str = "") -> None:
+    """Test the built images as their users meet them."""
     _layerline(context, f"test-{image}" if image else "test")
 
 
 @task(help={"image": "an image of layerline.toml"})
 def docker_load(context: Context, image: str) -> None:
-    """Build an image and load it into docker."""
+    """Build an image and hand it to docker."""
     build(context, image)
-    _run_command(context, "docker", "load", f"--input={image}.tar")
+    _run(context, "docker", "load", f"--input={image}.tar")
 
 
 @task(
     help={
         "model": "single, dual_pathway or dual_pathway_top_features",
-        "epochs": "number of epochs",
-        "tag": "the image; docker-load prints its name",
+        "epochs": "how often each slice is seen",
+        "tag": "the image; docker_load says how it is called",
     }
 )
 def docker_train(
@@ -198,7 +196,7 @@ def docker_train(
 ) -> None:
     """Train in a container, as the owner of data and outputs here."""
     owner = ROOT.stat()
-    _run_command(
+    _run(
         context, "docker", "run", "--rm", f"--user={owner.st_uid}:{owner.st_gid}",
         f"--volume={ROOT / 'data'}:/app/data", f"--volume={ROOT / 'outputs'}:/app/outputs", tag,
         "invoke", "train", f"--model={model}", f"--epochs={epochs}",
