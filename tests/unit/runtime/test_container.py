@@ -7,7 +7,7 @@ import stat
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -186,8 +186,9 @@ def test_a_redirect_never_opens_a_device_of_the_image(
     os.mknod(image / "node", kind | 0o666, device)
     (image / "link").symlink_to("node")
     for path in ("/node", "/link"):
+        words: dict[str, Any] = {redirect: path}
         with pytest.raises(ExecError, match="not a regular file") as caught:
-            box.run("true", rootfs=box.overlay(box.image, image), **{redirect: path})
+            box.run("true", rootfs=box.overlay(box.image, image), **words)
         assert caught.value.code == -1
 
 
