@@ -27,28 +27,23 @@ if TYPE_CHECKING:
 class Connection:
     """A served session, for `with` or `async with`.
 
-    Inside the block `DAGGER_SESSION_PORT` and `DAGGER_SESSION_TOKEN` are set in this process, so
-    every Dagger SDK in it, and in the programs that it starts, uses the session. The engine runs on
+    Inside the block the variables of `environ` (`DAGGER_SESSION_PORT`, `DAGGER_SESSION_TOKEN`) are
+    set in this process, so every Dagger SDK in it, and in the programs that it starts, uses the
+    session. It is empty before. The engine runs on
     an event loop in a thread of its own. At the end of the block services stop and what was
     recorded is durable.
     """
 
     def __init__(self, *, workdir: str | Path = ".") -> None:
         self.workdir = Path(workdir).absolute()
-        self.port = 0
-        self.token = ""
+        self.environ: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """The variables that lead an SDK to the session."""
-        return {"DAGGER_SESSION_PORT": str(self.port), "DAGGER_SESSION_TOKEN": self.token}
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             portal = stack.enter_context(anyio.from_thread.start_blocking_portal())
             session = stack.enter_context(portal.wrap_async_context_manager(self._serve()))
-            self.port, self.token = session.port, session.main.token
+            self.environ = session.environ(session.main)
             stack.enter_context(override_environ(self.environ))
             self._stack = stack.pop_all()
         return self

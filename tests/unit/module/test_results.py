@@ -109,7 +109,7 @@ def test_what_only_this_session_has_is_not_remembered(store: Store) -> None:
 
 def test_steps_made_with_a_secret_are_remembered_while_they_are_kept(store: Store) -> None:
     env = (("TOKEN", SecretRef(identity="i")),)
-    step = Exec(rootfs=Scratch(), args=("true",), secret_env=env)
+    step = Exec(rootfs=Scratch(), argv=("true",), secret_env=env)
     placed = NewFile(base=ExecRootfs(exec=step), path="/x", data=b"x")
     directory = Directory(tree=placed)
     remember(store.index, "k", name_of(directory), seconds=DAY, load=lambda _: directory)

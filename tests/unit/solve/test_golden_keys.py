@@ -23,7 +23,7 @@ EMPTY = ops.Scratch()
 FILE = ops.NewFile(base=EMPTY, path="/a", data=b"x")
 EXEC = ops.Exec(
     rootfs=FILE,
-    args=("sh", "-c", "true"),
+    argv=("sh", "-c", "true"),
     env=(("A", "b"),),
     secret_env=(("S", ops.SecretRef(identity="i", name="n")),),
     volatile=(("V", "value"),),

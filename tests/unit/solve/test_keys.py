@@ -43,7 +43,7 @@ def test_what_is_stored_is_known_by_its_digest_alone() -> None:
 def test_of_a_volatile_variable_the_name_is_in_the_key_and_the_value_is_not() -> None:
     # Recorded on the Dagger engine: isolation/volatile-{value-is-not,name-is}-in-the-key.
     def exec_with(*volatile: tuple[str, str]) -> ops.Exec:
-        return ops.Exec(rootfs=ops.Scratch(), args=("true",), volatile=volatile)
+        return ops.Exec(rootfs=ops.Scratch(), argv=("true",), volatile=volatile)
 
     assert exec_with(("V", "1")).key == exec_with(("V", "2")).key
     assert len({exec_with().key, exec_with(("V", "1")).key, exec_with(("W", "1")).key}) == 3
@@ -52,12 +52,12 @@ def test_of_a_volatile_variable_the_name_is_in_the_key_and_the_value_is_not() ->
 
 def test_a_proxy_of_a_dockerfile_is_not_in_the_key() -> None:
     # BuildKit clears ProxyEnv before it makes an exec's cache key (solver/llbsolver/ops/exec.go).
-    op = ops.Exec(rootfs=ops.Scratch(), args=("true",))
+    op = ops.Exec(rootfs=ops.Scratch(), argv=("true",))
     assert dataclasses.replace(op, proxies=(("HTTP_PROXY", "p"),)).key == op.key
 
 
 def test_the_value_of_a_volatile_variable_survives_a_document() -> None:
-    op = ops.Exec(rootfs=ops.Scratch(), args=("true",), volatile=(("V", "1"),))
+    op = ops.Exec(rootfs=ops.Scratch(), argv=("true",), volatile=(("V", "1"),))
     again = decode(encode(Directory(tree=ops.ExecRootfs(exec=op)))).tree.exec
     assert again.volatile == op.volatile
     assert again.key == op.key
@@ -66,7 +66,7 @@ def test_the_value_of_a_volatile_variable_survives_a_document() -> None:
 def test_the_cache_volume_of_a_mount_is_in_the_key() -> None:
     def exec_with(volume: str) -> ops.Exec:
         mount = ops.CacheMount(target="/c", volume=volume)
-        return ops.Exec(rootfs=ops.Scratch(), args=("true",), mounts=(mount,))
+        return ops.Exec(rootfs=ops.Scratch(), argv=("true",), mounts=(mount,))
 
     assert exec_with("one").key != exec_with("two").key
 
@@ -74,7 +74,7 @@ def test_the_cache_volume_of_a_mount_is_in_the_key() -> None:
 def test_a_value_comes_back_from_its_document() -> None:
     exec_op = ops.Exec(
         rootfs=a_file(b"\xff\x00"),
-        args=("sh", "-c", "true"),
+        argv=("sh", "-c", "true"),
         env=(("A", "b"),),
         mounts=(ops.DirectoryMount(target="/m", source=a_file()), ops.TemporaryMount(target="/t")),
     )

@@ -17,7 +17,7 @@ UNPACKED = ops.DockerfileCopy(
 @pytest.mark.parametrize(
     ("op", "name"),
     [
-        (ops.Exec(rootfs=EMPTY, args=("sh", "-c", "a\n  b")), "withExec sh -c 'a b'"),
+        (ops.Exec(rootfs=EMPTY, argv=("sh", "-c", "a\n  b")), "withExec sh -c 'a b'"),
         (ops.NewFile(base=EMPTY, path="/a", data=b""), "withNewFile /a"),
         (ops.Remove(base=EMPTY, paths=("/a", "/b")), "without /a /b"),
         (ops.Chown(base=EMPTY, path="/a", owner="1"), "chown /a"),
@@ -32,6 +32,6 @@ def test_names(op: ops.Op, name: str) -> None:
 
 
 def test_a_long_command_is_cut() -> None:
-    name = describe(ops.Exec(rootfs=EMPTY, args=("echo", "x" * 500)))
+    name = describe(ops.Exec(rootfs=EMPTY, argv=("echo", "x" * 500)))
     assert len(name) == 200
     assert name.endswith("x…")

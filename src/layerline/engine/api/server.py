@@ -49,9 +49,7 @@ async def serve_session(session: Session) -> AsyncIterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         session.port = listener.getsockname()[1]
-        session.solver.context.nested.update(
-            DAGGER_SESSION_PORT=str(session.port), DAGGER_SESSION_TOKEN=session.nested.token
-        )
+        session.solver.context.nested.update(session.environ(session.nested))
         server = _Server(
             uvicorn.Config(
                 _application(session),

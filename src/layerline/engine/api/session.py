@@ -84,6 +84,10 @@ class Session:
         """The context of a query by a client, the main one by default."""
         return Call(session=self, client=client or self.main)
 
+    def environ(self, client: Client) -> dict[str, str]:
+        """The variables that lead an SDK to this served session, with the rights of a client."""
+        return {"DAGGER_SESSION_PORT": str(self.port), "DAGGER_SESSION_TOKEN": client.token}
+
     def admit(self, function: Any) -> Client:
         """Create a client with a token of its own, for the process of one function call."""
         client = Client(token=new_token(), function=function)

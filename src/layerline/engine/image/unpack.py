@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.image.config import LARGEST_ID
-from layerline.engine.image.confined_root import RootDir, make_opaque, refuse
 from layerline.engine.image.tarreader import Entry, Reader
+from layerline.engine.image.unpack_root import UnpackRoot, make_opaque, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
 from layerline.engine.store.epoch import EPOCH
 from layerline.errors import ArchiveInvalid
@@ -61,8 +61,8 @@ def unpack(
 ) -> UnpackResult:
     """Unpack a tar into the empty directory `target`. The stream is read to its end."""
     count = 0
-    with RootDir.open(target) as place:
-        unpacker = _Unpacker(place)
+    with UnpackRoot.open(target) as root:
+        unpacker = _Unpacker(root)
         reader = Reader(chunks)
         for entry in reader.entries():
             count += 1
@@ -92,10 +92,10 @@ def limit_expansion(
 
 def inherit(target: Path, implied: tuple[bytes, ...], below: Tree) -> None:
     """Copy owner, mode and time of the `implied` directories from the layers below."""
-    with RootDir.open(target) as place:
+    with UnpackRoot.open(target) as root:
         for path in implied:
             found = below.find("/" + os.fsdecode(path), follow=False)
-            descriptor = place.find(path)
+            descriptor = root.find(path)
             if found is None or not found.is_dir or descriptor is None:
                 continue
             _chown(descriptor, found.stat.st_uid, found.stat.st_gid)
@@ -105,7 +105,7 @@ def inherit(target: Path, implied: tuple[bytes, ...], below: Tree) -> None:
 
 @dataclass(slots=True)
 class _Unpacker:
-    place: RootDir
+    root: UnpackRoot
     directories: dict[bytes, Entry] = field(default_factory=dict)
 
     def add(self, entry: Entry, reader: Reader) -> None:
@@ -117,7 +117,7 @@ class _Unpacker:
             self.directories[b""] = entry
             return
         *above, name = parts
-        parent = self.place.directory(above)
+        parent = self.root.directory(above)
         if name == OPAQUE:
             make_opaque(parent)
         elif name.startswith(_META):
@@ -133,60 +133,60 @@ class _Unpacker:
 
     def finish(self) -> tuple[bytes, ...]:
         """Set the metadata of directories, after their content; return the implied ones."""
-        for path in sorted(self.directories.keys() | self.place.implied, reverse=True):
-            descriptor = self.place.find(path)
+        for path in sorted(self.directories.keys() | self.root.implied, reverse=True):
+            descriptor = self.root.find(path)
             if descriptor is None:
-                self.place.implied.discard(path)
-            elif path in self.place.implied:
+                self.root.implied.discard(path)
+            elif path in self.root.implied:
                 os.utime(descriptor, (EPOCH, EPOCH))
             else:
                 entry = self.directories[path]
                 with _refuse_os_errors(entry):
                     _finish(descriptor, entry)
-        return tuple(sorted(self.place.implied))
+        return tuple(sorted(self.root.implied))
 
     def _whiteout(self, parent: int, name: bytes, entry: Entry) -> None:
         if name in (b"", b".", b".."):
             refuse(entry.name, "a whiteout of the directory itself or its parent")
-        status = self.place.status(parent, name)
+        status = self.root.status(parent, name)
         if status is None:
             os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=parent)
         elif stat.S_ISDIR(status.st_mode):
             self._make_opaque(parent, name)
 
     def _directory(self, parent: int, name: bytes, entry: Entry) -> None:
-        path = self.place.path_of(name)
-        status = self.place.status(parent, name)
+        path = self.root.path_of(name)
+        status = self.root.status(parent, name)
         if status is None or not stat.S_ISDIR(status.st_mode):
-            hide = self.place.clear(parent, name)
+            hide = self.root.clear(parent, name)
             os.mkdir(name, 0o755, dir_fd=parent)
             if hide:
                 self._make_opaque(parent, name)
-        self.place.implied.discard(path)
+        self.root.implied.discard(path)
         self.directories[path] = entry
 
     def _hardlink(self, above: list[bytes], name: bytes, entry: Entry) -> None:
         *target_above, target = _parts(entry.target) or refuse(entry.name, "a link to the root")
-        source = os.dup(self.place.directory(target_above, make=False))
+        source = os.dup(self.root.directory(target_above, make=False))
         try:
-            status = self.place.status(source, target)
+            status = self.root.status(source, target)
             if status is None:
                 refuse(
                     entry.name, f"a hard link to {entry.target!r}, which is missing from the layer"
                 )
             if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
                 refuse(entry.name, f"a hard link to {entry.target!r}, which is not a file")
-            parent = self.place.directory(above)
-            present = self.place.status(parent, name)
+            parent = self.root.directory(above)
+            present = self.root.status(parent, name)
             if present is not None and os.path.samestat(present, status):
                 return
-            self.place.clear(parent, name)
+            self.root.clear(parent, name)
             os.link(target, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         finally:
             os.close(source)
 
     def _other(self, parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
-        self.place.clear(parent, name)
+        self.root.clear(parent, name)
         match entry.kind:
             case "0":
                 _write(parent, name, entry, reader)
@@ -206,7 +206,7 @@ class _Unpacker:
         os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
     def _make_opaque(self, parent: int, name: bytes) -> None:
-        descriptor = self.place.open_directory(parent, name)
+        descriptor = self.root.open_directory(parent, name)
         try:
             make_opaque(descriptor)
         finally:

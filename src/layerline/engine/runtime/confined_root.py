@@ -54,7 +54,7 @@ class CreatedPath:
             os.utime(self.parent, ns=self.times)
 
 
-class Inside:
+class ConfinedRoot:
     """A root directory, held open."""
 
     def __init__(self, root: Path) -> None:

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from layerline import command, kernel
-from layerline.engine.runtime import executable, runtime_spec, streams
-from layerline.engine.runtime.capture import STDERR, STDOUT, Sinks, follow
+from layerline.engine.runtime import executable, runtime_spec, stdio
 from layerline.engine.runtime.cgroups import Cgroups
 from layerline.engine.runtime.root import INIT, Provided, Root, assemble_root
 from layerline.engine.runtime.runc import Container, find_init, find_runtime
 from layerline.engine.runtime.spec import ExecOutcome, Output
+from layerline.engine.runtime.stdio import STDERR, STDOUT, Sinks, follow
 from layerline.errors import Cancelled, ExecError, LayerlineError, NoSpace, UnknownUser
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ class Runtime:
         self, spec: ContainerSpec, name: str, bundle: Path, stack: ExitStack, *, terminal: bool
     ) -> PreparedContainer:
         root = stack.enter_context(assemble_root(spec, self._provided, bundle))
-        stdin = streams.open_stdin(spec, root, stack)
-        redirects = streams.open_redirects(spec, root, stack)
+        stdin = stdio.open_stdin(spec, root, stack)
+        redirects = stdio.open_redirects(spec, root, stack)
         env = self._environment(spec, root)
         cwd = root.inside.resolve(spec.cwd)
         launch_error = _make_cwd(cwd, root) or executable.launch_error(

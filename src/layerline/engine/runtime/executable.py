@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from layerline.engine.runtime.confined_root import join
 
 if TYPE_CHECKING:
-    from layerline.engine.runtime.confined_root import Inside
+    from layerline.engine.runtime.confined_root import ConfinedRoot
 
 _EXECUTABLE = 0o111
 _MOUNTED_BY_RUNTIME = ("/proc", "/dev", "/sys")
 
 
-def launch_error(program: str, inside: Inside, *, path: str, cwd: str) -> str | None:
+def launch_error(program: str, inside: ConfinedRoot, *, path: str, cwd: str) -> str | None:
     """Why the program cannot be started; None when it can be found."""
     if "/" in program:
         target = join(cwd, program)
@@ -32,7 +32,7 @@ def launch_error(program: str, inside: Inside, *, path: str, cwd: str) -> str | 
     return f'exec: "{program}": executable file not found in $PATH'
 
 
-def _problem(path: str, inside: Inside) -> str | None:
+def _problem(path: str, inside: ConfinedRoot) -> str | None:
     try:
         with inside.open_path(path, os.O_PATH) as descriptor:
             mode = os.fstat(descriptor).st_mode

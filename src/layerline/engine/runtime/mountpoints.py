@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from layerline.engine.runtime.confined_root import Inside
+    from layerline.engine.runtime.confined_root import ConfinedRoot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Stub:
     replace: bool = False
 
 
-def write_stubs(stubs: Iterable[Stub], inside: Inside, layer: Path) -> bool:
+def write_stubs(stubs: Iterable[Stub], inside: ConfinedRoot, layer: Path) -> bool:
     """Write those that the tree lacks into the empty directory `layer`; False if none."""
     directories: dict[str, os.stat_result | None] = {}
     written = False
@@ -62,7 +62,7 @@ def _is_directory(stub: Stub) -> bool:
 
 
 def _make_parents(
-    path: str, inside: Inside, layer: Path, directories: dict[str, os.stat_result | None]
+    path: str, inside: ConfinedRoot, layer: Path, directories: dict[str, os.stat_result | None]
 ) -> None:
     here = "/"
     for name in ("", *filter(None, path.split("/"))):
@@ -72,7 +72,9 @@ def _make_parents(
             (layer / here.lstrip("/")).mkdir(exist_ok=True)
 
 
-def _copy_metadata(place: Path, path: str, like: os.stat_result | None, inside: Inside) -> None:
+def _copy_metadata(
+    place: Path, path: str, like: os.stat_result | None, inside: ConfinedRoot
+) -> None:
     if like is None:
         place.chmod(0o755)
         os.utime(place, (EPOCH, EPOCH))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from layerline import kernel
-from layerline.engine.runtime.confined_root import Inside
+from layerline.engine.runtime.confined_root import ConfinedRoot
 from layerline.engine.runtime.spec import (
     Bind,
     ContainerSpec,
@@ -75,7 +75,7 @@ def stage(
     return StagedMount(mount=mount, source=source, directory=directory)
 
 
-def attach_mount(staged: StagedMount, target: str, inside: Inside, stack: ExitStack) -> None:
+def attach_mount(staged: StagedMount, target: str, inside: ConfinedRoot, stack: ExitStack) -> None:
     """Mount at `target`; mount points created in other mounts are removed with `stack`."""
     if inside.stat(target) is None:
         for made in inside.make_stub(target, directory=staged.directory, stack=stack):
@@ -91,7 +91,7 @@ def attach_mount(staged: StagedMount, target: str, inside: Inside, stack: ExitSt
             kernel.attach(staged.source, descriptor, attributes=flags, recursive=deep)
 
 
-def attach_file(source: Path, target: str, inside: Inside) -> None:
+def attach_file(source: Path, target: str, inside: ConfinedRoot) -> None:
     """Show a file of the host, read-only, over a file that exists inside."""
     origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
     try:
@@ -127,7 +127,7 @@ def _source(
             source = os.open(path, os.O_PATH | os.O_CLOEXEC)
         case LayerMount():
             tree = stack.enter_context(mount_layers(mount.overlay, state / "tree"))
-            with Inside(tree) as inner:
+            with ConfinedRoot(tree) as inner:
                 source = inner.open(mount.subpath, os.O_PATH)
         case _:
             assert_never(mount)

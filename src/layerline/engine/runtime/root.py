@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from layerline import kernel
 from layerline.engine.runtime import mounts, users
-from layerline.engine.runtime.confined_root import Inside
+from layerline.engine.runtime.confined_root import ConfinedRoot
 from layerline.engine.runtime.mountpoints import Stub, write_stubs
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Root:
     """The mounted root. `late` are host paths that belong below /dev."""
 
     path: Path
-    inside: Inside
+    inside: ConfinedRoot
     user: users.User
     late: Mapping[str, Path]
 
@@ -68,7 +68,7 @@ def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Itera
         image = replace(spec.rootfs, upper=None, work=None)
         with (
             mounts.mount_layers(image, state / "image") as image_root,
-            Inside(image_root) as inside,
+            ConfinedRoot(image_root) as inside,
         ):
             lookup = _lookup(inside)
             user = lookup(spec.user)
@@ -78,7 +78,7 @@ def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Itera
             ]
             write_stubs(_stubs(spec, provided, staged), inside, stubs)
         path = stack.enter_context(mounts.mount_layers(spec.rootfs, state / "root", stubs=stubs))
-        inside = stack.enter_context(Inside(path))
+        inside = stack.enter_context(ConfinedRoot(path))
         _check_system_directories(inside)
         late: dict[str, Path] = {}
         for each in staged:
@@ -90,7 +90,7 @@ def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Itera
         yield Root(path=path, inside=inside, user=user, late=late)
 
 
-def _lookup(inside: Inside) -> Callable[[str], users.User]:
+def _lookup(inside: ConfinedRoot) -> Callable[[str], users.User]:
     passwd, group = inside.read_text("/etc/passwd"), inside.read_text("/etc/group")
     return lambda name: users.resolve(name, passwd=passwd, group=group)
 
@@ -119,7 +119,7 @@ def _stubs(
         above.append(f"{target.rstrip('/')}/")
 
 
-def _check_system_directories(inside: Inside) -> None:
+def _check_system_directories(inside: ConfinedRoot) -> None:
     for path in _SYSTEM:
         found = inside.stat(path, follow=False)
         if found is None or not stat.S_ISDIR(found.st_mode):
@@ -131,13 +131,15 @@ def _attach_aside(staged: StagedMount, path: Path, stack: ExitStack) -> Path:
         path.mkdir()
     else:
         path.touch()
-    with Inside(path.parent) as inside:
+    with ConfinedRoot(path.parent) as inside:
         mounts.attach_mount(staged, f"/{path.name}", inside, stack)
     stack.callback(kernel.unmount, path)
     return path
 
 
-def _show_host_files(spec: ContainerSpec, provided: Provided, inside: Inside, state: Path) -> None:
+def _show_host_files(
+    spec: ContainerSpec, provided: Provided, inside: ConfinedRoot, state: Path
+) -> None:
     resolv_conf = provided.resolv_conf
     if spec.network is not None:
         resolv_conf = state / "resolv.conf"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerline import command
-from layerline.engine.runtime.capture import kill_process
+from layerline.engine.runtime.stdio import kill_process
 from layerline.errors import ProgramMissing, RuntimeMissing
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.runtime.capture import wait
 from layerline.engine.runtime.container import setup_error
+from layerline.engine.runtime.stdio import wait
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:

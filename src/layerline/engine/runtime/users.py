@@ -2,6 +2,9 @@
 
 Invariant: text that is neither a plain decimal number in range nor a name that is listed is an
 error; nothing unusual ever becomes user 0.
+
+`trees/users.py` reads the same files by other rules, those of `chown` in the API: there the group
+of a user is its number, and a name never brings memberships.
 """
 
 from __future__ import annotations

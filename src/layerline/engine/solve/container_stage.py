@@ -54,7 +54,7 @@ class ContainerStage:
             env = (*env, *context.nested.items())
         return spec.ContainerSpec(
             rootfs=root,
-            argv=op.args,
+            argv=op.argv,
             env=env,
             cwd=op.cwd or "/",
             user=op.user,

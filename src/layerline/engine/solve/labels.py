@@ -37,7 +37,7 @@ def describe(op: Keyed) -> str:
 def _line(op: Keyed) -> str:
     match op:
         case ops.Exec():
-            return f"withExec {shlex.join(op.args)}"
+            return f"withExec {shlex.join(op.argv)}"
         case ops.Remove():
             return f"without {' '.join(op.paths)}"
         case ops.DockerfileCopy():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.solve.keys import WRITTEN, Keyed, keyed_document, register
+from layerline.engine.solve.keys import WRITTEN, Keyed, keyed_document, register, wire
 
 if TYPE_CHECKING:
     from layerline.engine.solve.service_definitions import ServiceBinding
@@ -332,7 +332,7 @@ class Exec(Op):
     """
 
     rootfs: Op
-    args: tuple[str, ...]
+    argv: tuple[str, ...] = field(metadata=wire("args"))
     env: tuple[tuple[str, str], ...] = ()
     secret_env: tuple[tuple[str, SecretRef], ...] = ()
     cwd: str = ""

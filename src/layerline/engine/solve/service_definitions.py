@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from layerline.engine.solve.keys import Keyed, register
+from layerline.engine.solve.keys import Keyed, register, wire
 
 if TYPE_CHECKING:
     from layerline.engine.solve.ops import Exec
@@ -40,7 +40,7 @@ class ServiceCheck:
     Times in nanoseconds, 0 for the default.
     """
 
-    args: tuple[str, ...]
+    argv: tuple[str, ...] = field(metadata=wire("args"))
     interval: int = 0
     timeout: int = 0
     start_period: int = 0

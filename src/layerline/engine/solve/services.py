@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from layerline.engine.runtime import service as running
+from layerline.engine.runtime import service as runtime_service
 from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import ContainerStage
 from layerline.engine.solve.keys import children
@@ -73,7 +73,7 @@ class SessionServices:
     context: SolveContext
     evaluate: Callable[[list[ops.Op]], Awaitable[list[Result]]]
     in_thread: Callable[..., Awaitable[Any]]
-    _services: running.Services | None = None
+    _services: runtime_service.Services | None = None
     _tunnels: dict[str, Tunnel] = field(default_factory=dict)
     _ready: dict[str, ServiceSpec | HostService] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -158,7 +158,7 @@ class SessionServices:
         The container's files are evaluated, its own services started.
         """
         if spec.exec is None:
-            return running.HostService(
+            return runtime_service.HostService(
                 key=spec.key,
                 hostname=hostname_of(spec),
                 ports={forward.frontend: forward.backend for forward in spec.forwards},
@@ -196,12 +196,12 @@ class SessionServices:
                 yield replace(joined, hosts=(*joined.hosts, *aliases))
 
         check = spec.healthcheck
-        return running.ServiceSpec(
+        return runtime_service.ServiceSpec(
             key=spec.key,
             hostname=hostname_of(spec),
             container=container,
             ports=tuple(
-                running.Port(
+                runtime_service.Port(
                     number=port.port,
                     protocol="udp" if port.protocol == "UDP" else "tcp",
                     check=not port.skip_healthcheck,
@@ -212,11 +212,11 @@ class SessionServices:
             on_output=progress.write,
         )
 
-    def services(self) -> running.Services:
+    def services(self) -> runtime_service.Services:
         """The services of the runtime."""
         with self._lock:
             if self._services is None:
-                self._services = running.Services(self.context.runtime())
+                self._services = runtime_service.Services(self.context.runtime())
             return self._services
 
     @contextlib.contextmanager
@@ -267,8 +267,8 @@ class SessionServices:
             self._services.close()
 
 
-def _healthcheck(check: ServiceCheck) -> running.Healthcheck:
-    healthcheck = running.Healthcheck(argv=check.args)
+def _healthcheck(check: ServiceCheck) -> runtime_service.Healthcheck:
+    healthcheck = runtime_service.Healthcheck(argv=check.argv)
     if check.interval:
         healthcheck = replace(healthcheck, interval=check.interval / _NANOSECONDS)
     if check.timeout:

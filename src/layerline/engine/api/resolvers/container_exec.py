@@ -88,7 +88,7 @@ def exec_of(
     """The op that runs a program in a container as it is configured."""
     return ops.Exec(
         rootfs=container.rootfs or ops.Scratch(),
-        args=argv,
+        argv=argv,
         env=container.config.env,
         secret_env=container.secret_env,
         volatile=container.volatile,

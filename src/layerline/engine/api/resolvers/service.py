@@ -80,7 +80,7 @@ def _check(
     if kind == "NONE" or not argv:
         return None
     return service_definitions.ServiceCheck(
-        args=(*(shell or _SHELL), *argv) if kind == "CMD-SHELL" else tuple(argv),
+        argv=(*(shell or _SHELL), *argv) if kind == "CMD-SHELL" else tuple(argv),
         interval=check.interval,
         timeout=check.timeout,
         start_period=check.start_period,

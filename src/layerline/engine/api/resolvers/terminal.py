@@ -119,7 +119,7 @@ async def _interact(call: Call, op: ops.Exec) -> None:
     inputs = dict(zip([p.key for p in parents], await solver.results(parents), strict=True))
     await solver.services.prepare(op)
     context = solver.context
-    progress = call.session.journal.step(f"terminal {' '.join(op.args)}")
+    progress = call.session.journal.step(f"terminal {' '.join(op.argv)}")
     step = StepContext(
         context=context,
         services=solver.services,

@@ -44,7 +44,7 @@ def run(op: ops.Exec, step: StepContext) -> Result:
             step.context.store.require_space(describe(op))
         if not is_expected(op.expect, outcome.code):
             _open_shell(step.context, joined.container)
-            raise failure(op.args, outcome)
+            raise failure(op.argv, outcome)
         return stage.result(outcome)
 
 

@@ -1,6 +1,8 @@
-"""Reads what a program writes: scrubbed, passed on at once, and kept.
+"""A program's standard streams: where they come from, and what becomes of what it writes.
 
-Invariant: memory stays bounded however much is written.
+Output is scrubbed, passed on at once, and kept. Invariants: memory stays bounded however much is
+written; redirects are regular files inside the container's root, 0600 when they are new. A device
+there is never opened: the engine would open the host's.
 """
 
 from __future__ import annotations
@@ -12,17 +14,51 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layerline.engine.runtime.confined_root import join
 from layerline.engine.runtime.scrub import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import ExitStack
 
     from layerline.command import Process
-    from layerline.engine.runtime.spec import Output
+    from layerline.engine.runtime.root import Root
+    from layerline.engine.runtime.spec import ContainerSpec, Output
 
 STDOUT, STDERR = 1, 2
 _PIECE = 1 << 16
+_NOWHERE = "/dev/null"  # /dev is not mounted yet when the files are opened
 _TICK = 0.05  # seconds between calls of `on_tick`
+
+
+def open_stdin(spec: ContainerSpec, root: Root, stack: ExitStack) -> int | None:
+    """A descriptor to read from, or None for nothing to read."""
+    if spec.redirect_stdin not in (None, _NOWHERE):
+        path = join(spec.cwd, str(spec.redirect_stdin))
+        descriptor = root.inside.open_file(path, os.O_RDONLY)
+    elif spec.stdin:
+        descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
+        with os.fdopen(os.dup(descriptor), "wb") as writer:
+            writer.write(spec.stdin)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        return None
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def open_redirects(spec: ContainerSpec, root: Root, stack: ExitStack) -> dict[int, int]:
+    """Descriptors of the files that take the outputs as well, by stream."""
+    redirects: dict[int, int] = {}
+    for stream, path in ((STDOUT, spec.redirect_stdout), (STDERR, spec.redirect_stderr)):
+        if path in (None, "", _NOWHERE):
+            continue
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        descriptor = root.inside.open_file(join(spec.cwd, str(path)), flags, 0o600)
+        stack.callback(os.close, descriptor)
+        os.fchown(descriptor, root.user.uid, root.user.gid)
+        redirects[stream] = descriptor
+    return redirects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

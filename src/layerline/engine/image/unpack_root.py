@@ -2,7 +2,8 @@
 
 Names are walked one part at a time with descriptors that are held: no call gets more than one part,
 the kernel follows no link, and ".." goes back to the descriptor before. So nothing outside is
-reached, even while another process replaces directories by links.
+reached, even while another process replaces directories by links. (`runtime/confined_root.py` only
+opens what is there, so the kernel resolves whole paths for it; here each part may have to be made.)
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ _DEEPEST = 256
 
 
 @dataclass(slots=True)
-class RootDir:
+class UnpackRoot:
     """The root directory. `implied` are directories created only as parents of other members."""
 
-    root: int
+    descriptor: int
     implied: set[bytes] = field(default_factory=set)
     _names: list[bytes] = field(default_factory=list)
     _open: list[int] = field(default_factory=list)
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: Path) -> Iterator[RootDir]:
+    def open(cls, path: Path) -> Iterator[UnpackRoot]:
         """Hold the directory open for the length of the block."""
-        place = cls(root=os.open(path, _DIRECTORY))
+        held = cls(descriptor=os.open(path, _DIRECTORY))
         try:
-            yield place
+            yield held
         finally:
-            place.forget()
-            os.close(place.root)
+            held.forget()
+            os.close(held.descriptor)
 
     def forget(self) -> None:
         """Close all held directories; call it after one of them was removed."""
@@ -150,7 +151,7 @@ class RootDir:
                 os.close(descriptor)
 
     def _top(self) -> int:
-        return self._open[-1] if self._open else self.root
+        return self._open[-1] if self._open else self.descriptor
 
     def _close_below(self, length: int) -> None:
         while len(self._open) > length:
