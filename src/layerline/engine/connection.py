@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 class Connection:
     """A served session, for `with` or `async with`.
 
-    Inside the block the variables of `environ` (`DAGGER_SESSION_PORT`, `DAGGER_SESSION_TOKEN`) are
-    set in this process, so every Dagger SDK in it, and in the programs that it starts, uses the
-    session. It is empty before. The engine runs on
-    an event loop in a thread of its own. At the end of the block services stop and what was
-    recorded is durable.
+    Inside the block the variables of `environ` are set in this process: every Dagger SDK in it, and
+    in the programs that it starts, uses the session. Before the block `environ` is empty. The
+    engine runs on an event loop in a thread of its own. At the end of the block services stop and
+    what was recorded is durable.
     """
 
     def __init__(self, *, workdir: str | Path = ".") -> None:

@@ -64,13 +64,9 @@ async def _wait_for_program(console: Console, served: Session, argv: Sequence[st
 
     from layerline import command
 
-    own = {
-        "DAGGER_SESSION_PORT": str(served.port),
-        "DAGGER_SESSION_TOKEN": served.main.token,
-    }
     process = command.start(
         argv,
-        env={**console.settings.environ, **own},
+        env={**console.settings.environ, **served.environ(served.main)},
         cwd=console.workdir,
         stdin=sys.stdin.fileno(),
     )
