@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
+from layerline.user_directories import home_directory, settings_file, store_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,20 +43,15 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read the variables and the settings file `$XDG_CONFIG_HOME/layerline/config.toml`."""
-        home = Path(environ.get("HOME") or "/root")
-        config = (
-            Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "layerline" / "config.toml"
-        )
+        config = settings_file(environ)
         document = _document(config)
-        data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-        store = environ.get("LAYERLINE_STORE") or str(document.get("store") or data / "layerline")
         epoch = environ.get("SOURCE_DATE_EPOCH")
         if epoch is not None and not epoch.isdigit():
             message = f"invalid SOURCE_DATE_EPOCH {epoch!r}: use a number of seconds"
             raise UsageError(message)
         return cls(
-            store=Path(store).expanduser().absolute(),
-            home=home,
+            store=store_directory(environ, str(document.get("store") or "")),
+            home=home_directory(environ),
             config=config,
             runtime=environ.get("LAYERLINE_RUNTIME") or None,
             mirrors=_mirrors(environ, document),

@@ -74,6 +74,7 @@ def test_it_reads_on_python_3_9() -> None:
         "dockerfile_lexer.py",
         "patterns.py",
         "prompt.py",
+        "user_directories.py",
         *(str(p) for p in PACKAGE.rglob("doctor/**/*.py")),
     ]
     for name in leaves:

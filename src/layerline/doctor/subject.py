@@ -20,6 +20,7 @@ from layerline.doctor.finding import NotApplicable
 from layerline.doctor.ignore import is_secret
 from layerline.doctor.mounts import Mount, read_mounts
 from layerline.errors import CommandFailed, ProgramMissing
+from layerline.user_directories import settings_file, store_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,14 +73,10 @@ class Subject:
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> Subject:
         """A project on this host, with the store where Layerline's settings have it."""
-        home = Path(environ.get("HOME") or "/root")
-        data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-        store = environ.get("LAYERLINE_STORE") or _read_setting(environ, home, "store")
-        place = Path(store).expanduser() if store else data / "layerline"
         return cls(
             project=project.resolve(),
             environ=environ,
-            store=place.absolute(),
+            store=store_directory(environ, _read_setting(settings_file(environ), "store")),
             dockerfile=dockerfile,
             limits=limits,
             tool=tool,
@@ -202,11 +199,10 @@ class Docker:
             raise NotApplicable(message)
 
 
-def _read_setting(environ: Mapping[str, str], home: Path, key: str) -> str | None:
+def _read_setting(file: Path, key: str) -> str | None:
     """One text of Layerline's settings file; Python before 3.11 cannot read TOML itself."""
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "layerline/config.toml"
     try:
-        text = config.read_text()
+        text = file.read_text()
     except (OSError, UnicodeDecodeError):
         return None  # the tool itself refuses such a file, and says so
     found = re.search(rf"""^{key}\s*=\s*["'](.*)["']\s*(?:#.*)?$""", text, re.MULTILINE)

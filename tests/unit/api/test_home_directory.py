@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.api.home_directory import expand_home
-from layerline.errors import QueryError
+from layerline.errors import LayerlineError
+from layerline.user_directories import expand_home
 from tests.unit.conftest import ask, fail
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_the_home_is_expanded_at_the_start(path: str, expanded: str) -> None:
 
 @pytest.mark.parametrize("path", ["~other", "~other/x", "~~"])
 def test_the_home_of_another_user_is_refused(path: str) -> None:
-    with pytest.raises(QueryError, match=f"cannot expand home directory '{path}'"):
+    with pytest.raises(LayerlineError, match=f"cannot expand home directory '{path}'"):
         expand_home(path, HOME)
 
 

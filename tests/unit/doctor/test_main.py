@@ -29,6 +29,7 @@ LEAVES = [
     SOURCE / f"layerline/{name}.py"
     for name in (
         *("command", "dockerfile_lexer", "errors", "host", "kernel", "log", "patterns", "prompt"),
+        "user_directories",
     )
 ]
 DOCKERFILE = "FROM scratch\nCOPY . /\n"

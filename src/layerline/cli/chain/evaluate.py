@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from layerline.cli.chain.arguments import is_addressed, is_git
-from layerline.engine.api.home_directory import expand_home
 from layerline.engine.module import results
 from layerline.engine.module.arguments import NeedsEngine, Reader, complete
 from layerline.engine.module.core import GIVES_ID
 from layerline.engine.module.types import OBJECTS, Member, Types, element_of
 from layerline.errors import LayerlineError, UsageError
+from layerline.user_directories import expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence

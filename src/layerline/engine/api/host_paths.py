@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.api.home_directory import expand_home
 from layerline.errors import QueryError
+from layerline.user_directories import expand_home
 
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from layerline import command
-from layerline.engine.api.home_directory import expand_home
 from layerline.engine.store.digest import digest_of
-from layerline.errors import CommandFailed, QueryError, SecretError
+from layerline.errors import CommandFailed, LayerlineError, SecretError
+from layerline.user_directories import expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +106,7 @@ class SessionSecrets:
     def _file(self, path: str) -> bytes:
         try:
             file = self.workdir / expand_home(path, self.settings.home)
-        except QueryError as exc:
+        except LayerlineError as exc:
             raise SecretError(str(exc)) from exc
         try:
             return file.read_bytes()
