@@ -1,4 +1,4 @@
-"""The system calls that Python's `os` module lacks: namespaces, the new mount API, openat2.
+"""The system calls that Python's `os` module lacks: namespaces, the new mount API, openat2, syncfs.
 
 Invariant: a call that fails raises OSError with the kernel's number and the path it was about.
 The numbers of the newer calls are the same on all architectures.
@@ -85,6 +85,24 @@ def mount(source: str, target: Path, kind: str | None, flags: int = 0, data: str
 def unmount(target: Path) -> None:
     """Detach a mount; processes that still use it keep it until they end."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush the names in a directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Flush the file system of `path` to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        _check(_libc.syncfs(descriptor), path)
+    finally:
+        os.close(descriptor)
 
 
 def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.errors import EditRefused
+from layerline.kernel import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +115,7 @@ def write(edit: Edit, project: Path) -> None:
             target.unlink()
         else:
             _replace(edit, target, edit.after)
-        _sync(target.parent)
+        sync_directory(target.parent)
     except OSError as exc:
         message = f"cannot write {target}: {exc.strerror}; the file is unchanged"
         raise EditRefused(message) from exc
@@ -194,14 +195,6 @@ def _copy_owner_and_mode(handle: int, target: Path) -> None:
     if os.geteuid() == 0:
         os.fchown(handle, info.st_uid, info.st_gid)
     os.fchmod(handle, stat.S_IMODE(info.st_mode))
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _lines_of(data: bytes | None) -> list[str]:

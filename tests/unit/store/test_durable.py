@@ -16,9 +16,10 @@ import pytest
 
 from layerline import command
 from layerline.engine.store.digest import digest_bytes, parse_digest
-from layerline.engine.store.durable import sync_filesystem, write_file
+from layerline.engine.store.durable import write_file
 from layerline.engine.store.store import Store
 from layerline.errors import LayerlineError
+from layerline.kernel import sync_filesystem
 from layerline.settings import python
 
 if TYPE_CHECKING:

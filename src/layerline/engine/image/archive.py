@@ -20,8 +20,8 @@ from layerline.engine.image.archive_source import blob_name
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import DEFAULT_TAG, Reference
 from layerline.engine.image.tarwriter import Member
-from layerline.engine.store.durable import sync_directory
 from layerline.errors import IsADirectory, PathNotFound
+from layerline.kernel import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,21 +1,19 @@
 """Durable writes: write, fsync, rename, and fsync the directory.
 
-Invariant: after `publish` or `sync_filesystem` has returned, a power cut loses nothing.
+Invariant: after `publish` or `write_file` has returned, a power cut loses nothing.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from typing import TYPE_CHECKING
 
 from layerline.errors import LayerlineError, NoSpace, StoreError
+from layerline.kernel import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def publish(part: Path, final: Path) -> None:
@@ -35,26 +33,6 @@ def write_file(path: Path, data: bytes, *, part: Path, mode: int = 0o600) -> Non
         os.fchmod(file.fileno(), mode)
         file.write(data)
     publish(part, path)
-
-
-def sync_directory(path: Path) -> None:
-    """Flush the names in a directory to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_filesystem(path: Path) -> None:
-    """Flush the file system of `path` to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-    try:
-        if _libc.syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(path))
-    finally:
-        os.close(descriptor)
 
 
 def is_full(exc: OSError) -> bool:

@@ -14,9 +14,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.durable import is_full, storage_error, sync_directory, sync_filesystem
+from layerline.engine.store.durable import is_full, storage_error
 from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.rmtree import remove_tree
+from layerline.kernel import sync_directory, sync_filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.digest import canonical, digest_of
-from layerline.engine.store.durable import publish, storage_error, sync_directory, sync_filesystem
+from layerline.engine.store.durable import publish, storage_error
 from layerline.engine.store.rmtree import remove_tree
 from layerline.errors import ArchiveInvalid, StoreError
+from layerline.kernel import sync_directory, sync_filesystem
 
 if TYPE_CHECKING:
     from layerline.engine.store.store import Store

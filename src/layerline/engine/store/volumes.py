@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import canonical, digest_of
-from layerline.engine.store.durable import sync_directory, sync_filesystem
 from layerline.engine.store.rmtree import remove_tree
+from layerline.kernel import sync_directory, sync_filesystem
 
 if TYPE_CHECKING:
     import contextlib
