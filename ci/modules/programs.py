@@ -1,10 +1,8 @@
 """The programs of this repository that run in containers."""
 
+from functools import partial
 from pathlib import Path
 
-_PROGRAMS = Path(__file__).parents[1] / "programs"
+from layerline.pipeline import environment
 
-
-def program(name: str) -> str:
-    """The text of a program in `ci/programs`."""
-    return (_PROGRAMS / name).read_text()
+program = partial(environment.program, directory=Path(__file__).parents[1] / "programs")

@@ -161,9 +161,9 @@ class Environment:
         return dag.cache_volume(f"uv-{name}-{self.target}-v2")
 
 
-def program(name: str) -> str:
+def program(name: str, *, directory: Path = _PROGRAMS) -> str:
     """The source of a program that runs in a container."""
-    return (_PROGRAMS / name).read_text()
+    return (directory / name).read_text()
 
 
 def build_flags(layer: Layer) -> tuple[str, ...]:
