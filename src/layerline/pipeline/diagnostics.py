@@ -1,8 +1,7 @@
 """Diagnostics for a `layerline.toml`: the line, the mistake, and how to fix it."""
 
 import difflib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import get_args, get_origin
@@ -10,12 +9,10 @@ from typing import get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from layerline.pipeline.line_numbers import Place, line_of_place, line_of_syntax_error
+
 FILE = "layerline.toml"
 EVERY_TARGET = "*"
-Place = tuple[str | int, ...]
-_HEADER = re.compile(r"^\s*\[([^\[\]]+)\]")
-_KEY = re.compile(r"""^\s*([A-Za-z0-9_."'-]+)\s*=""")
-_AT_LINE = re.compile(r"\(at line (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class DefinitionError(ValueError):
     """An invalid definition; the message lists every mistake with its line."""
 
     def __init__(self, wrong: Sequence[Diagnostic], text: str = "") -> None:
-        lines = [f"{FILE}{_colon(line_of(text, each))} {each.text}" for each in wrong]
+        lines = [f"{FILE}{_colon(_line_of(text, each))} {each.text}" for each in wrong]
         super().__init__("\n".join(lines))
 
 
@@ -113,42 +110,8 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
     return next((found for each in get_args(annotation) if (found := _model_in(each))), None)
 
 
-def line_of(text: str, diagnostic: Diagnostic) -> int | None:
-    """The line of a diagnostic: that of the deepest key of its place that is in the text."""
-    if at := _AT_LINE.search(diagnostic.text):
-        return int(at[1])
-    lines = dict(_keys_in(text))
-    keys = [str(key) for key in diagnostic.place]
-    for length in range(len(keys), 0, -1):
-        line = lines.get(tuple(keys[:length]))
-        if line is not None:
-            return _within(text, line, keys[length:])
-    return None
-
-
-def _keys_in(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Every table and key with its line, first line 1."""
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.match(line):
-            table = _split(header[1])
-            yield table, number
-        elif key := _KEY.match(line):
-            yield (*table, *_split(key[1])), number
-
-
-def _split(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
-
-
-def _within(text: str, line: int, values: Sequence[str]) -> int:
-    """The line from `line` on, before the next key, that has the last value as a string."""
-    for number, content in enumerate(text.splitlines()[line - 1 :], start=line):
-        if values and f'"{values[-1]}"' in content:
-            return number
-        if number > line and (_HEADER.match(content) or _KEY.match(content)):
-            break
-    return line
+def _line_of(text: str, wrong: Diagnostic) -> int | None:
+    return line_of_syntax_error(wrong.text) or line_of_place(text, wrong.place)
 
 
 def _colon(line: int | None) -> str:

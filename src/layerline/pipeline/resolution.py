@@ -54,7 +54,8 @@ async def resolve(
         # The newest versions change over time: never a cache hit.
         container = container.with_env_variable("ASKED_AT", datetime.now(UTC).isoformat())
     done = container.with_exec(
-        ["python3", "-c", program("resolve.py")], stdin=json.dumps(request, sort_keys=True)
+        ["python3", "-c", program("resolve_or_explain_conflict.py")],
+        stdin=json.dumps(request, sort_keys=True),
     )
     try:
         await done.sync()

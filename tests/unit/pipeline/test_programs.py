@@ -14,9 +14,14 @@ import pytest
 from layerline import command
 from layerline.errors import CommandFailed
 from layerline.pipeline import image
-from layerline.pipeline.programs import resolve
+from layerline.pipeline.programs import resolve_or_explain_conflict
 from layerline.pipeline.programs.install import EPOCH, normalise
-from layerline.pipeline.programs.resolve import Requirement, Resolver, explanation, suspects
+from layerline.pipeline.programs.resolve_or_explain_conflict import (
+    Requirement,
+    Resolver,
+    explanation,
+    suspects,
+)
 
 PROGRAMS = Path(__file__).parents[3] / "src" / "layerline" / "pipeline" / "programs"
 
@@ -146,8 +151,8 @@ def resolver(tmp_path: Path, program: str) -> Resolver:
 def test_a_resolver_that_takes_too_long_does_not_delay_the_explanation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "LONGEST_SECONDS", 0.5)
-    monkeypatch.setattr(resolve, "LEAST_SEARCH_SECONDS", 0.5)
+    monkeypatch.setattr(resolve_or_explain_conflict, "LONGEST_SECONDS", 0.5)
+    monkeypatch.setattr(resolve_or_explain_conflict, "LEAST_SEARCH_SECONDS", 0.5)
     slow = resolver(tmp_path, "import time; time.sleep(60)")
     begin = time.monotonic()
     said = "\n".join(explanation(slow, REQUIREMENTS, DERIVATION))
