@@ -72,60 +72,94 @@ def of_image(
     is probed again. The image is assembled and probed again after any other step.
     """
     known = {each["subject"]: each for each in earlier}
-    subject, final = subject_of(image), f"{image} and its probes"
-    if subject not in known:
-        names = ["base", *(layer.name for layer in layers), final]
-        return Plan(image=image, steps=tuple(Step(name=name, why=UNKNOWN) for name in names))
-    before = known[subject]
+    before = known.get(subject_of(image))
+    if before is None:
+        return _first_plan(image, layers)
+    wanted = now[subject_of(image)]
     changed_files = changes.of_files(before["files"], files)
-    base_changes = "; ".join(
-        changes.of_values(before["inputs"], now[subject]["inputs"], descriptions=changed_files)
-    )
-    steps = [Step(name="base", why=base_changes, size=None if base_changes else 0)]
-    steps += _layer_steps(
-        layers, now, known, base_changes=base_changes, changed_files=changed_files
-    )
-    why = [*_image_changed(image, before, now[subject], changed_files)]
+    base = _base_step(before, wanted, changed_files)
+    reasons = {
+        layer.name: _install_reasons(layer, known, now, base=base, changed_files=changed_files)
+        for layer in layers
+    }
+    steps = [base]
+    steps += [_layer_step(layer, known, now, base=base, reasons=reasons) for layer in layers]
+    why = [*_image_changed(image, before, wanted, changed_files)]
     why += ["layers"] if any(step.why for step in steps) else []
-    steps.append(Step(name=final, why="; ".join(why), size=0, seconds=_probe_seconds(before)))
+    steps.append(
+        Step(name=_final(image), why="; ".join(why), size=0, seconds=_probe_seconds(before))
+    )
     return Plan(image=image, steps=tuple(steps))
 
 
-def _layer_steps(
-    layers: Sequence[Layer],
-    now: Mapping[str, Evidence],
+def _first_plan(image: str, layers: Sequence[Layer]) -> Plan:
+    """Plan an image that was never built: every step runs, at an unknown cost."""
+    names = ["base", *(layer.name for layer in layers), _final(image)]
+    return Plan(image=image, steps=tuple(Step(name=name, why=UNKNOWN) for name in names))
+
+
+def _final(image: str) -> str:
+    """The name of the last step: assembling the image and probing it."""
+    return f"{image} and its probes"
+
+
+def _base_step(before: Evidence, now: Evidence, changed_files: Mapping[str, str]) -> Step:
+    """The step that makes the base, with the installer and the flags."""
+    why = "; ".join(changes.of_values(before["inputs"], now["inputs"], descriptions=changed_files))
+    return Step(name="base", why=why, size=None if why else 0)
+
+
+def _install_reasons(
+    layer: Layer,
     known: Mapping[str, Evidence],
+    now: Mapping[str, Evidence],
     *,
-    base_changes: str,
+    base: Step,
     changed_files: Mapping[str, str],
-) -> Iterator[Step]:
-    """Yield a step for each layer: to install, only to probe, or cached."""
-    fresh = {}
-    for layer in layers:
-        reasons = ["its base"] if base_changes else []
-        if layer.name in known:
-            reasons += _layer_changed(layer, known[layer.name], now[layer.name], changed_files)
-        else:
-            reasons = ["the earlier build has no such layer"]
-        fresh[layer.name] = "; ".join(reasons)
-    for layer in layers:
-        before, why = known.get(layer.name), fresh[layer.name]
-        if before is None:
-            yield Step(name=layer.name, why=why)
-        elif why:
-            yield Step(
-                name=layer.name,
-                why=why,
-                size=sum(int(package["bytes"]) for package in before["packages"]),
-                download=_download(layer, before, everything=bool(base_changes)),
-                seconds=before["seconds"] + _probe_seconds(before),
-            )
-        else:
-            below = [name for name in sorted(layer.needs) if fresh.get(name)]
-            reasons = [*changes.of_values(before["probed"], now[layer.name]["probed"])]
-            reasons += [f"it depends on {', '.join(below)}"] if below else []
-            why = f"probes only: {'; '.join(reasons)}" if reasons else ""
-            yield Step(name=layer.name, why=why, size=0, seconds=_probe_seconds(before))
+) -> str:
+    """Why a layer is installed again; empty if it is not."""
+    if layer.name not in known:
+        return "the earlier build has no such layer"
+    reasons = ["its base"] if base.why else []
+    reasons += _layer_changed(layer, known[layer.name], now[layer.name], changed_files)
+    return "; ".join(reasons)
+
+
+def _layer_step(
+    layer: Layer,
+    known: Mapping[str, Evidence],
+    now: Mapping[str, Evidence],
+    *,
+    base: Step,
+    reasons: Mapping[str, str],
+) -> Step:
+    """The step of a layer: to install, only to probe, or cached.
+
+    `reasons` are those to install each layer.
+    """
+    before, why = known.get(layer.name), reasons[layer.name]
+    if before is None:
+        return Step(name=layer.name, why=why)
+    if not why:
+        why = _probe_reasons(layer, before, now[layer.name], reasons)
+        return Step(name=layer.name, why=why, size=0, seconds=_probe_seconds(before))
+    return Step(
+        name=layer.name,
+        why=why,
+        size=sum(int(package["bytes"]) for package in before["packages"]),
+        download=_download(layer, before, everything=bool(base.why)),
+        seconds=before["seconds"] + _probe_seconds(before),
+    )
+
+
+def _probe_reasons(
+    layer: Layer, before: Evidence, now: Evidence, reasons: Mapping[str, str]
+) -> str:
+    """Why an installed layer is probed again; empty if it is not."""
+    below = [name for name in sorted(layer.needs) if reasons.get(name)]
+    found = [*changes.of_values(before["probed"], now["probed"])]
+    found += [f"it depends on {', '.join(below)}"] if below else []
+    return f"probes only: {'; '.join(found)}" if found else ""
 
 
 def _layer_changed(
