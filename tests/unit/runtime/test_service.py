@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,10 +77,54 @@ def test_a_service_is_reached_by_alias_and_hostname(box: Box, services: Services
     assert ran.stdout == "hello\nhello\n"
 
 
-def test_without_services_a_container_is_left_alone(box: Box, services: Services) -> None:
-    spec = box.spec("true")
-    with services.join(spec, ()) as joined:
-        assert joined is spec
+def test_a_container_without_services_has_a_network_of_its_own(
+    box: Box, services: Services
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ran = ask(box, services, f"nc -w 1 127.0.0.1 {port} </dev/null || echo refused; ip -o link")
+    assert ran.stdout.startswith("refused\n")
+    names = [line.split(": ")[1].partition("@")[0] for line in ran.stdout.splitlines()[1:]]
+    assert names == ["lo", "eth0"]
+
+
+def test_steps_do_not_reach_each_other(services: Services) -> None:
+    with (
+        services.network() as one,
+        services.network() as two,
+        in_namespace(one.namespace, lambda: socket.create_server(("0.0.0.0", 80))),
+    ):
+        address = in_namespace(one.namespace, own_address)
+
+        def dial() -> None:
+            socket.create_connection((address, 80), timeout=1).close()
+
+        in_namespace(one.namespace, dial)
+        with pytest.raises(OSError, match=r"No route to host|timed out"):
+            in_namespace(two.namespace, dial)
+
+
+def own_address() -> str:
+    """The address that packets to elsewhere would come from; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+
+
+def test_a_named_port_of_the_hosts_loopback_is_forwarded(box: Box, services: Services) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        threading.Thread(target=answer_once, args=(server,), daemon=True).start()
+        spec = box.spec("nc", "127.0.0.1", str(port))
+        with services.join(replace(spec, loopback=(port,))) as joined:
+            ran = box.run(*joined.argv, network=joined.network)
+    assert ran.stdout == "from the host\n"
+
+
+def answer_once(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(b"from the host\n")
 
 
 def test_one_instance_serves_all_who_ask_at_once(box: Box, services: Services) -> None:

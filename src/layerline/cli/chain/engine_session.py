@@ -63,7 +63,11 @@ def _run_served(
         async with task_group() as group:
             group.start_soon(_cancel_on_signal, group.cancel_scope)
             opening = open_session(
-                console.settings, journal, workdir=console.workdir, interactive=interactive
+                console.settings,
+                journal,
+                workdir=console.workdir,
+                interactive=interactive,
+                arguments=console.argv,
             )
             async with opening as session, serve_session(session):
                 results.append(await work(session))

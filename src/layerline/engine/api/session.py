@@ -14,6 +14,7 @@ from layerline.engine.api.secrets import SessionSecrets
 from layerline.engine.api.session_registries import SessionRegistries
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.keys import identity_of
+from layerline.engine.solve.loopback import LoopbackPorts
 from layerline.engine.solve.solver import Solver
 from layerline.engine.solve.step_context import SolveContext
 from layerline.engine.store.store import Store
@@ -151,11 +152,13 @@ async def open_session(
     workdir: Path,
     token: str | None = None,
     interactive: Sequence[str] = (),
+    arguments: Sequence[str] = (),
 ) -> AsyncIterator[Session]:
     """Open the store and a session over it.
 
     At its end services stop, and what was recorded is durable. `interactive` is the argv of the
-    program that a user at a terminal gets when an exec fails.
+    program that a user at a terminal gets when an exec fails; `arguments` are the user's command
+    line, whose URLs of the host's loopback containers may use.
     """
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
@@ -168,6 +171,7 @@ async def open_session(
             journal=journal,
             find_runtime=lambda: stack.enter_context(Runtime.find(settings, store.scratch)),
             secret=session_secrets.plaintext,
+            loopback=LoopbackPorts.of_user(arguments, settings.environ),
             interactive=tuple(interactive),
         )
         async with Solver.running(context) as solver:

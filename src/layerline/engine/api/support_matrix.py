@@ -41,9 +41,8 @@ What differs everywhere, on purpose:
 - **Layers** are reproducible byte for byte: files that the engine itself creates have the time
   1980-01-01, an image's config has no build time, and times after `SOURCE_DATE_EPOCH` are clamped
   to it.
-- **Network**: an exec that uses no service runs on this machine's network and sees its loopback
-  ports. An exec that uses services gets a network of its own, where their names resolve and the
-  outside can be reached; it is reachable from outside only through `up` and tunnels.
+- **Network**: an index or a proxy on this machine's loopback, named on the command line or by
+  `HTTPS_PROXY`, `PIP_INDEX_URL` and the like, can be reached by the execs that use it.
 - **Confinement**: execs have BuildKit's default capabilities and a seccomp filter, and may gain
   privileges through setuid programs, as in BuildKit. No user namespace is used: root in a container
   is root.

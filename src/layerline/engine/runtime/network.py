@@ -1,7 +1,9 @@
-"""The network of a session's services: a bridge in a namespace of its own, and a way out.
+"""The network of a session's containers: a bridge in a namespace of its own, and a way out.
 
-Invariant: nothing of it exists in the host's network namespace. The way out is pasta, an ordinary
-process; namespaces are held by mounts of this process's mount namespace. Both end with it.
+Invariants: nothing of it exists in the host's network namespace, and the host's loopback is not
+reachable from it. The way out is pasta, an ordinary process; namespaces are held by mounts of this
+process's mount namespace. Both end with it. Containers that run a step reach services and the
+outside, not each other (isolated ports of the bridge).
 """
 
 from __future__ import annotations
@@ -30,6 +32,21 @@ _SUBNET = ipaddress.IPv4Network("10.87.0.0/16")
 _GATEWAY = str(_SUBNET[1])
 _RESOLVER = str(_SUBNET[2])  # stands for a resolver that listens on the host's loopback only
 _BRIDGE = "layerline0"
+# What a cloud answers at link-local addresses (169.254.169.254) are the host's credentials; name
+# servers there are the only ones that some of them have.
+_RULES = f"""
+table ip layerline {{
+  chain out {{
+    type nat hook postrouting priority srcnat;
+    ip saddr {_SUBNET} ip daddr != {_SUBNET} masquerade;
+  }}
+  chain through {{
+    type filter hook forward priority filter;
+    ip daddr 169.254.0.0/16 meta l4proto {{ tcp, udp }} th dport 53 accept;
+    ip daddr 169.254.0.0/16 reject;
+  }}
+}}
+"""
 _WAIT = 10.0  # seconds for pasta to be up
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -70,16 +87,12 @@ class SessionNetwork:
                 f"addr add {_GATEWAY}/{_SUBNET.prefixlen} dev {_BRIDGE}",
                 f"link set {_BRIDGE} up",
             )
-            rules = (
-                "table ip layerline { chain out { type nat hook postrouting priority srcnat; "
-                f"ip saddr {_SUBNET} ip daddr != {_SUBNET} masquerade; }}; }}"
-            )
-            command.run(["nsenter", f"--net={router}", "nft", rules])
+            command.run(["nsenter", f"--net={router}", "nft", _RULES])
             yield cls(state, router, resolv_conf)
 
     @contextmanager
-    def attach(self) -> Iterator[Attachment]:
-        """A new namespace on the bridge."""
+    def attach(self, *, isolated: bool = False) -> Iterator[Attachment]:
+        """A new namespace on the bridge; isolated ones do not reach each other."""
         number = next(self._hosts)
         address = str(_SUBNET[number])
         namespace = self._state / f"net{number}"
@@ -89,6 +102,7 @@ class SessionNetwork:
                 self._router,
                 f"link add {link} type veth peer name eth0 netns {namespace}",
                 f"link set {link} master {_BRIDGE} up",
+                *([f"link set {link} type bridge_slave isolated on"] if isolated else []),
             )
             _ip(
                 namespace,
@@ -113,9 +127,9 @@ class SessionNetwork:
         return connection
 
 
-def listen_in(namespace: Path, port: int) -> socket.socket:
-    """A socket that listens on all addresses of a namespace."""
-    return in_namespace(namespace, lambda: socket.create_server(("0.0.0.0", port)))
+def listen_in(namespace: Path, port: int, *, address: str = "0.0.0.0") -> socket.socket:
+    """A socket that listens on an address of a namespace, by default on all of them."""
+    return in_namespace(namespace, lambda: socket.create_server((address, port)))
 
 
 def in_namespace(namespace: Path, action: Callable[[], T]) -> T:
@@ -204,7 +218,7 @@ def _wait_for_child(process: command.Process[bytes]) -> int:
             if _is_connected(Path("/proc", child)):
                 return int(child)
         time.sleep(0.01)
-    message = "cannot create the network of the services: pasta did not start"
+    message = "cannot create the network of the containers: pasta did not start"
     raise HostError(message)
 
 

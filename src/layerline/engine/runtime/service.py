@@ -20,18 +20,20 @@ from layerline.engine.runtime.network import SessionNetwork, listen_in
 from layerline.errors import Cancelled, CommandFailed, ExecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
     from types import TracebackType
 
     from layerline.command import Finished
     from layerline.engine.runtime.container import Runtime
     from layerline.engine.runtime.network import Attachment
     from layerline.engine.runtime.runc import Container
-    from layerline.engine.runtime.spec import ContainerSpec, ExecOutcome
+    from layerline.engine.runtime.spec import ContainerSpec, ExecOutcome, Network
 
 Hosts = tuple[tuple[str, str], ...]
 
+_LOOPBACK = "127.0.0.1"
 _LINGER = 10.0  # seconds a service outlives its last user
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _DIAL = 1.0
@@ -130,12 +132,15 @@ class Service:
                 joined = replace(
                     container, network=attached.network, hosts=(*container.hosts, *hosts)
                 )
-                with runtime.run(
-                    joined,
-                    on_output=spec.on_output,
-                    cancel=self._killed,
-                    on_start=self._set_container,
-                ) as outcome:
+                with (
+                    _forward_loopback(attached.network.namespace, joined.loopback),
+                    runtime.run(
+                        joined,
+                        on_output=spec.on_output,
+                        cancel=self._killed,
+                        on_start=self._set_container,
+                    ) as outcome,
+                ):
                     self.failure = _exit_error(spec, joined, outcome)
         except Cancelled:
             pass  # stopped on purpose
@@ -275,19 +280,21 @@ class Services:
 
     @contextmanager
     def join(
-        self, spec: ContainerSpec, bindings: Sequence[tuple[str, Service]]
+        self, spec: ContainerSpec, bindings: Sequence[tuple[str, Service]] = ()
     ) -> Iterator[ContainerSpec]:
-        """The container as it has to run to reach services: bound ones by their alias as well.
-
-        Where no service runs it is left as it is.
-        """
-        hosts = self._hosts()
-        if not hosts:
-            yield spec
-            return
+        """The container on a network of its own: services by name, bound ones by alias as well."""
         aliases = tuple((service.address, alias) for alias, service in bindings)
-        with self._open_network().attach() as attached:
-            yield replace(spec, network=attached.network, hosts=(*spec.hosts, *hosts, *aliases))
+        with self.network(loopback=spec.loopback) as network:
+            yield replace(spec, network=network, hosts=(*spec.hosts, *self._hosts(), *aliases))
+
+    @contextmanager
+    def network(self, *, loopback: Collection[int] = ()) -> Iterator[Network]:
+        """A network for one program; `loopback` are ports of the host's that are on its own."""
+        with (
+            self._open_network().attach(isolated=True) as attached,
+            _forward_loopback(attached.network.namespace, loopback),
+        ):
+            yield attached.network
 
     @contextmanager
     def tunnel(self, service: Service, *, port: int, listen: int = 0) -> Iterator[int]:
@@ -350,6 +357,19 @@ class Services:
                 state.mkdir()
                 self._network = self._stack.enter_context(SessionNetwork.create(state))
             return self._network
+
+
+@contextmanager
+def _forward_loopback(namespace: Path, ports: Collection[int]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for port in ports:
+            listener = listen_in(namespace, port, address=_LOOPBACK)
+            stack.enter_context(forward(listener, partial(_dial_loopback, port)))
+        yield
+
+
+def _dial_loopback(port: int) -> socket.socket:
+    return socket.create_connection((_LOOPBACK, port))
 
 
 def _exit_error(spec: ServiceSpec, container: ContainerSpec, outcome: ExecOutcome) -> ExecError:

@@ -99,7 +99,8 @@ class ContainerSpec:
     `env` is complete but for the default PATH, HOME and proxies, which are added when absent; a
     later pair wins over an earlier one of the same name. `hosts` are (address, name) pairs.
     `secrets` are values to be scrubbed from the outputs. `init` puts a reaping process in front
-    of the program. A relative redirect is under `cwd`.
+    of the program. A relative redirect is under `cwd`. `loopback` are ports of the host's loopback
+    that are on the container's as well.
     """
 
     rootfs: Overlay
@@ -118,6 +119,7 @@ class ContainerSpec:
     hosts: tuple[tuple[str, str], ...] = ()
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     network: Network | None = None
+    loopback: tuple[int, ...] = ()
 
 
 class Output:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import stat
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ class ContainerStage:
         )
         if op.nesting:
             env = (*env, *context.nested.items())
-        return spec.ContainerSpec(
+        container = spec.ContainerSpec(
             rootfs=root,
             argv=op.argv,
             env=env,
@@ -68,6 +68,9 @@ class ContainerStage:
             init=op.init,
             secrets=tuple(self.secrets),
         )
+        # The session's proxies are each container's: the runtime adds them.
+        named = replace(container, env=(*env, *context.settings.proxies.items()))
+        return replace(container, loopback=context.loopback.used_by(named))
 
     def result(self, outcome: ExecOutcome) -> Result:
         """Keep what the process left."""

@@ -223,10 +223,7 @@ class SessionServices:
     def join(
         self, op: ops.Exec, container: ContainerSpec, cancel: threading.Event
     ) -> Iterator[JoinedContainer]:
-        """Start the services of `op` and keep them up; gives the container on their network."""
-        if not op.bindings and self._services is None:
-            yield JoinedContainer(container=container)
-            return
+        """Start the services of `op` and keep them up; gives the container on its network."""
         with contextlib.ExitStack() as stack:
             used = [
                 (binding.alias, stack.enter_context(self._use_binding(binding, cancel)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerline.engine.runtime.terminal import UserTerminal
+from layerline.engine.solve.loopback import LoopbackPorts
 from layerline.engine.solve.result import Result
 from layerline.engine.store.writer import Writer
 
@@ -35,6 +36,7 @@ class SolveContext:
     find_runtime: Callable[[], Runtime]
     secret: Callable[[str], bytes]
     nested: dict[str, str] = field(default_factory=dict)
+    loopback: LoopbackPorts = field(default_factory=LoopbackPorts)
     interactive: tuple[str, ...] = ()
     terminal: UserTerminal = field(init=False)
     _runtime: Runtime | None = None

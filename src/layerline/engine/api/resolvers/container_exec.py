@@ -22,7 +22,6 @@ _NO_COMMAND = "no command has been set"
 @field(
     "Container",
     "withExec",
-    differs="without a bound service it uses this machine's network, including loopback",
 )
 def with_exec(
     self: Container,
