@@ -7,14 +7,15 @@ The numbers of the newer calls are the same on all architectures.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import struct
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
@@ -32,8 +33,9 @@ _CLOEXEC = 1  # of fsopen, fsmount
 _OPEN_TREE_CLONE = 1
 _FROM_EMPTY, _TO_EMPTY = 0x4, 0x40  # move_mount takes descriptors on both sides
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6  # fsconfig
-_RESOLVE_IN_ROOT, _RESOLVE_NO_MAGICLINKS = 0x10, 0x02
+_RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x01, 0x02, 0x10
 _MNT_DETACH = 2
+_CAP_SYS_ADMIN = 21
 _OVERLAY_OPTIONS = (
     ("redirect_dir", "nofollow"),
     ("metacopy", "off"),
@@ -111,6 +113,24 @@ def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
     return _syscall(_OPENAT2, root, os.fsencode(path), how, len(how), about=path)
 
 
+def open_in_mount(directory: int, name: str, flags: int) -> int:
+    """Open a name in a directory; a mount on it, a bind mount too, fails with EXDEV."""
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0, _RESOLVE_NO_XDEV)
+    return _syscall(_OPENAT2, directory, os.fsencode(name), how, len(how), about=name)
+
+
+@functools.cache
+def has_trusted_attributes() -> bool:
+    """Whether this process may use trusted.* attributes: CAP_SYS_ADMIN over the whole machine.
+
+    https://man7.org/linux/man-pages/man7/xattr.7.html
+    """
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split(maxsplit=1)[0], 16)
+    users = Path("/proc/self/uid_map").read_text().split()
+    return bool(effective >> _CAP_SYS_ADMIN & 1) and users == ["0", "0", str(2**32 - 1)]
+
+
 @contextmanager
 def descriptor_in_root(root: int, path: str, flags: int, mode: int = 0) -> Iterator[int]:
     """`open_in_root`, closed at the end."""
@@ -164,6 +184,8 @@ def _overlay_by_layer(
     try:
         for key, value in _OVERLAY_OPTIONS:
             _syscall(_FSCONFIG, context, _SET_STRING, key.encode(), value.encode(), 0, about=key)
+        if not has_trusted_attributes():
+            _syscall(_FSCONFIG, context, _SET_FLAG, b"userxattr", None, 0, about="userxattr")
         for layer in reversed(lower):
             c_arguments = (_SET_STRING, b"lowerdir+", os.fsencode(layer), 0)
             _syscall(_FSCONFIG, context, *c_arguments, about=layer)
@@ -194,6 +216,7 @@ def mount_overlay_at_once(
             stack.callback(os.close, descriptor)
             names.append(f"/proc/self/fd/{descriptor}")
         options = [f"{key}={value}" for key, value in _OVERLAY_OPTIONS]
+        options += [] if has_trusted_attributes() else ["userxattr"]
         options.append(f"lowerdir={':'.join(names)}")
         if upper is not None and work is not None:
             options += [f"upperdir={upper}", f"workdir={work}", "volatile"]

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
+from layerline import command
+from layerline.engine.store.fsck import find_problems
+from layerline.engine.store.pruning import prune
 from layerline.engine.store.rmtree import remove_tree
+from layerline.engine.store.store import Store
+from layerline.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@contextlib.contextmanager
+def bind(source: Path, target: Path) -> Iterator[None]:
+    """Mount what is at `source` at `target`, too; both are on one file system."""
+    command.run(["mount", "--bind", source, target])
+    try:
+        yield
+    finally:
+        command.run(["umount", target])
 
 
 def test_everything_below_goes(tmp_path: Path) -> None:
@@ -49,3 +68,73 @@ def test_a_tree_deeper_than_any_path_goes(tmp_path: Path) -> None:
     os.close(handle)
     remove_tree(top)
     assert not top.exists()
+
+
+@pytest.mark.usefixtures("root")
+def test_nothing_behind_a_mount_is_removed_and_everything_else_is(tmp_path: Path) -> None:
+    victim, place = tmp_path / "victim", tmp_path / "t"
+    victim.mkdir(mode=0o500)
+    (victim / "file").write_text("x")
+    (place / "a b").mkdir(parents=True)
+    (place / "other" / "deep").mkdir(parents=True)
+    with bind(victim, place / "a b"):
+        with pytest.raises(StoreError, match=r"t/a b is a mount point: .* 'umount '.*/t/a b''"):
+            remove_tree(place)
+        assert (victim / "file").read_text() == "x"
+        assert victim.stat().st_mode & 0o777 == 0o500
+        assert [path.name for path in place.iterdir()] == ["a b"]
+    remove_tree(place)
+    assert not place.exists()
+
+
+@pytest.mark.usefixtures("root")
+def test_a_mounted_file_and_a_mount_on_the_tree_stay(tmp_path: Path) -> None:
+    victim, place = tmp_path / "victim", tmp_path / "t"
+    victim.write_text("x")
+    place.mkdir()
+    (place / "file").touch()
+    with bind(victim, place / "file"), pytest.raises(StoreError, match="t/file is a mount point"):
+        remove_tree(place)
+    with bind(place, place), pytest.raises(StoreError, match="t is a mount point"):
+        remove_tree(place)
+    assert victim.read_text() == "x"
+    assert (place / "file").exists()
+
+
+@pytest.mark.usefixtures("root")
+def test_a_mount_in_scratch_does_not_block_a_start_and_is_reported(tmp_path: Path) -> None:
+    root, victim = tmp_path / "store", tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("x")
+    with Store.open(root):
+        pass
+    left = root / "scratch" / "1-dead"
+    (left / "here").mkdir(parents=True)
+    with bind(victim, left / "here"):
+        with Store.open(root) as store:
+            [problem] = find_problems(store)
+        assert (problem.kind, problem.name) == ("mount", "scratch/1-dead/here")
+        assert "umount" in problem.what
+        assert (victim / "file").exists()
+    with Store.open(root) as store:
+        assert find_problems(store) == []
+        assert not left.exists()
+
+
+@pytest.mark.usefixtures("root")
+def test_pruning_leaves_what_has_a_mount_in_it(tmp_path: Path) -> None:
+    root, victim = tmp_path / "store", tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("x")
+    with Store.open(root) as store:
+        store.blobs.put(b"x")
+        with store.snapshots.draft() as draft:
+            (draft.fs / "m").mkdir()
+            draft.commit("layer")
+    with bind(victim, root / "snapshots/layer/fs/m"):
+        with pytest.raises(StoreError, match="layer/fs/m is mounted in: unmount it"):
+            prune(root, keep_bytes=0)
+        assert list((root / "blobs").iterdir()) == []
+        assert (victim / "file").exists()
+    prune(root, keep_bytes=0)
+    assert list((root / "snapshots").iterdir()) == []

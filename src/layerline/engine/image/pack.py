@@ -258,7 +258,7 @@ def _target(path: bytes) -> bytes:
 
 def _xattrs(path: bytes) -> dict[bytes, bytes]:
     return {
-        os.fsencode(name): value
+        os.fsencode(overlay.content_name(name)): value
         for name, value in overlay.attributes(os.fsdecode(path)).items()
         if name.startswith(_KEPT_XATTRS)
     }

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.image.config import LARGEST_ID
 from layerline.engine.image.tarreader import Entry, Reader
-from layerline.engine.image.unpack_root import UnpackRoot, make_opaque, refuse
+from layerline.engine.image.unpack_root import UnpackRoot, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
 from layerline.engine.store.epoch import EPOCH
+from layerline.engine.store.overlay import make_opaque, stored_name
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 _META = b".wh..wh."
 _LONGEST_PART = 255
 _KEPT_XATTRS = (b"security.capability", b"user.")
-_NO_XATTRS = (b"user.overlay.",)
 _NOT_HERE = (errno.EPERM, errno.ENOTSUP, errno.EINVAL)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -276,11 +276,11 @@ def _finish(descriptor: int, entry: Entry) -> None:
 
 
 def _set_xattrs(descriptor: int, entry: Entry) -> None:
-    """Set capabilities and user attributes; host labels and overlayfs marks are left out."""
+    """Set capabilities and user attributes; host labels and overlayfs markers are left out."""
     for name, value in entry.xattrs.items():
-        if name.startswith(_KEPT_XATTRS) and not name.startswith(_NO_XATTRS):
+        if name.startswith(_KEPT_XATTRS):
             try:
-                os.setxattr(descriptor, name, value)
+                os.setxattr(descriptor, stored_name(os.fsdecode(name)), value)
             except OSError as exc:
                 if exc.errno not in _NOT_HERE:
                     raise

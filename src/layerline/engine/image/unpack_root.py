@@ -9,7 +9,6 @@ opens what is there, so the kernel resolves whole paths for it; here each part m
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -146,7 +145,7 @@ class UnpackRoot:
         if hide:
             descriptor = self.open_directory(here, part)
             try:
-                make_opaque(descriptor)
+                overlay.make_opaque(descriptor)
             finally:
                 os.close(descriptor)
 
@@ -171,16 +170,6 @@ class UnpackRoot:
         finally:
             os.close(descriptor)
         os.rmdir(name, dir_fd=directory)
-
-
-def make_opaque(descriptor: int) -> None:
-    """Mark a directory as opaque: it hides its content in lower layers."""
-    try:
-        os.setxattr(descriptor, overlay.OPAQUE, b"y")
-    except OSError as exc:
-        if exc.errno not in (errno.EPERM, errno.ENOTSUP):
-            raise
-        os.setxattr(descriptor, overlay.OPAQUE_ROOTLESS, b"y")
 
 
 def refuse(name: bytes, reason: str) -> NoReturn:

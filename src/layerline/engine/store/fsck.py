@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import digest_of
+from layerline.engine.store.mountpoints import mount_points_below
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.tree_digest import file_digest
 
@@ -36,7 +37,13 @@ class Problem:
 
 def find_problems(store: Store, *, deep: bool = False) -> list[Problem]:
     """Everything that is wrong with an open store."""
-    return [*_index(store), *_blobs(store, deep=deep), *_snapshots(store), *_volumes(store)]
+    return [
+        *_index(store),
+        *_blobs(store, deep=deep),
+        *_snapshots(store),
+        *_volumes(store),
+        *_mounts(store),
+    ]
 
 
 def repair(store: Store, problems: list[Problem]) -> None:
@@ -89,3 +96,9 @@ def _volumes(store: Store) -> Iterator[Problem]:
             yield Problem(kind="volume", name=place.name, what=what)
         elif not (place / "data").is_dir():
             yield Problem(kind="volume", name=place.name, what="has no data directory")
+
+
+def _mounts(store: Store) -> Iterator[Problem]:
+    for path in mount_points_below(store.root):
+        what = f"is mounted in the store, which cannot remove it: unmount it with 'umount {path}'"
+        yield Problem(kind="mount", name=str(path.relative_to(store.root)), what=what)

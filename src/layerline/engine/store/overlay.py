@@ -1,6 +1,9 @@
 """The markers of overlayfs in a layer: whiteouts, opaque directories, and its own attributes.
 
-Invariant: the kernel reads these markers the same way when the layer is mounted.
+Invariant: the kernel reads these markers the same way when the layer is mounted. It knows them in
+one namespace: `trusted.overlay.`, or `user.overlay.` where the first is not permitted (mount option
+userxattr). Attributes of the other namespace, and those that the kernel has escaped for a program
+(`trusted.overlay.overlay.`), are content like any other.
 https://docs.kernel.org/filesystems/overlayfs.html
 """
 
@@ -10,9 +13,10 @@ import errno
 import os
 import stat
 
-OPAQUE = "trusted.overlay.opaque"
-OPAQUE_ROOTLESS = "user.overlay.opaque"
-_OWN = ("trusted.overlay.", "user.overlay.")
+from layerline.kernel import has_trusted_attributes
+
+_TRUSTED, _USER = "trusted.overlay.", "user.overlay."
+_ESCAPED = "overlay."
 
 
 def is_whiteout(info: os.stat_result) -> bool:
@@ -27,15 +31,39 @@ def make_whiteout(path: str) -> None:
 
 def is_opaque(path: str) -> bool:
     """Whether this directory hides its content in the layers below."""
-    return any(_attribute(path, name) == b"y" for name in (OPAQUE, OPAQUE_ROOTLESS))
+    return _attribute(path, f"{marker_namespace()}opaque") == b"y"
 
 
-def make_opaque(path: str) -> None:
-    """Make this directory hide its content in the layers below."""
-    try:
-        os.setxattr(path, OPAQUE, b"y", follow_symlinks=False)
-    except PermissionError:
-        os.setxattr(path, OPAQUE_ROOTLESS, b"y", follow_symlinks=False)
+def make_opaque(directory: str | int) -> None:
+    """Make this directory, a path or a descriptor, hide its content in the layers below."""
+    name = f"{marker_namespace()}opaque"
+    if isinstance(directory, int):
+        os.setxattr(directory, name, b"y")
+    else:
+        os.setxattr(directory, name, b"y", follow_symlinks=False)
+
+
+def marker_namespace() -> str:
+    """The prefix of the attributes that overlayfs reads and writes for this process."""
+    return _TRUSTED if has_trusted_attributes() else _USER
+
+
+def is_marker(name: str) -> bool:
+    """Whether an attribute is one of overlayfs' own."""
+    own = marker_namespace()
+    return name.startswith(own) and not name.startswith(own + _ESCAPED)
+
+
+def content_name(name: str) -> str:
+    """The name that a program gave to an attribute that is content."""
+    own = marker_namespace()
+    return name.replace(own + _ESCAPED, own, 1) if name.startswith(own) else name
+
+
+def stored_name(name: str) -> str:
+    """The name under which an attribute is stored as content; the kernel escapes it this way."""
+    own = marker_namespace()
+    return name.replace(own, own + _ESCAPED, 1) if name.startswith(own) else name
 
 
 def link_target(path: str) -> str:
@@ -54,7 +82,7 @@ def attributes(path: str) -> dict[str, bytes]:
     return {
         name: os.getxattr(path, name, follow_symlinks=False)
         for name in names
-        if not name.startswith(_OWN)
+        if not is_marker(name)
     }
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import time
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks, try_lock
+from layerline.engine.store.mountpoints import mount_points_below
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.store import SESSIONS, Store
 from layerline.engine.store.usage import Item, list_items
-from layerline.errors import StoreBusy
+from layerline.errors import StoreBusy, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -77,11 +79,20 @@ def prune(
 def _remove(root: Path, chosen: list[Item]) -> None:
     aside = root / "scratch" / f"pruned-{secrets.token_hex(8)}"
     aside.mkdir(mode=0o700)
+    mounts = mount_points_below(root)
+    kept = [mount for mount in mounts if any(item.place in mount.parents for item in chosen)]
     for item in chosen:
-        gone = aside / f"{item.kind}-{item.name}"
-        item.place.rename(gone)
-        remove_tree(gone)
+        if not any(item.place in mount.parents for mount in kept):
+            gone = aside / f"{item.kind}-{item.name}"
+            item.place.rename(gone)
+            remove_tree(gone)
     remove_tree(aside)
+    if kept:
+        message = (
+            f"cannot remove what {kept[0]} is mounted in: "
+            f"unmount it with 'umount {shlex.quote(str(kept[0]))}'; everything else was removed"
+        )
+        raise StoreError(message)
 
 
 def _forget(root: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.durable import is_full, storage_error
 from layerline.engine.store.epoch import EPOCH
-from layerline.engine.store.rmtree import remove_tree
+from layerline.engine.store.rmtree import discard_tree, remove_tree
 from layerline.kernel import sync_directory, sync_filesystem
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Snapshots:
                 raise storage_error(exc, "failed to write a layer") from exc
             raise
         finally:
-            remove_tree(place)
+            discard_tree(place)
 
     def adopt(self, draft: Draft, name: str) -> str:
         """Store a draft under a name."""
@@ -154,7 +154,7 @@ class Snapshots:
         aside = self._scratch / f"lost-{next(self._numbers)}"
         with contextlib.suppress(FileNotFoundError):  # another process was first
             place.rename(aside)
-        remove_tree(aside)
+        discard_tree(aside)
 
     def _later(self, name: str) -> None:
         with self._mutex:

@@ -19,7 +19,7 @@ from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.flatten import flatten
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks, hold_shared, try_lock
-from layerline.engine.store.rmtree import remove_tree
+from layerline.engine.store.rmtree import discard_tree
 from layerline.engine.store.snapshots import Snapshots
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.volumes import Volumes
@@ -145,7 +145,7 @@ def _session(root: Path) -> Iterator[Path]:
         place.mkdir(mode=0o700)
         yield place
     finally:
-        remove_tree(place)
+        discard_tree(place)
         lock.unlink(missing_ok=True)
         os.close(descriptor)
 
@@ -156,6 +156,6 @@ def _sweep(root: Path) -> None:
         lock = root / f"{name}.lock"
         descriptor = try_lock(lock)
         if descriptor is not None:
-            remove_tree(root / name)
+            discard_tree(root / name)
             lock.unlink(missing_ok=True)
             os.close(descriptor)

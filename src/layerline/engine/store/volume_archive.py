@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.digest import canonical, digest_of
 from layerline.engine.store.durable import publish, storage_error
-from layerline.engine.store.rmtree import remove_tree
+from layerline.engine.store.rmtree import discard_tree
 from layerline.errors import ArchiveInvalid, StoreError
 from layerline.kernel import sync_directory, sync_filesystem
 
@@ -68,7 +68,7 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
     except OSError as exc:
         raise storage_error(exc, f"failed to import {source}") from exc
     finally:
-        remove_tree(part)
+        discard_tree(part)
     return identity
 
 

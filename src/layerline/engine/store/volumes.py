@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import canonical, digest_of
-from layerline.engine.store.rmtree import remove_tree
+from layerline.engine.store.rmtree import discard_tree
 from layerline.kernel import sync_directory, sync_filesystem
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Volumes:
             part.rename(place)
             sync_directory(self.root)
         finally:
-            remove_tree(part)
+            discard_tree(part)
 
 
 def _count_use(place: Path) -> None:
