@@ -1,7 +1,7 @@
 """Arguments as flags: which flag a type gives, and what its text stands for.
 
 Scalars are converted while the command line is read; what needs the engine (`env://TOKEN`, `./src`,
-`debian:12`) keeps its text until then and is turned into an object by `Addresses`.
+`debian:12`) keeps its text until then and `addresses` turns it into an object.
 """
 
 from __future__ import annotations
