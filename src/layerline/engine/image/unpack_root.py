@@ -3,7 +3,7 @@
 Names are walked one part at a time with descriptors that are held: no call gets more than one part,
 the kernel follows no link, and ".." goes back to the descriptor before. So nothing outside is
 reached, even while another process replaces directories by links. (`runtime/confined_root.py` only
-opens what is there, so the kernel resolves whole paths for it; here each part may have to be made.)
+opens what exists, so the kernel resolves complete paths for it; here each part may be created.)
 """
 
 from __future__ import annotations
