@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from layerline import command
-from layerline.engine.store.digest import digest_of
-from layerline.engine.store.locks import Locks, try_lock
-from layerline.errors import Cancelled, StoreBusy
+from layerline.engine.store.locks import Locks
+from layerline.engine.store.pruning import prune
+from layerline.engine.store.store import Store
+from layerline.errors import Cancelled, StoreBusy, StoreVersion
 from layerline.settings import python
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+SOURCE = Path(__file__).parents[3] / "src"
 HOLDER = """
-import fcntl, os, sys, time
-handle = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
-fcntl.flock(handle, fcntl.LOCK_EX)
-print("held", flush=True)
-time.sleep(60)
+import sys, time
+from pathlib import Path
+from layerline.engine.store.locks import Locks
+with Locks(Path(sys.argv[1])).exclusive("one"):
+    print("held", flush=True)
+    time.sleep(60)
 """
 
 
@@ -68,8 +67,8 @@ def test_waiting_can_be_cancelled(locks: Locks) -> None:
 
 
 def test_a_killed_process_leaves_no_lock(locks: Locks, tmp_path: Path) -> None:
-    path = tmp_path / digest_of("one")
-    holder = command.start([python(), "-c", HOLDER, path], stdout=command.PIPE)
+    env = {"PYTHONPATH": str(SOURCE)}
+    holder = command.start([python(), "-c", HOLDER, tmp_path], env=env, stdout=command.PIPE)
     assert holder.stdout is not None
     with holder.stdout as lines:
         assert lines.readline() == b"held\n"
@@ -92,34 +91,58 @@ def test_a_program_started_meanwhile_does_not_keep_the_lock(locks: Locks) -> Non
         sleeper.wait()
 
 
-def test_a_lock_file_replaced_while_it_is_being_locked_is_opened_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "lock"
-    original = fcntl.flock
-
-    def replace_first(handle: int, how: int) -> None:
-        monkeypatch.setattr(fcntl, "flock", original)
-        path.unlink()
-        path.touch()
-        original(handle, how)
-
-    monkeypatch.setattr(fcntl, "flock", replace_first)
-    held = try_lock(path)
-    assert held is not None
-    assert try_lock(path) is None
-    os.close(held)
+def test_sharers_keep_an_exclusive_holder_out(locks: Locks) -> None:
+    with locks.shared("one"), locks.shared("one"), locks.try_exclusive("one") as alone:
+        assert not alone
+    with locks.try_exclusive("one") as alone:
+        assert alone
+        with pytest.raises(StoreBusy):
+            locks.exclusive("one", timeout=0).__enter__()
 
 
-def test_a_lock_file_that_was_removed_lets_no_second_holder_keep_on(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    first = try_lock(path)
-    assert first is not None
-    path.unlink()
-    second = try_lock(path)
-    assert second is not None
-    assert os.path.samestat(os.fstat(second), path.stat())
-    assert try_lock(path) is None
-    os.close(first)
-    assert try_lock(path) is None
-    os.close(second)
+def remove_what_can_be(root: Path) -> None:
+    for path in root.iterdir():
+        if path.name not in ("blobs", "snapshots", "volumes", "scratch"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_two_sessions_never_hold_a_lock_whose_file_is_removed(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    with Store.open(root) as one, Store.open(root) as other, one.locks.exclusive("volume v"):
+        scratch = other.scratch
+        remove_what_can_be(root)
+        with pytest.raises(StoreBusy):
+            other.locks.exclusive("volume v", timeout=0.1).__enter__()
+        # Without the file of its locks, the store is none: nobody else gets in.
+        with pytest.raises(StoreVersion), Store.open(root):
+            pass
+        with pytest.raises(StoreVersion):
+            prune(root, keep_bytes=0, timeout=0)
+        assert scratch.is_dir()
+
+
+def test_the_scratch_of_a_session_stays_whatever_is_removed_next_to_it(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        for path in (tmp_path / "scratch").iterdir():
+            if path != store.scratch:
+                path.unlink()
+        shutil.rmtree(tmp_path / "locks", ignore_errors=True)
+        with Store.open(tmp_path):
+            assert store.scratch.is_dir()
+        with pytest.raises(StoreBusy):
+            prune(tmp_path, keep_bytes=0, timeout=0)
+
+
+def test_sessions_that_create_a_store_together_share_its_locks(tmp_path: Path) -> None:
+    def enter(number: int) -> None:
+        barrier.wait()
+        with Store.open(tmp_path / "store") as store, store.locks.exclusive("one"):
+            (tmp_path / f"in-use-{number}").mkdir()
+            time.sleep(0.002)
+            (tmp_path / f"in-use-{number}").rmdir()
+
+    for _ in range(5):
+        barrier = threading.Barrier(8)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(enter, [0] * 8))
+        shutil.rmtree(tmp_path / "store")

@@ -32,7 +32,7 @@ def test_an_identity_is_data_and_no_path(store: Store, identity: str) -> None:
     assert len(place.parent.name) == 64
     assert place != store.volumes.volume("pip")
     assert sorted(path.name for path in store.root.iterdir()) == [
-        "blobs", "empty", "index.db", "index.db-shm", "index.db-wal", "locks", "scratch",
+        "blobs", "empty", "index.db", "index.db-shm", "index.db-wal", "scratch",
         "snapshots", "version", "volumes",
     ]  # fmt: skip
 

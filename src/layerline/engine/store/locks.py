@@ -1,19 +1,22 @@
-"""Locks between threads and processes: flock on files that no container can inherit.
+"""Locks between threads and processes: ranges of one file that no container can inherit.
 
-Invariant: a lock is released when its holder exits, however it exits; there are never two holders,
-not even when the lock's file is removed.
+Invariant: a lock is released when its holder exits, however it exits; there are never two holders.
+The file is the store's version, held open: without it no session opens the store, and a session
+that is open keeps to the file that the others have, even if its name is removed.
+https://man7.org/linux/man-pages/man2/F_OFD_SETLK.2const.html
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
 import os
+import struct
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.digest import digest_of
 from layerline.errors import Cancelled, StoreBusy
 
 if TYPE_CHECKING:
@@ -21,15 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+ANCHOR = "version"
 _POLL_SECONDS = 0.02
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_OPEN = os.O_RDWR | os.O_CLOEXEC
+_SET, _SET_AND_WAIT = 37, 38  # F_OFD_SETLK, F_OFD_SETLKW: owned by what was opened, not by us
+_HELD = (errno.EAGAIN, errno.EACCES)
+_LARGEST_OFFSET = 2**62
 
 
-@dataclass(frozen=True, slots=True)
 class Locks:
-    """Named locks, each a file below `root`; a name is data, never a path."""
+    """Named locks over the file `version` in `root`; a name is data, never a path."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self._descriptor = os.open(root / ANCHOR, _OPEN | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+    def close(self) -> None:
+        """Take no more locks; those that are held stay."""
+        os.close(self._descriptor)
 
     @contextlib.contextmanager
     def exclusive(
@@ -37,47 +48,59 @@ class Locks:
     ) -> Iterator[None]:
         """Hold the lock `name` exclusively; StoreBusy is raised after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        path = self.root / digest_of(name)
-        while (descriptor := try_lock(path)) is None:
-            if cancel is not None and cancel.is_set():
-                message = f"cancelled while waiting for the lock {name!r}"
-                raise Cancelled(message)
-            if deadline is not None and time.monotonic() >= deadline:
-                message = (
-                    f"timed out after {timeout:g} s: the lock {name!r} is held by another run: "
-                    "wait for it to finish, or stop it"
-                )
-                raise StoreBusy(message)
-            _await(cancel, deadline)
-        try:
+        with self._open() as handle:
+            while not _try(handle, name):
+                if cancel is not None and cancel.is_set():
+                    message = f"cancelled while waiting for the lock {name!r}"
+                    raise Cancelled(message)
+                if deadline is not None and time.monotonic() >= deadline:
+                    message = (
+                        f"timed out after {timeout:g} s: the lock {name!r} is held by another run: "
+                        "wait for it to finish, or stop it"
+                    )
+                    raise StoreBusy(message)
+                _await(cancel, deadline)
             yield
-        finally:
-            os.close(descriptor)
 
+    @contextlib.contextmanager
+    def try_exclusive(self, name: str) -> Iterator[bool]:
+        """Yield whether the lock was free; if it was, it is held exclusively."""
+        with self._open() as handle:
+            yield _try(handle, name)
 
-@contextlib.contextmanager
-def hold_shared(path: Path) -> Iterator[None]:
-    """Hold the file's lock together with others; waits for an exclusive holder."""
-    descriptor = os.open(path, _OPEN, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
+    @contextlib.contextmanager
+    def shared(self, name: str) -> Iterator[None]:
+        """Hold the lock together with others; waits for an exclusive holder."""
+        with self._open() as handle:
+            fcntl.fcntl(handle, _SET_AND_WAIT, _range(fcntl.F_RDLCK, name))
+            yield
 
-
-def try_lock(path: Path) -> int | None:
-    """Lock the file without waiting: the open descriptor that holds the lock, or None."""
-    while True:
-        descriptor = os.open(path, _OPEN, 0o600)
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
+        """Open the file again: each holder needs an open file of its own."""
+        handle = os.open(f"/proc/self/fd/{self._descriptor}", _OPEN)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        if _is_at(descriptor, path):
-            return descriptor
-        os.close(descriptor)
+            yield handle
+        finally:
+            os.close(handle)
+
+
+def _try(handle: int, name: str) -> bool:
+    """Lock the range without waiting; return whether it is locked."""
+    try:
+        fcntl.fcntl(handle, _SET, _range(fcntl.F_WRLCK, name))
+    except OSError as exc:
+        if exc.errno in _HELD:
+            return False
+        raise
+    return True
+
+
+def _range(kind: int, name: str) -> bytes:
+    """A `struct flock` of one byte, whose offset is the digest of the name."""
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
+    start = int.from_bytes(digest[:8], "big") % _LARGEST_OFFSET
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, start, 1, 0)
 
 
 def _await(cancel: threading.Event | None, deadline: float | None) -> None:
@@ -89,11 +112,3 @@ def _await(cancel: threading.Event | None, deadline: float | None) -> None:
         time.sleep(seconds)
     else:
         cancel.wait(seconds)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the locked file is still the one at the path."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False

@@ -7,14 +7,13 @@ is renamed out of the store before it is deleted, so an interruption leaves no p
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shlex
 import time
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.index import Index
-from layerline.engine.store.locks import Locks, try_lock
+from layerline.engine.store.locks import Locks
 from layerline.engine.store.mountpoints import mount_points_below
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.store import SESSIONS, Store
@@ -24,8 +23,6 @@ from layerline.errors import StoreBusy, StoreError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
-
-_POLL_SECONDS = 0.05
 
 
 def choose(
@@ -63,7 +60,7 @@ def prune(
     """
     with Store.open(root):
         pass  # refuses what is not a store, and cleans up after dead sessions
-    with contextlib.nullcontext() if dry_run else _exclusive(root, timeout):
+    with contextlib.closing(Locks(root)) as locks, _alone(root, locks, timeout, needed=not dry_run):
         found = list_items(root)
         if volumes:
             chosen = [item for item in found if item.kind == "volume" and item.name in volumes]
@@ -72,7 +69,7 @@ def prune(
             chosen = choose(found, keep_bytes=keep_bytes, keep_seconds=keep_seconds, now=now)
         if not dry_run:
             _remove(root, chosen)
-            _forget(root)
+            _forget(root, locks)
     return chosen
 
 
@@ -95,10 +92,10 @@ def _remove(root: Path, chosen: list[Item]) -> None:
         raise StoreError(message)
 
 
-def _forget(root: Path) -> None:
+def _forget(root: Path, locks: Locks) -> None:
     """Drop the rows of the index that depend on removed layers."""
     existing = {place.name for place in (root / "snapshots").iterdir()}
-    index = Index(root / "index.db", Locks(root / "locks"), existing.__contains__)
+    index = Index(root / "index.db", locks, existing.__contains__)
     try:
         index.forget_lost()
     finally:
@@ -106,14 +103,13 @@ def _forget(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _exclusive(root: Path, timeout: float) -> Iterator[None]:
-    deadline = time.monotonic() + timeout
-    while (descriptor := try_lock(root / SESSIONS)) is None:
-        if time.monotonic() >= deadline:
+def _alone(root: Path, locks: Locks, timeout: float, *, needed: bool) -> Iterator[None]:
+    """Keep sessions out, if it is needed; wait up to `timeout` seconds for those that run."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if needed:
+                stack.enter_context(locks.exclusive(SESSIONS, timeout))
+        except StoreBusy as exc:
             message = f"the store {root} is in use: prune it when no build or session is running"
-            raise StoreBusy(message)
-        time.sleep(_POLL_SECONDS)
-    try:
+            raise StoreBusy(message) from exc
         yield
-    finally:
-        os.close(descriptor)

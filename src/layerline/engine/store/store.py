@@ -18,18 +18,19 @@ from layerline.engine.store.durable import write_file
 from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.flatten import flatten
 from layerline.engine.store.index import Index
-from layerline.engine.store.locks import Locks, hold_shared, try_lock
+from layerline.engine.store.locks import ANCHOR, Locks
 from layerline.engine.store.rmtree import discard_tree
 from layerline.engine.store.snapshots import Snapshots
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.volumes import Volumes
 from layerline.errors import NoSpace, StoreVersion
+from layerline.kernel import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FORMAT = "layerline store 1\n"
-SESSIONS = "locks/sessions"  # shared by sessions, exclusive for pruning
+SESSIONS = "sessions"  # the lock that sessions share, exclusive for pruning
 # A call writes its log here, even if it fails before it opens the store.
 _ALLOWED_NAMES = {"lost+found", "logs"}
 _FULL_BYTES = 1 << 20
@@ -42,10 +43,10 @@ class Store:
     `scratch` is this session's own directory, on the same file system.
     """
 
-    def __init__(self, root: Path, scratch: Path, boot: str) -> None:
+    def __init__(self, root: Path, scratch: Path, locks: Locks, boot: str) -> None:
         self.root = root
         self.scratch = scratch
-        self.locks = Locks(root / "locks")
+        self.locks = locks
         self.blobs = Blobs(root / "blobs", scratch)
         self.snapshots = Snapshots(root / "snapshots", scratch, boot)
         self.volumes = Volumes(root / "volumes", scratch, self.locks)
@@ -59,8 +60,12 @@ class Store:
         `boot` replaces the boot id of the running kernel.
         """
         _prepare(root)
-        with hold_shared(root / SESSIONS), _session(root / "scratch") as scratch:
-            store = cls(root, scratch, boot or _BOOT_ID.read_text().strip())
+        with (
+            contextlib.closing(Locks(root)) as locks,
+            locks.shared(SESSIONS),
+            _session(root / "scratch", locks) as scratch,
+        ):
+            store = cls(root, scratch, locks, boot or _BOOT_ID.read_text().strip())
             try:
                 yield store
             finally:
@@ -98,13 +103,13 @@ class Store:
 def _prepare(root: Path) -> None:
     """Refuse a directory that is not a store of this version; create what is missing."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    version = root / "version"
+    version = root / ANCHOR
     try:
         found = version.read_text()
     except FileNotFoundError:
         _refuse_foreign(root)
         root.chmod(0o700)
-        write_file(version, FORMAT.encode(), part=root / f"version.{secrets.token_hex(8)}")
+        _write_version(version)
     else:
         if found != FORMAT:
             message = (
@@ -112,7 +117,7 @@ def _prepare(root: Path) -> None:
                 "use the Layerline that created it, or set LAYERLINE_STORE to another directory"
             )
             raise StoreVersion(message)
-    for name in ("blobs", "snapshots", "volumes", "locks", "scratch"):
+    for name in ("blobs", "snapshots", "volumes", "scratch"):
         (root / name).mkdir(mode=0o700, exist_ok=True)
     empty = root / "empty"
     empty.mkdir(mode=0o755, exist_ok=True)
@@ -130,32 +135,38 @@ def _refuse_foreign(root: Path) -> None:
         raise StoreVersion(message)
 
 
-@contextlib.contextmanager
-def _session(root: Path) -> Iterator[Path]:
-    """Yield a scratch directory of this session, kept while its lock is held."""
-    _sweep(root)
-    while True:
-        name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        lock = root / f"{name}.lock"
-        descriptor = try_lock(lock)
-        if descriptor is not None:
-            break
-    place = root / name
+def _write_version(version: Path) -> None:
+    """Create the file once: another process may have it open already, for its locks."""
+    part = version.with_name(f"{ANCHOR}.{secrets.token_hex(8)}")
     try:
-        place.mkdir(mode=0o700)
-        yield place
+        write_file(part, FORMAT.encode(), part=part)
+        with contextlib.suppress(FileExistsError):
+            os.link(part, version)
     finally:
-        discard_tree(place)
-        lock.unlink(missing_ok=True)
-        os.close(descriptor)
+        part.unlink(missing_ok=True)
+    sync_directory(version.parent)
 
 
-def _sweep(root: Path) -> None:
+@contextlib.contextmanager
+def _session(root: Path, locks: Locks) -> Iterator[Path]:
+    """Yield a scratch directory of this session, kept while its lock is held."""
+    _sweep(root, locks)
+    place = root / f"{os.getpid()}-{secrets.token_hex(4)}"
+    with locks.exclusive(_lock_of(place)):
+        try:
+            place.mkdir(mode=0o700)
+            yield place
+        finally:
+            discard_tree(place)
+
+
+def _sweep(root: Path, locks: Locks) -> None:
     """Remove the directories of sessions that died."""
-    for name in {path.name.removesuffix(".lock") for path in root.iterdir()}:
-        lock = root / f"{name}.lock"
-        descriptor = try_lock(lock)
-        if descriptor is not None:
-            discard_tree(root / name)
-            lock.unlink(missing_ok=True)
-            os.close(descriptor)
+    for place in list(root.iterdir()):
+        with locks.try_exclusive(_lock_of(place)) as dead:
+            if dead:
+                discard_tree(place)
+
+
+def _lock_of(scratch: Path) -> str:
+    return f"scratch {scratch.name}"
