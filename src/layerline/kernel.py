@@ -119,9 +119,14 @@ def open_in_mount(directory: int, name: str, flags: int) -> int:
     return _syscall(_OPENAT2, directory, os.fsencode(name), how, len(how), about=name)
 
 
+def in_user_namespace() -> bool:
+    """Whether the ids of this process are mapped to others of the machine."""
+    return Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]
+
+
 @functools.cache
 def has_trusted_attributes() -> bool:
-    """Whether this process may use trusted.* attributes: CAP_SYS_ADMIN over the whole machine.
+    """Whether this process may use trusted.* attributes: CAP_SYS_ADMIN in the initial namespace.
 
     https://man7.org/linux/man-pages/man7/xattr.7.html
     """
