@@ -104,6 +104,20 @@ def test_steps_do_not_reach_each_other(services: Services) -> None:
             in_namespace(two.namespace, dial)
 
 
+def test_a_network_is_used_again_unless_a_socket_is_left_in_it(services: Services) -> None:
+    with services.network() as first:
+        pass
+    time.sleep(0.2)  # the kernel frees the sockets of `ip` a little later
+    with services.network() as second:
+        left = in_namespace(second.namespace, lambda: socket.create_server(("0.0.0.0", 80)))
+    with left, services.network() as third:
+        pass
+    with services.network(fresh=True) as fresh:
+        pass
+    assert first.namespace == second.namespace
+    assert len({second.namespace, third.namespace, fresh.namespace}) == 3
+
+
 def own_address() -> str:
     """The address that packets to elsewhere would come from; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -60,13 +60,19 @@ class Attachment:
 
 
 class SessionNetwork:
-    """The bridge, and the namespaces that hang on it."""
+    """The bridge, and the namespaces that hang on it.
 
-    def __init__(self, state: Path, router: Path, resolv_conf: bytes) -> None:
+    A new namespace costs as much as the rest of a small step, so those of steps are used again.
+    """
+
+    def __init__(self, state: Path, router: Path, resolv_conf: bytes, stack: ExitStack) -> None:
         self._state = state
         self._router = router
         self._resolv_conf = resolv_conf
+        self._stack = stack
         self._hosts = itertools.count(10)
+        self._idle: list[Network] = []
+        self._lock = threading.Lock()
 
     @classmethod
     @contextmanager
@@ -88,7 +94,23 @@ class SessionNetwork:
                 f"link set {_BRIDGE} up",
             )
             command.run(["nsenter", f"--net={router}", "nft", _RULES])
-            yield cls(state, router, resolv_conf)
+            yield cls(state, router, resolv_conf, stack)
+
+    @contextmanager
+    def lend(self) -> Iterator[Network]:
+        """A namespace for one step, isolated: it may have served others, who left no socket in it.
+
+        Only for programs that may not configure it.
+        """
+        with self._lock:
+            network = next((n for n in self._idle if not _has_sockets(n.namespace)), None)
+            if network is not None:
+                self._idle.remove(network)
+            else:
+                network = self._stack.enter_context(self.attach(isolated=True)).network
+        yield network
+        with self._lock:
+            self._idle.append(network)
 
     @contextmanager
     def attach(self, *, isolated: bool = False) -> Iterator[Attachment]:
@@ -130,6 +152,12 @@ class SessionNetwork:
 def listen_in(namespace: Path, port: int, *, address: str = "0.0.0.0") -> socket.socket:
     """A socket that listens on an address of a namespace, by default on all of them."""
     return in_namespace(namespace, lambda: socket.create_server((address, port)))
+
+
+def _has_sockets(namespace: Path) -> bool:
+    """Whether a socket is left: one that was handed to a program elsewhere, or is closing."""
+    statistics = in_namespace(namespace, Path("/proc/thread-self/net/sockstat").read_text)
+    return not statistics.startswith("sockets: used 0\n")
 
 
 def in_namespace(namespace: Path, action: Callable[[], T]) -> T:

@@ -284,17 +284,24 @@ class Services:
     ) -> Iterator[ContainerSpec]:
         """The container on a network of its own: services by name, bound ones by alias as well."""
         aliases = tuple((service.address, alias) for alias, service in bindings)
-        with self.network(loopback=spec.loopback) as network:
+        with self.network(loopback=spec.loopback, fresh=spec.privileged) as network:
             yield replace(spec, network=network, hosts=(*spec.hosts, *self._hosts(), *aliases))
 
     @contextmanager
-    def network(self, *, loopback: Collection[int] = ()) -> Iterator[Network]:
-        """A network for one program; `loopback` are ports of the host's that are on its own."""
-        with (
-            self._open_network().attach(isolated=True) as attached,
-            _forward_loopback(attached.network.namespace, loopback),
-        ):
-            yield attached.network
+    def network(self, *, loopback: Collection[int] = (), fresh: bool = False) -> Iterator[Network]:
+        """A network for one program; `loopback` are ports of the host's that are on its own.
+
+        A `fresh` one, for a program that may configure it, serves nobody else.
+        """
+        network = self._open_network()
+        with ExitStack() as stack:
+            lent = (
+                stack.enter_context(network.attach(isolated=True)).network
+                if fresh
+                else stack.enter_context(network.lend())
+            )
+            stack.enter_context(_forward_loopback(lent.namespace, loopback))
+            yield lent
 
     @contextmanager
     def tunnel(self, service: Service, *, port: int, listen: int = 0) -> Iterator[int]:
