@@ -20,6 +20,7 @@ from layerline import command
 from layerline.errors import LayerlineError
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve
+from tests.ordinary_user import no_ordinary_user
 from tests.registry import serving
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ def no_overlay() -> str:
         except LayerlineError as exc:
             return str(exc)
     return ""
+
+
+@functools.cache
+def no_container_user() -> str:
+    """Why an ordinary user cannot run containers here; empty if one can."""
+    return no_root() or no_ordinary_user()
 
 
 @functools.cache
@@ -112,6 +119,12 @@ def runc() -> Path:
 def overlay() -> None:
     """Overlayfs can be mounted below tmp_path."""
     skip_because(no_overlay)
+
+
+@pytest.fixture(scope="session")
+def container_user() -> None:
+    """An ordinary user with subordinate ids can enter a user namespace and mount overlayfs."""
+    skip_because(no_container_user)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """What this machine can do, measured by doing it; and the namespaces that the engine lives in.
 
-Invariant: `enter_namespaces` needs nothing but the standard library and runs before anything heavy
-is imported. When the process that the user started dies, however it dies, the kernel ends all that
-is in the namespaces: no container, mount or unfinished layer survives it.
+Invariant: `become_root` and `enter_namespaces` need nothing but the standard library and run before
+anything heavy is imported. When the process that the user started dies, however it dies, the kernel
+ends all that is in the namespaces: no container, mount or unfinished layer survives it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline import command, kernel
+from layerline import command, kernel, user_namespace
 from layerline.errors import PrivilegeMissing
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _FORWARDED = frozenset(
         signal.SIGWINCH,
     }
 )
+_ATTENDED = _FORWARDED | {signal.SIGCHLD}
 _FROM_KERNEL = 0x80  # si_code of a signal that a terminal sent, to every process at once
 _KILLED = 128
 
@@ -53,10 +54,27 @@ def measure(runtime: str = "runc") -> Capabilities:
     return Capabilities(
         root=root,
         namespaces=root and _succeeds(_try_namespaces),
-        overlay=root and _succeeds(_try_overlay),
+        overlay=root and _succeeds(try_overlay),
         user_namespaces=_succeeds(lambda: kernel.unshare(kernel.CLONE_NEWUSER)),
         runtime=_runtime_version(runtime),
     )
+
+
+def become_root() -> None:
+    """Continue as root: an ordinary user as that of a user namespace, in a child of this process.
+
+    The process that the user started stays outside, passes signals on, and ends with the status of
+    the inner one. It has no other threads.
+    """
+    if os.geteuid() == 0:
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ATTENDED)
+    try:
+        child = user_namespace.fork_as_root()
+        if child:
+            os._exit(_attend(child))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ATTENDED)
 
 
 def enter_namespaces() -> None:
@@ -65,22 +83,13 @@ def enter_namespaces() -> None:
     The process that the user started stays outside, passes signals on, and ends with the status of
     the inner one. Both stay in one process group, so the terminal belongs to both.
     """
-    if os.geteuid() != 0:
-        message = (
-            "building images needs root, for mounts and containers: "
-            "run the same command with sudo, or in a container as root"
-        )
-        raise PrivilegeMissing(message)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
+    become_root()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ATTENDED)
     alive, held = os.pipe()
     try:
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
     except PermissionError as exc:
-        message = (
-            "this process may not create namespaces (it lacks CAP_SYS_ADMIN): "
-            "give its container more rights, e.g. docker run --privileged"
-        )
-        raise PrivilegeMissing(message) from exc
+        raise _namespaces_refused() from exc
     first = os.fork()
     if first:
         os.close(alive)
@@ -96,7 +105,17 @@ def enter_namespaces() -> None:
     if engine:
         os._exit(_attend(engine))
     kernel.forbid_core_dumps()  # secrets of the session are in the engine's memory
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_FORWARDED, signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ATTENDED)
+
+
+def _namespaces_refused() -> PrivilegeMissing:
+    if kernel.in_user_namespace():
+        return user_namespace.refusal("no other namespace may be created in it")
+    message = (
+        "this process may not create namespaces (it lacks CAP_SYS_ADMIN): "
+        "give its container more rights, e.g. docker run --privileged"
+    )
+    return PrivilegeMissing(message)
 
 
 _PROC_FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
@@ -105,7 +124,7 @@ _PROC_FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
 def _attend(child: int) -> int:
     """Reap every child, pass signals on to this one, and return its status when it has ended."""
     while True:
-        received = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
+        received = signal.sigwaitinfo(_ATTENDED)
         if received.si_signo == signal.SIGCHLD:
             status = _reap(child)
             if status is not None:
@@ -145,7 +164,8 @@ def _try_namespaces() -> None:
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
 
 
-def _try_overlay() -> None:
+def try_overlay() -> None:
+    """Mount overlayfs in a mount namespace of this process's own; raises OSError."""
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount("none", Path("/"), None, kernel.MS_REC | kernel.MS_PRIVATE)
     base = Path("/tmp")

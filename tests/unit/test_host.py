@@ -146,13 +146,13 @@ def test_control_c_in_a_terminal_arrives_once(marker: str) -> None:
     os.close(terminal)
 
 
-def test_a_user_other_than_root_is_refused(root: None) -> None:  # noqa: ARG001
+def test_a_user_without_subordinate_ids_is_refused(root: None) -> None:  # noqa: ARG001
     script = START.replace("host.enter", "os.setuid(65534)\nhost.enter")
     done = command.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": SOURCES}, expect=None, cwd=Path("/")
     )
     assert done.status != 0
-    assert b"building images needs root" in done.stderr
+    assert b"building images without root needs subordinate ids" in done.stderr
 
 
 def test_what_is_measured_is_what_works(root: None) -> None:  # noqa: ARG001

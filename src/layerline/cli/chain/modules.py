@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from layerline import host
 from layerline.cli.chain.defaults import UserDefaults, read_defaults
 from layerline.engine import Store
 from layerline.engine.module.loading import LoadedModule, load_module
@@ -36,6 +37,7 @@ def load(console: Console) -> CallTarget:
             raise UsageError(message)
         return CallTarget(types=Types())
     config = find_module(options.module, workdir=console.workdir)
+    host.become_root()  # of the store, whose files belong to many users
     with Store.open(console.settings.store) as store:
         loaded = load_module(config, store)
         definition = loaded.definition(store)

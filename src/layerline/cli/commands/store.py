@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from layerline import host, quantities
 from layerline.cli.display.help import columns
 from layerline.engine import (
     ITEM_KINDS,
@@ -17,50 +17,49 @@ from layerline.engine import (
     export_volume,
     find_problems,
     find_volumes,
+    has_store,
     import_volume,
     list_items,
     list_volumes,
     prune,
     repair,
+    write_errors,
 )
 from layerline.errors import UsageError
+from layerline.quantities import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from layerline.cli.console import Console
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_TIME = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+T = TypeVar("T")
 _SHORT_HASH = 12
 
 
 def store(console: Console, argv: Sequence[str]) -> int:
     """Run a subcommand; the exit code is 1 when `check` finds problems."""
     options = _parser(f"{console.program} store").parse_args(list(argv))
+    host.become_root()  # of the store, whose files belong to many users
     status: int = options.run(console, options)
     return status
 
 
 def parse_size(text: str) -> int:
     """Bytes from a size such as 10GB, 512MiB or 1000."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        message = f"invalid size {text!r}: use a number and a unit, e.g. 10GB"
-        raise argparse.ArgumentTypeError(message)
-    base = 1024 if found[3] else 1000
-    return int(float(found[1]) * base ** _POWERS[found[2].lower()])
+    return _parse(quantities.parse_size, text)
 
 
 def parse_duration(text: str) -> float:
     """Seconds from a duration such as 90s, 48h, 7d or 1d12h."""
-    parts = _TIME.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        message = f"invalid duration {text!r}: use numbers and units, e.g. 48h or 7d"
-        raise argparse.ArgumentTypeError(message)
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return _parse(quantities.parse_duration, text)
+
+
+def _parse(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -106,12 +105,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 
 def _df(console: Console, options: argparse.Namespace) -> int:
-    with Store.open(console.settings.store) as the_store:
-        found = list_items(the_store.root)
-        rows = {
-            f"{kind}s": [item.size for item in found if item.kind == kind] for kind in ITEM_KINDS
-        }
-        rows["index"] = [path.stat().st_size for path in the_store.root.glob("index.db*")]
+    root = _root(console)
+    found = list_items(root)
+    rows = {f"{kind}s": [item.size for item in found if item.kind == kind] for kind in ITEM_KINDS}
+    rows["index"] = [path.stat().st_size for path in root.glob("index.db*")]
     total = sum(map(sum, rows.values()))
     if options.json:
         parts = {kind: {"count": len(each), "bytes": sum(each)} for kind, each in rows.items()}
@@ -142,7 +139,7 @@ def _prune(console: Console, options: argparse.Namespace) -> int:
     if keep == (None, None) and not options.volume:
         message = "no limit given: use --keep-storage SIZE, --keep-duration TIME or --volume NAME"
         raise UsageError(message, usage=f"{console.program} store prune")
-    root = console.settings.store
+    root = _root(console)
     selected = {each.item.name for name in options.volume for each in _require_volumes(root, name)}
     gone = prune(
         root, keep_bytes=keep[0], keep_seconds=keep[1], volumes=selected, dry_run=options.dry_run
@@ -158,8 +155,7 @@ def _prune(console: Console, options: argparse.Namespace) -> int:
 
 
 def _volumes(console: Console, options: argparse.Namespace) -> int:
-    with Store.open(console.settings.store) as the_store:
-        found = list_volumes(the_store.root)
+    found = list_volumes(_root(console))
     if options.json:
         return _print_json(console, {"volumes": [_volume_document(each) for each in found]})
     rows = [("VOLUME", f"{'SIZE':>10}{'HITS':>8}  LAST USE")]
@@ -191,6 +187,14 @@ def _import(console: Console, options: argparse.Namespace) -> int:
     return 0
 
 
+def _root(console: Console) -> Path:
+    """The store, only read: this works on a full and on a read-only disk."""
+    root = console.settings.store
+    with write_errors("cannot read the store", root, store=root):
+        has_store(root)
+    return root
+
+
 def _require_volumes(root: Path, name: str) -> list[VolumeUse]:
     found = find_volumes(root, name) if (root / "volumes").is_dir() else []
     if not found:
@@ -207,15 +211,6 @@ def _volume_document(volume: VolumeUse) -> dict[str, Any]:
         "hits": volume.hits,
         "last_use": volume.item.used,
     }
-
-
-def format_size(size: float) -> str:
-    """A size in powers of 1000, with its unit."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _print_json(console: Console, document: dict[str, Any]) -> int:

@@ -165,16 +165,24 @@ def in_namespace(namespace: Path, action: Callable[[], T]) -> T:
 
     A socket that it opens stays in the namespace, and can be used from everywhere.
     """
+
+    def enter() -> T:
+        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.enter_namespace(descriptor)
+        finally:
+            os.close(descriptor)
+        return action()
+
+    return _in_thread(enter)
+
+
+def _in_thread(action: Callable[[], T]) -> T:
     results: list[T] = []
     failures: list[OSError] = []
 
     def work() -> None:
         try:
-            descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                kernel.enter_namespace(descriptor)
-            finally:
-                os.close(descriptor)
             results.append(action())
         except OSError as exc:
             failures.append(exc)
@@ -196,7 +204,7 @@ def _create_namespace(path: Path) -> Iterator[None]:
         path.touch()
         kernel.mount("/proc/thread-self/ns/net", path, None, kernel.MS_BIND)
 
-    in_namespace(Path("/proc/thread-self/ns/net"), make)
+    _in_thread(make)
     try:
         yield
     finally:
