@@ -134,11 +134,8 @@ def main() -> None:
         argv = [sys.executable, "-m", *argv]
     with ordinary_user() as user:
         environ = user.environ({**process_environ(), "PYTHONPATH": _source()})
-        process = command.start(
-            user.argv(argv), env=environ, cwd=user.home, stdin=sys.stdin.fileno()
-        )
-        status = process.wait()
-    sys.stderr.write(f"{shlex.join(argv)}: {status}\n") if status else None
+        stdin = sys.stdin.fileno()
+        status = command.start(user.argv(argv), env=environ, cwd=user.home, stdin=stdin).wait()
     sys.exit(status if status >= 0 else 128 - status)
 
 
