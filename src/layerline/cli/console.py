@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -13,7 +15,8 @@ from layerline import host
 from layerline.cli.display.progress import CallLog, PlainLines, debug_lines, without_terminal
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import Options
-from layerline.errors import UsageError
+from layerline.engine import has_store, write_errors
+from layerline.errors import HostError, NoSpace, UsageError
 from layerline.log import Journal
 
 if TYPE_CHECKING:
@@ -56,13 +59,20 @@ class Console:
 
     def print(self, text: str) -> None:
         """Write a result to stdout."""
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            _drop_output()
+            message = f"failed to write the result to stdout: {(exc.strerror or '').lower()}"
+            kind = NoSpace if exc.errno in (errno.ENOSPC, errno.EDQUOT) else HostError
+            raise kind(message) from exc
 
     def info(self, text: str) -> None:
         """Write a line to stderr and to the log."""
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        _to_stderr(text + "\n")
         if self.log is not None:
             self.log.write(text + "\n")
 
@@ -70,9 +80,16 @@ class Console:
         """Open the log and enter the engine's namespaces; call it before importing the engine."""
         if self.log is not None:
             return
-        self.log = CallLog.begin(self.settings.store, " ".join((self.program, *self.argv)))
+        self.log = self.begin_log()
         self.journal.listeners.append(PlainLines(self.log.write))
         host.enter_namespaces()
+
+    def begin_log(self) -> CallLog:
+        """The log of this invocation, in the store; what is not a store stays as it is."""
+        store = self.settings.store
+        with write_errors("cannot open the store", store, store=store):
+            has_store(store)
+            return CallLog.begin(store, " ".join((self.program, *self.argv)))
 
     @contextlib.contextmanager
     def working(self, *, stay: bool = False) -> Iterator[Journal]:
@@ -104,11 +121,25 @@ class Console:
             self.journal.displays.append(view.hidden)
             stack.callback(self.journal.displays.clear)
         else:
-            listener = without_terminal(progress, sys.stderr.write, verbosity)
+            listener = without_terminal(progress, _to_stderr, verbosity)
             self.journal.listeners.append(listener)
         stack.callback(self.journal.listeners.pop)
         if verbosity >= _DEBUG_VERBOSITY:
             stack.enter_context(debug_lines())
+
+
+def _to_stderr(text: str) -> None:
+    """Write progress or an error; a stderr that cannot be written fails no call."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _drop_output() -> None:
+    """Let what stdout still holds go nowhere, so the interpreter does not fail on it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _wait_for_user() -> None:

@@ -60,6 +60,8 @@ def run_command_line(argv: Sequence[str]) -> int:
         return _show(Cancelled("Canceled."), console)
     except BrokenPipeError:
         return _UNEXPECTED
+    except OSError as exc:
+        return _show_os_error(exc, console)
     except Exception as exc:  # noqa: BLE001  the one place that shows errors
         return _show_defect(exc, console)
 
@@ -141,10 +143,18 @@ def _step(exc: ExecError) -> str:
     return text if len(text) <= _LONGEST_STEP else f"{text[:_LONGEST_STEP]}…"
 
 
+def _show_os_error(exc: OSError, console: Console | None) -> int:
+    """Report what the disk refuses as an error of the host; anything else is a defect."""
+    from layerline.engine import is_disk_failure, storage_error
+
+    if console is None or not is_disk_failure(exc):
+        return _show_defect(exc, console)
+    store = console.settings.store
+    return _show(storage_error(exc, "the command failed", store, store=store), console)
+
+
 def _show_defect(exc: Exception, console: Console | None) -> int:
     """Report a defect of Layerline: a sentence to the user, the traceback to the log."""
-    from layerline.cli.display.progress import CallLog
-
     innermost: BaseException = exc
     while isinstance(innermost, BaseExceptionGroup):
         innermost = innermost.exceptions[0]
@@ -152,7 +162,11 @@ def _show_defect(exc: Exception, console: Console | None) -> int:
     if console is None:
         sys.stderr.write(f"Error: unexpected failure ({what})\n")
         return _UNEXPECTED
-    log = console.log or CallLog.begin(console.settings.store, " ".join((PROGRAM, *console.argv)))
+    try:
+        log = console.log or console.begin_log()
+    except LayerlineError as error:
+        console.info(f"Error: unexpected failure ({what}); it could not be logged: {error}")
+        return _UNEXPECTED
     log.write(f"{time.time()} {''.join(traceback.format_exception(exc))}")
     console.info(f"Error: unexpected failure ({what}): please report it with the log {log.path}")
     return _UNEXPECTED

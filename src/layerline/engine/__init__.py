@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from layerline.engine.image.manifests import Compression
     from layerline.engine.solve.task_groups import task_group
     from layerline.engine.store.digest import digest_of
+    from layerline.engine.store.disk_errors import is_disk_failure, storage_error, write_errors
+    from layerline.engine.store.format import has_store
     from layerline.engine.store.fsck import find_problems, repair
     from layerline.engine.store.pruning import prune
     from layerline.engine.store.store import Store
@@ -34,12 +36,16 @@ __all__ = [
     "export_volume",
     "find_problems",
     "find_volumes",
+    "has_store",
     "import_volume",
+    "is_disk_failure",
     "list_items",
     "list_volumes",
     "prune",
     "repair",
+    "storage_error",
     "task_group",
+    "write_errors",
 ]
 
 _MODULES = {
@@ -51,12 +57,16 @@ _MODULES = {
     "export_volume": "store.volume_archive",
     "find_problems": "store.fsck",
     "find_volumes": "store.usage",
+    "has_store": "store.format",
     "import_volume": "store.volume_archive",
+    "is_disk_failure": "store.disk_errors",
     "list_items": "store.usage",
     "list_volumes": "store.usage",
     "prune": "store.pruning",
     "repair": "store.fsck",
+    "storage_error": "store.disk_errors",
     "task_group": "solve.task_groups",
+    "write_errors": "store.disk_errors",
 }
 
 

@@ -141,7 +141,7 @@ class CallLog:
 
     @classmethod
     def begin(cls, store: Path, command: str) -> CallLog:
-        """Open the log of this process."""
+        """Open the log of this process; OSError is raised where the store cannot be written."""
         directory = store / "logs"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
@@ -150,15 +150,29 @@ class CallLog:
         log = cls(path, file)
         log.write(f"{clock(time.time())} {command}\n")
         _make_room(directory)
-        handler = logging.StreamHandler(file)
+        handler = _LogHandler(log)
         handler.setFormatter(_FORMAT)
         logging.getLogger().addHandler(handler)  # what libraries say belongs there, not on stderr
         logging.getLogger("layerline").setLevel(logging.DEBUG)
         return log
 
     def write(self, text: str) -> None:
-        """Append to the log."""
-        self.file.write(text)
+        """Append to the log; a disk that is full loses lines of it, and nothing else."""
+        if not self.file.closed:
+            with contextlib.suppress(OSError):
+                self.file.write(text)
+
+
+class _LogHandler(logging.Handler):
+    """Writes the records of libraries to the log of a call."""
+
+    def __init__(self, log: CallLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append one record."""
+        self._log.write(self.format(record) + "\n")
 
 
 def _make_room(directory: Path) -> None:

@@ -11,6 +11,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
+from layerline.engine.store.disk_errors import write_errors
 from layerline.errors import IsADirectory, NotADirectory
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ def export_directory(tree: Tree, path: str, target: Path, *, wipe: bool) -> None
     if target.exists() and not target.is_dir():
         message = f"{target}: not a directory"
         raise NotADirectory(message)
-    _make_directories(target)
-    _merge(tree, tree.lookup(path), target, wipe=wipe)
+    with write_errors(f"failed to export to {target}", target):
+        _make_directories(target)
+        _merge(tree, tree.lookup(path), target, wipe=wipe)
 
 
 def _make_directories(directory: Path) -> None:
@@ -81,7 +83,13 @@ def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) ->
             )
             raise IsADirectory(message)
         target = target / name
-    _make_directories(target.parent)
+    size = entry.stat.st_size
+    with write_errors(f"failed to export to {target}", target, needed=size):
+        _make_directories(target.parent)
+        _replace_file(entry, target)
+
+
+def _replace_file(entry: Entry, target: Path) -> None:
     kept = target.stat().st_mode if target.is_file() else entry.stat.st_mode
     _write_file(entry, target, mode=kept)
 

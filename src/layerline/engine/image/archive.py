@@ -16,6 +16,7 @@ from layerline.engine.image import stream, tarwriter
 from layerline.engine.image.archive_files import content_of, files_of
 from layerline.engine.image.same_image import MODE, is_same_archive, is_same_file
 from layerline.engine.image.tarwriter import Member
+from layerline.engine.store.disk_errors import write_errors
 from layerline.errors import IsADirectory, PathNotFound
 from layerline.kernel import sync_directory
 
@@ -34,7 +35,9 @@ def write_archive(
     files = files_of(image, reference)
     if is_same_archive(target, files):
         return False
-    with _replacing(target) as out:
+    needed = sum(file.size for file in files)
+    failed = write_errors(f"failed to write {target}", target, needed=needed, store=store.root)
+    with failed, _replacing(target) as out:
         for file in files:
             out.write(tarwriter.header(Member(name=file.name.encode(), size=file.size)))
             for chunk in content_of(store, file):
@@ -62,7 +65,10 @@ def write_layout(
         if is_same_file(place, file):
             continue
         written = True
-        with _replacing(place, mode=0o644) as out:
+        failed = write_errors(
+            f"failed to write {target}", place, needed=file.size, store=store.root
+        )
+        with failed, _replacing(place, mode=0o644) as out:
             for chunk in content_of(store, file):
                 out.write(chunk)
     return written

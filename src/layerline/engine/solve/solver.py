@@ -23,6 +23,7 @@ from layerline.engine.solve.result import Result
 from layerline.engine.solve.services import SessionServices
 from layerline.engine.solve.step_context import SolveContext, StepContext
 from layerline.engine.solve.steps import VIEWS, evaluate, view
+from layerline.engine.store.disk_errors import disk_errors
 from layerline.errors import Cancelled, LayerlineError
 from layerline.log import Status
 
@@ -94,9 +95,10 @@ class Solver:
 
         It is finished when this returns, cancelled or not.
         """
-        return await anyio.to_thread.run_sync(
-            functools.partial(function, *arguments), limiter=self._threads
-        )
+        with disk_errors("the call failed", self.context.store.root):
+            return await anyio.to_thread.run_sync(
+                functools.partial(function, *arguments), limiter=self._threads
+            )
 
     async def result(self, op: Op) -> Result:
         """What an op gives, from memory, from the store, or by evaluating it."""
@@ -199,15 +201,17 @@ class Solver:
                 progress=progress,
                 cancel=cancel,
             )
+            store = self.context.store
             try:
-                result = evaluate(op, step)
+                with disk_errors(f"{describe(op)} failed", store.root):
+                    result = evaluate(op, step)
+                store.index.put(
+                    "result", op.key, result.document(), snapshots=sorted(result.snapshots())
+                )
             except LayerlineError as exc:
                 status = Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR
                 progress.end(status, str(exc))
                 raise
-            self.context.store.index.put(
-                "result", op.key, result.document(), snapshots=sorted(result.snapshots())
-            )
             progress.end()
             return result
 

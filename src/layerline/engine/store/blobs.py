@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from layerline.engine.store.digest import Digest, parse_digest
-from layerline.engine.store.durable import publish, storage_error
+from layerline.engine.store.disk_errors import Demand, disk_errors, storage_error
+from layerline.engine.store.durable import publish
 from layerline.errors import ArchiveInvalid, StoreDamaged
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class BlobWriter:
         try:
             self._file.write(data)
         except OSError as exc:
-            raise storage_error(exc, "failed to write a blob") from exc
+            demand = Demand(written=self.size + len(data))
+            raise storage_error(exc, "failed to write a blob", self._blobs.root, demand) from exc
         self._hasher.update(data)
         self.size += len(data)
         return len(data)
@@ -64,7 +66,7 @@ class BlobWriter:
             os.fchmod(self._file.fileno(), 0o444)
             publish(self._part, self._blobs.path(digest))
         except OSError as exc:
-            raise storage_error(exc, "failed to store a blob") from exc
+            raise storage_error(exc, "failed to store a blob", self._blobs.root) from exc
         return Blob(digest=digest, size=self.size)
 
 
@@ -78,10 +80,8 @@ class Blobs:
     @contextlib.contextmanager
     def writer(self) -> Iterator[BlobWriter]:
         """Yield a writer; its bytes are discarded unless it is committed."""
-        try:
+        with disk_errors("failed to write a blob", self.root):
             handle, name = tempfile.mkstemp(dir=self.scratch, prefix="blob-")
-        except OSError as exc:
-            raise storage_error(exc, "failed to write a blob") from exc
         part = Path(name)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:

@@ -5,11 +5,9 @@ Invariant: after `publish` or `write_file` has returned, a power cut loses nothi
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING
 
-from layerline.errors import LayerlineError, NoSpace, StoreError
 from layerline.kernel import sync_directory
 
 if TYPE_CHECKING:
@@ -33,15 +31,3 @@ def write_file(path: Path, data: bytes, *, part: Path, mode: int = 0o600) -> Non
         os.fchmod(file.fileno(), mode)
         file.write(data)
     publish(part, path)
-
-
-def is_full(exc: OSError) -> bool:
-    """Whether a write failed because no space is left."""
-    return exc.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def storage_error(exc: OSError, what: str) -> LayerlineError:
-    """The error to show for a failed write; `what` says what failed."""
-    if is_full(exc):
-        return NoSpace(f"{what}: no space left on device: free some space, or set LAYERLINE_STORE")
-    return StoreError(f"{what}: {exc.strerror}: check the disk of the store")

@@ -8,21 +8,25 @@ intact.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
 from layerline import log
 from layerline.engine.store.digest import canonical
-from layerline.errors import NoSpace, StoreBusy, StoreError
+from layerline.engine.store.disk_errors import is_disk_full, storage_error
+from layerline.errors import StoreBusy, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from layerline.engine.store.locks import Locks
+    from layerline.errors import LayerlineError
 
 _BUSY_SECONDS = 60.0
 _SCHEMA = """
@@ -236,10 +240,24 @@ def _means_damage(exc: sqlite3.DatabaseError) -> bool:
     return (code & 0xFF) not in _OUTSIDE_FAULTS
 
 
-def _failure(exc: sqlite3.DatabaseError, path: Path) -> StoreError | NoSpace:
+def _failure(exc: sqlite3.DatabaseError, path: Path) -> LayerlineError:
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return NoSpace(f"{path}: no space left on device: free some space, or set LAYERLINE_STORE")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"{path} is locked by another run: wait for it to finish, or stop it")
-    return StoreError(f"{path}: {exc}: check the disk of the store")
+    number = _cause(code, path.parent)
+    if number is None:
+        return StoreError(f"{path}: {exc}: check the disk of the store")
+    cause = OSError(number, os.strerror(number), str(path))
+    return storage_error(cause, "failed to write the index", path)
+
+
+def _cause(code: int, directory: Path) -> int | None:
+    """The number of the system call's error behind SQLite's; SQLite reports several as one."""
+    disk = os.statvfs(directory)
+    if code == sqlite3.SQLITE_FULL or is_disk_full(directory):
+        return errno.ENOSPC
+    if disk.f_flag & os.ST_RDONLY:
+        return errno.EROFS
+    if not os.access(directory, os.W_OK):
+        return errno.EACCES
+    return errno.EIO if code == sqlite3.SQLITE_IOERR else None

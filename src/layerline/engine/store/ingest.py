@@ -47,16 +47,28 @@ class Ingested:
     digest: str
 
 
-def ingest(store: Store, root: Path, *, path_filter: PathPredicate | None = None) -> Ingested:
-    """Import the kept paths of a directory. Modes and times are kept, owners become root."""
+def ingest(
+    store: Store,
+    root: Path,
+    *,
+    path_filter: PathPredicate | None = None,
+    remember: bool = True,
+) -> Ingested:
+    """Import the kept paths of a directory. Modes and times are kept, owners become root.
+
+    Without `remember` every file is read: for a directory whose path means another one next time.
+    """
     began = time.time_ns()
     with open_root(root) as handle, contextlib.closing(Handles(handle)) as handles:
         observations = walk(handle, path_filter)
+        if not remember:
+            work = _Import(store, root, handles, observations, _LastImport())
+            return work.by_content() or work.by_copy()
         walk_digest = _walk_digest(root, os.fstat(handle).st_dev, observations)
         done = store.index.get(_TABLE, walk_digest)
         if done is not None:
             return Ingested(snapshot=str(done["snapshot"]), digest=str(done["digest"]))
-        work = _Import(store, handles, observations, _load_last(store, root))
+        work = _Import(store, root, handles, observations, _load_last(store, root))
         result = work.by_content() or work.by_copy()
         work.unsettled.update(
             each.path for each in observations if each.is_file and _may_still_change(each, began)
@@ -82,9 +94,15 @@ class _Import:
     """One import that is not in the index."""
 
     def __init__(
-        self, store: Store, handles: Handles, observations: list[Observation], last: _LastImport
+        self,
+        store: Store,
+        root: Path,
+        handles: Handles,
+        observations: list[Observation],
+        last: _LastImport,
     ) -> None:
         self._store = store
+        self._root = root
         self._handles = handles
         self._last = last
         self.observations = observations
@@ -108,7 +126,8 @@ class _Import:
 
     def by_copy(self) -> Ingested:
         """Create a snapshot; unchanged files are shared with the last one."""
-        with self._store.snapshots.draft() as draft:
+        needed = sum(each.size for each in self.observations if each.is_file)
+        with self._store.snapshots.draft(f"the import of {self._root}", needed=needed) as draft:
             parts: list[Part] = []
             for each in self.observations[1:]:
                 try:

@@ -17,6 +17,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
+from layerline.engine.store.format import VERSION_FILE
 from layerline.errors import Cancelled, StoreBusy
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ANCHOR = "version"
 _POLL_SECONDS = 0.02
 _OPEN = os.O_RDWR | os.O_CLOEXEC
 _SET, _SET_AND_WAIT = 37, 38  # F_OFD_SETLK, F_OFD_SETLKW: owned by what was opened, not by us
@@ -36,7 +36,7 @@ class Locks:
     """Named locks over the file `version` in `root`; a name is data, never a path."""
 
     def __init__(self, root: Path) -> None:
-        self._descriptor = os.open(root / ANCHOR, _OPEN | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        self._descriptor = os.open(root / VERSION_FILE, _OPEN | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
     def close(self) -> None:
         """Take no more locks; those that are held stay."""

@@ -1,7 +1,8 @@
 """Removes items from the store, least recently used first.
 
-Invariant: nothing that a session uses is removed: sessions and pruning exclude each other. An item
-is renamed out of the store before it is deleted, so an interruption leaves no partial item.
+Invariant: nothing that a session uses is removed: sessions and pruning exclude each other. A layer
+or volume is renamed out of the store before it is deleted, so an interruption leaves no partial
+item. Nothing is created: pruning works on a full disk.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
+from layerline import log
+from layerline.engine.store.disk_errors import storage_error
+from layerline.engine.store.format import has_store
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks
 from layerline.engine.store.mountpoints import mount_points_below
 from layerline.engine.store.rmtree import remove_tree
-from layerline.engine.store.store import SESSIONS, Store
-from layerline.engine.store.usage import Item, list_items
-from layerline.errors import StoreBusy, StoreError
+from layerline.engine.store.store import SESSIONS, sweep
+from layerline.engine.store.usage import Item, list_items, places
+from layerline.errors import NoSpace, StoreBusy, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -58,32 +62,42 @@ def prune(
 
     `volumes` are names of directories. `timeout` is how long to wait for sessions, in seconds.
     """
-    with Store.open(root):
-        pass  # refuses what is not a store, and cleans up after dead sessions
-    with contextlib.closing(Locks(root)) as locks, _alone(root, locks, timeout, needed=not dry_run):
-        found = list_items(root)
-        if volumes:
-            chosen = [item for item in found if item.kind == "volume" and item.name in volumes]
-        else:
-            now = time.time()
-            chosen = choose(found, keep_bytes=keep_bytes, keep_seconds=keep_seconds, now=now)
-        if not dry_run:
+    with _explained(root):
+        if not has_store(root):
+            return []
+        if dry_run:
+            return _selected(root, keep_bytes, keep_seconds, volumes)
+        with contextlib.closing(Locks(root)) as locks, _alone(root, locks, timeout):
+            sweep(root / "scratch", locks)
+            chosen = _selected(root, keep_bytes, keep_seconds, volumes)
             _remove(root, chosen)
             _forget(root, locks)
-    return chosen
+            return chosen
+
+
+def _selected(
+    root: Path,
+    keep_bytes: int | None,
+    keep_seconds: float | None,
+    volumes: Collection[str],
+) -> list[Item]:
+    found = list_items(root)
+    if volumes:
+        return [item for item in found if item.kind == "volume" and item.name in volumes]
+    return choose(found, keep_bytes=keep_bytes, keep_seconds=keep_seconds, now=time.time())
 
 
 def _remove(root: Path, chosen: list[Item]) -> None:
-    aside = root / "scratch" / f"pruned-{secrets.token_hex(8)}"
-    aside.mkdir(mode=0o700)
+    """Remove items. Blobs go first: after them, a full disk has space for the names of others."""
     mounts = mount_points_below(root)
     kept = [mount for mount in mounts if any(item.place in mount.parents for item in chosen)]
-    for item in chosen:
-        if not any(item.place in mount.parents for mount in kept):
-            gone = aside / f"{item.kind}-{item.name}"
+    for item in sorted(chosen, key=lambda item: item.kind):
+        if item.kind == "blob" and not item.place.is_dir():
+            item.place.unlink()
+        elif not any(item.place in mount.parents for mount in kept):
+            gone = root / "scratch" / f"pruned-{secrets.token_hex(8)}"
             item.place.rename(gone)
             remove_tree(gone)
-    remove_tree(aside)
     if kept:
         message = (
             f"cannot remove what {kept[0]} is mounted in: "
@@ -94,21 +108,31 @@ def _remove(root: Path, chosen: list[Item]) -> None:
 
 def _forget(root: Path, locks: Locks) -> None:
     """Drop the rows of the index that depend on removed layers."""
-    existing = {place.name for place in (root / "snapshots").iterdir()}
-    index = Index(root / "index.db", locks, existing.__contains__)
+    existing = {place.name for place in places(root, "snapshot")}
     try:
-        index.forget_lost()
-    finally:
-        index.close()
+        index = Index(root / "index.db", locks, existing.__contains__)
+        try:
+            index.forget_lost()
+        finally:
+            index.close()
+    except NoSpace as exc:  # without its layers, a row is a miss
+        log.debug("rows of removed layers stay in the index: %s", exc)
 
 
 @contextlib.contextmanager
-def _alone(root: Path, locks: Locks, timeout: float, *, needed: bool) -> Iterator[None]:
-    """Keep sessions out, if it is needed; wait up to `timeout` seconds for those that run."""
+def _explained(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise storage_error(exc, "failed to prune the store", root, store=root) from exc
+
+
+@contextlib.contextmanager
+def _alone(root: Path, locks: Locks, timeout: float) -> Iterator[None]:
+    """Keep sessions out; wait up to `timeout` seconds for those that run."""
     with contextlib.ExitStack() as stack:
         try:
-            if needed:
-                stack.enter_context(locks.exclusive(SESSIONS, timeout))
+            stack.enter_context(locks.exclusive(SESSIONS, timeout))
         except StoreBusy as exc:
             message = f"the store {root} is in use: prune it when no build or session is running"
             raise StoreBusy(message) from exc

@@ -14,9 +14,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.store.durable import is_full, storage_error
+from layerline.engine.store.disk_errors import Demand, is_disk_failure, storage_error
 from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.rmtree import discard_tree, remove_tree
+from layerline.engine.store.usage import Sizes
 from layerline.kernel import sync_directory, sync_filesystem
 
 if TYPE_CHECKING:
@@ -90,8 +91,11 @@ class Snapshots:
         self._used.update(names)
 
     @contextlib.contextmanager
-    def draft(self) -> Iterator[Draft]:
-        """Yield an empty layer to fill; it is discarded unless it is committed."""
+    def draft(self, what: str = "a layer", *, needed: int | None = None) -> Iterator[Draft]:
+        """Yield an empty layer to fill; it is discarded unless it is committed.
+
+        `what` it is and the bytes that it needs are for the error of a full disk.
+        """
         place = self._scratch / f"draft-{next(self._numbers)}"
         try:
             (place / "fs").mkdir(parents=True)
@@ -100,9 +104,10 @@ class Snapshots:
             (place / "work").mkdir()
             yield Draft(self, place)
         except OSError as exc:
-            if is_full(exc):
-                raise storage_error(exc, "failed to write a layer") from exc
-            raise
+            if not is_disk_failure(exc):
+                raise
+            demand = Demand(needed=needed, written=Sizes().of(place))
+            raise storage_error(exc, f"failed to write {what}", self._root, demand) from exc
         finally:
             discard_tree(place)
 
@@ -193,4 +198,4 @@ class Snapshots:
             with contextlib.suppress(OSError):  # absent from the next boot on
                 (self._place(name) / "boot").write_text("lost")
         with self._mutex:
-            self._failure = storage_error(exc, "failed to sync layers to disk")
+            self._failure = storage_error(exc, "failed to sync layers to disk", self._root)

@@ -14,26 +14,24 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.blobs import Blobs
 from layerline.engine.store.digest import digest_of
+from layerline.engine.store.disk_errors import Demand, is_disk_full, no_space, storage_error
 from layerline.engine.store.durable import write_file
 from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.flatten import flatten
+from layerline.engine.store.format import FORMAT, VERSION_FILE, has_store
 from layerline.engine.store.index import Index
-from layerline.engine.store.locks import ANCHOR, Locks
+from layerline.engine.store.locks import Locks
 from layerline.engine.store.rmtree import discard_tree
 from layerline.engine.store.snapshots import Snapshots
 from layerline.engine.store.tree import Tree
+from layerline.engine.store.usage import Sizes
 from layerline.engine.store.volumes import Volumes
-from layerline.errors import NoSpace, StoreVersion
 from layerline.kernel import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-FORMAT = "layerline store 1\n"
 SESSIONS = "sessions"  # the lock that sessions share, exclusive for pruning
-# A call writes its log here, even if it fails before it opens the store.
-_ALLOWED_NAMES = {"lost+found", "logs"}
-_FULL_BYTES = 1 << 20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -59,18 +57,23 @@ class Store:
 
         `boot` replaces the boot id of the running kernel.
         """
-        _prepare(root)
-        with (
-            contextlib.closing(Locks(root)) as locks,
-            locks.shared(SESSIONS),
-            _session(root / "scratch", locks) as scratch,
-        ):
-            store = cls(root, scratch, locks, boot or _BOOT_ID.read_text().strip())
+        with contextlib.ExitStack() as stack:
             try:
-                yield store
-            finally:
-                store.snapshots.close()
-                store.index.close()
+                store = cls._open(root, stack, boot or _BOOT_ID.read_text().strip())
+            except OSError as exc:
+                raise storage_error(exc, "cannot open the store", root, store=root) from exc
+            yield store
+
+    @classmethod
+    def _open(cls, root: Path, stack: contextlib.ExitStack, boot: str) -> Store:
+        _prepare(root)
+        locks = stack.enter_context(contextlib.closing(Locks(root)))
+        stack.enter_context(locks.shared(SESSIONS))
+        scratch = stack.enter_context(_session(root / "scratch", locks))
+        store = cls(root, scratch, locks, boot)
+        stack.callback(store.index.close)
+        stack.callback(store.snapshots.close)
+        return store
 
     def tree(self, names: Sequence[str]) -> Tree:
         """The merged view of snapshots, bottom first; without any, an empty directory."""
@@ -85,15 +88,14 @@ class Store:
                 draft.commit(name)
         return name
 
-    def require_space(self, what: str) -> None:
-        """Raise NoSpace if the disk is full, as the reason why `what` failed."""
-        disk = os.statvfs(self.root)
-        if disk.f_bfree * disk.f_frsize < _FULL_BYTES or (disk.f_files and not disk.f_ffree):
-            message = (
-                f"{what} failed: no space left on the device of the store {self.root}: "
-                "free some space, or set LAYERLINE_STORE to another disk"
-            )
-            raise NoSpace(message)
+    def require_space(self, what: str, written: Path | None) -> None:
+        """Raise NoSpace if the disk is full, as the reason why `what` failed or may have.
+
+        `written` is what it has written so far.
+        """
+        if is_disk_full(self.root):
+            size = None if written is None else Sizes().of(written)
+            raise no_space(what, self.root, Demand(written=size), store=self.root)
 
     def settle(self) -> None:
         """Wait until everything recorded so far is on disk."""
@@ -103,20 +105,9 @@ class Store:
 def _prepare(root: Path) -> None:
     """Refuse a directory that is not a store of this version; create what is missing."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    version = root / ANCHOR
-    try:
-        found = version.read_text()
-    except FileNotFoundError:
-        _refuse_foreign(root)
+    if not has_store(root):
         root.chmod(0o700)
-        _write_version(version)
-    else:
-        if found != FORMAT:
-            message = (
-                f"unsupported store version {found[:40]!r} in {root}, expected {FORMAT!r}: "
-                "use the Layerline that created it, or set LAYERLINE_STORE to another directory"
-            )
-            raise StoreVersion(message)
+        _write_version(root / VERSION_FILE)
     for name in ("blobs", "snapshots", "volumes", "scratch"):
         (root / name).mkdir(mode=0o700, exist_ok=True)
     empty = root / "empty"
@@ -125,19 +116,9 @@ def _prepare(root: Path) -> None:
     os.utime(empty, (EPOCH, EPOCH))
 
 
-def _refuse_foreign(root: Path) -> None:
-    names = {path.name for path in root.iterdir() if not path.name.startswith("version.")}
-    if names - _ALLOWED_NAMES:
-        message = (
-            f"{root} is not empty and is not a Layerline store: "
-            "set LAYERLINE_STORE to another directory"
-        )
-        raise StoreVersion(message)
-
-
 def _write_version(version: Path) -> None:
     """Create the file once: another process may have it open already, for its locks."""
-    part = version.with_name(f"{ANCHOR}.{secrets.token_hex(8)}")
+    part = version.with_name(f"{VERSION_FILE}.{secrets.token_hex(8)}")
     try:
         write_file(part, FORMAT.encode(), part=part)
         with contextlib.suppress(FileExistsError):
@@ -150,7 +131,7 @@ def _write_version(version: Path) -> None:
 @contextlib.contextmanager
 def _session(root: Path, locks: Locks) -> Iterator[Path]:
     """Yield a scratch directory of this session, kept while its lock is held."""
-    _sweep(root, locks)
+    sweep(root, locks)
     place = root / f"{os.getpid()}-{secrets.token_hex(4)}"
     with locks.exclusive(_lock_of(place)):
         try:
@@ -160,9 +141,9 @@ def _session(root: Path, locks: Locks) -> Iterator[Path]:
             discard_tree(place)
 
 
-def _sweep(root: Path, locks: Locks) -> None:
-    """Remove the directories of sessions that died."""
-    for place in list(root.iterdir()):
+def sweep(root: Path, locks: Locks) -> None:
+    """Remove the scratch directories of sessions that died, and what is left of pruning."""
+    for place in list(root.iterdir()) if root.is_dir() else []:
         with locks.try_exclusive(_lock_of(place)) as dead:
             if dead:
                 discard_tree(place)

@@ -10,16 +10,17 @@ import contextlib
 import json
 import os
 import stat
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from layerline.engine.store.volumes import USES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 ITEM_KINDS = ("blob", "snapshot", "volume")
+USES = "uses"  # of a volume: its size in bytes counts the uses, its mtime is the last one
+_PRUNABLE = ("blob", "snapshot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +80,28 @@ class Sizes:
         return min(info.st_size, info.st_blocks * 512)
 
 
+def reclaimable(root: Path, *, seconds: float = 2.0) -> tuple[int, bool]:
+    """The bytes that pruning could free at most, and whether all were counted in that time."""
+    sizes, total, deadline = Sizes(), 0, time.monotonic() + seconds
+    for kind in _PRUNABLE:
+        for place in places(root, kind):
+            if time.monotonic() > deadline:
+                return total, False
+            total += sizes.of(place)
+    return total, True
+
+
 def list_items(root: Path) -> list[Item]:
     """The items of the store, newest first."""
-    places = [
+    dated = [
         (place.lstat().st_mtime if kind != "volume" else _last_use(place), kind, place)
         for kind in ITEM_KINDS
-        for place in (root / f"{kind}s").iterdir()
+        for place in places(root, kind)
     ]
     sizes = Sizes()
     return [
         Item(kind=kind, name=place.name, place=place, size=sizes.of(place), used=used)
-        for used, kind, place in sorted(places, reverse=True)
+        for used, kind, place in sorted(dated, reverse=True)
     ]
 
 
@@ -97,7 +109,7 @@ def list_volumes(root: Path) -> list[VolumeUse]:
     """The cache volumes, by name."""
     sizes = Sizes()
     found = []
-    for place in (root / "volumes").iterdir():
+    for place in places(root, "volume"):
         identity = identity_of(place)
         item = Item(
             kind="volume",
@@ -124,6 +136,12 @@ def identity_of(place: Path) -> str:
         return str(json.loads((place / "identity.json").read_bytes()))
     except (FileNotFoundError, ValueError):
         return place.name
+
+
+def places(root: Path, kind: str) -> list[Path]:
+    """The items of a kind; a store that was never opened has none."""
+    directory = root / f"{kind}s"
+    return list(directory.iterdir()) if directory.is_dir() else []
 
 
 def _last_use(place: Path) -> float:

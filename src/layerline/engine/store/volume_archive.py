@@ -7,6 +7,7 @@ its volume.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -18,8 +19,10 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.digest import canonical, digest_of
-from layerline.engine.store.durable import publish, storage_error
+from layerline.engine.store.disk_errors import Demand, storage_error
+from layerline.engine.store.durable import publish
 from layerline.engine.store.rmtree import discard_tree
+from layerline.engine.store.usage import Sizes
 from layerline.errors import ArchiveInvalid, StoreError
 from layerline.kernel import sync_directory, sync_filesystem
 
@@ -41,9 +44,13 @@ def export_volume(store: Store, volume: VolumeUse, target: Path) -> int:
             count = _write_archive(volume, part)
         publish(part, target)
     except OSError as exc:
-        raise storage_error(exc, f"failed to write {target}") from exc
+        demand = Demand(needed=volume.item.size)
+        raise storage_error(
+            exc, f"failed to write {target}", target, demand, store=store.root
+        ) from exc
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it was never created
+            part.unlink()
     return count
 
 
@@ -66,7 +73,8 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
             part.rename(place)
             sync_directory(place.parent)
     except OSError as exc:
-        raise storage_error(exc, f"failed to import {source}") from exc
+        demand = Demand(written=Sizes().of(part))
+        raise storage_error(exc, f"failed to import {source}", store.root, demand) from exc
     finally:
         discard_tree(part)
     return identity

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import canonical, digest_of
+from layerline.engine.store.disk_errors import disk_errors
 from layerline.engine.store.rmtree import discard_tree
+from layerline.engine.store.usage import USES
 from layerline.kernel import sync_directory, sync_filesystem
 
 if TYPE_CHECKING:
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.store.locks import Locks
-
-
-USES = "uses"  # its size in bytes counts the uses, its mtime is the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +45,12 @@ class Volumes:
     ) -> Path:
         """The directory of a volume; a new one appears once `seed` has filled it."""
         place = self.root / digest_of(identity)
-        if not place.is_dir():
-            with self.locks.exclusive(f"new volume {identity}"):
-                if not place.is_dir():
-                    self._make(place, identity, seed, owner, mode)
-        _count_use(place)
+        with disk_errors(f"failed to create the cache volume {identity!r}", self.root):
+            if not place.is_dir():
+                with self.locks.exclusive(f"new volume {identity}"):
+                    if not place.is_dir():
+                        self._make(place, identity, seed, owner, mode)
+            _count_use(place)
         return place / "data"
 
     def lock(

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.cli.commands.store import format_size, parse_duration, parse_size, store
+from layerline.cli.commands.store import parse_duration, parse_size, store
 from layerline.cli.console import Console
 from layerline.cli.options import Options
 from layerline.engine.store.store import Store
 from layerline.errors import UsageError
+from layerline.quantities import format_size
 from layerline.settings import Settings
 
 if TYPE_CHECKING:

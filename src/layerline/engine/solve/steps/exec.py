@@ -40,8 +40,8 @@ def run(op: ops.Exec, step: StepContext) -> Result:
                 watch=joined.failure,
             )
         )
-        if outcome.code:
-            step.context.store.require_space(describe(op))
+        # A program that ignores that the disk is full leaves files that are cut short.
+        step.context.store.require_space(f"{describe(op)} failed", container.rootfs.upper)
         if not is_expected(op.expect, outcome.code):
             _open_shell(step.context, joined.container)
             raise failure(op.argv, outcome)

@@ -1,0 +1,71 @@
+"""The format of a store, and how a directory that is not a store of this version is refused.
+
+Invariant: a refused directory is not changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from layerline.errors import StoreVersion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = "layerline store 1\n"
+VERSION_FILE = "version"
+# A call writes its log here, even if it fails before it opens the store.
+_ALLOWED_NAMES = {"lost+found", "logs"}
+
+
+def has_store(root: Path) -> bool:
+    """Whether a directory is a store of this version; one that could become a store is not.
+
+    Raises StoreVersion for any other directory, and OSError if it cannot be read.
+    """
+    found = _version(root)
+    if found is None and _is_foreign(root):
+        # Another process may have created the store just now.
+        found = _version(root)
+        if found is None:
+            message = (
+                f"{root} is not empty and is not a Layerline store: "
+                "set LAYERLINE_STORE to another directory"
+            )
+            raise StoreVersion(message)
+    if found is None:
+        return False
+    if found != FORMAT.encode():
+        shown = found[:40].decode(errors="replace")
+        message = (
+            f"unsupported store version {shown!r} in {root}, expected {FORMAT!r}: "
+            "use the Layerline that created it, or set LAYERLINE_STORE to another directory"
+        )
+        raise StoreVersion(message)
+    return True
+
+
+def find_store(place: Path) -> Path | None:
+    """The store that a path lies in, or None."""
+    for each in (place, *place.parents):
+        with contextlib.suppress(OSError):
+            if (each / VERSION_FILE).read_bytes() == FORMAT.encode():
+                return each
+    return None
+
+
+def _version(root: Path) -> bytes | None:
+    try:
+        return (root / VERSION_FILE).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _is_foreign(root: Path) -> bool:
+    """Whether a directory has content that is not of a store."""
+    try:
+        names = {each.name for each in root.iterdir() if not each.name.startswith("version.")}
+    except FileNotFoundError:
+        return False
+    return bool(names - _ALLOWED_NAMES)
