@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 from layerline import command
 from layerline.engine.image.reference import DEFAULT_NAMESPACE, DEFAULT_REGISTRY, Reference
 from layerline.engine.store.epoch import EPOCH
+from layerline.engine.store.overlay import make_device
 from layerline.errors import BootstrapFailed, ProgramMissing
 
 if TYPE_CHECKING:
@@ -59,6 +60,24 @@ _OWN_FILES = {
         'APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n',
     ),
     "etc/apt/apt.conf.d/docker-no-languages": (0o644, 'Acquire::Languages "none";\n'),
+}
+# What mmdebstrap puts into /dev where it can create devices (its @devfiles).
+_DEVICES = {
+    "console": (5, 1),
+    "full": (1, 7),
+    "null": (1, 3),
+    "ptmx": (5, 2),
+    "random": (1, 8),
+    "tty": (5, 0),
+    "urandom": (1, 9),
+    "zero": (1, 5),
+}
+_DEVICE_DIRECTORIES = ("pts", "shm")
+_DEVICE_LINKS = {
+    "fd": "/proc/self/fd",
+    "stderr": "/proc/self/fd/2",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
 }
 _TIMEOUT = 1800.0
 _TAIL = 30
@@ -115,6 +134,7 @@ def bootstrap(
         path = target / name
         path.write_text(text)
         path.chmod(mode)
+    _complete_devices(target / "dev")
     _settle_times(target, began)
 
 
@@ -221,6 +241,22 @@ def _one_line(line: str) -> dict[str, str] | None:
 
 def _serves(stanza: dict[str, str], suite: str) -> bool:
     return any(name.partition("-")[0] == suite for name in stanza.get("Suites", "").split())
+
+
+def _complete_devices(dev: Path) -> None:
+    """Create what mmdebstrap leaves out in a user namespace: the layer is the same everywhere."""
+    if (dev / "null").exists():
+        return
+    for name in _DEVICE_DIRECTORIES:
+        (dev / name).mkdir(exist_ok=True)
+        (dev / name).chmod(0o755)
+    for name, link in _DEVICE_LINKS.items():
+        (dev / name).symlink_to(link)
+    for name, (major, minor) in _DEVICES.items():
+        make_device(str(dev / name), stat.S_IFCHR, os.makedev(major, minor))
+        (dev / name).chmod(0o666)
+    packaged = (dev.parent / "proc").stat().st_mtime_ns  # of base-files, which has both
+    os.utime(dev, ns=(packaged, packaged))
 
 
 def _empty(path: Path) -> None:

@@ -188,7 +188,7 @@ class _Packer:
     def _entry(self, prefix: bytes, base: bytes) -> Iterator[bytes]:
         name = prefix + base
         path = self.root + b"/" + name
-        status = os.lstat(path)
+        status = overlay.device_status(os.fsdecode(path), os.lstat(path))
         kind = stat.S_IFMT(status.st_mode)
         if overlay.is_whiteout(status):
             whiteout = Member(name=prefix + WHITEOUT + base, mode=0, mtime=_WHITEOUT_MTIME)

@@ -20,7 +20,7 @@ from layerline.engine.image.tarreader import Entry, Reader
 from layerline.engine.image.unpack_root import UnpackRoot, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
 from layerline.engine.store.epoch import EPOCH
-from layerline.engine.store.overlay import make_opaque, stored_name
+from layerline.engine.store.overlay import make_device, make_opaque, stored_name
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _write(parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
 def _device(parent: int, name: bytes, entry: Entry) -> bool:
     """Create a character device if permitted; containers get their own /dev anyway."""
     try:
-        os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(*entry.device), dir_fd=parent)
+        make_device(name, stat.S_IFCHR, os.makedev(*entry.device), dir_fd=parent)
     except PermissionError:
         return False
     return True

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerline.engine.store.overlay import attributes, link_target
+from layerline.engine.store.overlay import attributes, link_target, make_device
 from layerline.errors import PathError, PrivilegeMissing
 
 _UNSHARABLE = {errno.EXDEV, errno.EMLINK, errno.EPERM}
@@ -56,8 +56,10 @@ def clone(
         _copy_bytes(source, place)
     elif kind == stat.S_IFLNK:
         Path(place).symlink_to(link_target(source))
-    elif kind in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK):
-        _make_node(place, kind, info.st_rdev)
+    elif kind in (stat.S_IFIFO, stat.S_IFSOCK):
+        os.mknod(place, kind | 0o600)
+    elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+        _make_device(place, kind, info.st_rdev)
     else:
         message = f"{place}: cannot copy a file of unknown type"
         raise PathError(message)
@@ -92,9 +94,9 @@ def _try_link(source: str, info: os.stat_result, place: str) -> bool:
     return True
 
 
-def _make_node(place: str, kind: int, device: int) -> None:
+def _make_device(place: str, kind: int, device: int) -> None:
     try:
-        os.mknod(place, kind | 0o600, device)
+        make_device(place, kind, device)
     except PermissionError as exc:
         message = f"{place}: only root can create a device: run layerline as root, or leave it out"
         raise PrivilegeMissing(message) from exc

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from layerline.engine.store.overlay import is_opaque, is_whiteout, link_target
+from layerline.engine.store.overlay import device_status, is_opaque, is_whiteout, link_target
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathNotFound
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Tree:
             Entry(
                 path=prefix + name,
                 location=item.path,
-                stat=item.stat(follow_symlinks=False),
+                stat=device_status(item.path, item.stat(follow_symlinks=False)),
                 parts=tuple(parts),
             )
             for name, (item, parts) in found.items()
@@ -235,7 +235,7 @@ def _merge(
 
 def _lstat(location: str) -> os.stat_result | None:
     try:
-        return os.lstat(location)
+        return device_status(location, os.lstat(location))
     except FileNotFoundError:
         return None
     except OSError as exc:

@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.digest import canonical
-from layerline.engine.store.overlay import attributes
+from layerline.engine.store.overlay import attributes, content_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +71,8 @@ def entry_header(entry: Entry) -> bytes:
     """The header of an entry of a tree; the mode of a link is not included."""
     mode = stat.S_IFLNK if entry.is_symlink else entry.stat.st_mode
     owner = (entry.stat.st_uid, entry.stat.st_gid)
-    return header(mode, owner, attributes(entry.location))
+    xattrs = {content_name(name): value for name, value in attributes(entry.location).items()}
+    return header(mode, owner, xattrs)
 
 
 def _listing(children: list[tuple[bytes, bytes]]) -> bytes:
