@@ -15,7 +15,7 @@ from layerline.engine.module import results
 from layerline.engine.module.arguments import NeedsEngine, Reader, complete
 from layerline.engine.module.core import GIVES_ID
 from layerline.engine.module.types import OBJECTS, Member, Types, element_of
-from layerline.errors import LayerlineError, UsageError
+from layerline.errors import HostError, LayerlineError, StoreError, UsageError
 from layerline.user_directories import expand_home
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class Evaluation:
                 name: await self._value(one.args[name], value)
                 for name, value in one.given_values.items()
             }
+        except (HostError, StoreError):
+            raise
         except LayerlineError as exc:
             raise UsageError(str(exc), usage=one.path) from exc
         if one.member.owner and not one.member.is_field:
@@ -104,6 +106,8 @@ class Evaluation:
         texts = value if isinstance(value, list) else [value]
         try:
             found = [await self._address(arg, text) for text in texts]
+        except (HostError, StoreError):  # not the value is wrong, the machine is
+            raise
         except LayerlineError as exc:
             message = f'failed to get value for argument "{arg.name}": {exc}'
             raise LayerlineError(message) from exc

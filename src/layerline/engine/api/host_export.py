@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.disk_errors import write_errors
+from layerline.engine.store.format import find_store
 from layerline.errors import IsADirectory, NotADirectory
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def export_directory(tree: Tree, path: str, target: Path, *, wipe: bool) -> None
     if target.exists() and not target.is_dir():
         message = f"{target}: not a directory"
         raise NotADirectory(message)
-    with write_errors(f"failed to export to {target}", target):
+    store = find_store(tree.layers[-1])
+    with write_errors(f"failed to export to {target}", target, store=store):
         _make_directories(target)
         _merge(tree, tree.lookup(path), target, wipe=wipe)
 
@@ -83,8 +85,8 @@ def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) ->
             )
             raise IsADirectory(message)
         target = target / name
-    size = entry.stat.st_size
-    with write_errors(f"failed to export to {target}", target, needed=size):
+    size, store = entry.stat.st_size, find_store(entry.real)
+    with write_errors(f"failed to export to {target}", target, needed=size, store=store):
         _make_directories(target.parent)
         _replace_file(entry, target)
 
