@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
+from layerline.limits import Limits
 from layerline.user_directories import home_directory, settings_file, store_directory
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Settings:
     ca_bundle: Path | None = None
     proxies: Mapping[str, str] = field(default_factory=dict)
     source_date_epoch: int | None = None
+    limits: Limits = field(default_factory=Limits)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -63,6 +65,7 @@ class Settings:
                 if name.lower() in PROXY_VARIABLES and value
             },
             source_date_epoch=int(epoch) if epoch else None,
+            limits=Limits.read(environ, document, config),
             environ=dict(environ),
         )
 

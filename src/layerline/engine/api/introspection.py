@@ -1,6 +1,8 @@
 """Answers about the schema, kept in the store: they are the same for every client and session.
 
 SDKs ask for the full schema when they connect; the store answers ten times faster than the schema.
+A fixed number of answers is kept, so strange questions do not make the store grow: a new one
+replaces that of another request in its slot.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import graphql
 
-from layerline.engine.api.execute import asks_for_schema
 from layerline.engine.store.digest import digest_of
 
 if TYPE_CHECKING:
@@ -22,20 +23,27 @@ if TYPE_CHECKING:
     from layerline.engine.store.index import Index
 
 _TABLE = "introspection"
+_SLOTS = 64
 
 
 def recall(index: Index, request: Mapping[str, Any]) -> bytes | None:
     """The body that answered the same request before."""
     if "__schema" not in request["query"]:
         return None
-    row = index.get(_TABLE, _key(request))
-    return None if row is None else str(row["body"]).encode()
+    key = _key(request)
+    row = index.get(_TABLE, _slot(key))
+    return None if row is None or row["request"] != key else str(row["body"]).encode()
 
 
 def remember(index: Index, request: Mapping[str, Any], got: Answer, body: bytes) -> None:
     """Keep the body, if the request was about nothing but the schema."""
-    if got.failure is None and asks_for_schema(request["query"]):
-        index.put(_TABLE, _key(request), {"body": body.decode()})
+    if got.about_schema and "__schema" in request["query"]:
+        key = _key(request)
+        index.put(_TABLE, _slot(key), {"request": key, "body": body.decode()})
+
+
+def _slot(key: str) -> str:
+    return f"slot {int(key[-8:], 16) % _SLOTS}"
 
 
 def _key(request: Mapping[str, Any]) -> str:

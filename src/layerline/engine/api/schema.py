@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import inspect
 import pkgutil
 import threading
 from importlib.resources import files
@@ -75,7 +76,7 @@ def _build_schema() -> GraphQLSchema:
             continue
         if isinstance(graphql_type, GraphQLObjectType):
             for name, field in graphql_type.fields.items():
-                field.resolve = _resolver(graphql_type.name, name, field)
+                field.resolve = _in_turn(_resolver(graphql_type.name, name, field))
         elif isinstance(graphql_type, GraphQLInterfaceType):
             graphql_type.resolve_type = _typename
         elif isinstance(graphql_type, GraphQLEnumType):
@@ -111,6 +112,24 @@ def _resolver(type_name: str, name: str, field: GraphQLField) -> Callable[..., A
     if type_name == "Query" and name.startswith(_LOADERS[0]) and name.endswith(_LOADERS[1]):
         return _loader(name.removeprefix(_LOADERS[0]).removesuffix(_LOADERS[1]))
     return _attribute_reader(type_name, name)
+
+
+def _in_turn(resolve: Callable[..., Any]) -> Callable[..., Any]:
+    """The resolver, which waits when resolvers without a wait of their own have run for long."""
+
+    def resolve_in_turn(value: Any, info: Info, /, **arguments: Any) -> Any | Awaitable[Any]:
+        call: Call = info.context
+        if not call.session.turns.is_over():
+            return resolve(value, info, **arguments)
+        return resolve_later(value, info, **arguments)
+
+    async def resolve_later(value: Any, info: Info, /, **arguments: Any) -> Any:
+        call: Call = info.context
+        await call.session.turns.wait()
+        result = resolve(value, info, **arguments)
+        return await result if inspect.isawaitable(result) else result
+
+    return resolve_in_turn
 
 
 def _identify(value: Any, info: Info) -> str:

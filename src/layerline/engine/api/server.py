@@ -9,60 +9,51 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import functools
 import hmac
 import json
 import socket
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.to_thread
 import uvicorn
-from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from layerline.engine.api import introspection
+from layerline.engine.api import request_limits as limits
 from layerline.engine.api.execute import answer
+from layerline.engine.api.http_protocol import SessionProtocol, WaitingConnections
+from layerline.engine.api.request_body import RequestBody, RequestRefused
 from layerline.engine.api.schema import served_schema
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from layerline.engine.api.session import Client, Session
 
-MAX_BODY = 256 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_CLOSE = {"Connection": "close"}
 _REALM = {"WWW-Authenticate": 'Basic realm="Access to the Layerline session"'}
-_DEEPEST_QUERY = 20_000
 
 
 @contextlib.asynccontextmanager
 async def serve_session(session: Session) -> AsyncIterator[int]:
     """Serve a session; yields the port, which is also in `session.port`."""
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEPEST_QUERY))
     # With the protocol named, asyncio turns Nagle's algorithm off: it costs 40 ms an answer.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
         session.port = listener.getsockname()[1]
         session.solver.context.nested.update(session.environ(session.nested))
-        server = _Server(
-            uvicorn.Config(
-                _application(session),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_keep_alive=300,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        server = _Server(_configuration(session))
         async with anyio.create_task_group() as group:
             group.start_soon(_serve, server, listener)
             await server.ready.wait()
+            listener.listen(limits.MOST_QUEUED)  # The event loop set its own, smaller one.
             # Build the schema while the first client starts: its first query needs it.
             group.start_soon(anyio.to_thread.run_sync, served_schema)
             try:
@@ -70,6 +61,23 @@ async def serve_session(session: Session) -> AsyncIterator[int]:
             finally:
                 server.close()
                 group.cancel_scope.cancel()
+
+
+def _configuration(session: Session) -> uvicorn.Config:
+    protocol = functools.partial(SessionProtocol, waiting=WaitingConnections())
+    return uvicorn.Config(
+        _application(session),
+        http=cast("type[SessionProtocol]", protocol),
+        ws="none",
+        backlog=limits.ACCEPTED_TOGETHER,
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_keep_alive=limits.KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=1,
+    )
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -99,20 +107,27 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _application(session: Session) -> Starlette:
-    async def query(request: Request) -> Response:
+def _application(session: Session) -> ASGIApp:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def respond(request: Request) -> Response:
         client = _client(session, request)
-        if client is None:
-            return _error_response(401, "a valid session token is required", headers=_REALM)
-        if problem := _reject_browser(request):
+        body = RequestBody(request)
+        if problem := _reject(request, client):
+            await body.drain()
             return problem
         try:
-            document = await _document(request)
+            document = await body.document()
+        except RequestRefused as exc:
+            await body.drain()
+            return _error_response(exc.status, str(exc), headers=_CLOSE)
         except QueryError as exc:
             return _error_response(400, str(exc))
-        return await _answer(session, client, request, document)
+        return await _answer(session, cast("Client", client), request, document)
 
-    return Starlette(routes=[Route("/query", query, methods=["GET", "POST"])])
+    return application
 
 
 async def _answer(
@@ -165,37 +180,26 @@ def _client(session: Session, request: Request) -> Client | None:
     return None
 
 
-def _reject_browser(request: Request) -> Response | None:
-    """Reject what a web page could send: another host name, an origin, a form, a plain GET."""
+def _reject(request: Request, client: Client | None) -> Response | None:
+    """Reject a stranger, and what a web page could send: a host name, an origin, a form, a GET.
+
+    Each of these answers closes the connection, so only clients of the session keep theirs.
+    """
+    if request.scope["raw_path"] != b"/query":  # Not decoded: a proxy decides by this form.
+        return _error_response(404, "not found: send queries to /query", headers=_CLOSE)
+    if client is None:
+        headers = {**_REALM, **_CLOSE}
+        return _error_response(401, "a valid session token is required", headers=headers)
     host = request.headers.get("host", "").rsplit(":", 1)[0]
     if host not in _LOOPBACK or "origin" in request.headers:
-        return _error_response(403, "the session answers to loopback addresses only")
+        message = "the session answers to loopback addresses only"
+        return _error_response(403, message, headers=_CLOSE)
     if request.method != "POST":
-        return _error_response(405, "invalid method: send queries with POST")
+        return _error_response(405, "invalid method: send queries with POST", headers=_CLOSE)
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        return _error_response(415, "invalid content type: send queries as application/json")
+        message = "invalid content type: send queries as application/json"
+        return _error_response(415, message, headers=_CLOSE)
     return None
-
-
-async def _document(request: Request) -> dict[str, Any]:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            message = f"the request is larger than {MAX_BODY} bytes"
-            raise QueryError(message)
-    try:
-        document = json.loads(bytes(body))
-    except ValueError as exc:
-        message = f"json request body could not be decoded: {exc}"
-        raise QueryError(message) from exc
-    if not isinstance(document, dict) or not isinstance(document.setdefault("query", ""), str):
-        message = "json request body could not be decoded: it holds no query"
-        raise QueryError(message)
-    if not isinstance(document.get("variables") or {}, dict):
-        message = "variables must be an object"
-        raise QueryError(message)
-    return document
 
 
 def _error_response(status: int, message: str, headers: dict[str, str] | None = None) -> Response:

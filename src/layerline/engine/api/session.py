@@ -12,6 +12,7 @@ import anyio
 from layerline.engine.api.objects import Query
 from layerline.engine.api.secrets import SessionSecrets
 from layerline.engine.api.session_registries import SessionRegistries
+from layerline.engine.api.turns import Turns
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.loopback import LoopbackPorts
@@ -72,6 +73,7 @@ class Session:
     main: Client
     nested: Client
     port: int = 0
+    turns: Turns = field(default_factory=Turns)
     clients: dict[str, Client] = field(default_factory=dict)
     _values: dict[str, Any] = field(default_factory=dict)
     _once: dict[str, _Once] = field(default_factory=dict)

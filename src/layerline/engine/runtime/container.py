@@ -21,9 +21,10 @@ from layerline import command, kernel
 from layerline.engine.runtime import executable, runtime_spec, stdio
 from layerline.engine.runtime.cgroups import Cgroups
 from layerline.engine.runtime.root import INIT, Provided, Root, assemble_root
-from layerline.engine.runtime.runc import Container, find_init, find_runtime
+from layerline.engine.runtime.runc import Container, find_init, find_runtime, keeps_container
 from layerline.engine.runtime.spec import ExecOutcome, Output
 from layerline.engine.runtime.stdio import STDERR, STDOUT, Sinks, follow
+from layerline.engine.runtime.step_limits import LimitWatch, StepLimits
 from layerline.errors import Cancelled, ExecError, LayerlineError, NoSpace, UnknownUser
 
 if TYPE_CHECKING:
@@ -48,17 +49,17 @@ class PreparedContainer:
     stdin: int | None
     redirects: Mapping[int, int]
     launch_error: str | None
+    watch: LimitWatch
 
 
 class Runtime:
     """Runs containers with one runtime program for one session."""
 
-    def __init__(
-        self, *, program: Path, provided: Provided, proxies: Mapping[str, str], scratch: Path
-    ) -> None:
-        self.program = program
+    def __init__(self, settings: Settings, *, provided: Provided, scratch: Path) -> None:
+        self.program = find_runtime(settings)
+        self._keeps = keeps_container(self.program)
         self._provided = provided
-        self._proxies = proxies
+        self._proxies = settings.proxies
         self._scratch = scratch
         self.state = scratch / "run"
         self._numbers = itertools.count(1)
@@ -66,6 +67,7 @@ class Runtime:
         # In memory, since configurations hold the values of secrets.
         kernel.mount("tmpfs", self.state, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0700")
         self._cgroups = Cgroups()
+        self.limits = StepLimits.impose(self._cgroups, settings.limits, settings.config)
 
     @classmethod
     def find(cls, settings: Settings, scratch: Path) -> Self:
@@ -77,8 +79,7 @@ class Runtime:
             certificates=bundle.read_bytes() if bundle else None,
             certificates_win="SSL_CERT_FILE" in settings.environ,
         )
-        program = find_runtime(settings)
-        return cls(program=program, provided=provided, proxies=settings.proxies, scratch=scratch)
+        return cls(settings, provided=provided, scratch=scratch)
 
     def __enter__(self) -> Self:
         return self
@@ -123,9 +124,14 @@ class Runtime:
                     listener=on_output,
                 )
                 code = self._follow(spec, ready, sinks, cancel, on_start, watch)
+                limit = ready.watch.reason() if code else ""
             stack.pop_all()
         return ExecOutcome(
-            code=code, stdout=outputs[STDOUT], stderr=outputs[STDERR], combined=combined
+            code=code,
+            stdout=outputs[STDOUT],
+            stderr=outputs[STDERR],
+            combined=combined,
+            limit=limit,
         )
 
     @contextmanager
@@ -163,6 +169,8 @@ class Runtime:
             cwd=cwd,
             user=root.user,
             terminal=terminal,
+            rlimits=self.limits.rlimits,
+            oom_score=self.limits.oom_score,
         )
         options = runtime_spec.SandboxOptions(
             root=root.path,
@@ -171,6 +179,7 @@ class Runtime:
             cgroup=self._cgroups.path(name),
             network=spec.network.namespace if spec.network else None,
             late=root.late,
+            resources=self.limits.resources,
         )
         document = json.dumps(runtime_spec.configuration(process, options))
         (bundle / "config.json").write_text(document)
@@ -180,9 +189,15 @@ class Runtime:
             bundle=bundle,
             name=name,
             cgroups=self._cgroups,
+            keeps=self._keeps,
         )
+        stack.callback(container.remove)
         return PreparedContainer(
-            container=container, stdin=stdin, redirects=redirects, launch_error=launch_error
+            container=container,
+            stdin=stdin,
+            redirects=redirects,
+            launch_error=launch_error,
+            watch=self.limits.watch(name),
         )
 
     def _environment(self, spec: ContainerSpec, root: Root) -> dict[str, str]:
@@ -216,7 +231,7 @@ class Runtime:
         end = _EarlyEnd(cancel=cancel, watch=watch)
 
         def on_tick() -> None:
-            if end.should_end():
+            if end.should_end() or ready.watch.tick():
                 ready.container.kill(process, harder=end.is_overdue())
 
         code = follow(process, sinks, spec.secrets, on_tick=on_tick)

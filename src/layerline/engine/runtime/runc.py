@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,15 +53,24 @@ def find_init() -> Path:
     raise ProgramMissing(message)
 
 
+def keeps_container(program: Path) -> bool:
+    """Whether it can leave the cgroup of a container whose program has ended, to be read."""
+    return b"--keep" in command.run([program, "run", "--help"], expect=None).stdout
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One container of the runtime, by its name and the directory that holds its configuration."""
+    """One container of the runtime, by its name and the directory that holds its configuration.
+
+    `keeps` is whether the runtime leaves what it made for the container; then `remove` ends that.
+    """
 
     program: Path
     state: Path
     bundle: Path
     name: str
     cgroups: Cgroups
+    keeps: bool = True
 
     def arguments(self, verb: str, *options: str | Path) -> list[str | Path]:
         """The command line of the runtime for a verb on this container."""
@@ -75,7 +85,8 @@ class Container:
     ) -> command.Process[bytes]:
         """Run in the foreground of the runtime; its status becomes the program's."""
         pid_file = self.bundle / "pid"
-        argv = self.arguments("run", "--bundle", self.bundle, "--pid-file", pid_file)
+        keep = ["--keep"] if self.keeps else []
+        argv = self.arguments("run", *keep, "--bundle", self.bundle, "--pid-file", pid_file)
         return command.start(
             argv,
             stdin=command.DEVNULL if stdin is None else stdin,
@@ -113,6 +124,11 @@ class Container:
             for each in self.cgroups.processes(self.name):
                 kill_process(each)
             kill_process(runtime.pid)
+
+    def remove(self) -> None:
+        """Remove what the runtime keeps of it, once it has ended."""
+        self.cgroups.remove(self.name)
+        shutil.rmtree(self.state / self.name, ignore_errors=True)
 
     def failure(self) -> str | None:
         """What the runtime itself could not do; None when it started the program."""

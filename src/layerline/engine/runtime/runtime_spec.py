@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -101,11 +101,16 @@ class Process:
     cwd: str
     user: User
     terminal: bool = False
+    rlimits: Mapping[str, int] = field(default_factory=dict)
+    oom_score: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
-    """What it is started in. `late` are host paths to show below /dev, which the runtime makes."""
+    """What it is started in. `late` are host paths to show below /dev, which the runtime makes.
+
+    `resources` are limits in OCI's terms.
+    """
 
     root: Path
     hostname: str
@@ -113,6 +118,7 @@ class SandboxOptions:
     cgroup: str | None
     network: Path | None
     late: Mapping[str, Path]
+    resources: Mapping[str, object] = field(default_factory=dict)
 
 
 def configuration(process: Process, options: SandboxOptions) -> Json:
@@ -120,7 +126,10 @@ def configuration(process: Process, options: SandboxOptions) -> Json:
     privileged = options.privileged
     linux: Json = {
         "namespaces": _namespaces(options),
-        "resources": {"devices": [{"allow": privileged, "access": "rwm"}]},
+        "resources": {
+            "devices": [{"allow": privileged, "access": "rwm"}],
+            **options.resources,
+        },
     }
     if options.cgroup is not None:
         linux["cgroupsPath"] = options.cgroup
@@ -170,6 +179,10 @@ def _process(process: Process, *, privileged: bool) -> Json:
         "capabilities": {"bounding": names, "effective": names, "permitted": names},
         # As on the Dagger engine: sudo and other setuid programs work in a build.
         "noNewPrivileges": False,
+        "rlimits": [
+            {"type": name, "soft": value, "hard": value} for name, value in process.rlimits.items()
+        ],
+        "oomScoreAdj": process.oom_score,
     }
 
 

@@ -159,12 +159,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecOutcome:
-    """How a program ended: 128+n when signal n killed it. Close it when the outputs are stored."""
+    """How a program ended: 128+n when signal n killed it. Close it when the outputs are stored.
+
+    `limit` says which limit it met, if it failed and met one.
+    """
 
     code: int
     stdout: Output
     stderr: Output
     combined: Output
+    limit: str = ""
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +180,11 @@ class ExecOutcome:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def status(self) -> str:
+        """The exit code in words, with the limit that it was for."""
+        return f"exit code: {self.code}" + (f": {self.limit}" if self.limit else "")
 
     def close(self) -> None:
         """Drop the outputs."""

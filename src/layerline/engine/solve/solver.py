@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import anyio
 import anyio.to_thread
 
+from layerline.engine.runtime.cgroups import sweep_dead_sessions
 from layerline.engine.solve.keys import children
 from layerline.engine.solve.labels import describe
 from layerline.engine.solve.ops import Op
@@ -80,6 +81,7 @@ class Solver:
         """
         async with anyio.create_task_group() as group:
             solver = cls(context=context, group=group)
+            await solver.in_thread(sweep_dead_sessions)
             try:
                 yield solver
             finally:

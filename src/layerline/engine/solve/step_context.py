@@ -51,6 +51,8 @@ class SolveContext:
         with self._lock:
             if self._runtime is None:
                 self._runtime = self.find_runtime()
+                if shortfall := self._runtime.limits.shortfall:
+                    self.journal.step(shortfall).end()
             return self._runtime
 
     def add_layer(

@@ -90,6 +90,7 @@ def failure(argv: tuple[str, ...], outcome: ExecOutcome) -> ExecError:
         code=outcome.code,
         stdout=_ending(outcome.stdout),
         stderr=_ending(outcome.stderr),
+        message=outcome.status,
     )
 
 

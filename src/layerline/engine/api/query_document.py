@@ -1,0 +1,133 @@
+"""The text of a query, parsed and found valid, before anything of it is executed."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    OperationType,
+    specified_rules,
+    validate,
+)
+from graphql.language.parser import Parser
+from graphql.validation import ValuesOfCorrectTypeRule
+
+from layerline.engine.api import request_limits as limits
+from layerline.engine.api.query_cost import check_cost
+from layerline.engine.api.schema import served_schema
+from layerline.errors import QueryError
+
+if TYPE_CHECKING:
+    from graphql import SelectionSetNode
+
+VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
+_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
+_RULES = tuple(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule)
+# Parsed documents are some hundred times larger than their text.
+_REMEMBERED_DOCUMENTS = 64
+_LARGEST_REMEMBERED = 4096
+# Less is parsed faster than a thread can take it over.
+_LARGEST_INLINE = 4096
+_PARALLEL = 1
+# The parser needs 6 frames for a level of a query, the executor 5. C code is not in danger: 60,000
+# levels of JSON fit on a thread's stack of 8 MiB, and that of a request is refused if it is deep.
+_FRAMES = 7 * limits.DEEPEST_QUERY
+_limiter: RunVar[anyio.CapacityLimiter] = RunVar("query documents")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryDocument:
+    """A parsed text, or why it is not valid and which code says so."""
+
+    node: DocumentNode | None
+    errors: tuple[GraphQLError, ...] = ()
+    code: str = ""
+
+
+async def parse_query(query: str) -> QueryDocument:
+    """Parse and validate; a long text in a thread, where other clients do not wait for it.
+
+    One long text at a time: the memory of a parsed document is many times that of its text.
+    """
+    if len(query) <= _LARGEST_INLINE:
+        return parse_text(query)
+    try:
+        limiter = _limiter.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(_PARALLEL)
+        _limiter.set(limiter)
+    return await anyio.to_thread.run_sync(parse_text, query, limiter=limiter)
+
+
+def parse_text(query: str) -> QueryDocument:
+    """Parse and validate; short texts are remembered."""
+    return (_parse_short if len(query) <= _LARGEST_REMEMBERED else _parse)(query)
+
+
+def _parse(query: str) -> QueryDocument:
+    if not query.strip():
+        error = GraphQLError("no operation provided")
+        return QueryDocument(node=None, errors=(error,), code=VALIDATION_FAILED)
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _FRAMES))
+    try:
+        node = _DeepParser(query, max_tokens=limits.MOST_TOKENS).parse_document()
+    except GraphQLSyntaxError as exc:
+        return QueryDocument(node=None, errors=(exc,), code=_PARSE_FAILED)
+    except RecursionError:
+        deep = GraphQLError("the query is nested too deeply")
+        return QueryDocument(node=None, errors=(deep,), code=_PARSE_FAILED)
+    try:
+        check_cost(node, served_schema())
+    except QueryError as exc:
+        expensive = GraphQLError(str(exc))
+        return QueryDocument(node=None, errors=(expensive,), code=VALIDATION_FAILED)
+    errors = [
+        *_not_queries(node),
+        *validate(served_schema(), node, _RULES, max_errors=limits.MOST_ERRORS),
+    ]
+    if errors:
+        return QueryDocument(node=None, errors=tuple(errors), code=VALIDATION_FAILED)
+    return QueryDocument(node=node)
+
+
+_parse_short = functools.lru_cache(maxsize=_REMEMBERED_DOCUMENTS)(_parse)
+
+
+class _DeepParser(Parser):
+    """graphql-core's parser, which since 3.3 refuses more than 200 levels of any kind.
+
+    SDKs nest one level for each call of a chain, and the Dagger engine takes thousands. Values and
+    types keep the library's limit.
+    """
+
+    _nesting_depth = 0
+    _selection_sets = 0
+
+    def parse_selection_set(self) -> SelectionSetNode:
+        self._selection_sets += 1
+        if self._selection_sets > limits.DEEPEST_QUERY:
+            raise RecursionError
+        outer, self._nesting_depth = self._nesting_depth, 0
+        node = super().parse_selection_set()
+        self._nesting_depth = outer
+        self._selection_sets -= 1
+        return node
+
+
+def _not_queries(document: DocumentNode) -> list[GraphQLError]:
+    return [
+        GraphQLError(f"{definition.operation.value}s are not supported: every operation is a query")
+        for definition in document.definitions
+        if isinstance(definition, OperationDefinitionNode)
+        and definition.operation is not OperationType.QUERY
+    ]
