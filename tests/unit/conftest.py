@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from layerline.engine.api.execute import answer
 from layerline.engine.api.session import Session, open_session
+from layerline.engine.runtime.confined_process import ConfinedProcess
+from layerline.engine.runtime.confined_root import ConfinedRoot
 from layerline.log import Journal
 from layerline.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class RootedProcess(ConfinedProcess):
+    """Stands for a process whose root directory is `place`."""
+
+    place: Path
+
+    @classmethod
+    def at(cls, place: Path, *, cwd: str = "/", **environ: str) -> Self:
+        """A process that has the variables; programs beside it do not run."""
+        process = cls(environ=environ, cwd=cwd)
+        process.place = place
+        return process
+
+    @contextlib.contextmanager
+    def root(self) -> Iterator[ConfinedRoot]:
+        with ConfinedRoot(self.place) as root:
+            yield root
+
 
 OpenSession = Callable[[], AbstractAsyncContextManager[Session]]
 

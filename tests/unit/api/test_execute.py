@@ -9,7 +9,7 @@ import pytest
 from layerline.engine.api.execute import answer
 from layerline.engine.api.server import serve_session
 from layerline.errors import QueryError, SecretError
-from tests.unit.conftest import ask, fail
+from tests.unit.conftest import RootedProcess, ask, fail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,19 +82,10 @@ async def test_a_host_file_is_read_once_in_a_session(
         assert (await ask(session, query))["host"]["file"]["contents"] == "two"
 
 
-# On the Dagger engine these mean the client's own container (next/nesting.json); the caller's
-# machine is never reached. Until they do, they are refused.
+# On the Dagger engine they mean the client's own container; here they are refused.
 OF_THE_HOST = [
-    'host { directory(path: "/etc") { entries } }',
-    'host { file(path: "/etc/passwd") { contents } }',
-    'host { findUp(name: "etc") }',
     'host { unixSocket(path: "/run/socket") { id } }',
     "host { service(ports: [{backend: 22, frontend: 22}]) { id } }",
-    'secret(uri: "env://TOKEN") { plaintext }',
-    'secret(uri: "file:///etc/passwd") { plaintext }',
-    'secret(uri: "cmd://id") { plaintext }',
-    'address(value: "env://TOKEN") { secret { plaintext } }',
-    'address(value: "/etc") { directory { entries } }',
     'directory { export(path: "/tmp/exported") }',
     'directory { withNewFile(path: "a", contents: "b") { file(path: "a") { export(path: "a") } } }',
     'container { exportImage(name: "image") }',
@@ -104,21 +95,70 @@ OF_THE_HOST = [
 
 @pytest.mark.parametrize("query", OF_THE_HOST)
 async def test_neither_a_module_nor_a_nested_exec_reaches_the_host(
-    open_a_session: OpenSession, query: str
+    open_a_session: OpenSession, tmp_path: Path, query: str
 ) -> None:
     async with open_a_session() as session:
-        for guest in (session.admit(function="any"), session.nested):
-            got = await answer(f"{{ {query} }}", session.call(guest))
-            assert "only the main client can" in got.body["errors"][0]["message"]
+        guest = session.admit(namespace="guest", process=RootedProcess.at(tmp_path))
+        got = await answer(f"{{ {query} }}", session.call(guest))
+        assert "only the main client can" in got.body["errors"][0]["message"]
 
 
-async def test_a_nested_exec_has_a_token_of_its_own(open_a_session: OpenSession) -> None:
+# Recorded: conformance/next/nesting.json.
+OF_ITS_CONTAINER = [
+    ('host { directory(path: "/") { entries } }', {"host": {"directory": {"entries": ["marker"]}}}),
+    ('host { file(path: "marker") { contents } }', {"host": {"file": {"contents": "inside"}}}),
+    ('host { findUp(name: "marker") }', {"host": {"findUp": "marker"}}),
+    ('secret(uri: "env://OWN") { plaintext }', {"secret": {"plaintext": "variable"}}),
+    ('secret(uri: "file:///marker") { plaintext }', {"secret": {"plaintext": "inside"}}),
+    (
+        'address(value: "/marker") { file { contents } }',
+        {"address": {"file": {"contents": "inside"}}},
+    ),
+    ('secret(uri: "env://TOKEN") { plaintext }', None),
+    ('secret(uri: "file:///etc/passwd") { plaintext }', None),
+    ('host { directory(path: "/etc") { entries } }', None),
+]
+
+
+@pytest.mark.parametrize(("query", "data"), OF_ITS_CONTAINER)
+async def test_the_host_of_a_client_in_a_container_is_the_container(
+    open_a_session: OpenSession, tmp_path: Path, query: str, data: object
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "marker").write_text("inside")
+    async with open_a_session() as session:
+        guest = session.admit(namespace="guest", process=RootedProcess.at(root, OWN="variable"))
+        got = await answer(f"{{ {query} }}", session.call(guest))
+        assert got.body["data"] == data
+
+
+async def test_a_container_replaces_nobodys_secret(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    query = '{ one: secret(uri: "env://TOKEN?cacheKey=k") { plaintext } }'
+    named = '{ setSecret(name: "n", plaintext: "%s") { plaintext } }'
+    async with open_a_session() as session:
+        guest = session.admit(namespace="guest", process=RootedProcess.at(tmp_path, TOKEN="theirs"))
+        own = await ask(session, '{ secret(uri: "env://TOKEN?cacheKey=k") { id } }')
+        mine = await ask(session, '{ setSecret(name: "n", plaintext: "mine") { id } }')
+        await answer(query, session.call(guest))
+        await answer(named % "theirs", session.call(guest))
+        for kept, value in ((own["secret"]["id"], "t0ken"), (mine["setSecret"]["id"], "mine")):
+            got = await ask(session, f'{{ loadSecretFromID(id: "{kept}") {{ plaintext }} }}')
+            assert got["loadSecretFromID"]["plaintext"] == value
+
+
+async def test_a_nested_exec_has_a_token_of_its_own_while_it_runs(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
     async with open_a_session() as session, serve_session(session):
-        token = session.solver.context.nested["DAGGER_SESSION_TOKEN"]
-        assert session.clients[token] is session.nested
-        assert token != session.main.token
-        got = await answer("{ engine { clients } }", session.call())
-        assert got.body["data"]["engine"]["clients"] == ["mainClient"]
+        process = RootedProcess.at(tmp_path)
+        with session.admit_container(process, scope="key") as variables:
+            token = variables["DAGGER_SESSION_TOKEN"]
+            assert session.clients[token].process is process
+            assert token != session.main.token
+        assert token not in session.clients
 
 
 async def test_a_secret_is_read_when_it_is_used(open_a_session: OpenSession) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from layerline.engine.api.server import serve_session
+from layerline.engine.runtime.confined_process import ConfinedProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,7 +88,7 @@ async def test_what_a_web_page_could_send_is_refused(
 
 async def test_a_token_is_worth_nothing_once_dismissed(open_a_session: OpenSession) -> None:
     async with open_client(open_a_session) as (session, client):
-        guest = session.admit(None)
+        guest = session.admit(namespace="guest", process=ConfinedProcess(environ={}, cwd="/"))
         assert (await client.post("/query", json=QUERY, auth=(guest.token, ""))).status_code == 200
         session.dismiss(guest)
         assert (await client.post("/query", json=QUERY, auth=(guest.token, ""))).status_code == 401

@@ -12,7 +12,8 @@ from layerline.engine.module.calls import Caller, FunctionProcess, call_name, fu
 from layerline.engine.module.definitions import Error, Function, FunctionCall, TypeDef
 from layerline.engine.module.loading import load_module
 from layerline.engine.module.source import read_config
-from layerline.errors import PathError, QueryError
+from layerline.errors import PathError, PathNotFound, QueryError
+from tests.unit.conftest import RootedProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,14 +26,14 @@ DOCUMENT = {"name": "my-mod", "engineVersion": "v0.21.8", "sdk": {"source": "pyt
 
 
 def start_call(session: Session, tmp_path: Path) -> FunctionProcess:
-    """A call of a module without code, whose process has an empty directory."""
+    """A call of a module without code, whose process has an empty working directory."""
     root = tmp_path / "module"
-    scratch = tmp_path / "scratch"
-    for place in (root, scratch):
+    for place in (root, tmp_path / "scratch"):
         place.mkdir(exist_ok=True)
     (root / "dagger.json").write_text(json.dumps(DOCUMENT))
     module = load_module(read_config(root), session.store)
-    return FunctionProcess(module=module, call=FunctionCall(), session=session, workdir=scratch)
+    process = RootedProcess.at(tmp_path, cwd="/scratch")
+    return FunctionProcess(module=module, call=FunctionCall(), session=session, process=process)
 
 
 async def test_a_call_is_answered_once(open_a_session: OpenSession, tmp_path: Path) -> None:
@@ -56,23 +57,32 @@ async def test_what_a_function_wrote_is_read_as_it_is_now(
         running = start_call(session, tmp_path)
         digests = set()
         for text in ("one", "two", "one"):
-            (running.workdir / "made.txt").write_text(text)
+            (tmp_path / "scratch/made.txt").write_text(text)
             digests.add(session.identify(await running.workdir_file("made.txt")))
         assert len(digests) == 2
 
 
-@pytest.mark.parametrize("path", ["../secret", "a/../../secret", "link"])
+@pytest.mark.parametrize("path", ["../secret", "a/../../secret"])
 async def test_no_path_leads_out_of_the_directory(
     open_a_session: OpenSession, tmp_path: Path, path: str
 ) -> None:
-    (tmp_path / "secret").write_text("s")
     async with open_a_session() as session:
         running = start_call(session, tmp_path)
-        (running.workdir / "link").symlink_to(tmp_path / "secret")
         with pytest.raises(QueryError, match="escapes"):
             await running.workdir_file(path)
         with pytest.raises(PathError):
             await running.workdir_directory("none", include=[], exclude=[], gitignore=False)
+
+
+async def test_a_link_leads_to_a_file_of_the_container_never_of_the_host(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").write_text("of the host")
+    async with open_a_session() as session:
+        running = start_call(session, tmp_path)
+        (tmp_path / "scratch/link").symlink_to(tmp_path / "outside")
+        with pytest.raises(PathNotFound):
+            await running.workdir_file("link")
 
 
 async def test_only_the_process_of_a_call_has_one(
@@ -80,7 +90,8 @@ async def test_only_the_process_of_a_call_has_one(
 ) -> None:
     async with open_a_session() as session:
         running = start_call(session, tmp_path)
-        assert function_process_of(session.admit(running)) is running
+        client = session.admit(namespace="mod(m)", process=running.process, function=running)
+        assert function_process_of(client) is running
         assert function_process_of(session.main) is None
 
 

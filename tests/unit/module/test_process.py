@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
@@ -11,17 +12,29 @@ from pathlib import Path
 import pytest
 
 from layerline.engine.module.environment import Environment
-from layerline.engine.module.process import ProcessResult, Program, run_program, variables
+from layerline.engine.module.process import (
+    ProcessResult,
+    Program,
+    container,
+    run_program,
+    variables,
+)
 from layerline.engine.module.project import read_project
+from layerline.engine.runtime.container import Runtime
+from layerline.engine.runtime.service import Services
+from layerline.errors import Cancelled
+from layerline.settings import Settings
 
 pytestmark = pytest.mark.privileged
+
+SESSION = {"DAGGER_SESSION_PORT": "1", "DAGGER_SESSION_TOKEN": "t"}
 
 # Stands for the SDK, whose entry point is called as `app(None, register)`.
 CLI = """\
 import json, os, sys, time
 
 def app(module, register):
-    exec(open("/src/module/code.txt").read())
+    exec(open("/src/module/code.txt").read(), globals())
 """
 LOOK = """\
 def can_write(path):
@@ -67,12 +80,23 @@ def program(tmp_path: Path) -> Program:
 
 def run_code(program: Program, code: str, cancel: threading.Event | None = None) -> ProcessResult:
     (program.source / "code.txt").write_text(code)
-    root = program.source.parent / "root"
-    root.mkdir()
-    environ = variables(program, module="sample", port=1, token="t")
-    return run_program(
-        program, root, environ, on_output=lambda _: None, cancel=cancel or threading.Event()
+    place = program.source.parent
+    (place / "call").mkdir()
+    settings = Settings.from_environ({"HOME": str(place)})
+    spec = container(
+        program, place / "call", variables(program, module="sample", session=SESSION), settings
     )
+    with (
+        Runtime.find(settings, place / "scratch") as runtime,
+        Services(runtime) as services,
+        services.join(spec) as joined,
+    ):
+        return run_program(
+            joined,
+            runtime,
+            on_output=lambda _data, _stream: None,
+            cancel=cancel or threading.Event(),
+        )
 
 
 def test_what_it_sees(program: Program) -> None:
@@ -83,12 +107,50 @@ def test_what_it_sees(program: Program) -> None:
     assert seen["pid"]
     assert (seen["source"], seen["system"], seen["scratch"]) == (False, False, True)
     assert not {"home", "boot", "mnt", "srv"} & set(seen["root"])
-    assert set(seen["names"]) == set(variables(program, module="", port=1, token=""))
+    assert set(seen["names"]) == set(variables(program, module="", session=SESSION))
 
 
-def test_what_it_writes_stays_in_its_directory(program: Program) -> None:
-    run_code(program, 'open("made.txt", "w").write("x")')
-    assert (program.source.parent / "root/scratch/made.txt").read_text() == "x"
+# What the attacks of issue 14 did: the host's disk, its kernel's settings, its network, its users.
+ATTACK = """\
+import glob, socket
+def attempt(action):
+    try:
+        return repr(action())
+    except OSError as exc:
+        return exc.__class__.__name__
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps({
+    "capabilities": int(status["CapBnd"], 16) & ~0xa80425fb,
+    "seccomp": status["Seccomp"].strip(),
+    "owner of the network": os.stat("/proc/self/ns/user").st_ino,
+    "devices": sorted(set(os.listdir("/dev")) & {"vda", "sda", "kmsg", "mem", "fuse", "loop0"}),
+    "node": attempt(lambda: os.mknod("/tmp/disk", 0o60600, os.makedev(8, 0))),
+    "kernel": attempt(lambda: open("/proc/sys/kernel/core_pattern", "w")),
+    "users": sum(1 for _ in open("/etc/passwd")),
+    "keys": glob.glob("/etc/ssl/private/*") + glob.glob("/root/.ssh/*") + glob.glob("/etc/shadow"),
+    "loopback": attempt(lambda: socket.create_connection(("127.0.0.1", PORT), timeout=1)),
+    "links": sorted(name for _, name in socket.if_nameindex()),
+}))
+"""
+
+
+def test_it_reaches_nothing_of_the_host(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = run_code(program, ATTACK.replace("PORT", str(port)))
+    seen = json.loads(done.output)
+    assert seen.pop("owner of the network") != Path("/proc/self/ns/user").stat().st_ino
+    assert seen == {
+        "capabilities": 0,
+        "seccomp": "2",
+        "devices": [],
+        "node": "PermissionError",
+        "kernel": "OSError",
+        "users": 2,
+        "keys": [],
+        "loopback": "ConnectionRefusedError",
+        "links": ["eth0", "lo"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -109,7 +171,8 @@ def test_a_cancelled_call_is_over_at_once(program: Program) -> None:
     timer = threading.Timer(0.5, cancel.set)
     timer.start()
     began = time.monotonic()
-    assert run_code(program, "time.sleep(60)", cancel).status != 0
+    with pytest.raises(Cancelled):
+        run_code(program, "time.sleep(60)", cancel)
     assert time.monotonic() - began < 10
     timer.join()
 
@@ -117,4 +180,3 @@ def test_a_cancelled_call_is_over_at_once(program: Program) -> None:
 def test_no_mount_is_left(program: Program) -> None:
     run_code(program, "pass")
     assert str(program.source.parent) not in Path("/proc/self/mounts").read_text()
-    assert list((program.source.parent / "root/usr").iterdir()) == []

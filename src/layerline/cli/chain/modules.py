@@ -44,8 +44,7 @@ def load(console: Console) -> CallTarget:
     if definition is None:
         definition = _ask(console, loaded)
     if options.eager:
-        with Store.open(console.settings.store) as store, console.working() as journal:
-            loaded.program(store, console.settings, journal)
+        _prepare(console, loaded)
     types = loaded.types(definition)
     defaults = read_defaults(
         config,
@@ -54,6 +53,18 @@ def load(console: Console) -> CallTarget:
         environ=console.settings.environ,
     )
     return CallTarget(types=types, loaded=loaded, defaults=defaults)
+
+
+def _prepare(console: Console, loaded: LoadedModule) -> None:
+    """Create the module's environment before it is needed."""
+    console.enter()
+    from layerline.cli.chain.engine_session import run_in_session
+    from layerline.engine.module.calls import Caller
+
+    async def work(session: Session) -> None:
+        await Caller(session=session, module=loaded).prepare()
+
+    run_in_session(console, work)
 
 
 def _ask(console: Console, loaded: LoadedModule) -> Module:

@@ -13,12 +13,12 @@ import contextlib
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
 from layerline import command
 from layerline.engine.store.digest import digest_of
-from layerline.errors import CommandFailed, LayerlineError, SecretError
+from layerline.errors import CommandFailed, HostError, LayerlineError, SecretError
 from layerline.user_directories import expand_home
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class SessionSecrets:
     """The readers of the session's secrets by their identities."""
 
     settings: Settings
-    workdir: Path
+    source: SecretSource
     _readers: dict[str, Callable[[], bytes]] = field(default_factory=dict)
 
     def set(self, name: str, plaintext: str, accessor: str) -> str:
@@ -48,13 +48,30 @@ class SessionSecrets:
         return identity
 
     def refer(self, uri: str, cache_key: str | None) -> str:
-        """The identity of a secret by its URI.
+        """The identity of a secret of the caller's machine by its URI.
 
         Raises SecretError for an unknown scheme; a value that cannot be read fails later.
         """
-        reader = self._reader(uri)
+        reader = _reader(uri, self.source)
         identity = digest_of(["uri", cache_key]) if cache_key else self._fingerprint(reader)
         self._readers[identity] = reader
+        return identity
+
+    def refer_in_container(
+        self, uri: str, cache_key: str | None, source: SecretSource, *, scope: str
+    ) -> str:
+        """The identity of a secret of a client's container, which is read now.
+
+        Cache keys of different scopes are different: nobody replaces another's secret.
+        """
+        try:
+            value = _reader(uri, source)()
+        except (OSError, HostError) as exc:
+            raise SecretError(str(exc)) from exc
+        identity = (
+            digest_of(["uri", scope, cache_key]) if cache_key else self._fingerprint(lambda: value)
+        )
+        self._readers[identity] = lambda: value
         return identity
 
     def plaintext(self, identity: str) -> bytes:
@@ -79,48 +96,82 @@ class SessionSecrets:
         salt = salt_of(self.settings.store)
         return digest_of(["value", hashlib.scrypt(value, salt=salt, **_SCRYPT).hex()])
 
-    def _reader(self, uri: str) -> Callable[[], bytes]:
-        scheme, separator, rest = uri.partition("://")
-        if not separator:
-            message = f'parse "{uri}": malformed id: write scheme://value, e.g. env://{uri}'
-            raise SecretError(message)
-        match scheme:
-            case "env":
-                return lambda: self._environment(rest)
-            case "file":
-                return lambda: self._file(rest)
-            case "cmd":
-                return lambda: self._output(rest)
-            case _:
-                known = "this engine reads env://, file:// and cmd://"
-                message = f'unsupported secret provider: "{scheme}"; {known}'
-                raise SecretError(message)
 
-    def _environment(self, name: str) -> bytes:
-        value = self.settings.environ.get(name)
-        if value is None:
-            message = f'secret env var not found: "{name[:_SHOWN_OF_A_NAME]}..."'
-            raise SecretError(message)
-        return value.encode()
+class SecretSource(Protocol):
+    """Where secrets with a URI are read: the machine or the container of a client."""
 
-    def _file(self, path: str) -> bytes:
+    def variable(self, name: str) -> str | None:
+        """An environment variable."""
+
+    def contents(self, path: str) -> bytes:
+        """A file. Raises OSError where it cannot be read."""
+
+    def output(self, text: str) -> bytes:
+        """What a shell command prints. Raises SecretError where it fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSecrets:
+    """The caller's machine as a source of secrets."""
+
+    settings: Settings
+    workdir: Path
+
+    def variable(self, name: str) -> str | None:
+        """A variable of the caller."""
+        return self.settings.environ.get(name)
+
+    def contents(self, path: str) -> bytes:
+        """A file of the host; relative ones are below the working directory."""
         try:
             file = self.workdir / expand_home(path, self.settings.home)
         except LayerlineError as exc:
             raise SecretError(str(exc)) from exc
-        try:
-            return file.read_bytes()
-        except OSError as exc:
-            message = f"failed to read secret file {file}: {(exc.strerror or str(exc)).lower()}"
-            raise SecretError(message) from exc
+        return file.read_bytes()
 
-    def _output(self, text: str) -> bytes:
+    def output(self, text: str) -> bytes:
+        """What a shell command prints, run by the caller."""
         try:
             done = command.run(["sh", "-c", text], env=self.settings.environ, cwd=self.workdir)
         except CommandFailed as exc:
             message = f"failed to run secret command: exit status {exc.status}"
             raise SecretError(message) from exc
         return done.stdout
+
+
+def _reader(uri: str, source: SecretSource) -> Callable[[], bytes]:
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        message = f'parse "{uri}": malformed id: write scheme://value, e.g. env://{uri}'
+        raise SecretError(message)
+    match scheme:
+        case "env":
+            return lambda: _variable(source, rest)
+        case "file":
+            return lambda: _contents(source, rest)
+        case "cmd":
+            return lambda: source.output(rest)
+        case _:
+            known = "this engine reads env://, file:// and cmd://"
+            message = f'unsupported secret provider: "{scheme}"; {known}'
+            raise SecretError(message)
+
+
+def _variable(source: SecretSource, name: str) -> bytes:
+    value = source.variable(name)
+    if value is None:
+        message = f'secret env var not found: "{name[:_SHOWN_OF_A_NAME]}..."'
+        raise SecretError(message)
+    return value.encode()
+
+
+def _contents(source: SecretSource, path: str) -> bytes:
+    try:
+        return source.contents(path)
+    except OSError as exc:
+        file = exc.filename or path
+        message = f"failed to read secret file {file}: {(exc.strerror or str(exc)).lower()}"
+        raise SecretError(message) from exc
 
 
 def salt_of(store: Path) -> bytes:

@@ -48,7 +48,6 @@ async def serve_session(session: Session) -> AsyncIterator[int]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         session.port = listener.getsockname()[1]
-        session.solver.context.nested.update(session.environ(session.nested))
         server = _Server(_configuration(session))
         async with anyio.create_task_group() as group:
             group.start_soon(_serve, server, listener)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from layerline.engine.api.objects import Query
-from layerline.engine.api.secrets import SessionSecrets
+from layerline.engine.api.secrets import HostSecrets, SessionSecrets
 from layerline.engine.api.session_registries import SessionRegistries
 from layerline.engine.api.turns import Turns
 from layerline.engine.runtime.container import Runtime
@@ -22,28 +22,37 @@ from layerline.engine.store.store import Store
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from layerline.engine.runtime.confined_process import ConfinedProcess
     from layerline.engine.solve.services import SessionServices
     from layerline.errors import LayerlineError
     from layerline.log import Journal
     from layerline.settings import Settings
 
 
+MAIN = "mainClient"
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Client:
     """Who asks: the main client, the process of a function call (`function`), or a nested exec.
 
-    Only the main client reaches the caller's machine. `failure` is why the last query failed, if it
-    did.
+    Only the main client reaches the caller's machine; the host of the others is their own container
+    (`process`). `failure` is why the last query failed, if it did.
     """
 
     token: str
     function: Any = None
-    namespace: str = "mainClient"
-    reaches_host: bool = False
+    namespace: str = MAIN
+    process: ConfinedProcess | None = None
     failure: LayerlineError | None = None
+
+    @property
+    def reaches_host(self) -> bool:
+        """Whether it is the main client."""
+        return self.namespace == MAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +80,6 @@ class Session:
     workdir: Path
     root: Query = field(default_factory=Query)
     main: Client
-    nested: Client
     port: int = 0
     turns: Turns = field(default_factory=Turns)
     clients: dict[str, Client] = field(default_factory=dict)
@@ -91,11 +99,22 @@ class Session:
         """The variables that lead an SDK to this served session, with the rights of a client."""
         return {"DAGGER_SESSION_PORT": str(self.port), "DAGGER_SESSION_TOKEN": client.token}
 
-    def admit(self, function: Any) -> Client:
-        """Create a client with a token of its own, for the process of one function call."""
-        client = Client(token=new_token(), function=function)
+    def admit(self, *, namespace: str, process: ConfinedProcess, function: Any = None) -> Client:
+        """Create a client with a token of its own."""
+        client = Client(token=new_token(), namespace=namespace, process=process, function=function)
         self.clients[client.token] = client
         return client
+
+    @contextlib.contextmanager
+    def admit_container(
+        self, process: ConfinedProcess, *, scope: str
+    ) -> Iterator[Mapping[str, str]]:
+        """A client for the program of a nested exec, while it runs."""
+        client = self.admit(namespace=f"exec({scope})", process=process)
+        try:
+            yield self.environ(client)
+        finally:
+            self.dismiss(client)
 
     def dismiss(self, client: Client) -> None:
         """Revoke the client's token."""
@@ -164,7 +183,8 @@ async def open_session(
     """
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
-        session_secrets = SessionSecrets(settings=settings, workdir=workdir)
+        source = HostSecrets(settings=settings, workdir=workdir)
+        session_secrets = SessionSecrets(settings=settings, source=source)
         registries = SessionRegistries(store=store, settings=settings)
         stack.callback(registries.close)
         context = SolveContext(
@@ -177,8 +197,7 @@ async def open_session(
             interactive=tuple(interactive),
         )
         async with Solver.running(context) as solver:
-            main = Client(token=token or new_token(), reaches_host=True)
-            nested = Client(token=new_token())
+            main = Client(token=token or new_token())
             session = Session(
                 settings=settings,
                 store=store,
@@ -188,7 +207,7 @@ async def open_session(
                 journal=journal,
                 workdir=workdir,
                 main=main,
-                nested=nested,
-                clients={main.token: main, nested.token: nested},
+                clients={main.token: main},
             )
+            context.nested = session
             yield session

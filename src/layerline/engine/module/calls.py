@@ -6,17 +6,21 @@ of its own, which is worth nothing after the call.
 
 from __future__ import annotations
 
+import functools
 import json
+import posixpath
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.lowlevel
 
+from layerline.engine.api.container_host import read_directory, read_file
 from layerline.engine.module import process, results
+from layerline.engine.module.container import WORKDIR
 from layerline.engine.module.definitions import (
     Error,
     Function,
@@ -24,20 +28,25 @@ from layerline.engine.module.definitions import (
     FunctionCallArgValue,
     Module,
 )
-from layerline.engine.module.host_files import read_directory, read_file
 from layerline.engine.module.naming import lower_camel, type_name
+from layerline.engine.runtime.confined_process import ConfinedProcess
 from layerline.engine.solve.task_groups import task_group
 from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleError, QueryError
 from layerline.log import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from layerline.engine.api.objects import Directory, File
     from layerline.engine.api.session import Client, Session
     from layerline.engine.module.definitions import Json
     from layerline.engine.module.loading import LoadedModule
     from layerline.engine.module.process import ProcessResult, Program
+    from layerline.engine.runtime.spec import ContainerSpec
     from layerline.log import Step
 
+
+T = TypeVar("T")
 
 _REMARKED = "InvalidResultError: unknown error ("
 
@@ -49,7 +58,9 @@ class FunctionProcess:
     module: LoadedModule
     call: FunctionCall
     session: Session
-    workdir: Path
+    process: ConfinedProcess = field(
+        default_factory=lambda: ConfinedProcess(environ={}, cwd=WORKDIR)
+    )
     value: str | None = None
     error: Error | None = None
 
@@ -71,7 +82,8 @@ class FunctionProcess:
         def read_tree() -> Directory:
             return read_directory(
                 self.session.store,
-                self._inside(path),
+                self.process,
+                _below_workdir(path),
                 include=include,
                 exclude=exclude,
                 gitignore=gitignore,
@@ -82,20 +94,21 @@ class FunctionProcess:
     async def workdir_file(self, path: str) -> File:
         """A file that the function wrote, as it is now."""
         return await self.session.solver.in_thread(
-            read_file, self.session.store, self._inside(path)
+            read_file, self.session.store, self.process, _below_workdir(path)
         )
-
-    def _inside(self, path: str) -> Path:
-        inside = (self.workdir / path.lstrip("/")).resolve()
-        if not inside.is_relative_to(self.workdir.resolve()):
-            message = f"workdir path {path!r} escapes the function's working directory"
-            raise QueryError(message)
-        return inside
 
     def _once(self) -> None:
         if self.value is not None or self.error is not None:
             message = "function call return already set"
             raise QueryError(message)
+
+
+def _below_workdir(path: str) -> str:
+    relative = posixpath.normpath(path.lstrip("/") or ".")
+    if relative == ".." or relative.startswith("../"):
+        message = f"workdir path {path!r} escapes the function's working directory"
+        raise QueryError(message)
+    return posixpath.join(WORKDIR, relative)
 
 
 def function_process_of(client: Client) -> FunctionProcess | None:
@@ -167,40 +180,74 @@ class Caller:
     async def _run_process(self, call: FunctionCall, name: str, step: Step) -> str:
         """Run the entry point for a call; the JSON text of its answer."""
         session = self.session
-        if not self._program:
-            program = await session.solver.in_thread(
-                self.module.program, session.store, session.settings, session.journal
-            )
-            self._program.append(program)
+        await self.prepare()
         with tempfile.TemporaryDirectory(dir=session.store.scratch, prefix="call-") as root:
-            running = FunctionProcess(
-                module=self.module, call=call, session=session, workdir=Path(root, "scratch")
+            running = FunctionProcess(module=self.module, call=call, session=session)
+            client = session.admit(
+                namespace=f"mod({self.module.name})", process=running.process, function=running
             )
-            client = session.admit(running)
-            client.namespace = f"mod({self.module.name})"
             try:
-                ended = await self._process(Path(root), client, step)
+                ended = await self._process(Path(root), running, client, step)
             finally:
                 session.dismiss(client)
         return _outcome(running, ended, name, client.failure)
 
-    async def _process(self, root: Path, client: Client, step: Step) -> ProcessResult:
-        program, session = self._program[0], self.session
-        environ = process.variables(
-            program, module=self.module.name, port=session.port, token=client.token
-        )
+    async def prepare(self) -> None:
+        """Create the module's environment unless it exists."""
+        session = self.session
+        if self._program:
+            return
         cancel = threading.Event()
 
-        def work() -> ProcessResult:
-            return process.run_program(program, root, environ, on_output=step.write, cancel=cancel)
+        def run(described: ContainerSpec) -> ProcessResult:
+            with session.services.attach(described) as container:
+                return process.run_program(
+                    container,
+                    session.solver.context.runtime(),
+                    on_output=lambda _data, _stream: None,
+                    cancel=cancel,
+                )
 
-        ended: list[ProcessResult] = []
+        make = functools.partial(
+            self.module.program, session.store, session.settings, session.journal, run=run
+        )
+        self._program.append(await self._in_thread(make, cancel))
+
+    async def _in_thread(self, work: Callable[[], T], cancel: threading.Event) -> T:
+        """Do blocking work that ends when `cancel` is set, as it is when the call is cancelled."""
+        ended: list[T] = []
         async with task_group() as group:
             group.start_soon(_set_when_cancelled, cancel)
-            ended.append(await session.solver.in_thread(work))
+            ended.append(await self.session.solver.in_thread(work))
             group.cancel_scope.cancel()
         await anyio.lowlevel.checkpoint()  # a cancelled call has no answer
         return ended[0]
+
+    async def _process(
+        self, place: Path, running: FunctionProcess, client: Client, step: Step
+    ) -> ProcessResult:
+        program, session = self._program[0], self.session
+        environ = process.variables(
+            program, module=self.module.name, session=session.environ(client)
+        )
+        running.process.environ = environ
+        cancel = threading.Event()
+
+        def work() -> ProcessResult:
+            described = replace(
+                process.container(program, place, environ, session.settings),
+                loopback=(session.port,),
+                process=running.process,
+            )
+            with session.services.attach(described) as container:
+                return process.run_program(
+                    container,
+                    session.solver.context.runtime(),
+                    on_output=lambda data, _stream: step.write(data),
+                    cancel=cancel,
+                )
+
+        return await self._in_thread(work, cancel)
 
 
 async def _set_when_cancelled(event: threading.Event) -> None:

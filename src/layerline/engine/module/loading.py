@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layerline.engine.module.environment import SDK_VERSION, environment, environment_key
+from layerline.engine.module.environment import environment, environment_key
 from layerline.engine.module.host_files import read_directory
+from layerline.engine.module.installation import SDK_VERSION
 from layerline.engine.module.process import Program
 from layerline.engine.module.project import Project, read_project
 from layerline.engine.module.types import Types
@@ -17,6 +18,7 @@ from layerline.engine.store.digest import digest_of
 if TYPE_CHECKING:
     from layerline.engine.api.objects import Directory
     from layerline.engine.module.definitions import Module
+    from layerline.engine.module.installation import RunContainer
     from layerline.engine.module.source import ModuleConfig
     from layerline.engine.store.store import Store
     from layerline.log import Journal
@@ -60,14 +62,22 @@ class LoadedModule:
         """The types that its callers may meet."""
         return Types(name=self.name, definition=definition)
 
-    def program(self, store: Store, settings: Settings, journal: Journal) -> Program:
-        """The program that runs its functions; creates the environment on first use."""
+    def program(
+        self, store: Store, settings: Settings, journal: Journal, *, run: RunContainer
+    ) -> Program:
+        """The program that runs its functions; creates the environment on first use.
+
+        `run` runs a container to its end.
+        """
+        subpath = self.config.code.relative_to(self.config.context).as_posix()
         made = environment(
             self.project,
             store=store,
             settings=settings,
             journal=journal,
-            source_digest=self.tree.digest,
+            source=self.tree,
+            subpath=subpath,
+            run=run,
         )
         (snapshot,) = self.tree.snapshots
         return Program(
@@ -75,7 +85,7 @@ class LoadedModule:
             project=self.project,
             source=store.snapshots.path(snapshot),
             name=f"xxh3:{self.digest[:16]}",
-            subpath=self.config.code.relative_to(self.config.context).as_posix(),
+            subpath=subpath,
         )
 
 

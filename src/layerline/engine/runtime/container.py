@@ -14,6 +14,7 @@ import shutil
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _SETUP_FAILED = -1
 _PATIENCE = 1.0  # seconds in which a killed container may end before its runtime is killed as well
+_LONGEST_SECONDS = 600.0  # for a program that is run beside the container's own
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
@@ -179,6 +181,7 @@ class Runtime:
             cgroup=self._cgroups.path(name),
             network=spec.network.namespace if spec.network else None,
             late=root.late,
+            users=spec.network.users if spec.network else None,
             resources=self.limits.resources,
         )
         document = json.dumps(runtime_spec.configuration(process, options))
@@ -227,6 +230,9 @@ class Runtime:
             sinks.write(ready.launch_error.encode(), STDERR)
             return 1
         process = ready.container.start(stdin=ready.stdin, stdout=command.PIPE, stderr=command.PIPE)
+        if spec.process is not None:
+            spec.process.number = ready.container.process
+            spec.process.execute = partial(ready.container.execute, timeout=_LONGEST_SECONDS)
         on_start(ready.container)
         end = _EarlyEnd(cancel=cancel, watch=watch)
 

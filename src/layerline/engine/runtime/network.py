@@ -32,8 +32,11 @@ _SUBNET = ipaddress.IPv4Network("10.87.0.0/16")
 _GATEWAY = str(_SUBNET[1])
 _RESOLVER = str(_SUBNET[2])  # stands for a resolver that listens on the host's loopback only
 _BRIDGE = "layerline0"
+_MTU = 65520  # pasta's: it passes on streams, not packets, and is slow with small ones
 # What a cloud answers at link-local addresses (169.254.169.254) are the host's credentials; name
 # servers there are the only ones that some of them have.
+# pasta (Debian 12's) sends segments without any flag: none can be translated back to a container,
+# and the router's answer, a reset, would end their connection.
 _RULES = f"""
 table ip layerline {{
   chain out {{
@@ -44,6 +47,10 @@ table ip layerline {{
     type filter hook forward priority filter;
     ip daddr 169.254.0.0/16 meta l4proto {{ tcp, udp }} th dport 53 accept;
     ip daddr 169.254.0.0/16 reject;
+  }}
+  chain in {{
+    type filter hook input priority filter;
+    ct state invalid drop;
   }}
 }}
 """
@@ -71,7 +78,7 @@ class SessionNetwork:
         self._resolv_conf = resolv_conf
         self._stack = stack
         self._hosts = itertools.count(10)
-        self._idle: list[Network] = []
+        self._idle: dict[bool, list[Network]] = {False: [], True: []}
         self._lock = threading.Lock()
 
     @classmethod
@@ -89,7 +96,7 @@ class SessionNetwork:
             in_namespace(router, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
             _ip(
                 router,
-                f"link add {_BRIDGE} type bridge",
+                f"link add {_BRIDGE} mtu {_MTU} type bridge",
                 f"addr add {_GATEWAY}/{_SUBNET.prefixlen} dev {_BRIDGE}",
                 f"link set {_BRIDGE} up",
             )
@@ -97,32 +104,38 @@ class SessionNetwork:
             yield cls(state, router, resolv_conf, stack)
 
     @contextmanager
-    def lend(self) -> Iterator[Network]:
+    def lend(self, *, own_users: bool = False) -> Iterator[Network]:
         """A namespace for one step, isolated: it may have served others, who left no socket in it.
 
-        Only for programs that may not configure it.
+        Only for programs that may not configure it. `own_users` as for `attach`.
         """
+        idle = self._idle[own_users]
         with self._lock:
-            network = next((n for n in self._idle if not _has_sockets(n.namespace)), None)
+            network = next((n for n in idle if not _has_sockets(n.namespace)), None)
             if network is not None:
-                self._idle.remove(network)
+                idle.remove(network)
             else:
-                network = self._stack.enter_context(self.attach(isolated=True)).network
+                made = self.attach(isolated=True, own_users=own_users)
+                network = self._stack.enter_context(made).network
         yield network
         with self._lock:
-            self._idle.append(network)
+            idle.append(network)
 
     @contextmanager
-    def attach(self, *, isolated: bool = False) -> Iterator[Attachment]:
-        """A new namespace on the bridge; isolated ones do not reach each other."""
+    def attach(self, *, isolated: bool = False, own_users: bool = False) -> Iterator[Attachment]:
+        """A new namespace on the bridge; isolated ones do not reach each other.
+
+        With `own_users` it belongs to a new user namespace, which has the same ids as this one.
+        """
         number = next(self._hosts)
         address = str(_SUBNET[number])
         namespace = self._state / f"net{number}"
-        with _create_namespace(namespace):
+        users = self._state / f"user{number}" if own_users else None
+        with _create_namespace(namespace) if users is None else _create_users(users, namespace):
             link = f"v{number}"
             _ip(
                 self._router,
-                f"link add {link} type veth peer name eth0 netns {namespace}",
+                f"link add {link} mtu {_MTU} type veth peer name eth0 mtu {_MTU} netns {namespace}",
                 f"link set {link} master {_BRIDGE} up",
                 *([f"link set {link} type bridge_slave isolated on"] if isolated else []),
             )
@@ -133,7 +146,7 @@ class SessionNetwork:
                 "link set eth0 up",
                 f"route add default via {_GATEWAY}",
             )
-            network = Network(namespace=namespace, resolv_conf=self._resolv_conf)
+            network = Network(namespace=namespace, users=users, resolv_conf=self._resolv_conf)
             yield Attachment(network=network, address=address)
 
     def dial(self, address: str, port: int, *, timeout: float) -> socket.socket:
@@ -213,6 +226,41 @@ def _create_namespace(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _create_users(users: Path, namespace: Path) -> Iterator[None]:
+    """A new user namespace and a network namespace of it, held at the two paths."""
+    holder = command.start(["unshare", "--user", "--net", "sleep", "infinity"])
+    try:
+        process = Path("/proc", str(holder.pid))
+        _wait_until(lambda: holder.poll() is not None or _is_apart(process))
+        for name in ("uid_map", "gid_map"):
+            (process / name).write_text(same_ids(name))
+        with (
+            _pin_namespace(process / "ns/user", users),
+            _pin_namespace(process / "ns/net", namespace),
+        ):
+            holder.kill()
+            yield
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def _is_apart(process: Path) -> bool:
+    """Whether a process has left the user and network namespaces of this one."""
+    own = Path("/proc/self/ns")
+    return all(
+        (process / "ns" / kind).stat().st_ino != (own / kind).stat().st_ino
+        for kind in ("user", "net")
+    )
+
+
+def same_ids(name: str) -> str:
+    """A `uid_map` or `gid_map` with each id of this user namespace as itself."""
+    rows = (line.split() for line in Path("/proc/self", name).read_text().splitlines())
+    return "".join(f"{first} {first} {size}\n" for first, _, size in rows)
+
+
+@contextmanager
 def _pin_namespace(namespace: Path, path: Path) -> Iterator[None]:
     path.touch()
     kernel.mount(str(namespace), path, None, kernel.MS_BIND)
@@ -244,6 +292,12 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
     finally:
         process.kill()
         process.wait()
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _WAIT
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def _wait_for_child(process: command.Process[bytes]) -> int:

@@ -109,7 +109,8 @@ class Process:
 class SandboxOptions:
     """What it is started in. `late` are host paths to show below /dev, which the runtime makes.
 
-    `resources` are limits in OCI's terms.
+    `users` is a user namespace to join, with the ids of this one. `resources` are limits in OCI's
+    terms.
     """
 
     root: Path
@@ -118,6 +119,7 @@ class SandboxOptions:
     cgroup: str | None
     network: Path | None
     late: Mapping[str, Path]
+    users: Path | None = None
     resources: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -131,6 +133,8 @@ def configuration(process: Process, options: SandboxOptions) -> Json:
             **options.resources,
         },
     }
+    if options.users is not None:
+        linux |= {"uidMappings": _same_ids("uid_map"), "gidMappings": _same_ids("gid_map")}
     if options.cgroup is not None:
         linux["cgroupsPath"] = options.cgroup
     if privileged:
@@ -144,7 +148,7 @@ def configuration(process: Process, options: SandboxOptions) -> Json:
         "process": _process(process, privileged=privileged),
         "root": {"path": str(options.root), "readonly": False},
         "hostname": options.hostname,
-        "mounts": [*_system_mounts(privileged=privileged), *_late_mounts(options.late)],
+        "mounts": [*_system_mounts(options), *_late_mounts(options.late)],
         "linux": linux,
     }
 
@@ -197,19 +201,28 @@ def _namespaces(options: SandboxOptions) -> list[Json]:
     kinds: list[Json] = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount")]
     if options.network is not None:
         kinds.append({"type": "network", "path": str(options.network)})
+    if options.users is not None:
+        kinds.append({"type": "user", "path": str(options.users)})
     return kinds
 
 
-def _system_mounts(*, privileged: bool) -> list[Json]:
-    guarded = ["nosuid", "noexec", "nodev"]
+def _same_ids(name: str) -> list[Json]:
+    """Each id of this user namespace as itself."""
+    rows = (line.split() for line in Path("/proc/self", name).read_text().splitlines())
     return [
-        _mount("/proc", "proc", guarded),
-        _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        _mount("/dev/pts", "devpts", _PTS_OPTIONS),
-        _mount("/dev/shm", "tmpfs", [*guarded, "mode=1777", f"size={_SHM_SIZE}"]),
-        _mount("/dev/mqueue", "mqueue", guarded),
-        _mount("/sys", "sysfs", guarded if privileged else [*guarded, "ro"]),
+        {"containerID": int(first), "hostID": int(first), "size": int(size)}
+        for first, _, size in rows
     ]
+
+
+def _system_mounts(options: SandboxOptions) -> Iterator[Json]:
+    guarded = ["nosuid", "noexec", "nodev"]
+    yield _mount("/proc", "proc", guarded)
+    yield _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"])
+    yield _mount("/dev/pts", "devpts", _PTS_OPTIONS)
+    yield _mount("/dev/shm", "tmpfs", [*guarded, "mode=1777", f"size={_SHM_SIZE}"])
+    yield _mount("/dev/mqueue", "mqueue", guarded)
+    yield _mount("/sys", "sysfs", guarded if options.privileged else [*guarded, "ro"])
 
 
 _PTS_OPTIONS = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]

@@ -284,21 +284,30 @@ class Services:
     ) -> Iterator[ContainerSpec]:
         """The container on a network of its own: services by name, bound ones by alias as well."""
         aliases = tuple((service.address, alias) for alias, service in bindings)
-        with self.network(loopback=spec.loopback, fresh=spec.privileged) as network:
+        with self.network(
+            loopback=spec.loopback, fresh=spec.privileged, own_users=spec.own_users
+        ) as network:
             yield replace(spec, network=network, hosts=(*spec.hosts, *self._hosts(), *aliases))
 
     @contextmanager
-    def network(self, *, loopback: Collection[int] = (), fresh: bool = False) -> Iterator[Network]:
+    def network(
+        self,
+        *,
+        loopback: Collection[int] = (),
+        fresh: bool = False,
+        own_users: bool = False,
+    ) -> Iterator[Network]:
         """A network for one program; `loopback` are ports of the host's that are on its own.
 
-        A `fresh` one, for a program that may configure it, serves nobody else.
+        A `fresh` one, for a program that may configure it, serves nobody else. `own_users` as in
+        ContainerSpec.
         """
         network = self._open_network()
         with ExitStack() as stack:
             lent = (
                 stack.enter_context(network.attach(isolated=True)).network
                 if fresh
-                else stack.enter_context(network.lend())
+                else stack.enter_context(network.lend(own_users=own_users))
             )
             stack.enter_context(_forward_loopback(lent.namespace, loopback))
             yield lent

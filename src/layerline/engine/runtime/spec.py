@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from layerline.engine.runtime.confined_process import ConfinedProcess
+
 HOSTNAME = "dagger"
 SPOOL_LIMIT = 1 << 20  # bytes of one stream that are kept in memory; what is more goes to a file
 
@@ -86,9 +88,13 @@ Mount = Bind | LayerMount | Volume | Tmpfs | SecretFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A network namespace to run in, by its file; without one a container uses the host's."""
+    """A network namespace to run in, by its file; without one a container uses the host's.
+
+    `users` is the user namespace that it belongs to, and that the container joins.
+    """
 
     namespace: Path
+    users: Path | None = None
     resolv_conf: bytes
 
 
@@ -100,7 +106,9 @@ class ContainerSpec:
     later pair wins over an earlier one of the same name. `hosts` are (address, name) pairs.
     `secrets` are values to be scrubbed from the outputs. `init` puts a reaping process in front
     of the program. A relative redirect is under `cwd`. `loopback` are ports of the host's loopback
-    that are on the container's as well.
+    that are on the container's as well. `process` is told of the container once it runs.
+    With `own_users` its network belongs to a user namespace of its own, which it joins: it has the
+    same ids, but capabilities over itself alone.
     """
 
     rootfs: Overlay
@@ -120,6 +128,8 @@ class ContainerSpec:
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     network: Network | None = None
     loopback: tuple[int, ...] = ()
+    process: ConfinedProcess | None = None
+    own_users: bool = False
 
 
 class Output:

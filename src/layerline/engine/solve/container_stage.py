@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import stat
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.runtime import spec
+from layerline.engine.runtime.confined_process import ConfinedProcess
 from layerline.engine.solve import ops
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
 from layerline.engine.store.tree import Tree
@@ -50,27 +51,35 @@ class ContainerStage:
             *op.proxies,
             *((name, self._secret(ref).decode(errors="replace")) for name, ref in op.secret_env),
         )
-        if op.nesting:
-            env = (*env, *context.nested.items())
-        container = spec.ContainerSpec(
-            rootfs=root,
-            argv=op.argv,
-            env=env,
-            cwd=op.cwd or "/",
-            user=op.user,
-            mounts=mounts,
-            stdin=None if op.stdin is None else op.stdin.encode(),
-            redirect_stdin=op.redirect_stdin,
-            redirect_stdout=op.redirect_stdout,
-            redirect_stderr=op.redirect_stderr,
-            privileged=op.privileged,
-            hostname=uuid.uuid4().hex if op.privileged else spec.HOSTNAME,
-            init=op.init,
-            secrets=tuple(self.secrets),
+        process = None
+        loopback: tuple[int, ...] = ()
+        if op.nesting and context.nested is not None:
+            process = ConfinedProcess(environ=dict(env), cwd=op.cwd or "/")
+            variables = self.stack.enter_context(
+                context.nested.admit_container(process, scope=self.step.key)
+            )
+            env = (*env, *variables.items())
+            loopback = (int(variables["DAGGER_SESSION_PORT"]),)
+        return context.with_loopback(
+            spec.ContainerSpec(
+                rootfs=root,
+                argv=op.argv,
+                env=env,
+                cwd=op.cwd or "/",
+                user=op.user,
+                mounts=mounts,
+                stdin=None if op.stdin is None else op.stdin.encode(),
+                redirect_stdin=op.redirect_stdin,
+                redirect_stdout=op.redirect_stdout,
+                redirect_stderr=op.redirect_stderr,
+                privileged=op.privileged,
+                hostname=uuid.uuid4().hex if op.privileged else spec.HOSTNAME,
+                init=op.init,
+                secrets=tuple(self.secrets),
+                loopback=loopback,
+                process=process,
+            )
         )
-        # The session's proxies are each container's: the runtime adds them.
-        named = replace(container, env=(*env, *context.settings.proxies.items()))
-        return replace(container, loopback=context.loopback.used_by(named))
 
     def result(self, outcome: ExecOutcome) -> Result:
         """Keep what the process left."""

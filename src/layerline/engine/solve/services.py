@@ -233,6 +233,12 @@ class SessionServices:
             yield JoinedContainer(container=joined, services=tuple(service for _, service in used))
 
     @contextlib.contextmanager
+    def attach(self, container: ContainerSpec) -> Iterator[ContainerSpec]:
+        """A container that is no step, on a network of its own."""
+        with self.services().join(self.context.with_loopback(container)) as joined:
+            yield joined
+
+    @contextlib.contextmanager
     def _use_binding(self, binding: ServiceBinding, cancel: threading.Event) -> Iterator[Service]:
         with contextlib.ExitStack() as stack:
             definition = self._ready[binding.service.key]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 from layerline.engine.runtime.terminal import UserTerminal
 from layerline.engine.solve.loopback import LoopbackPorts
@@ -13,8 +13,11 @@ from layerline.engine.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
+    from layerline.engine.runtime.confined_process import ConfinedProcess
     from layerline.engine.runtime.container import Runtime
+    from layerline.engine.runtime.spec import ContainerSpec
     from layerline.engine.solve.ops import Op
     from layerline.engine.solve.service_network import ServiceNetwork
     from layerline.engine.store.store import Store
@@ -26,6 +29,18 @@ MOST_LAYERS = 120
 KEPT_LAYERS = 40
 
 
+class NestedSession(Protocol):
+    """Lets programs in containers use the session."""
+
+    def admit_container(
+        self, process: ConfinedProcess, *, scope: str
+    ) -> AbstractContextManager[Mapping[str, str]]:
+        """A client whose host is the container of `process`; gives the variables that lead to it.
+
+        Its secrets and volumes are named within `scope`.
+        """
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class SolveContext:
     """Shared by all steps of a session."""
@@ -35,7 +50,7 @@ class SolveContext:
     journal: Journal
     find_runtime: Callable[[], Runtime]
     secret: Callable[[str], bytes]
-    nested: dict[str, str] = field(default_factory=dict)
+    nested: NestedSession | None = None
     loopback: LoopbackPorts = field(default_factory=LoopbackPorts)
     interactive: tuple[str, ...] = ()
     terminal: UserTerminal = field(init=False)
@@ -54,6 +69,13 @@ class SolveContext:
                 if shortfall := self._runtime.limits.shortfall:
                     self.journal.step(shortfall).end()
             return self._runtime
+
+    def with_loopback(self, container: ContainerSpec) -> ContainerSpec:
+        """The container with the ports of the host's loopback that the user named for it."""
+        # The session's proxies are each container's: the runtime adds them.
+        named = replace(container, env=(*container.env, *self.settings.proxies.items()))
+        used = self.loopback.used_by(named)
+        return replace(container, loopback=(*container.loopback, *used))
 
     def add_layer(
         self, key: str, below: tuple[str, ...], change: Callable[[Writer], None]

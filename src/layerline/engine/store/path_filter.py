@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from layerline import kernel
 from layerline.engine.store.gitignore import NAME, GitIgnore
 from layerline.errors import PathError
 from layerline.patterns import Decision, Filter, PathPredicate, PatternError, is_local
@@ -51,7 +52,7 @@ class PathFilter:
         if gitignore:
             base = _git_root(root)
             above = "" if base == root else root.relative_to(base).as_posix()
-            self._parts += (GitIgnore(lambda directory: _from_host(base / directory), above),)
+            self._parts += (GitIgnore(lambda directory: _from_host(base, directory), above),)
         return self
 
     def __call__(self, path: str, *, is_dir: bool) -> Decision:
@@ -74,10 +75,15 @@ def _from_tree(source: Tree, path: str, directory: str) -> bytes | None:
     return source.read(name) if entry is not None and entry.is_file else None
 
 
-def _from_host(directory: Path) -> bytes | None:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _from_host(base: Path, directory: str) -> bytes | None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(directory / NAME, flags)
+        root = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # No directory that became a link during the walk leads out.
+            descriptor = kernel.open_in_root(root, f"{directory}/{NAME}", flags)
+        finally:
+            os.close(root)
     except OSError:  # missing, a link, or unreadable: git ignores it, too
         return None
     try:

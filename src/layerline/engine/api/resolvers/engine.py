@@ -80,9 +80,7 @@ def engine(_self: Query, _call: Call) -> Engine:
 @field("Engine", "clients")
 def clients(_self: Engine, call: Call) -> list[str]:
     """The main client and the function calls under way, by their namespaces."""
-    session = call.session
-    found = (client for client in session.clients.values() if client is not session.nested)
-    return [client.namespace for client in found]
+    return [client.namespace for client in call.session.clients.values()]
 
 
 @field("Engine", "localCache")

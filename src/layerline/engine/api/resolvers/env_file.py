@@ -121,5 +121,6 @@ def _name(line: str) -> str:
 
 
 def _environ(call: Call) -> Mapping[str, str]:
-    """The variables of the caller's machine, which modules do not see."""
-    return call.session.settings.environ if call.client.reaches_host else {}
+    """The variables of the client's host."""
+    process = call.client.process
+    return call.session.settings.environ if process is None else process.environ

@@ -1,12 +1,17 @@
-"""The caller's machine: directories and files, each read once in a session unless asked not to."""
+"""The host: the caller's machine, whose directories and files are read once in a session.
+
+For a program in a container it is that container.
+"""
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from typing import TYPE_CHECKING
 
+from layerline.engine.api import container_host
 from layerline.engine.api.fields import field
-from layerline.engine.api.host_paths import host_path, require_host
+from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.objects import Directory, File, Host, Socket
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import digest_of
@@ -33,6 +38,18 @@ async def directory(
     gitignore: bool = False,
 ) -> Directory:
     """A directory of the host as it is now; patterns that are absolute or go up are not used."""
+    if call.client.process is not None:
+        return await call.session.solver.in_thread(
+            functools.partial(
+                container_host.read_directory,
+                call.session.store,
+                call.client.process,
+                path,
+                include=include or (),
+                exclude=exclude or (),
+                gitignore=gitignore,
+            )
+        )
     source = host_path(call, path)
 
     async def load() -> Directory:
@@ -75,6 +92,10 @@ def _ingest(store: Store, source: Path, path_filter: PathFilter) -> Ingested:
 @field("Host", "file")
 async def file(_self: Host, call: Call, *, path: str, no_cache: bool = False) -> File:
     """A file of the host as it is now."""
+    if call.client.process is not None:
+        return await call.session.solver.in_thread(
+            container_host.read_file, call.session.store, call.client.process, path
+        )
     source = host_path(call, path)
 
     async def load() -> File:
@@ -114,7 +135,8 @@ def find_up(_self: Host, call: Call, *, name: str, no_cache: bool = False) -> st
     It is relative to the working directory.
     """
     del no_cache  # a look at the file system is as cheap as a remembered one
-    require_host(call, name)
+    if call.client.process is not None:
+        return container_host.find_up(call.client.process, name)
     workdir = call.session.workdir
     for directory in (workdir, *workdir.parents):
         if (directory / name).exists():

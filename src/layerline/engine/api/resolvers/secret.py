@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layerline.engine.api.container_host import ContainerSecrets
 from layerline.engine.api.fields import field
-from layerline.engine.api.host_paths import require_host
 from layerline.engine.api.objects import Query, Secret
 from layerline.engine.api.secrets import split_cache_key
 
@@ -23,12 +23,17 @@ def set_secret(_self: Query, call: Call, *, name: str, plaintext: str) -> Secret
 @field("Query", "secret")
 async def secret(_self: Query, call: Call, *, uri: str, cache_key: str | None = None) -> Secret:
     """A secret that is read from where its URI says."""
-    require_host(call, f"the secret {uri.partition('://')[0]}://...")
     plain, key = split_cache_key(uri)
-    identity = await call.session.solver.in_thread(
-        call.session.secrets.refer, plain, cache_key or key
-    )
-    return Secret(identity=identity, uri=plain)
+    secrets, process = call.session.secrets, call.client.process
+
+    def refer() -> str:
+        if process is None:
+            return secrets.refer(plain, cache_key or key)
+        return secrets.refer_in_container(
+            plain, cache_key or key, ContainerSecrets(process), scope=call.client.namespace
+        )
+
+    return Secret(identity=await call.session.solver.in_thread(refer), uri=plain)
 
 
 @field("Secret", "plaintext")
