@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, object]
 
+_LEAST_DATA = 256 << 20  # bytes; the runtime's own process needs 96 MiB to start a program
 _PERIOD = 100_000  # microseconds in which a quota of CPU time is spent
 _PAUSE = 1.0  # seconds between two looks at the files of a running container
 _STUCK = 10  # looks in which a program was refused processes before it is ended
@@ -98,7 +99,7 @@ class StepLimits:
         """
         found = {}
         if "memory" not in self.enforced and self.step.memory < UNLIMITED:
-            found["RLIMIT_DATA"] = self.step.memory_and_swap
+            found["RLIMIT_DATA"] = max(self.step.memory_and_swap, _LEAST_DATA)
         if "pids" not in self.enforced and self.step.processes < UNLIMITED:
             found["RLIMIT_NPROC"] = self.step.processes
         return {name: min(value, _hard_rlimit(name)) for name, value in found.items()}
