@@ -8,6 +8,7 @@ import pytest
 
 from layerline.engine.runtime.spec import ContainerSpec, Overlay, SecretFile
 from layerline.engine.solve.loopback import LoopbackPorts
+from layerline.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -15,7 +16,7 @@ from layerline.engine.solve.loopback import LoopbackPorts
     [
         (["--index-url=https://127.0.0.1:8443/simple"], {}, {8443}),
         (["--index-url", "http://me:secret@localhost/simple"], {}, {80}),
-        (["--to", "127.0.0.1:5000/image"], {}, set()),
+        (["--to", "127.0.0.1:5000/image"], {}, {5000}),
         (["http://127.0.0.1.example.org:1/", "http://10.0.0.1:2/"], {}, set()),
         ([], {"HTTPS_PROXY": "http://localhost:3128"}, {3128}),
         ([], {"https_proxy": "127.0.0.1:3128"}, {3128}),
@@ -27,7 +28,8 @@ from layerline.engine.solve.loopback import LoopbackPorts
 def test_what_the_user_names(
     arguments: list[str], environ: dict[str, str], ports: set[int]
 ) -> None:
-    assert LoopbackPorts.of_user(arguments, environ).named == ports
+    settings = Settings.from_environ({"HOME": "/home/me", **environ})
+    assert LoopbackPorts.of_user(arguments, settings).named == ports
 
 
 def container(*argv: str, **words: object) -> ContainerSpec:

@@ -13,6 +13,7 @@ from layerline.engine.api.objects import Query
 from layerline.engine.api.secrets import HostSecrets, SessionSecrets
 from layerline.engine.api.session_registries import SessionRegistries
 from layerline.engine.api.turns import Turns
+from layerline.engine.image.registry.reach import Reach
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.loopback import LoopbackPorts
@@ -62,6 +63,11 @@ class Call:
     session: Session
     client: Client
 
+    @property
+    def reach(self) -> Reach | None:
+        """What the engine may connect to for this client; None for everything."""
+        return None if self.client.reaches_host else self.session.reach
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Session:
@@ -78,6 +84,7 @@ class Session:
     secrets: SessionSecrets
     journal: Journal
     workdir: Path
+    reach: Reach = field(default_factory=Reach)
     root: Query = field(default_factory=Query)
     main: Client
     port: int = 0
@@ -185,6 +192,8 @@ async def open_session(
         store = stack.enter_context(Store.open(settings.store))
         source = HostSecrets(settings=settings, workdir=workdir)
         session_secrets = SessionSecrets(settings=settings, source=source)
+        loopback = LoopbackPorts.of_user(arguments, settings)
+        reach = Reach(loopback.named)
         registries = SessionRegistries(store=store, settings=settings)
         stack.callback(registries.close)
         context = SolveContext(
@@ -193,7 +202,7 @@ async def open_session(
             journal=journal,
             find_runtime=lambda: stack.enter_context(Runtime.find(settings, store.scratch)),
             secret=session_secrets.plaintext,
-            loopback=LoopbackPorts.of_user(arguments, settings.environ),
+            loopback=loopback,
             interactive=tuple(interactive),
         )
         async with Solver.running(context) as solver:
@@ -206,6 +215,7 @@ async def open_session(
                 secrets=session_secrets,
                 journal=journal,
                 workdir=workdir,
+                reach=reach,
                 main=main,
                 clients={main.token: main},
             )

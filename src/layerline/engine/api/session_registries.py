@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from layerline.engine.image.layer_import import Image
     from layerline.engine.image.platform import Platform
     from layerline.engine.image.reference import Reference
+    from layerline.engine.image.registry.reach import Reach
     from layerline.engine.store.store import Store
     from layerline.settings import Settings
 
@@ -28,7 +29,7 @@ class SessionRegistries:
     store: Store
     settings: Settings
     _logins: dict[str, Login] = field(default_factory=dict)
-    _registries: Registries | None = None
+    _registries: dict[Reach | None, Registries] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def resolve(
@@ -37,14 +38,18 @@ class SessionRegistries:
         platform: Platform,
         *,
         on_output: Callable[[bytes], None] | None = None,
+        reach: Reach | None = None,
     ) -> Image:
         """Pull an image unless the store has it; its layers are unpacked in the store."""
-        resolver = Resolver(store=self.store, registries=self._connect(), on_output=on_output)
+        registries = self._connect(reach)
+        resolver = Resolver(store=self.store, registries=registries, on_output=on_output)
         return resolver.resolve(reference, platform)
 
-    def publish(self, image: AssembledImage, reference: Reference) -> None:
+    def publish(
+        self, image: AssembledImage, reference: Reference, reach: Reach | None = None
+    ) -> None:
         """Push an image to its registry."""
-        self._connect().registry(reference.with_default_tag()).push(self.store, image)
+        self._connect(reach).registry(reference.with_default_tag()).push(self.store, image)
 
     def authorize(self, registry: str, username: str, secret: str) -> None:
         """Use a login for a registry from now on."""
@@ -61,13 +66,15 @@ class SessionRegistries:
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         with self._lock:
-            if self._registries is not None:
-                self._registries.close()
-            self._registries = None
+            for registries in self._registries.values():
+                registries.close()
+            self._registries.clear()
 
-    def _connect(self) -> Registries:
+    def _connect(self, reach: Reach | None) -> Registries:
         with self._lock:
-            if self._registries is None:
+            if reach not in self._registries:
                 credentials = Credentials.of(self.settings, dict(self._logins))
-                self._registries = Registries(settings=self.settings, credentials=credentials)
-            return self._registries
+                self._registries[reach] = Registries(
+                    settings=self.settings, credentials=credentials, reach=reach
+                )
+            return self._registries[reach]

@@ -14,13 +14,14 @@ from layerline.engine.runtime.spec import SecretFile
 from layerline.settings import PROXY_VARIABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from layerline.engine.runtime.spec import ContainerSpec
+    from layerline.settings import Settings
 
 _HOST = r"(?:localhost|127\.0\.0\.1)"
-_URL = re.compile(rf"\b(https?|socks5h?)://(?:[^/@\s]*@)?{_HOST}(?::(\d{{1,5}}))?(?![\w.:-])")
-_BARE = re.compile(rf"^{_HOST}:(\d{{1,5}})/?$")
+_URL = re.compile(rf"\b(https?|socks5h?)://(?:[^/@\s]*@)?{_HOST}(?![\w.:-])")
+_PORT = re.compile(rf"(?<![\w.-]){_HOST}:(\d{{1,5}})(?![\w.-])")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _INDEX_VARIABLES = re.compile(r"(PIP|UV)_\w*(INDEX|FIND_LINKS)\w*")
 
@@ -32,14 +33,15 @@ class LoopbackPorts:
     named: frozenset[int] = frozenset()
 
     @classmethod
-    def of_user(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> Self:
-        """The ports in URLs of a command line, and in proxies and indexes of its environment."""
+    def of_user(cls, arguments: Sequence[str], settings: Settings) -> Self:
+        """The ports in a command line, in its proxies and indexes, and in registries' mirrors."""
         variables = [
             value
-            for name, value in environ.items()
+            for name, value in settings.environ.items()
             if name.lower() in PROXY_VARIABLES or _INDEX_VARIABLES.fullmatch(name)
         ]
-        return cls(frozenset(_ports([*arguments, *variables])))
+        mirrors = [mirror for named in settings.mirrors.values() for mirror in named]
+        return cls(frozenset(_ports([*arguments, *variables, *mirrors])))
 
     def used_by(self, container: ContainerSpec) -> tuple[int, ...]:
         """Those that a container's arguments, variables and secret files name."""
@@ -56,7 +58,5 @@ class LoopbackPorts:
 
 def _ports(texts: Iterable[str]) -> Iterable[int]:
     for text in texts:
-        for scheme, port in _URL.findall(text):
-            yield int(port or _DEFAULT_PORTS[scheme])
-        if found := _BARE.match(text):
-            yield int(found[1])
+        yield from (_DEFAULT_PORTS[scheme] for scheme in _URL.findall(text))
+        yield from (int(port) for port in _PORT.findall(text))

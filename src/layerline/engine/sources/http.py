@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from layerline.engine.image.registry.reach import Reach
     from layerline.engine.store.store import Store
     from layerline.settings import Settings
 
@@ -60,11 +61,13 @@ def file_name(url: str, otherwise: str) -> str:
     return name if name not in ("", ".", "..") else otherwise
 
 
-def fetch(store: Store, settings: Settings, request: DownloadRequest) -> Download:
-    """Fetch a file; QueryError if it does not match a given checksum."""
+def fetch(
+    store: Store, settings: Settings, request: DownloadRequest, reach: Reach | None = None
+) -> Download:
+    """Fetch a file from what is in `reach`; QueryError if it does not match a given checksum."""
     with store.snapshots.draft() as draft:
         place = draft.fs / request.name
-        with http_client(settings) as client:
+        with http_client(settings, reach) as client:
             found, modified = _write(client, request, place)
         if request.checksum and request.checksum != f"sha256:{found}":
             message = (

@@ -46,8 +46,11 @@ async def from_(
 
     async def resolve() -> Image:
         place = await _reachable_reference(call, reference, registry_service)
+        reach = None if registry_service else call.reach  # a tunnel is this session's own
         with call.session.journal.step(f"from {address}") as step:
-            find = functools.partial(call.session.registries.resolve, on_output=step.write)
+            find = functools.partial(
+                call.session.registries.resolve, on_output=step.write, reach=reach
+            )
             image = await call.session.solver.in_thread(find, place, platform)
             if image.origin == "store":
                 step.end(Status.CACHED)
@@ -216,8 +219,9 @@ async def publish(
     reference = Reference.parse(address)
     image = await assemble_image(call, self, **form)
     place = await _reachable_reference(call, reference, registry_service)
+    reach = None if registry_service else call.reach
     with call.session.journal.step(f"publish {address}"):
-        await call.session.solver.in_thread(call.session.registries.publish, image, place)
+        await call.session.solver.in_thread(call.session.registries.publish, image, place, reach)
     return str(reference.with_digest(image.root.digest))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.api.session import Call
+    from layerline.engine.image.registry.reach import Reach
 
-_SCHEMES = ("http", "https", "ssh", "git")
+_GIT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 _LOCAL = ("/", "./", "../", "~", "file://")
 _TOKEN_USER = "x-access-token"
 _NUMBERS = itertools.count(1)
@@ -63,7 +65,7 @@ class GitRef(Value):
 def is_git_url(text: str) -> bool:
     """Whether a text is the URL of a remote repository rather than a path."""
     if "://" in text:
-        return urlsplit(text).scheme in _SCHEMES
+        return urlsplit(text).scheme in _GIT_PORTS
     host, colon, path = text.partition(":")
     return bool(colon and path and "@" in host and "/" not in host)
 
@@ -271,6 +273,13 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
         env["GIT_SSL_CAINFO"] = str(settings.ca_bundle)
     if "SSH_AUTH_SOCK" in settings.environ and call.client.reaches_host:
         env["SSH_AUTH_SOCK"] = settings.environ["SSH_AUTH_SOCK"]
+    if (
+        call.reach is not None
+        and not settings.proxies
+        and repository.service is None
+        and is_git_url(repository.address)
+    ):
+        config = {**config, **_pinned(call.reach, repository.address)}
     header = _authorization(call, repository)
     if header:
         config = {**config, "http.extraHeader": f"Authorization: {header}"}
@@ -278,6 +287,21 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
         env |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     env["GIT_CONFIG_COUNT"] = str(len(config))
     return Remote(address=repository.address, env=env)
+
+
+def _pinned(reach: Reach, address: str) -> dict[str, str]:
+    """Settings with which git connects to the address that was checked, and to no other."""
+    parts = urlsplit(address if "://" in address else f"ssh://{address.replace(':', '/', 1)}")
+    port = parts.port or _GIT_PORTS[parts.scheme]
+    try:
+        found = reach.resolve(parts.hostname or "", port)
+    except socket.gaierror:
+        return {}  # git will not find it either, and says so
+    bracketed = f"[{found}]" if ":" in found else found
+    return {
+        "http.followRedirects": "false",
+        "http.curloptResolve": f"{parts.hostname}:{port}:{bracketed}",
+    }
 
 
 def _authorization(call: Call, repository: GitRepository) -> str:

@@ -41,14 +41,15 @@ async def http(
 
     async def make() -> Download:
         headers = await _headers(call, auth_header)
-        place = url
+        place, reach = url, call.reach
         if experimental_service_host is not None:
             place, headers["Host"] = await through(call, experimental_service_host, url)
+            reach = None  # the tunnel is this session's own
         request = DownloadRequest(
             url=place, name=name, mode=permissions, checksum=checksum, headers=headers
         )
         return await session.solver.in_thread(
-            partial(fetch, session.store, session.settings, request)
+            partial(fetch, session.store, session.settings, request, reach)
         )
 
     identity = auth_header.identity if auth_header else None

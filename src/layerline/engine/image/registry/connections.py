@@ -19,6 +19,7 @@ from layerline.engine.image.registry.repository import Repository
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from layerline.engine.image.registry.reach import Reach
     from layerline.settings import Settings
 
 _INTERFACE_HOSTS = {DEFAULT_REGISTRY: f"registry-1.{DEFAULT_REGISTRY}"}
@@ -31,6 +32,7 @@ class Registries:
 
     settings: Settings
     credentials: Credentials
+    reach: Reach | None = None
     _client: httpx.Client | None = None
     _endpoints: dict[str, Endpoint] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -75,7 +77,7 @@ class Registries:
         with self._lock:
             if base not in self._endpoints:
                 if self._client is None:
-                    self._client = http_client(self.settings)
+                    self._client = http_client(self.settings, self.reach)
                 self._endpoints[base] = Endpoint(
                     client=self._client,
                     base=httpx.URL(base),
@@ -84,8 +86,11 @@ class Registries:
             return self._endpoints[base]
 
 
-def http_client(settings: Settings) -> httpx.Client:
-    """A client that goes through the proxies and trusts the certificates of the settings."""
+def http_client(settings: Settings, reach: Reach | None = None) -> httpx.Client:
+    """A client that goes through the proxies and trusts the certificates of the settings.
+
+    It connects to what is in `reach`, by default to everything.
+    """
     trust = ssl.create_default_context(cafile=settings.ca_bundle)
     return httpx.Client(
         verify=trust,
@@ -93,6 +98,7 @@ def http_client(settings: Settings) -> httpx.Client:
         trust_env=False,
         mounts=_proxies(settings.proxies, trust),
         headers={"User-Agent": "layerline"},
+        event_hooks={"request": [reach.guard] if reach else []},
     )
 
 

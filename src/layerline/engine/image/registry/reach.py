@@ -1,0 +1,65 @@
+"""What the engine connects to when it fetches for code that is not the user's own.
+
+Such code has no way to the host's loopback or to link-local addresses (a cloud's metadata service)
+from its own network; the engine must not be one. What counts is the address that was connected to,
+before anything is sent: a name may mean another address the next time it is looked up.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layerline.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+_CONNECTED = "connection.connect_tcp.complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The ports of this machine that the user named; everything else of it is refused."""
+
+    ports: frozenset[int] = frozenset()
+
+    def guard(self, request: httpx.Request) -> None:
+        """Check the connection of a request as soon as it is there: an event hook of httpx."""
+        request.extensions = {**request.extensions, "trace": self._trace}
+
+    def resolve(self, host: str, port: int) -> str:
+        """An address of a host that may be connected to. Raises HostError if it has none."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(address[0]) for *_, address in found]
+        for address in addresses:
+            self.require(address, port)
+        return addresses[0]
+
+    def require(self, address: str, port: int, *, own: str = "") -> None:
+        """Raise HostError for an address of this machine; `own` is this end of a connection."""
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+        parsed = mapped or parsed
+        here = parsed.is_loopback or parsed.is_unspecified or address == own
+        if parsed.is_link_local or (here and port not in self.ports):
+            message = (
+                f"{address}:{port} is of this machine, which modules and nested execs do not "
+                "reach: name it on the command line, or use a service"
+            )
+            raise HostError(message)
+
+    def _trace(self, event: str, info: Mapping[str, object]) -> None:
+        if event == _CONNECTED:
+            stream = info["return_value"]
+            address, port = stream.get_extra_info("server_addr")[:2]  # type: ignore[attr-defined]
+            own = stream.get_extra_info("client_addr")[0]  # type: ignore[attr-defined]
+            try:
+                self.require(address, port, own=own)
+            except HostError:
+                stream.close()  # type: ignore[attr-defined]
+                raise

@@ -1,0 +1,109 @@
+"""What the engine fetches for code in containers: never from this machine, unless it was named."""
+
+from __future__ import annotations
+
+import http.server
+import ipaddress
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.engine.api.execute import answer
+from layerline.engine.image.registry.reach import Reach
+from layerline.errors import HostError
+from tests.unit.conftest import RootedProcess, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.unit.conftest import OpenSession
+
+
+@contextmanager
+def serve(requests: list[str]) -> Iterator[int]:
+    """A web server on the loopback that remembers what was asked of it."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"of the host")
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'http(url: "http://127.0.0.1:{port}/x") {{ contents }}',
+        'http(url: "http://localhost:{port}/x") {{ contents }}',
+        'git(url: "http://127.0.0.1:{port}/x.git") {{ head {{ commit }} }}',
+        'container {{ from(address: "127.0.0.1:{port}/x") {{ id }} }}',
+        'container {{ withNewFile(path: "/a", contents: "b") '
+        '{{ publish(address: "127.0.0.1:{port}/x") }} }}',
+    ],
+)
+async def test_the_loopback_is_not_asked_for_a_guest(
+    open_a_session: OpenSession, tmp_path: Path, query: str
+) -> None:
+    requests: list[str] = []
+    async with open_a_session() as session:
+        guest = session.admit(namespace="guest", process=RootedProcess.at(tmp_path))
+        with serve(requests) as port:
+            got = await answer(f"{{ {query.format(port=port)} }}", session.call(guest))
+    assert "is of this machine" in got.body["errors"][0]["message"]
+    assert requests == []
+
+
+async def test_it_is_asked_for_the_user_and_where_the_user_named_it(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    requests: list[str] = []
+    async with open_a_session() as session:
+        with serve(requests) as port:
+            session.reach = Reach(frozenset({port}))
+            guest = session.admit(namespace="guest", process=RootedProcess.at(tmp_path))
+            query = f'{{ http(url: "http://127.0.0.1:{port}/one") {{ contents }} }}'
+            got = await answer(query, session.call(guest))
+            assert got.body["data"]["http"]["contents"] == "of the host"
+            await ask(session, f'{{ http(url: "http://127.0.0.1:{port}/two") {{ contents }} }}')
+    assert requests == ["/one", "/two"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "169.254.169.254"],
+)
+def test_which_addresses_are_refused(address: str) -> None:
+    with pytest.raises(HostError, match="is of this machine"):
+        Reach().require(address, 80)
+
+
+def test_an_address_of_the_outside_is_not_refused_but_the_machines_own_is() -> None:
+    outside = str(ipaddress.ip_address("192.0.2.1"))
+    Reach().require(outside, 80)
+    with pytest.raises(HostError):
+        Reach().require(outside, 80, own=outside)
+
+
+def test_metadata_services_are_not_reached_even_where_their_port_was_named() -> None:
+    with pytest.raises(HostError):
+        Reach(frozenset({80})).require("169.254.169.254", 80)
+
+
+def test_a_name_is_checked_by_its_addresses() -> None:
+    with pytest.raises(HostError):
+        Reach().resolve("localhost", 80)
+    with pytest.raises(socket.gaierror):
+        Reach().resolve("no-such-host.invalid", 80)
