@@ -43,7 +43,7 @@ if [ -n "$closed" ]; then
   mkdir -p "$python"
   mount --move "$aside" "$python"
 fi
-mknod -m 666 "$files/tun" c 10 200
+[ -e "$files/tun" ] || mknod -m 666 "$files/tun" c 10 200
 mount --bind "$files/tun" /dev/net/tun
 exec "$@"
 """
