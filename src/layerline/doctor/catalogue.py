@@ -13,6 +13,7 @@ from layerline.doctor.checks import (
     ignore,
     network,
     python,
+    step_limits,
     store,
     wsl,
 )
@@ -22,6 +23,7 @@ CHECKS = (
     *disk.CHECKS,
     *python.CHECKS,
     *capabilities.CHECKS,
+    *step_limits.CHECKS,
     *gpu.CHECKS,
     *store.CHECKS,
     *ignore.CHECKS,
