@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -43,7 +44,6 @@ if [ -n "$closed" ]; then
   mkdir -p "$python"
   mount --move "$aside" "$python"
 fi
-[ -e "$files/tun" ] || mknod -m 666 "$files/tun" c 10 200
 mount --bind "$files/tun" /dev/net/tun
 exec "$@"
 """
@@ -96,6 +96,8 @@ def ordinary_user(*, subordinate: bool = True) -> Iterator[OrdinaryUser]:
         (files / "group").write_text(Path("/etc/group").read_text() + f"{NAME}:x:{GID}:\n")
         for file in ("subuid", "subgid"):
             (files / file).write_text(f"{NAME}:{FIRST}:{COUNT}\n" if subordinate else "")
+        os.mknod(files / "tun", stat.S_IFCHR, os.makedev(10, 200))
+        (files / "tun").chmod(0o666)
         user = OrdinaryUser(home=base / "home", files=files)
         user.home.mkdir()
         os.chown(user.home, UID, GID)

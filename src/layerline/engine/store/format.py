@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from layerline.engine.store.ownership import OWNER_FILE, recorded_owner, require_owner
 from layerline.errors import StoreVersion
 
 if TYPE_CHECKING:
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 FORMAT = "layerline store 1\n"
 VERSION_FILE = "version"
 # A call writes its log here, even if it fails before it opens the store.
-_ALLOWED_NAMES = {"lost+found", "logs"}
+_PARTS = ("version.", f"{OWNER_FILE}.")
+_ALLOWED_NAMES = {"lost+found", "logs", OWNER_FILE}
 
 
 def has_store(root: Path) -> bool:
     """Whether a directory is a store of this version; one that could become a store is not.
 
-    Raises StoreVersion for any other directory, and OSError if it cannot be read.
+    Raises StoreVersion for any other directory, StoreError for another user's store, and OSError
+    if it cannot be read.
     """
+    owner = recorded_owner(root)
     found = _version(root)
     if found is None and _is_foreign(root):
         # Another process may have created the store just now.
@@ -43,6 +47,7 @@ def has_store(root: Path) -> bool:
             "use the Layerline that created it, or set LAYERLINE_STORE to another directory"
         )
         raise StoreVersion(message)
+    require_owner(root, owner)
     return True
 
 
@@ -65,7 +70,7 @@ def _version(root: Path) -> bytes | None:
 def _is_foreign(root: Path) -> bool:
     """Whether a directory has content that is not of a store."""
     try:
-        names = {each.name for each in root.iterdir() if not each.name.startswith("version.")}
+        names = {each.name for each in root.iterdir() if not each.name.startswith(_PARTS)}
     except FileNotFoundError:
         return False
     return bool(names - _ALLOWED_NAMES)

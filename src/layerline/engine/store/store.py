@@ -21,6 +21,7 @@ from layerline.engine.store.flatten import flatten
 from layerline.engine.store.format import FORMAT, VERSION_FILE, has_store
 from layerline.engine.store.index import Index
 from layerline.engine.store.locks import Locks
+from layerline.engine.store.ownership import record_owner
 from layerline.engine.store.rmtree import discard_tree
 from layerline.engine.store.snapshots import Snapshots
 from layerline.engine.store.tree import Tree
@@ -107,6 +108,7 @@ def _prepare(root: Path) -> None:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not has_store(root):
         root.chmod(0o700)
+        record_owner(root)
         _write_version(root / VERSION_FILE)
     for name in ("blobs", "snapshots", "volumes", "scratch"):
         (root / name).mkdir(mode=0o700, exist_ok=True)
