@@ -80,6 +80,7 @@ class Console:
         """Open the log and enter the engine's namespaces; call it before importing the engine."""
         if self.log is not None:
             return
+        host.become_root()
         self.log = self.begin_log()
         self.journal.listeners.append(PlainLines(self.log.write))
         host.enter_namespaces()

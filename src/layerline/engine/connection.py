@@ -8,6 +8,7 @@ with layerline.connect():
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -16,6 +17,7 @@ import anyio.to_thread
 
 from layerline.engine.api.server import serve_session
 from layerline.engine.api.session import Session, open_session
+from layerline.engine.session_process import session_process
 from layerline.log import Journal
 from layerline.settings import Settings, override_environ, process_environ
 
@@ -29,8 +31,9 @@ class Connection:
 
     Inside the block the variables of `environ` are set in this process: every Dagger SDK in it, and
     in the programs that it starts, uses the session. Before the block `environ` is empty. The
-    engine runs on an event loop in a thread of its own. At the end of the block services stop and
-    what was recorded is durable.
+    engine runs on an event loop in a thread of its own; where this process is not root, in a child
+    that is root of a user namespace. At the end of the block services stop and what was recorded
+    is durable.
     """
 
     def __init__(self, *, workdir: str | Path = ".") -> None:
@@ -40,9 +43,12 @@ class Connection:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            portal = stack.enter_context(anyio.from_thread.start_blocking_portal())
-            session = stack.enter_context(portal.wrap_async_context_manager(self._serve()))
-            self.environ = session.environ(session.main)
+            if os.geteuid() == 0:
+                portal = stack.enter_context(anyio.from_thread.start_blocking_portal())
+                session = stack.enter_context(portal.wrap_async_context_manager(self._serve()))
+                self.environ = session.environ(session.main)
+            else:
+                self.environ = stack.enter_context(session_process(self.workdir))
             stack.enter_context(override_environ(self.environ))
             self._stack = stack.pop_all()
         return self
@@ -79,6 +85,7 @@ def connect(*, workdir: str | Path = ".") -> Connection:
     """Open a session over the user's store; `workdir` is what relative host paths resolve against.
 
     Use the result in a `with` or an `async with`. Raises `StoreVersion` or another `StoreError`
-    where the store cannot be used.
+    where the store cannot be used, and `PrivilegeMissing` where this process is not root and cannot
+    be root of a user namespace.
     """
     return Connection(workdir=workdir)

@@ -1,0 +1,98 @@
+"""The tool as an ordinary user with subordinate ids: what root can do, without root."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline import command
+from layerline.settings import process_environ
+from tests.conftest import SOURCE
+from tests.ordinary_user import OrdinaryUser, ordinary_user
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+pytestmark = pytest.mark.privileged
+
+VECTORS = Path(__file__).parents[1] / "conformance"
+LONGEST_SECONDS = 900.0
+
+CONNECTED = """
+import asyncio, os
+import dagger
+import layerline
+
+async def main():
+    async with layerline.connect() as connection, dagger.connection():
+        base = dagger.dag.container().from_("debian:bookworm-slim")
+        print(await base.with_exec(["id", "-u"]).stdout(), os.getuid(), sorted(connection.environ))
+    print("DAGGER_SESSION_PORT" in os.environ)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def user(container_user: None) -> Iterator[OrdinaryUser]:  # noqa: ARG001
+    with ordinary_user() as made:
+        yield made
+
+
+@pytest.fixture
+def environ(user: OrdinaryUser, bases: str) -> dict[str, str]:
+    own = {
+        "LAYERLINE_STORE": str(user.home / "store"),
+        "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
+        "PYTHONPATH": str(SOURCE),
+    }
+    return user.environ({**process_environ(), **own})
+
+
+def run(
+    user: OrdinaryUser, environ: Mapping[str, str], *argv: str | Path, stdin: bytes | None = None
+) -> command.Finished:
+    return command.run(
+        user.argv(argv),
+        env=environ,
+        cwd=user.home,
+        stdin=stdin,
+        timeout=LONGEST_SECONDS,
+        expect=None,
+    )
+
+
+def test_every_vector_passes(user: OrdinaryUser, environ: dict[str, str], bases: str) -> None:
+    number = sum(len(json.loads(path.read_text())["vectors"]) for path in VECTORS.glob("*.json"))
+    own = shlex.join([sys.executable, "-m", "layerline", "session"])
+    argv = [sys.executable, VECTORS / "run.py", "--session-command", own, "--registry", bases]
+    done = run(user, environ, *argv)
+    lines = done.stdout.decode().splitlines()
+    problems = "\n".join(line for line in lines if line.startswith("FAIL"))
+    assert lines[-1:] == [f"{number} passed, 0 failed"], problems or done.stderr.decode()[-2000:]
+
+
+def test_a_program_opens_a_session_itself(user: OrdinaryUser, environ: dict[str, str]) -> None:
+    done = run(user, environ, sys.executable, "-c", CONNECTED)
+    variables = ["DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN"]
+    uid = user.home.stat().st_uid
+    assert done.stdout.decode().splitlines() == ["0", f" {uid} {variables}", "False"], done.stderr
+
+
+def test_the_error_of_a_session_that_cannot_open_is_the_callers(
+    user: OrdinaryUser, environ: dict[str, str]
+) -> None:
+    place = user.directory("not-a-store")
+    (place / "file").touch()
+    script = (
+        "import layerline\ntry:\n    layerline.connect().__enter__()\n"
+        "except layerline.StoreVersion as exc:\n    print(exc)"
+    )
+    done = run(user, {**environ, "LAYERLINE_STORE": str(place)}, sys.executable, "-c", script)
+    said = f"{place} is not empty and is not a Layerline store"
+    assert done.stdout.decode().startswith(said), done.stderr.decode()
