@@ -6,7 +6,7 @@ import os
 import random
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +17,6 @@ from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import CopyOptions, Writer
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathExists, PathNotFound
 from layerline.patterns import Filter
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MakeLayer = Callable[[Tree, Callable[[Writer], None]], Tree]
 
@@ -210,7 +207,7 @@ def test_copies_share_files_only_where_nothing_changes(
         writer.put_file("same", entry)
         writer.put_file("mode", entry, mode=0o600)
         writer.put_file("time", entry, mtime=5)
-        writer.put_file("host", entry.real)
+        writer.put_file("host", Path(entry.location))
         writer.copy(base, "/", "/own", CopyOptions(share=False))
 
     tree = layer(base, change)

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.disk_errors import write_errors
@@ -16,8 +17,6 @@ from layerline.engine.store.format import find_store
 from layerline.errors import IsADirectory, NotADirectory
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from layerline.engine.store.tree import Entry, Tree
 
 _CHUNK = 1 << 20
@@ -85,7 +84,7 @@ def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) ->
             )
             raise IsADirectory(message)
         target = target / name
-    size, store = entry.stat.st_size, find_store(entry.real)
+    size, store = entry.stat.st_size, find_store(Path(entry.location))
     with write_errors(f"failed to export to {target}", target, needed=size, store=store):
         _make_directories(target.parent)
         _replace_file(entry, target)
@@ -99,7 +98,7 @@ def _replace_file(entry: Entry, target: Path) -> None:
 def _write_file(entry: Entry, place: Path, *, mode: int) -> None:
     part = place.with_name(f".{place.name}.{secrets.token_hex(8)}"[-_LONGEST_NAME:])
     try:
-        with entry.real.open("rb") as source, part.open("xb") as file:
+        with entry.open() as source, part.open("xb") as file:
             shutil.copyfileobj(source, file, _CHUNK)
             os.fchmod(file.fileno(), stat.S_IMODE(mode))
         _set_time(part, entry)

@@ -11,6 +11,7 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.epoch import EPOCH
@@ -22,7 +23,6 @@ from layerline.patterns import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from layerline.engine.store.store import Store
     from layerline.engine.trees.tree_diff import TreeDirectory
@@ -188,7 +188,7 @@ def extract(store: Store, place: TreeDirectory, target: Path) -> None:
     copy = Writer(store.tree(()), target)
     copy.copy(place.tree, source, "/", CopyOptions(path_filter=_keep_trusted, share=False))
     for entry in [entry for entry in copy.view.walk() if entry.is_symlink]:
-        entry.real.unlink()
+        Path(entry.location).unlink()
     (target / "config").write_text(_BARE)
 
 

@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from layerline.engine.store.overlay import device_status, is_opaque, is_whiteout, link_target
@@ -18,6 +17,7 @@ from layerline.errors import IsADirectory, NotADirectory, PathError, PathNotFoun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _MAX_LINKS = 40
 
@@ -40,10 +40,6 @@ class Entry:
         return self.path.rpartition("/")[2]
 
     @property
-    def real(self) -> Path:
-        return Path(self.location)
-
-    @property
     def is_dir(self) -> bool:
         return stat.S_ISDIR(self.stat.st_mode)
 
@@ -64,6 +60,26 @@ class Entry:
     def target(self) -> str:
         """The target of a symbolic link."""
         return link_target(self.location)
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading.
+
+        Raises PathError for what is no regular file, which is not opened: a device of an image is
+        the host's, and a FIFO blocks.
+        """
+        if self.is_dir:
+            message = f"{self.path}: is a directory"
+            raise IsADirectory(message)
+        if not self.is_file:
+            message = f"{self.path}: not a regular file"
+            raise PathError(message)
+        descriptor = os.open(self.location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.fdopen(descriptor, "rb")
+
+    def read(self, limit: int = -1) -> bytes:
+        """The bytes of the file, at most `limit` of them. Raises PathError as `open` does."""
+        with self.open() as file:
+            return file.read(limit)
 
 
 def clean(path: str) -> str:
@@ -138,16 +154,8 @@ class Tree:
                 pending.extend(reversed(self.children(entry)))
 
     def open(self, path: str) -> BinaryIO:
-        """Open a file for reading."""
-        entry = self.lookup(path)
-        if entry.is_dir:
-            message = f"{path}: is a directory"
-            raise IsADirectory(message)
-        if not entry.is_file:
-            message = f"{path}: not a regular file"
-            raise PathError(message)
-        descriptor = os.open(entry.location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        return os.fdopen(descriptor, "rb")
+        """Open a file for reading. Raises PathError for what is no regular file."""
+        return self.lookup(path).open()
 
     def read(self, path: str, limit: int | None = None) -> bytes:
         """The bytes of a file, at most `limit` of them."""

@@ -145,7 +145,7 @@ def edits(place: TreeDirectory, paths: Iterable[str], work: Path) -> list[Edit]:
 def _content(entry: Entry | None) -> str | tuple[bytes, bool] | None:
     if entry is None or not (entry.is_symlink or entry.is_file):
         return None
-    return entry.target if entry.is_symlink else (entry.real.read_bytes(), bool(entry.mode & 0o100))
+    return entry.target if entry.is_symlink else (entry.read(), bool(entry.mode & 0o100))
 
 
 def stage(place: TreeDirectory, paths: Iterable[str], root: Path) -> None:

@@ -76,7 +76,7 @@ def with_patch(self: Directory, _call: Call, *, patch: str) -> Directory:
 async def with_patch_file(self: Directory, call: Call, *, patch: File) -> Directory:
     """Apply the unified diff in a file."""
     tree = await tree_of(call, patch.tree)
-    data = await call.session.solver.in_thread(file_in(tree, patch.path).real.read_bytes)
+    data = await call.session.solver.in_thread(file_in(tree, patch.path).read)
     return replace(self, tree=ops.Patched(base=self.tree, path=self.path, patch=data))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.container_paths import expand_variables
@@ -127,11 +128,12 @@ def image_ref(self: Container, _call: Call) -> str:
 async def import_(self: Container, call: Call, *, source: File, tag: str = "") -> Container:
     """The image in an OCI or docker archive; it replaces the entire configuration."""
     entry = file_in(await tree_of(call, source.tree), source.path)
+    entry.open().close()  # nothing but a file
     image = await call.session.solver.in_thread(
         functools.partial(
             read_archive,
             call.session.store,
-            entry.real,
+            Path(entry.location),
             tag=tag,
             platform=self.config.platform,
         )

@@ -37,7 +37,7 @@ def env_file(_self: Query, _call: Call, **_deprecated: bool) -> EnvFile:
 async def as_env_file(self: File, call: Call, **_deprecated: bool) -> EnvFile:
     """The variables in a file; blank lines and comments are left out."""
     tree = await tree_of(call, self.tree)
-    data = await call.session.solver.in_thread(file_in(tree, self.path).real.read_bytes)
+    data = await call.session.solver.in_thread(file_in(tree, self.path).read)
     found = EnvFile()
     for line in data.decode(errors="replace").splitlines():
         if line.strip() and not line.lstrip().startswith("#"):

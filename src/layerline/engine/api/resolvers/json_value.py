@@ -37,7 +37,7 @@ def json_value(_self: Query, _call: Call) -> JSONValue:
 async def as_json(self: File, call: Call) -> JSONValue:
     """The value in a file."""
     tree = await tree_of(call, self.tree)
-    data = await call.session.solver.in_thread(file_in(tree, self.path).real.read_bytes)
+    data = await call.session.solver.in_thread(file_in(tree, self.path).read)
     return _checked_value(data.decode(errors="replace"))
 
 

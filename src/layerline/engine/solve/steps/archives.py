@@ -28,7 +28,7 @@ def is_archive(entry: Entry) -> bool:
     """Whether a file is a tar with something in it, whatever its name says."""
     if not entry.is_file or entry.stat.st_size == 0:
         return False
-    with entry.real.open("rb") as file:
+    with entry.open() as file:
         try:
             return next(Reader(_plain(file)).entries(), None) is not None
         except (ArchiveInvalid, OSError, EOFError, lzma.LZMAError):
@@ -37,7 +37,7 @@ def is_archive(entry: Entry) -> bool:
 
 def unpack_into(entry: Entry, destination: str, writer: Writer, store: Store) -> None:
     """Merge what an archive holds into a directory, with the owners and modes that it says."""
-    with store.snapshots.draft() as draft, entry.real.open("rb") as file:
+    with store.snapshots.draft() as draft, entry.open() as file:
         unpack(limit_expansion(_plain(file), entry.stat.st_size), draft.fs)
         writer.copy(Tree((draft.fs,)), "/", destination)
 
