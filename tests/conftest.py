@@ -20,7 +20,7 @@ from layerline import command
 from layerline.errors import LayerlineError
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve
-from tests.ordinary_user import no_ordinary_user
+from tests.ordinary_user import OrdinaryUser, no_ordinary_user, ordinary_user
 from tests.registry import serving
 
 if TYPE_CHECKING:
@@ -156,16 +156,32 @@ def command_line(bases: str, tmp_path: Path) -> CommandLine:
     return CommandLine(environ={**process_environ(), **own}, workdir=workdir)
 
 
+@pytest.fixture(scope="module")
+def user_command_line(bases: str, container_user: None) -> Iterator[CommandLine]:  # noqa: ARG001
+    """The same for an ordinary user, whose store a module's tests share."""
+    with ordinary_user() as user:
+        own = {
+            "LAYERLINE_STORE": str(user.home / "store"),
+            "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
+            "PYTHONPATH": str(SOURCE),
+        }
+        environ = user.environ({**process_environ(), **own})
+        yield CommandLine(environ=environ, workdir=user.directory("work"), user=user)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandLine:
     """`layerline` as a user runs it, from this checkout."""
 
     environ: Mapping[str, str]
     workdir: Path
+    user: OrdinaryUser | None = None
 
     @property
     def words(self) -> list[str]:
-        return [sys.executable, "-m", "layerline"]
+        """The command line to which arguments are added."""
+        words = [sys.executable, "-m", "layerline"]
+        return self.user.argv(words) if self.user else words
 
     def run(
         self, *words: str, stdin: bytes | None = None, expect: Sequence[int] | None = (0,)

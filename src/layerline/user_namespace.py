@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ETC = Path("/etc")
 _MAPPED = b"m"
+_CALLER: list[tuple[int, int]] = []  # uid and gid outside, in the process that became root
 _DIAGNOSE = "see './layerline doctor --check user-namespaces --check subordinate-ids'"
 
 
@@ -42,6 +43,7 @@ def fork_as_root() -> int:
         os.close(unshared)
         os.close(release)
         _become_root(report, mapped)
+        _CALLER.append((uid, gid))
         return 0
     os.close(report)
     os.close(mapped)
@@ -56,6 +58,17 @@ def fork_as_root() -> int:
         os.close(unshared)
         os.close(release)
     return child
+
+
+def as_caller(argv: Sequence[str | Path]) -> list[str | Path]:
+    """The command line that runs a program of the user's with the user's own ids.
+
+    Where this process did not have to become root, it is the program's own.
+    """
+    if not _CALLER:
+        return list(argv)
+    uid, gid = _CALLER[0]
+    return ["unshare", "--user", f"--map-user={uid}", f"--map-group={gid}", "--", *argv]
 
 
 def ranges(file: str, uid: int, etc: Path = ETC) -> list[rootless.IdRange]:

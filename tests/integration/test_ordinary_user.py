@@ -96,3 +96,18 @@ def test_the_error_of_a_session_that_cannot_open_is_the_callers(
     done = run(user, {**environ, "LAYERLINE_STORE": str(place)}, sys.executable, "-c", script)
     said = f"{place} is not empty and is not a Layerline store"
     assert done.stdout.decode().startswith(said), done.stderr.decode()
+
+
+def test_programs_of_the_user_run_with_the_users_ids(
+    user: OrdinaryUser, environ: dict[str, str]
+) -> None:
+    own = user.home.stat()
+    line = f"{own.st_uid} {own.st_gid}"
+    script = "echo $(id -u) $(id -g); touch made; exit 4"
+    done = run(user, environ, sys.executable, "-m", "layerline", "run", "--", "sh", "-c", script)
+    assert (done.stdout.decode().strip(), done.status) == (line, 4), done.stderr
+    assert (user.home / "made").stat().st_uid == own.st_uid
+    secret = '{ secret(uri: "cmd://echo $(id -u) $(id -g)") { plaintext } }'
+    query = [sys.executable, "-m", "layerline", "query", "--silent"]
+    answer = json.loads(run(user, environ, *query, stdin=secret.encode()).stdout)
+    assert answer["secret"]["plaintext"].strip() == line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
+from layerline.settings import process_environ
+from tests.conftest import SOURCE, CommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.conftest import CommandLine
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
@@ -24,30 +25,34 @@ TOKEN = "tok-51f0c7a2e9"
 GZIP = b"\x1f\x8b"
 
 
-@pytest.fixture(scope="module")
-def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store for all programs."""
-    return tmp_path_factory.mktemp("programs")
-
-
-def run(command_line: CommandLine, store: Path, name: str, *arguments: str) -> str:
-    environ = {
-        **command_line.environ,
-        "LAYERLINE_STORE": str(store / "store"),
-        "BUILD_TOKEN": TOKEN,
+@pytest.fixture(scope="module", params=["root", "ordinary user"])
+def shared(request: pytest.FixtureRequest, bases: str) -> Iterator[CommandLine]:
+    """Root and an ordinary user, each with one store for all programs."""
+    if request.param == "ordinary user":
+        yield request.getfixturevalue("user_command_line")
+        return
+    home = request.getfixturevalue("tmp_path_factory").mktemp("programs")
+    own = {
+        "LAYERLINE_STORE": str(home / "store"),
+        "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
+        "PYTHONPATH": str(SOURCE),
     }
-    python = command_line.words[0]
+    yield CommandLine(environ={**process_environ(), **own}, workdir=home)
+
+
+def run(shared: CommandLine, name: str, *arguments: str) -> str:
+    program = (sys.executable, HERE / f"{name}.py")
     done = command.run(
-        [*command_line.words, "run", "--", python, HERE / f"{name}.py", *arguments],
-        env=environ,
-        cwd=command_line.workdir,
+        [*shared.words, "run", "--", *program, *arguments],
+        env={**shared.environ, "BUILD_TOKEN": TOKEN},
+        cwd=shared.workdir,
     )
     assert TOKEN.encode() not in done.stdout + done.stderr
     return done.stdout.decode()
 
 
-def test_a_matrix_of_python_versions(command_line: CommandLine, shared_store: Path) -> None:
-    lines = run(command_line, shared_store, "matrix").splitlines()
+def test_a_matrix_of_python_versions(shared: CommandLine) -> None:
+    lines = run(shared, "matrix").splitlines()
     assert [line.split(".")[:2] for line in lines] == [
         ["3", "9 Python 3"],
         ["3", "11 Python 3"],
@@ -56,21 +61,19 @@ def test_a_matrix_of_python_versions(command_line: CommandLine, shared_store: Pa
     assert all(line.endswith(": OK") for line in lines)
 
 
-def test_a_database_for_a_test(command_line: CommandLine, shared_store: Path) -> None:
-    assert run(command_line, shared_store, "database") == "best: second\n"
+def test_a_database_for_a_test(shared: CommandLine) -> None:
+    assert run(shared, "database") == "best: second\n"
 
 
-def test_a_build_of_stages_and_a_registry(
-    command_line: CommandLine, shared_store: Path, bases: str
-) -> None:
-    reference, *rest = run(command_line, shared_store, "multistage", bases).splitlines()
+def test_a_build_of_stages_and_a_registry(shared: CommandLine, bases: str) -> None:
+    reference, *rest = run(shared, "multistage", bases).splitlines()
     assert reference.startswith(f"{bases}/programs/hello:1@sha256:")
     assert rest == ["hello", "built, shipped and pulled back", "compiler: False"]
 
 
-def test_a_secret_is_nowhere_in_the_result(command_line: CommandLine, shared_store: Path) -> None:
-    target = command_line.workdir / "image.tar"
-    lines = run(command_line, shared_store, "secret", str(target)).splitlines()
+def test_a_secret_is_nowhere_in_the_result(shared: CommandLine) -> None:
+    target = shared.workdir / "image.tar"
+    lines = run(shared, "secret", str(target)).splitlines()
     fingerprint = hashlib.sha256(TOKEN.encode()).hexdigest()[:12]
     assert lines == ["logging in with ***", f"session: {fingerprint}"]
     contents = list(every_byte(target))
@@ -88,13 +91,15 @@ def every_byte(archive: Path) -> Iterator[bytes]:
             yield gzip.decompress(data) if data.startswith(GZIP) else data
 
 
-def test_changes_are_brought_to_the_host(command_line: CommandLine, shared_store: Path) -> None:
-    place = command_line.workdir / "texts"
+def test_changes_are_brought_to_the_host(shared: CommandLine) -> None:
+    place = shared.workdir / "texts"
     place.mkdir()
     (place / "a.txt").write_text("one  \ntwo\t\n")
     (place / "clean.txt").write_text("three\n")
     (place / "a.txt.orig").write_text("old")
-    lines = run(command_line, shared_store, "changes", str(place)).splitlines()
+    if shared.user:
+        shared.user.give(place)
+    lines = run(shared, "changes", str(place)).splitlines()
     assert lines == ["added: ['CONTENTS']", "modified: ['a.txt']", "removed: ['a.txt.orig']"]
     assert sorted(path.name for path in place.iterdir()) == ["CONTENTS", "a.txt", "clean.txt"]
     assert (place / "a.txt").read_text() == "one\ntwo\n"

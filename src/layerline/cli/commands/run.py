@@ -62,10 +62,10 @@ async def _wait_for_program(console: Console, served: Session, argv: Sequence[st
     """Start a program and give its status; it is terminated when the wait is cancelled."""
     import anyio
 
-    from layerline import command
+    from layerline import command, user_namespace
 
     process = command.start(
-        argv,
+        user_namespace.as_caller(argv),
         env={**console.settings.environ, **served.environ(served.main)},
         cwd=console.workdir,
         stdin=sys.stdin.fileno(),

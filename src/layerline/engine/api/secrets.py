@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
-from layerline import command
+from layerline import command, user_namespace
 from layerline.engine.store.digest import digest_of
 from layerline.errors import CommandFailed, HostError, LayerlineError, SecretError
 from layerline.user_directories import expand_home
@@ -132,7 +132,8 @@ class HostSecrets:
     def output(self, text: str) -> bytes:
         """What a shell command prints, run by the caller."""
         try:
-            done = command.run(["sh", "-c", text], env=self.settings.environ, cwd=self.workdir)
+            argv = user_namespace.as_caller(["sh", "-c", text])
+            done = command.run(argv, env=self.settings.environ, cwd=self.workdir)
         except CommandFailed as exc:
             message = f"failed to run secret command: exit status {exc.status}"
             raise SecretError(message) from exc

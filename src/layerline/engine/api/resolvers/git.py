@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import itertools
+import shlex
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
+from layerline import user_namespace
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.objects import Changeset, Directory, Query, Secret, Service, Value
@@ -273,6 +275,10 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
         env["GIT_SSL_CAINFO"] = str(settings.ca_bundle)
     if "SSH_AUTH_SOCK" in settings.environ and call.client.reaches_host:
         env["SSH_AUTH_SOCK"] = settings.environ["SSH_AUTH_SOCK"]
+    # ssh looks for its files in the home of the user that it runs as.
+    ssh = user_namespace.as_caller(["ssh"])
+    if len(ssh) > 1:
+        env |= {"GIT_SSH_COMMAND": shlex.join(map(str, ssh)), "GIT_SSH_VARIANT": "ssh"}
     if (
         call.reach is not None
         and not settings.proxies
