@@ -111,6 +111,8 @@ BROKEN: dict[str, Callable[[Layout], object]] = {
     "wrong layer media type": set_layer(mediaType="application/vnd.oci.image.layer.v1.tar"),
     "unknown layer media type": set_layer(mediaType="text/plain"),
     "layer bytes changed": damage(lambda x: x.layer()),
+    "layer cut short": lambda x: x.layer().write_bytes(x.layer().read_bytes()[:-7]),
+    "layer with more at its end": lambda x: x.layer().write_bytes(x.layer().read_bytes() + b"x"),
     "layer missing": lambda x: x.layer().unlink(),
     "layer is not a tar": lambda x: x.change_manifest(
         lambda m: m["layers"][0].update(
@@ -173,6 +175,22 @@ def test_a_broken_layout_is_refused(
     with pytest.raises(LayerlineError):
         read_archive(store, layout.root, platform=AMD)
     assert list((store.root / "snapshots").iterdir()) == []
+
+
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("known", ["unpacked here", "packed here"])
+def test_a_broken_layout_is_refused_when_its_blobs_are_known(
+    layout: Layout, store: Store, tmp_path: Path, case: str, known: str
+) -> None:
+    """What is given is verified, as `docker load` and skopeo verify it, known or not."""
+    with Store.open(tmp_path / "maker") as maker:
+        target = store if known == "unpacked here" else maker
+        read_archive(target, layout.root, platform=AMD)
+        before = sorted(path.name for path in (target.root / "snapshots").iterdir())
+        BROKEN[case](layout)
+        with pytest.raises(LayerlineError):
+            read_archive(target, layout.root, platform=AMD)
+        assert sorted(path.name for path in (target.root / "snapshots").iterdir()) == before
 
 
 def test_a_history_with_another_number_of_layers_is_refused(layout: Layout, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -12,6 +13,7 @@ from layerline.engine.image.archive_source import ArchiveSource, DirectorySource
 from layerline.engine.image.layer_import import Image, import_image
 from layerline.engine.image.manifests import Descriptor, Manifest
 from layerline.engine.image.reference import Reference
+from layerline.engine.store.digest import Digest, digest_bytes
 from layerline.errors import ArchiveInvalid, InvalidReference
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from layerline.engine.image.platform import Platform
     from layerline.engine.store.store import Store
+
+_BLOB_NAME = re.compile(r"blobs/sha256/([0-9a-f]{64})|([0-9a-f]{64})\.json")
 
 
 def read_archive(store: Store, path: Path, *, tag: str = "", platform: Platform) -> Image:
@@ -70,7 +74,10 @@ def _import_oci(store: Store, source: Source, tag: str, platform: Platform) -> I
     def fetch(layer: Descriptor) -> None:
         _copy(store, source, files.blob_name(layer), layer)
 
-    return import_image(store, manifest, config, fetch, origin="archive")
+    def verify(layer: Descriptor) -> None:
+        files.verify_blob(source, layer)
+
+    return import_image(store, manifest, config, fetch, origin="archive", verify=verify)
 
 
 def _select_by_tag(found: tuple[Descriptor, ...], tag: str) -> tuple[Descriptor, ...]:
@@ -90,6 +97,7 @@ def _has_name(annotations: dict[str, str], tag: str) -> bool:
 def _import_docker(store: Store, source: Source, tag: str) -> Image:
     entry = _docker_entry(files.read_document(source, "manifest.json"), tag)
     raw = files.read_document(source, entry.config)
+    _check_name(entry.config, digest_bytes(raw))
     config = manifests.parse_json(raw, "image configuration")
     family = manifests.FAMILIES[manifests.MediaTypes.DOCKER]
     names = dict.fromkeys(entry.layers)
@@ -171,7 +179,16 @@ def _copy_unnamed(store: Store, source: Source, name: str, family: manifests.Fam
         for chunk in iter(lambda: file.read(stream.CHUNK), b""):
             writer.write(chunk)
         blob = writer.commit()
+    _check_name(name, blob.digest)
     return Descriptor(media_type=family.layers[compression], digest=blob.digest, size=blob.size)
+
+
+def _check_name(name: str, found: Digest) -> None:
+    """Refuse a file that is named by a digest which is not its own, as newer archives name all."""
+    wanted = _BLOB_NAME.fullmatch(name)
+    if wanted is not None and found != f"sha256:{wanted[1] or wanted[2]}":
+        message = f"content does not match its digest: {name} has {found}"
+        raise ArchiveInvalid(message)
 
 
 def _never(layer: Descriptor) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from layerline.engine.image import manifests, stream
 from layerline.engine.image.manifests import Compression, Descriptor
+from layerline.engine.image.sparse import write_sparse
 from layerline.engine.image.tarreader import Reader
+from layerline.engine.image.unpack import DEFAULT_LIMITS, limit_expansion
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -43,6 +45,21 @@ def read_document(source: Source, name: str) -> bytes:
 def read_blob(source: Source, descriptor: Descriptor) -> bytes:
     """Read a document of a layout and check its size and digest."""
     return manifests.verify(read_document(source, blob_name(descriptor)), descriptor)
+
+
+def verify_blob(source: Source, descriptor: Descriptor) -> None:
+    """Read a layer of a layout; raises ArchiveInvalid if it is not what the descriptor names."""
+    found = stream.Hasher()
+    with source.open(blob_name(descriptor)) as file:
+        for _ in found.over(iter(lambda: file.read(stream.CHUNK), b"")):
+            if found.size > descriptor.size:
+                break
+    if (found.size, found.digest) != (descriptor.size, descriptor.digest):
+        message = (
+            f"content does not match its digest: blob {descriptor.digest} of {descriptor.size} "
+            f"bytes has {found.size} bytes and the digest {found.digest}"
+        )
+        raise ArchiveInvalid(message)
 
 
 def blob_name(descriptor: Descriptor) -> str:
@@ -81,34 +98,38 @@ class ArchiveSource:
         """List the members; a compressed archive is unpacked into `scratch` first."""
         with path.open("rb") as file:
             compression = stream.sniff(file.read(4))
-        if compression is Compression.UNCOMPRESSED:
-            yield cls._index_members(path)
-            return
+            if compression is Compression.UNCOMPRESSED:
+                file.seek(0)
+                chunks = iter(lambda: file.read(stream.CHUNK), b"")
+                yield cls._index_members(path, chunks, path.stat().st_size)
+                return
         plain = scratch / f"archive-{os.getpid()}-{id(path):x}.tar"
         try:
+            size = path.stat().st_size
             with path.open("rb") as packed, plain.open("wb") as out:
-                out.writelines(stream.decompress(packed, compression))
-            yield cls._index_members(plain)
+                unpacked = limit_expansion(stream.decompress(packed, compression), size)
+                copied = _copy(unpacked, out.fileno())
+                archive = cls._index_members(plain, copied, DEFAULT_LIMITS.largest(size))
+            yield archive
         finally:
             plain.unlink(missing_ok=True)
 
     @classmethod
-    def _index_members(cls, path: Path) -> ArchiveSource:
+    def _index_members(cls, path: Path, chunks: Iterator[bytes], largest: int) -> ArchiveSource:
         archive = cls(path)
-        with path.open("rb") as file:
-            reader = Reader(iter(lambda: file.read(stream.CHUNK), b""))
-            for entry in reader.entries():
-                if len(archive.members) + len(archive.links) >= _MOST_MEMBERS:
-                    message = f"the archive has more than {_MOST_MEMBERS} members"
-                    raise ArchiveInvalid(message)
-                name = posixpath.normpath(os.fsdecode(entry.name))
-                if entry.kind == "0":
-                    archive.members[name] = (reader.position, entry.size)
-                elif entry.kind in ("1", "2"):
-                    below = "" if entry.kind == "1" else posixpath.dirname(name)
-                    archive.links[name] = posixpath.normpath(
-                        posixpath.join(below, os.fsdecode(entry.target))
-                    )
+        reader = Reader(chunks, largest=largest)
+        for entry in reader.entries():
+            if len(archive.members) + len(archive.links) >= _MOST_MEMBERS:
+                message = f"the archive has more than {_MOST_MEMBERS} members"
+                raise ArchiveInvalid(message)
+            name = posixpath.normpath(os.fsdecode(entry.name))
+            if entry.kind == "0":
+                archive.members[name] = (reader.position, entry.size)
+            elif entry.kind in ("1", "2"):
+                below = "" if entry.kind == "1" else posixpath.dirname(name)
+                archive.links[name] = posixpath.normpath(
+                    posixpath.join(below, os.fsdecode(entry.target))
+                )
         return archive
 
     def has(self, name: str) -> bool:
@@ -130,6 +151,16 @@ class ArchiveSource:
                 return None
             name = self.links[name]
         return None
+
+
+def _copy(chunks: Iterator[bytes], descriptor: int) -> Iterator[bytes]:
+    """Yield the chunks and write them to a file, with holes for zeros."""
+    size = 0
+    for chunk in chunks:
+        write_sparse(descriptor, chunk)
+        size += len(chunk)
+        yield chunk
+    os.ftruncate(descriptor, size)
 
 
 class _Slice(io.RawIOBase):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,15 @@ from layerline.engine.store.flatten import flatten
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from layerline.engine.image.reference import Reference
     from layerline.engine.store.store import Store
 
 _PARALLEL_FETCHES = 3
+_SMALL_LAYER = 1 << 16
 
 Fetch = Callable[[Descriptor], None]
 
@@ -48,17 +52,27 @@ class Image:
 
 
 def import_image(
-    store: Store, manifest: Manifest, config: Mapping[str, Any], fetch: Fetch, *, origin: str
+    store: Store,
+    manifest: Manifest,
+    config: Mapping[str, Any],
+    fetch: Fetch,
+    *,
+    origin: str,
+    verify: Fetch | None = None,
 ) -> Image:
-    """Fetch and unpack the layers of an image; `fetch` puts a blob into the store or raises."""
+    """Fetch and unpack the layers of an image; `fetch` puts a blob into the store or raises.
+
+    `verify` is called instead for a blob that is in the store already, where the image comes with
+    its blobs: those may be broken all the same.
+    """
     diff_ids = manifests.check_config(config, manifest)
     parsed = ImageConfig.from_oci(config)
     layers: tuple[str, ...] = ()
     with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
         fetching = {
-            layer.digest: pool.submit(fetch, layer)
+            layer.digest: pool.submit(call, layer)
             for layer in manifest.layers
-            if not store.blobs.has(layer.digest)
+            if (call := verify if store.blobs.has(layer.digest) else fetch) is not None
         }
         for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
             if layer.digest in fetching:
@@ -89,6 +103,7 @@ def import_layer(
         for name in (plain, above):
             known = original_of(store, name) if store.snapshots.has(name) else None
             if known is not None:
+                _check_known(known, layer)
                 _check_diff_id(known.diff_id, diff_id, layer)
                 return name
         with store.snapshots.draft() as draft:
@@ -105,6 +120,7 @@ def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tup
     """Fill a directory with a layer; return the blob and the implied directories."""
     if (packed := find_packed(store, layer.digest)) is not None:
         snapshot, blob = packed
+        _check_known(blob, layer)
         flatten([store.snapshots.path(snapshot)], target)
         return blob, ()
     blob, done = _unpack(store, layer, target)
@@ -113,17 +129,37 @@ def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tup
 
 def _unpack(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, UnpackResult]:
     size = store.blobs.size(layer.digest)
-    if size != layer.size:
-        message = f"layer {layer.digest} has {size} bytes, but {layer.size} were declared"
-        raise ArchiveInvalid(message)
+    _check_size(size, layer)
     compression = manifests.LAYER_TYPES[layer.media_type]
     hasher = stream.Hasher()
     with store.blobs.open(layer.digest) as source:
-        plain = stream.decompress(source, compression)
-        with stream.ahead(lambda: hasher.over(limit_expansion(plain, size))) as chunks:
-            done = unpack(chunks, target)
+        plain = hasher.over(limit_expansion(stream.decompress(source, compression), size))
+        with _ahead(plain, size) as chunks:
+            done = unpack(chunks, target, packed=size)
     blob = LayerBlob(diff_id=hasher.digest, digest=layer.digest, size=size, compression=compression)
     return blob, done
+
+
+def _ahead(chunks: Iterator[bytes], packed: int) -> AbstractContextManager[Iterator[bytes]]:
+    """The chunks from a thread of their own, unless they are so few that it costs more."""
+    return nullcontext(chunks) if packed <= _SMALL_LAYER else stream.ahead(lambda: chunks)
+
+
+def _check_known(known: LayerBlob, layer: Descriptor) -> None:
+    """Refuse a descriptor that says of a blob what was found to be otherwise."""
+    _check_size(known.size, layer)
+    if known.compression is not manifests.LAYER_TYPES[layer.media_type]:
+        message = (
+            f"layer {layer.digest} is {known.compression.value}, "
+            f"but {layer.media_type!r} was declared"
+        )
+        raise ArchiveInvalid(message)
+
+
+def _check_size(size: int, layer: Descriptor) -> None:
+    if size != layer.size:
+        message = f"layer {layer.digest} has {size} bytes, but {layer.size} were declared"
+        raise ArchiveInvalid(message)
 
 
 def _check_diff_id(found: Digest, declared: Digest, layer: Descriptor) -> None:

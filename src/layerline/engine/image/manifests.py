@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REF_NAME = "org.opencontainers.image.ref.name"
 LARGEST_DOCUMENT = 4 << 20
-MOST_LAYERS = 1000
+MOST_LAYERS = 500  # As many as overlayfs mounts; docker refuses more than 127.
 DEEPEST_INDEX = 3
 
 

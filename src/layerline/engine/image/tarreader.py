@@ -1,11 +1,13 @@
 """Tar archives from strangers, read once from front to back: ustar, GNU long names and PAX records.
 
 Every number is checked, every length bounded, and nothing here touches a file. Sparse files,
-unknown kinds and what two readers might read differently are refused.
+unknown kinds and what two readers might read differently are refused. The time is proportional to
+the bytes read, whatever they are.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,11 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK = 512
-_LARGEST_EXTENSION = 1 << 20
+_LARGEST_EXTENSION = 1 << 20  # As in Go's archive/tar, which docker reads with.
 _LONGEST_NAME = 4096
+# Writers use one header for each of path, link and attributes; attributes of a file are a few.
+MOST_EXTENSIONS = 16
+MOST_RECORDS = 1024
+_MOST_AFTER_END = 64 << 20  # Writers fill the last record, of 10 KiB by default.
+# Of all members together: as many small files with attributes as a layer may have.
+_FREE_RECORDS = 100_000
+_RECORDS_OF_MEMBER = 16
 _XATTR = b"SCHILY.xattr."
 _PLAIN = b"0\x007"
 _WITHOUT_DATA = b"123456"
+_OCTAL = re.compile(rb"[0-7]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +52,13 @@ class Reader:
     """The members of a tar stream. The data of a member can be read until the next is requested.
 
     `position` is the offset in the stream; right after a member was yielded, that of its data.
+    A member that claims more than `largest` bytes is refused before they are read.
     """
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes], *, largest: int = 1 << 62) -> None:
         self._chunks = chunks
+        self._largest = largest
+        self._records_left = _FREE_RECORDS
         self._buffer = memoryview(b"")
         self._left = 0
         self._padding = 0
@@ -54,21 +67,24 @@ class Reader:
     def entries(self) -> Iterator[Entry]:
         """Yield all members, then read the stream to its end, which a digest over it needs."""
         records: dict[bytes, bytes] = {}
+        extensions = 0
         while (block := self._next_header()) is not None:
             kind = block[156:157]
             size = _number(block[124:136], "size")
-            if kind in (b"x", b"g"):
-                extension = _records(self._extension(size))
-                if kind == b"x":
-                    records = {**records, **extension}
-            elif kind in (b"L", b"K"):
-                name = b"path" if kind == b"L" else b"linkpath"
-                records[name] = self._extension(size).rstrip(b"\0")
+            if kind in (b"x", b"g", b"L", b"K"):
+                extensions += 1
+                if extensions > MOST_EXTENSIONS:
+                    _refuse(f"a member has more than {MOST_EXTENSIONS} extension headers")
+                self._extend(records, kind, self._extension(size))
             else:
                 yield self._entry(block, size, records)
-                records = {}
-        for _ in self._chunks:
-            pass
+                records, extensions = {}, 0
+                self._records_left += _RECORDS_OF_MEMBER
+        after = 0
+        for chunk in self._chunks:
+            after += len(chunk)
+            if after > _MOST_AFTER_END:
+                _refuse(f"more than {_MOST_AFTER_END} bytes follow its end")
 
     def data(self) -> Iterator[bytes | memoryview]:
         """The bytes of the current member."""
@@ -76,6 +92,18 @@ class Reader:
             piece = self._some(self._left)
             self._left -= len(piece)
             yield piece
+
+    def _extend(self, records: dict[bytes, bytes], kind: bytes, body: bytes) -> None:
+        """Add what an extension header says of the next member; a global one ("g") is ignored."""
+        if kind in (b"L", b"K"):
+            records[b"path" if kind == b"L" else b"linkpath"] = body.rstrip(b"\0")
+            return
+        for count, (key, value) in enumerate(_records(body), 1):
+            self._records_left -= 1
+            if count > MOST_RECORDS or self._records_left < 0:
+                _refuse("it has too many PAX records")
+            if kind == b"x":
+                records[key] = value
 
     def _entry(self, block: bytes, size: int, records: dict[bytes, bytes]) -> Entry:
         kind = block[156:157]
@@ -86,6 +114,8 @@ class Reader:
         size = _decimal(records, b"size", size)
         if kind in _WITHOUT_DATA:
             size = 0
+        if size > self._largest:
+            _refuse(f"a member claims {size} bytes, the limit here is {self._largest}")
         self._left, self._padding = size, -size % BLOCK
         name = _name(records.get(b"path", _ustar_name(block)))
         return Entry(
@@ -163,17 +193,18 @@ def _check_sum(block: bytes) -> None:
         _refuse("wrong checksum in a header")
 
 
-def _records(body: bytes) -> dict[bytes, bytes]:
-    records: dict[bytes, bytes] = {}
-    while body:
-        digits, space, _ = body.partition(b" ")
-        length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
-        key, equals, value = body[len(digits) + 1 : length - 1].partition(b"=")
-        if not space or not equals or not key or length > len(body) or body[length - 1] != 0x0A:
+def _records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The records `LENGTH KEY=VALUE\\n` of a PAX header; the length counts itself."""
+    start = 0
+    while start < len(body):
+        space = body.find(b" ", start, start + 8)
+        digits = body[start:space]
+        end = start + int(digits) if space > start and digits.isdigit() else start
+        equals = body.find(b"=", space + 1, max(end - 1, 0))
+        if not start < end <= len(body) or equals <= space + 1 or body[end - 1] != ord("\n"):
             _refuse("invalid PAX record")
-        records[key] = value
-        body = body[length:]
-    return records
+        yield body[space + 1 : equals], body[equals + 1 : end - 1]
+        start = end
 
 
 def _number(raw: bytes, what: str) -> int:
@@ -185,7 +216,7 @@ def _number(raw: bytes, what: str) -> int:
     text = raw.strip(b" \0")
     if not text:
         return 0
-    if not all(0x30 <= byte <= 0x37 for byte in text):
+    if not _OCTAL.fullmatch(text):
         _refuse(f"a {what} is not a number")
     return int(text, 8)
 

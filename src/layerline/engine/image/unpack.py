@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.image.config import LARGEST_ID
+from layerline.engine.image.sparse import is_zeros, write_sparse
 from layerline.engine.image.tarreader import Entry, Reader
 from layerline.engine.image.unpack_root import UnpackRoot, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
@@ -37,12 +38,22 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a layer may grow to. `expansion` bounds the unpacked bytes per packed byte."""
+    """What a layer, or an archive around layers, may grow to.
+
+    `expansion` bounds the unpacked bytes per packed byte, `written` those of them that take space
+    on the disk: runs of zeros become holes. What stays below the free amounts is not compared.
+    """
 
     size: int = 256 << 30
     entries: int = 1_000_000
     expansion: int = 200
-    free_expansion: int = 256 << 20
+    free_expansion: int = 2 << 30
+    written: int = 100
+    free_written: int = 512 << 20
+
+    def largest(self, packed: int) -> int:
+        """How many bytes `packed` bytes may unpack to."""
+        return min(self.size, max(self.free_expansion, packed * self.expansion))
 
 
 DEFAULT_LIMITS = Limits()
@@ -57,13 +68,20 @@ class UnpackResult:
 
 
 def unpack(
-    chunks: Iterator[bytes], target: Path, *, limits: Limits = DEFAULT_LIMITS
+    chunks: Iterator[bytes],
+    target: Path,
+    *,
+    packed: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> UnpackResult:
-    """Unpack a tar into the empty directory `target`. The stream is read to its end."""
+    """Unpack a tar into the empty directory `target`. The stream is read to its end.
+
+    `packed` is the size of the blob that it comes from, if that is compressed.
+    """
     count = 0
     with UnpackRoot.open(target) as root:
         unpacker = _Unpacker(root)
-        reader = Reader(chunks)
+        reader = Reader(chunks, largest=limits.size if packed is None else limits.largest(packed))
         for entry in reader.entries():
             count += 1
             if count > limits.entries:
@@ -78,14 +96,22 @@ def limit_expansion(
     chunks: Iterator[bytes], packed: int, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[bytes]:
     """Yield the chunks; raises ArchiveInvalid when they exceed the limits for `packed` bytes."""
-    size = 0
+    size = written = 0
+    most_written = max(limits.free_written, packed * limits.written)
     for chunk in chunks:
         size += len(chunk)
+        written += 0 if is_zeros(chunk) else len(chunk)
         if size > limits.size:
             message = f"the layer is refused: it unpacks to more than {limits.size} bytes"
             raise ArchiveInvalid(message)
-        if size > limits.free_expansion and size > packed * limits.expansion:
+        if size > limits.largest(packed):
             message = f"the layer is refused: it expands more than {limits.expansion}-fold"
+            raise ArchiveInvalid(message)
+        if written > most_written:
+            message = (
+                f"the layer is refused: it expands more than {limits.written}-fold "
+                "without the zeros in it"
+            )
             raise ArchiveInvalid(message)
         yield chunk
 
@@ -231,9 +257,8 @@ def _write(parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
     descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
     try:
         for piece in reader.data():
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            write_sparse(descriptor, piece)
+        os.ftruncate(descriptor, entry.size)
         _finish(descriptor, entry)
     finally:
         os.close(descriptor)

@@ -55,11 +55,7 @@ class UnpackRoot:
 
         Links on the way are followed as a process with this root directory would follow them.
         """
-        shared = 0
-        while shared < min(len(parts), len(self._names)) and parts[shared] == self._names[shared]:
-            shared += 1
-        self._close_below(shared)
-        pending = list(reversed(parts[shared:]))
+        pending = list(reversed(parts[self._share(parts) :]))
         links = 0
         while pending:
             part = pending.pop()
@@ -74,11 +70,19 @@ class UnpackRoot:
                 pending.extend(reversed(target.split(b"/")))
         return self._top()
 
+    def _share(self, parts: Sequence[bytes]) -> int:
+        """Keep the held directories that `parts` begin with; return how many they are."""
+        shared = 0
+        while shared < min(len(parts), len(self._names)) and parts[shared] == self._names[shared]:
+            shared += 1
+        self._close_below(shared)
+        return shared
+
     def find(self, path: bytes) -> int | None:
         """The descriptor of the directory at a real path, valid until the next call, or None."""
         parts = path.split(b"/") if path else []
-        self._close_below(0)
-        for part in parts:
+        shared = self._share(parts)
+        for part in parts[shared:]:
             status = self.status(self._top(), part)
             if status is None or not stat.S_ISDIR(status.st_mode):
                 return None

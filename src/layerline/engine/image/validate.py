@@ -14,7 +14,7 @@ from layerline.engine.image.archive_reader import check_version, top_level
 from layerline.engine.image.archive_source import ArchiveSource, DirectorySource, Source
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.tarreader import Reader
-from layerline.engine.image.unpack import limit_expansion
+from layerline.engine.image.unpack import DEFAULT_LIMITS, limit_expansion
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -69,19 +69,12 @@ def _check_image(source: Source, manifest: Manifest) -> None:
 
 
 def _check_layer(source: Source, layer: Descriptor, diff_id: Digest) -> None:
-    packed, plain = stream.Hasher(), stream.Hasher()
-    with source.open(files.blob_name(layer)) as file:
-        for _ in packed.over(iter(lambda: file.read(stream.CHUNK), b"")):
-            pass
-    if (packed.size, packed.digest) != (layer.size, layer.digest):
-        message = (
-            f"content does not match its digest: blob {layer.digest} of {layer.size} bytes "
-            f"has {packed.size} bytes and the digest {packed.digest}"
-        )
-        raise ArchiveInvalid(message)
+    files.verify_blob(source, layer)
+    plain = stream.Hasher()
     with source.open(files.blob_name(layer)) as file:
         chunks = stream.decompress(file, manifests.LAYER_TYPES[layer.media_type])
-        for _ in Reader(plain.over(limit_expansion(chunks, layer.size))).entries():
+        hashed = plain.over(limit_expansion(chunks, layer.size))
+        for _ in Reader(hashed, largest=DEFAULT_LIMITS.largest(layer.size)).entries():
             pass
     if plain.digest != diff_id:
         message = f"layer {layer.digest} unpacks to {plain.digest}, the image declares {diff_id}"
