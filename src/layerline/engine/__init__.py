@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from layerline.engine.store.digest import digest_of
     from layerline.engine.store.disk_errors import is_disk_failure, storage_error, write_errors
     from layerline.engine.store.format import has_store
-    from layerline.engine.store.fsck import find_problems, repair
+    from layerline.engine.store.fsck import find_problems, find_unverified, record, repair
     from layerline.engine.store.pruning import prune
     from layerline.engine.store.store import Store
     from layerline.engine.store.usage import (
@@ -35,6 +35,7 @@ __all__ = [
     "digest_of",
     "export_volume",
     "find_problems",
+    "find_unverified",
     "find_volumes",
     "has_store",
     "import_volume",
@@ -42,6 +43,7 @@ __all__ = [
     "list_items",
     "list_volumes",
     "prune",
+    "record",
     "repair",
     "storage_error",
     "task_group",
@@ -56,6 +58,7 @@ _MODULES = {
     "digest_of": "store.digest",
     "export_volume": "store.volume_archive",
     "find_problems": "store.fsck",
+    "find_unverified": "store.fsck",
     "find_volumes": "store.usage",
     "has_store": "store.format",
     "import_volume": "store.volume_archive",
@@ -63,6 +66,7 @@ _MODULES = {
     "list_items": "store.usage",
     "list_volumes": "store.usage",
     "prune": "store.pruning",
+    "record": "store.fsck",
     "repair": "store.fsck",
     "storage_error": "store.disk_errors",
     "task_group": "solve.task_groups",

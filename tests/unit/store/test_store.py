@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from layerline import command
-from layerline.engine.store.store import FORMAT, Store
+from layerline.engine.store.format import FORMAT
+from layerline.engine.store.store import Store
 from layerline.engine.store.writer import Writer
 from layerline.errors import StoreVersion
 from layerline.settings import python

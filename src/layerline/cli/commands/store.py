@@ -16,12 +16,14 @@ from layerline.engine import (
     VolumeUse,
     export_volume,
     find_problems,
+    find_unverified,
     find_volumes,
     has_store,
     import_volume,
     list_items,
     list_volumes,
     prune,
+    record,
     repair,
     write_errors,
 )
@@ -71,8 +73,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     df.set_defaults(run=_df)
 
     check = commands.add_parser("check", help="verify the store; exit with 1 if there are problems")
-    check.add_argument("--deep", action="store_true", help="also verify the content of every blob")
-    check.add_argument("--repair", action="store_true", help="remove what is damaged")
+    check.add_argument("--deep", action="store_true", help="also verify all content")
+    check.add_argument(
+        "--repair", action="store_true", help="remove what is damaged and what is based on it"
+    )
     check.set_defaults(run=_check)
 
     pruning = commands.add_parser("prune", help="remove the least recently used")
@@ -123,15 +127,23 @@ def _df(console: Console, options: argparse.Namespace) -> int:
 def _check(console: Console, options: argparse.Namespace) -> int:
     with Store.open(console.settings.store) as the_store:
         found = find_problems(the_store, deep=options.deep)
-        if options.repair:
-            repair(the_store, found)
+        based = repair(the_store, found) if options.repair else []
+        unverified = find_unverified(the_store)
+        if options.deep:
+            record(the_store, unverified)
+    status = int(bool(found) and not options.repair)
     if options.json:
         shown = [{"kind": each.kind, "name": each.name, "what": each.what} for each in found]
-        _print_json(console, {"store": str(console.settings.store), "problems": shown})
-    else:
-        lines = [f"{each.kind} {each.name} {each.what}\n" for each in found]
-        console.print("".join(lines) or "no problems found\n")
-    return int(bool(found) and not options.repair)
+        document = {"problems": shown, "based_on_them": based, "unverified": unverified}
+        _print_json(console, {"store": str(console.settings.store), **document})
+        return status
+    lines = [f"{each.kind} {each.name} {each.what}\n" for each in found]
+    lines += [f"snapshot {name} was based on it and has been removed\n" for name in based]
+    console.print("".join(lines) or "no problems found\n")
+    if unverified:
+        how = "recorded now" if options.deep else "'layerline store check --deep' records them"
+        console.print(f"{len(unverified)} snapshots had no manifest to be verified with: {how}\n")
+    return status
 
 
 def _prune(console: Console, options: argparse.Namespace) -> int:

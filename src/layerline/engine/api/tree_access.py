@@ -38,7 +38,7 @@ async def by_content(call: Call, op: Op) -> Stored:
     if row is None:
         digest = await session.solver.in_thread(tree_digest, session.store.tree(layers))
         row = {"digest": digest}
-        session.store.index.put(_TABLE, f"contents {op.key}", row)
+        session.store.index.put(_TABLE, f"contents {op.key}", row, snapshots=layers)
     return Stored(digest=digest_of(["contents", str(row["digest"])]), snapshots=layers)
 
 

@@ -24,6 +24,7 @@ from layerline.engine.solve.result import Result
 from layerline.engine.solve.services import SessionServices
 from layerline.engine.solve.step_context import SolveContext, StepContext
 from layerline.engine.solve.steps import VIEWS, evaluate, view
+from layerline.engine.store.dependents import INPUTS, MADE
 from layerline.engine.store.disk_errors import disk_errors
 from layerline.errors import Cancelled, LayerlineError
 from layerline.log import Status
@@ -207,15 +208,29 @@ class Solver:
             try:
                 with disk_errors(f"{describe(op)} failed", store.root):
                     result = evaluate(op, step)
-                store.index.put(
-                    "result", op.key, result.document(), snapshots=sorted(result.snapshots())
-                )
+                given = set[str]().union(*(each.snapshots() for each in inputs.values()))
+                made = sorted(result.snapshots() - given)
+                row = {**result.document(), INPUTS: inputs_of(op), MADE: made}
+                store.index.put("result", op.key, row, snapshots=sorted(result.snapshots()))
             except LayerlineError as exc:
                 status = Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR
                 progress.end(status, str(exc))
                 raise
             progress.end()
             return result
+
+
+def inputs_of(op: Op) -> list[str]:
+    """The keys of the stored results that an op is computed from, sorted."""
+    found: set[str] = set()
+    pending = parents_of(op)
+    while pending:
+        parent = pending.pop()
+        if isinstance(parent, VIEWS):
+            pending += parents_of(parent)
+        else:
+            found.add(parent.key)
+    return sorted(found)
 
 
 def parents_of(op: Keyed) -> list[Op]:

@@ -1,19 +1,24 @@
-"""Checks of the store: names, markers and checksums; with `deep`, the content of every blob.
+"""Checks of the store: names, markers and checksums; with `deep`, all content.
 
-Invariant: damaged items can be rebuilt or fetched again, so a repair removes them. Volumes are
-users' data and are only reported.
+Invariant: damaged items can be rebuilt or fetched again, so a repair removes them, and what was
+computed from them. Volumes are users' data and are only reported.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layerline.engine.store import manifest
+from layerline.engine.store.dependents import find_dependents
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.mountpoints import mount_points_below
 from layerline.engine.store.rmtree import remove_tree
+from layerline.engine.store.snapshots import DAMAGED
 from layerline.engine.store.tree_digest import file_digest
 
 if TYPE_CHECKING:
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.store import Store
 
+_SHOWN = 3  # differences of a snapshot that a problem names
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -40,18 +46,48 @@ def find_problems(store: Store, *, deep: bool = False) -> list[Problem]:
     return [
         *_index(store),
         *_blobs(store, deep=deep),
-        *_snapshots(store),
+        *_snapshots(store, deep=deep),
         *_volumes(store),
         *_mounts(store),
     ]
 
 
-def repair(store: Store, problems: list[Problem]) -> None:
-    """Remove the damaged items."""
+def find_unverified(store: Store) -> list[str]:
+    """The snapshots without a manifest: older ones, and those of interrupted sessions."""
+    return [
+        place.name
+        for place in sorted((store.root / "snapshots").iterdir())
+        if (place / "fs").is_dir() and not manifest.is_complete(place / manifest.NAME)
+    ]
+
+
+def record(store: Store, names: list[str]) -> None:
+    """Write the manifests of snapshots that have none: from now on they are verified."""
+    for name in names:
+        store.snapshots.record(name)
+
+
+def repair(store: Store, problems: list[Problem]) -> list[str]:
+    """Remove the damaged items and what is based on them; return the names of the latter."""
+    damaged = {problem.name for problem in problems if problem.kind == "snapshot"}
+    dependents = find_dependents(store.index.rows(), damaged)
+    store.index.remove(dependents.rows)
     for problem in problems:
         if problem.place is not None:
-            remove_tree(problem.place)
+            _remove(store, problem.place)
+    others = sorted(dependents.snapshots - damaged)
+    existing = [name for name in others if (store.root / "snapshots" / name).is_dir()]
+    for name in existing:
+        _remove(store, store.root / "snapshots" / name)
     store.index.check_rows(drop=True)
+    return existing
+
+
+def _remove(store: Store, place: Path) -> None:
+    """Take an item out of the store before its content goes: an interruption leaves no part."""
+    gone = store.scratch / f"damaged-{secrets.token_hex(8)}"
+    place.rename(gone)
+    remove_tree(gone)
 
 
 def _index(store: Store) -> Iterator[Problem]:
@@ -74,15 +110,35 @@ def _blobs(store: Store, *, deep: bool) -> Iterator[Problem]:
             yield Problem(kind="blob", name=path.name, what=what, place=path)
 
 
-def _snapshots(store: Store) -> Iterator[Problem]:
+def _snapshots(store: Store, *, deep: bool) -> Iterator[Problem]:
     for place in sorted((store.root / "snapshots").iterdir()):
-        if not (place / "fs").is_dir():
-            what = "has no files"
-        elif not store.snapshots.has(place.name):
-            what = "was not completely on disk when the machine stopped"
-        else:
-            continue
-        yield Problem(kind="snapshot", name=place.name, what=what, place=place)
+        what = _state_of(store, place) or (_content_of(place) if deep else "")
+        if what:
+            yield Problem(kind="snapshot", name=place.name, what=what, place=place)
+
+
+def _state_of(store: Store, place: Path) -> str:
+    if not (place / "fs").is_dir():
+        return "has no files"
+    if store.snapshots.is_complete(place.name):
+        return ""
+    mark = (place / "boot").read_text(errors="replace")
+    if mark.startswith(DAMAGED):
+        return f"does not match its manifest: {mark.removeprefix(DAMAGED)}"
+    return "was not completely on disk when the machine stopped"
+
+
+def _content_of(place: Path) -> str:
+    """How a snapshot differs from its manifest, or nothing."""
+    try:
+        entries = manifest.read_manifest(place / manifest.NAME)
+    except manifest.DamagedManifest:
+        return "cannot be verified: its manifest is damaged"
+    if entries is None:
+        return ""
+    found = list(itertools.islice(manifest.differences(place / "fs", entries), _SHOWN + 1))
+    more = ", and more" if len(found) > _SHOWN else ""
+    return f"does not match its manifest: {'; '.join(found[:_SHOWN])}{more}" if found else ""
 
 
 def _volumes(store: Store) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ import json
 import os
 import sqlite3
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerline import log
@@ -22,7 +23,7 @@ from layerline.engine.store.disk_errors import is_disk_full, storage_error
 from layerline.errors import StoreBusy, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from layerline.engine.store.locks import Locks
@@ -51,6 +52,16 @@ _OUTSIDE_FAULTS = {
 }
 
 Document = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row that matches its checksum, whether or not its snapshots are intact."""
+
+    table: str
+    key: str
+    document: Document
+    snapshots: tuple[str, ...]
 
 
 class Index:
@@ -106,6 +117,23 @@ class Index:
             if valid is not None:
                 yield key.decode(), valid[0]
 
+    def rows(self) -> Iterator[Row]:
+        """All rows that match their checksum."""
+        for row in self._execute("SELECT place, key, document, snapshots, checksum FROM rows", ()):
+            fields = [field for field in row if isinstance(field, bytes)]
+            if _matches_checksum(row):
+                table, key, document, snapshots, _ = fields
+                yield Row(
+                    table=table.decode(),
+                    key=key.decode(),
+                    document=json.loads(document),
+                    snapshots=tuple(json.loads(snapshots)),
+                )
+
+    def remove(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Remove rows by their tables and keys."""
+        self._delete([(table.encode(), key.encode()) for table, key in keys])
+
     def check_rows(self, *, drop: bool = False) -> int:
         """The number of rows that do not match their checksum; `drop` removes them."""
         rows = self._execute("SELECT place, key, document, snapshots, checksum FROM rows", ())
@@ -124,14 +152,17 @@ class Index:
             for place, key, names in rows
             if isinstance(names, bytes) and not self._all_intact(names)
         ]
+        self._delete(lost)
+        return len(lost)
+
+    def _delete(self, keys: list[tuple[object, object]]) -> None:
         try:
             with self._mutex:
                 self._database.execute("BEGIN IMMEDIATE")
-                self._database.executemany("DELETE FROM rows WHERE place = ? AND key = ?", lost)
+                self._database.executemany("DELETE FROM rows WHERE place = ? AND key = ?", keys)
                 self._database.execute("COMMIT")
         except sqlite3.DatabaseError as exc:
             raise _failure(exc, self._path) from exc
-        return len(lost)
 
     def _all_intact(self, names: bytes) -> bool:
         try:

@@ -139,7 +139,9 @@ class _Import:
                 if each.is_dir:
                     _apply_metadata(f"{draft.fs}/{each.path}", each)
             result = self._result(parts)
-            draft.commit(result.snapshot)
+            draft.commit(
+                result.snapshot, {path: each.hex() for path, each in self.payloads.items()}
+            )
             return result
 
     def _result(self, parts: Iterable[Part]) -> Ingested:

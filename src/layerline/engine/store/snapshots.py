@@ -14,20 +14,26 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layerline import log
 from layerline.engine.store.disk_errors import Demand, is_disk_failure, storage_error
 from layerline.engine.store.epoch import EPOCH
+from layerline.engine.store.manifest import NAME as MANIFEST
+from layerline.engine.store.manifest import sample_differs
+from layerline.engine.store.manifest_writer import ManifestWriter
 from layerline.engine.store.rmtree import discard_tree, remove_tree
 from layerline.engine.store.usage import Sizes
 from layerline.kernel import sync_directory, sync_filesystem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from layerline.errors import LayerlineError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 _BATCH_SECONDS = 0.2
+_SAMPLE = 4  # entries that the first use in a session compares
+DAMAGED = "damaged: "
 
 
 @dataclass(slots=True)
@@ -47,9 +53,12 @@ class Draft:
         """The work directory that overlayfs needs on the same file system."""
         return self.place / "work"
 
-    def commit(self, name: str) -> str:
-        """Store it as the snapshot `name`; if that exists already, the draft is discarded."""
-        return self.snapshots.adopt(self, name)
+    def commit(self, name: str, known: Mapping[str, str] | None = None) -> str:
+        """Store it as the snapshot `name`; if that exists already, the draft is discarded.
+
+        `known` are SHA-256 digests of files by path, which need not be read for the manifest.
+        """
+        return self.snapshots.adopt(self, name, known)
 
 
 class Snapshots:
@@ -62,6 +71,9 @@ class Snapshots:
         self._root = root
         self._scratch = scratch
         self._boot = boot
+        self._manifests = ManifestWriter(root)
+        self._sound: set[str] = set()
+        self._damaged: set[str] = set()
         self._numbers = itertools.count(1)
         self._pending: list[str] = []
         self._used: set[str] = set()
@@ -73,12 +85,39 @@ class Snapshots:
         self._thread: threading.Thread | None = None
 
     def has(self, name: str) -> bool:
-        """Whether the snapshot exists and is intact."""
+        """Whether the snapshot exists and is intact; its first use compares a sample of it."""
+        return self.is_complete(name) and self._is_sound(name)
+
+    def is_complete(self, name: str) -> bool:
+        """Whether the snapshot is known to be on disk, and not known to be damaged."""
         place = self._place(name)
         try:
             return (place / "boot").read_text() == self._boot
         except FileNotFoundError:
             return (place / "fs").is_dir()
+
+    def _is_sound(self, name: str) -> bool:
+        if name in self._sound:
+            return True
+        if name in self._damaged:
+            return False
+        place = self._place(name)
+        damage = sample_differs(place, _SAMPLE)
+        if damage is None:
+            if not (place / MANIFEST).exists():
+                self._manifests.start()
+            self._sound.add(name)
+            return True
+        self.mark_damaged(name, damage)
+        return False
+
+    def mark_damaged(self, name: str, damage: str) -> None:
+        """Count the snapshot as absent from now on: what needs it is made again."""
+        log.debug("the snapshot %s is damaged: %s", name, damage)
+        self._sound.discard(name)
+        self._damaged.add(name)
+        with contextlib.suppress(OSError):  # a read-only disk: the next session finds it again
+            (self._place(name) / "boot").write_text(f"{DAMAGED}{damage}")
 
     def path(self, name: str) -> Path:
         """The directory that holds the layer."""
@@ -111,7 +150,7 @@ class Snapshots:
         finally:
             discard_tree(place)
 
-    def adopt(self, draft: Draft, name: str) -> str:
+    def adopt(self, draft: Draft, name: str, known: Mapping[str, str] | None = None) -> str:
         """Store a draft under a name."""
         place = self._place(name)
         remove_tree(draft.work)
@@ -127,6 +166,9 @@ class Snapshots:
             if self.has(name):
                 return name
             self._set_aside(place)
+        self._damaged.discard(name)
+        self._sound.add(name)
+        self._manifests.add(name, known)
         self._later(name)
         return name
 
@@ -138,8 +180,17 @@ class Snapshots:
         if failure is not None:
             raise failure
 
+    def record(self, name: str) -> None:
+        """Write the manifest of a snapshot that has none."""
+        self._manifests.write(name)
+
+    def abandon(self) -> None:
+        """Leave what is not verified yet to later sessions."""
+        self._manifests.abandon()
+
     def close(self) -> None:
-        """Settle, and stop the thread."""
+        """Settle, and stop the threads."""
+        self._manifests.close()
         self._closed.set()
         self._wake.set()
         if self._thread is not None:

@@ -63,7 +63,11 @@ class Store:
                 store = cls._open(root, stack, boot or _BOOT_ID.read_text().strip())
             except OSError as exc:
                 raise storage_error(exc, "cannot open the store", root, store=root) from exc
-            yield store
+            try:
+                yield store
+            except BaseException:
+                store.snapshots.abandon()
+                raise
 
     @classmethod
     def _open(cls, root: Path, stack: contextlib.ExitStack, boot: str) -> Store:

@@ -1,0 +1,278 @@
+"""Manifests of snapshots: what each entry was when its layer was committed, to find bit rot.
+
+A manifest is a file of lines: a heading, one line for each entry, `<crc32> <json>`, in any order,
+and `end <count> <sha256>`. Each line can be checked alone, so a sample needs a few reads.
+
+Invariant: a manifest without its end is none; its snapshot counts as not verified yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import random
+import stat
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from layerline.engine.store.digest import canonical
+from layerline.engine.store.snapshot_walk import lookup, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from layerline.engine.store.snapshot_walk import Found
+
+NAME = "manifest"
+_HEADING = b"layerline manifest 1\n"
+_END = b"end "
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CHUNK = 1 << 20
+_SPARSE = "sparse:"
+_SAMPLED_BYTES = 1 << 20  # larger files are sampled by their metadata alone
+_WINDOW = 1 << 14
+_PARTS = ("type", "mode", "owner", "owner", "size", "time", "content", "attributes")
+
+
+class Entry(NamedTuple):
+    """What is recorded of an entry. `path` is relative, and empty for the root.
+
+    `payload` is the SHA-256 of a file's bytes, a link's target, or a device's number; for a file
+    with holes, "sparse:" and the SHA-256 of the pieces that are not zero. `mtime` is in
+    nanoseconds, `xattrs` are in hexadecimal digits.
+    """
+
+    path: str
+    kind: int
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    payload: str
+    xattrs: dict[str, str]
+
+
+class DamagedManifest(Exception):
+    """A manifest whose end is intact, but not all of its lines."""
+
+
+def write_manifest(
+    fs: Path,
+    target: Path,
+    *,
+    known: Mapping[str, str] | None = None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Write the manifest of a layer. `known` are digests of files by path: these are not read.
+
+    Once `is_cancelled`, it raises InterruptedError.
+    """
+    digests = known or {}
+    hasher = hashlib.sha256(_HEADING)
+    with target.open("wb") as out:
+        out.write(_HEADING)
+        count = 0
+        for found in walk(fs):
+            if is_cancelled():
+                raise InterruptedError
+            line = _line(_entry(found, digests.get(found.path)))
+            hasher.update(line)
+            out.write(line)
+            count += 1
+        out.write(b"%s%d %s\n" % (_END, count, hasher.hexdigest().encode()))
+
+
+def read_manifest(path: Path) -> list[Entry] | None:
+    """The entries, or None if there is no complete manifest."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    body, end = _split(data)
+    if end is None:
+        return None
+    count, digest = end
+    lines = body[len(_HEADING) :].splitlines(keepends=True)
+    if len(lines) != count or hashlib.sha256(body).hexdigest() != digest:
+        raise DamagedManifest(path.name)
+    return [_parse(line) for line in lines]
+
+
+def is_complete(path: Path) -> bool:
+    """Whether there is a manifest with its end; its lines may be damaged."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(_WINDOW, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return _split(_HEADING + file.read())[1] is not None
+    except OSError:
+        return False
+
+
+def differences(fs: Path, entries: list[Entry]) -> Iterator[str]:
+    """How a layer differs from its manifest, one text for each path."""
+    recorded = {entry.path: entry for entry in entries}
+    for found in walk(fs):
+        entry = recorded.pop(found.path, None)
+        name = found.path or "/"
+        if entry is None:
+            yield f"{name}: not in the manifest"
+        elif text := _difference(found, entry):
+            yield f"{name}: {text}"
+    for path in recorded:
+        yield f"{path or '/'}: missing"
+
+
+def sample_differs(place: Path, count: int) -> str | None:
+    """Compare some entries of a snapshot with its manifest; what differs, or None.
+
+    `place` holds the layer `fs` and its manifest. Without a usable manifest nothing differs.
+    """
+    for entry in _some_entries(place / NAME, count):
+        found = lookup(place / "fs", entry.path)
+        name = entry.path or "/"
+        if found is None:
+            return f"{name}: missing"
+        with found:
+            text = _difference(found, entry, read=entry.size <= _SAMPLED_BYTES)
+        if text:
+            return f"{name}: {text}"
+    return None
+
+
+def _some_entries(path: Path, count: int) -> Iterator[Entry]:
+    """Entries from random places of a manifest."""
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError:
+        return
+    try:
+        size = os.fstat(descriptor).st_size
+        for _ in range(count):
+            at = random.randrange(max(1, size))
+            lines = os.pread(descriptor, _WINDOW, at).splitlines(keepends=True)
+            for line in lines[1:2]:  # the first one is cut off
+                if line.endswith(b"\n") and not line.startswith(_END):
+                    try:
+                        yield _parse(line)
+                    except DamagedManifest:
+                        return
+    finally:
+        os.close(descriptor)
+
+
+def _difference(found: Found, entry: Entry, *, read: bool = True) -> str:
+    """What of an entry is not as recorded, or nothing."""
+    sparse = entry.payload.startswith(_SPARSE)
+    now = _entry(found, None if read else entry.payload, sparse=sparse)
+    differing = [
+        part for part, old, new in zip(_PARTS, entry[1:], now[1:], strict=True) if old != new
+    ]
+    if not differing:
+        return ""
+    return f"{' and '.join(dict.fromkeys(differing))} changed"
+
+
+def _entry(found: Found, digest: str | None, *, sparse: bool | None = None) -> Entry:
+    """What an entry is now; `digest` is known, or read as `sparse` says, or as the file is."""
+    info = found.stat
+    if sparse is None:
+        sparse = info.st_size > _CHUNK and info.st_blocks * 512 < info.st_size
+    kind = stat.S_IFMT(info.st_mode)
+    return Entry(
+        path=found.path,
+        kind=kind,
+        mode=stat.S_IMODE(info.st_mode),
+        uid=info.st_uid,
+        gid=info.st_gid,
+        size=0 if kind == stat.S_IFDIR else info.st_size,
+        mtime=info.st_mtime_ns,
+        payload=_payload(found, kind, sparse=sparse) if digest is None else digest,
+        xattrs=found.xattrs(),
+    )
+
+
+def _payload(found: Found, kind: int, *, sparse: bool) -> str:
+    if kind == stat.S_IFREG:
+        return _file_digest(found, sparse=sparse)
+    if kind == stat.S_IFLNK:
+        return os.readlink(found.name, dir_fd=found.directory)
+    return str(found.stat.st_rdev) if kind in (stat.S_IFCHR, stat.S_IFBLK) else ""
+
+
+def _file_digest(found: Found, *, sparse: bool) -> str:
+    """The digest of a file; an error of the disk is a difference, too."""
+    try:
+        with _open(found) as descriptor:
+            if sparse:
+                return _SPARSE + _sparse_digest(descriptor)
+            hasher = hashlib.sha256()
+            while data := os.read(descriptor, _CHUNK):
+                hasher.update(data)
+            return hasher.hexdigest()
+    except OSError as exc:
+        return f"unreadable: {exc.strerror}"
+
+
+def _sparse_digest(descriptor: int) -> str:
+    """The digest of offsets and bytes; zeros count the same as a hole, which takes no time."""
+    hasher = hashlib.sha256()
+    at = 0
+    while True:
+        try:
+            at = max(at, os.lseek(descriptor, at, os.SEEK_DATA) // _CHUNK * _CHUNK)
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:
+                return hasher.hexdigest()
+            raise
+        data = os.pread(descriptor, _CHUNK, at)
+        if not data:
+            return hasher.hexdigest()
+        if data.count(0) != len(data):
+            hasher.update(b"%d:" % at)
+            hasher.update(data)
+        at += len(data)
+
+
+@contextlib.contextmanager
+def _open(found: Found) -> Iterator[int]:
+    """Open a file without a change of its access time, which would be written to disk."""
+    try:
+        descriptor = os.open(found.name, _READ | os.O_NOATIME, dir_fd=found.directory)
+    except PermissionError:  # only its owner may leave the time as it is
+        descriptor = os.open(found.name, _READ, dir_fd=found.directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _line(entry: Entry) -> bytes:
+    data = canonical(list(entry))
+    return b"%08x %s\n" % (zlib.crc32(data), data)
+
+
+def _parse(line: bytes) -> Entry:
+    checksum, _, data = line.rstrip(b"\n").partition(b" ")
+    try:
+        if int(checksum, 16) == zlib.crc32(data):
+            fields: list[Any] = json.loads(data)
+            return Entry(*fields)
+    except (ValueError, TypeError):
+        pass
+    raise DamagedManifest(line[:80].decode(errors="replace"))
+
+
+def _split(data: bytes) -> tuple[bytes, tuple[int, str] | None]:
+    """The lines before the end, and the end's count and digest."""
+    if not data.startswith(_HEADING) or not data.endswith(b"\n"):
+        return data, None
+    at = data.rfind(b"\n", 0, len(data) - 1) + 1
+    words = data[at:].split()
+    if len(words) != 3 or words[0] != _END.strip() or not words[1].isdigit():
+        return data, None
+    return data[:at], (int(words[1]), words[2].decode(errors="replace"))
