@@ -23,6 +23,7 @@ _MARKS = {
     Status.CANCELED: ("canceled", "yellow"),
 }
 _PER_SECOND = 8
+_LONGEST_SHOWN = 4096  # bytes of a line
 
 
 @dataclass(slots=True)
@@ -80,11 +81,12 @@ class LiveView:
         elif event.output is None:
             self.rows[event.step] = _Row(name=event.name, began=event.time)
         elif event.step in self.rows:
-            lines = event.output.decode(errors="replace").split("\n")
             if self.outputs:
+                lines = event.output.decode(errors="replace").split("\n")
                 written = Text("\n".join(line for line in lines if line.strip()), style="dim")
                 self.console.print(written, soft_wrap=True)
-            self.rows[event.step].last = next((x for x in reversed(lines) if x.strip()), "")
+            last = event.output[-_LONGEST_SHOWN:].rstrip().rpartition(b"\n")[2]
+            self.rows[event.step].last = last.decode(errors="replace")
 
     def _frame(self) -> Group:
         now = time.time()

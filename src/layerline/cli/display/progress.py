@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEPT_LOGS = 200
+_FLOOD = 1 << 16  # bytes
+_LONGEST_LINE = 1 << 20  # bytes; what is longer is shown as several lines
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
 
 
@@ -67,6 +69,24 @@ class Dots:
 
 
 @dataclass(slots=True)
+class _Partial:
+    """The beginning of a line, in pieces: joining them at each would take quadratic time."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, data: bytes) -> None:
+        self.pieces.append(data)
+        self.size += len(data)
+
+    def take(self) -> bytes:
+        text = b"".join(self.pieces)
+        self.pieces.clear()
+        self.size = 0
+        return text
+
+
+@dataclass(slots=True)
 class PlainLines:
     """Writes events as lines.
 
@@ -80,7 +100,7 @@ class PlainLines:
     begins: bool = False
     began: dict[int, float] = field(default_factory=dict)
     pending: Event | None = None
-    partial: dict[int, bytes] = field(default_factory=dict)
+    partial: dict[int, _Partial] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
         """A listener of the journal."""
@@ -96,9 +116,8 @@ class PlainLines:
             self._end(event)
 
     def _end(self, event: Event) -> None:
-        rest = self.partial.pop(event.step, b"")
-        if rest:
-            self._output(event.step, event.time, b"\n", rest)
+        if event.step in self.partial:
+            self._lines(event.step, event.time, b"")
         if not self.ends:
             self.pending = None
             return
@@ -116,17 +135,32 @@ class PlainLines:
             begun, self.pending = self.pending, None
             self._line(begun.time, begun.step, begun.name)
 
-    def _output(self, step: int, when: float, data: bytes, before: bytes | None = None) -> None:
+    def _output(self, step: int, when: float, data: bytes) -> None:
         if not self.outputs:
             return
         self._settle()
-        text = (self.partial.pop(step, b"") if before is None else before) + data
-        *lines, rest = text.split(b"\n")
+        complete, newline, rest = data.rpartition(b"\n")
+        if newline:
+            self._lines(step, when, complete)
         if rest:
-            self.partial[step] = rest
+            partial = self.partial.setdefault(step, _Partial())
+            partial.add(rest)
+            if partial.size > _LONGEST_LINE:
+                self._lines(step, when, b"")
+
+    def _lines(self, step: int, when: float, complete: bytes) -> None:
+        """Write lines of output at once: a program may write a million a second.
+
+        They have their time each, unless that takes far more space than they do.
+        """
+        begun = self.partial.pop(step, None)
+        data = complete if begun is None else begun.take() + complete
         since = when - self.began.get(step, when)
-        for line in lines:
-            self._line(when, step, f"[{since:.1f}s] | {line.decode(errors='replace')}")
+        before = f"{clock(when)} {step:<4}: [{since:.1f}s] | "
+        lines = data.decode(errors="replace")
+        if data.count(b"\n") * len(before) < max(_FLOOD, 3 * len(data)):
+            lines = lines.replace("\n", "\n" + before)
+        self.write(f"{before}{lines}\n")
 
     def _line(self, when: float, step: int, text: str) -> None:
         self.write(f"{clock(when)} {step:<4}: {text}\n")

@@ -31,8 +31,10 @@ class Scrubber:
         text = self._held + data
         done: list[bytes] = []
         position = 0
+        open_from = -1
         while True:
-            open_from = self._undecided_start(text, position)
+            if open_from < position:
+                open_from = self._undecided_start(text, position)
             match = self._pattern.search(text, position)
             if match is None or match.start() >= open_from:
                 done.append(text[position:open_from])

@@ -6,8 +6,10 @@ container, and are resolved there, never on the host.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, TYPE_CHECKING, Self, cast
 
 if TYPE_CHECKING:
@@ -139,26 +141,50 @@ class Output:
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (closed by `close`)
             SPOOL_LIMIT, dir=str(directory)
         )
-        self.size = 0
+        self._size = 0
+        self._at_end = True
+        self._same_as: Output | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return self._size if self._same_as is None else self._same_as.size
 
     def write(self, data: bytes) -> None:
         """Append."""
-        self._file.seek(0, 2)
+        if (source := self._same_as) is not None:
+            self._same_as = None
+            for piece in iter(partial(source.reader().read, SPOOL_LIMIT), b""):
+                self.write(piece)
+        if not self._at_end:
+            self._file.seek(0, os.SEEK_END)
+            self._at_end = True
         self._file.write(data)
-        self.size += len(data)
+        self._size += len(data)
+
+    def copy(self, source: Output) -> None:
+        """Hold what `source` holds, and gets, until something else is written here."""
+        self._same_as = source
+
+    def is_copy(self, source: Output) -> bool:
+        """Whether this is a copy of `source` and nothing else."""
+        return self._same_as is source
 
     def read(self, limit: int = -1) -> bytes:
         """The first `limit` bytes, or all of them."""
-        self._file.seek(0)
-        return self._file.read(limit)
+        return self.reader().read(limit)
 
     def tail(self, limit: int) -> bytes:
         """The last `limit` bytes."""
-        self._file.seek(max(0, self.size - limit))
-        return self._file.read()
+        reader = self.reader()
+        reader.seek(max(0, self.size - limit))
+        return reader.read()
 
     def reader(self) -> IO[bytes]:
         """The stream, rewound, to be read in pieces; it stays this object's to close."""
+        if self._same_as is not None:
+            return self._same_as.reader()
+        self._at_end = False
         self._file.seek(0)
         return cast("IO[bytes]", self._file)
 

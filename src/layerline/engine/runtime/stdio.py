@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ def open_redirects(spec: ContainerSpec, root: Root, stack: ExitStack) -> dict[in
     return redirects
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sinks:
     """Where output goes: by stream, together, to redirect files, and to whoever listens."""
 
@@ -69,13 +70,18 @@ class Sinks:
     combined: Output
     redirects: Mapping[int, int]
     listener: Callable[[bytes, int], None]
+    first: int | None = None
 
     def write(self, data: bytes, stream: int) -> None:
-        """Take a piece of a stream."""
+        """Take a piece of a stream. While only one was written to, it is not stored twice."""
         if not data:
             return
+        if self.first is None:
+            self.first = stream
+            self.combined.copy(self.outputs[stream])
+        if stream != self.first or not self.combined.is_copy(self.outputs[stream]):
+            self.combined.write(data)
         self.outputs[stream].write(data)
-        self.combined.write(data)
         if stream in self.redirects:
             _write_all(self.redirects[stream], data)
         self.listener(data, stream)
@@ -98,6 +104,7 @@ def follow(
         for stream, pipe in streams.items():
             if pipe is not None:
                 selector.register(pipe, selectors.EVENT_READ, stream)
+        due = 0.0
         while selector.get_map():
             for key, _ in selector.select(_TICK):
                 data = os.read(key.fd, _PIECE)
@@ -105,7 +112,9 @@ def follow(
                 sinks.write(scrubber.feed(data) if data else scrubber.finish(), key.data)
                 if not data:
                     selector.unregister(key.fileobj)
-            on_tick()
+            if time.monotonic() >= due:
+                due = time.monotonic() + _TICK
+                on_tick()
     for pipe in filter(None, streams.values()):
         pipe.close()
     return wait(process, on_tick=on_tick)

@@ -91,13 +91,20 @@ class ContainerStage:
             *self.step.context.flat(self.step.layers(self.op.rootfs)),
             self.root.commit(self.step.key),
         )
+        stdout, stderr = self._text(outcome.stdout), self._text(outcome.stderr)
+        if outcome.combined.is_copy(outcome.stdout):
+            combined = stdout
+        elif outcome.combined.is_copy(outcome.stderr):
+            combined = stderr
+        else:
+            combined = self._text(outcome.combined)
         return Result(
             layers=layers,
             mounts=mounts,
             code=outcome.code,
-            stdout=self._text(outcome.stdout),
-            stderr=self._text(outcome.stderr),
-            combined=self._text(outcome.combined),
+            stdout=stdout,
+            stderr=stderr,
+            combined=combined,
         )
 
     def _overlay(self, layers: tuple[str, ...]) -> tuple[spec.Overlay, Draft]:

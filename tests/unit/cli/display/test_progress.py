@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _TIME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} ")
 
 
-def lines_of(tell: list[str]) -> list[str]:
+def lines_of(written: list[str]) -> list[str]:
+    tell = "".join(written).splitlines(keepends=True)
     assert all(_TIME.match(line) for line in tell)
     return [_TIME.sub("", line) for line in tell]
 
@@ -41,6 +42,30 @@ def test_a_step_shows_its_beginning_its_output_by_line_and_its_end() -> None:
         "1   : [0.0s] | rest\n",
         "1   : withExec make DONE [0.0s]\n",
     ]
+
+
+def test_a_line_without_end_is_shown_in_parts() -> None:
+    lines: list[str] = []
+    journal = Journal(listeners=[PlainLines(lines.append)])
+    with journal.step("a") as step:
+        for _ in range(48):
+            step.write(b"x" * 65536)
+    _, *parts, _ = lines_of(lines)
+    assert len(parts) == 3
+    assert sum(part.count("x") for part in parts) == 48 * 65536
+    assert max(map(len, parts)) < 1.1 * (1 << 20)
+
+
+def test_a_flood_of_short_lines_is_shown_without_growing() -> None:
+    lines: list[str] = []
+    journal = Journal(listeners=[PlainLines(lines.append)])
+    with journal.step("a") as step:
+        step.write(b"y\n" * 32768)
+        step.write(b"one\ntwo\n")
+    written = "".join(lines)
+    assert written.count("y\n") == 32768
+    assert len(written) < 3 * 65536
+    assert lines_of(lines[-2:])[0] == "1   : [0.0s] | one\n"
 
 
 def test_what_ends_at_once_takes_one_line() -> None:
