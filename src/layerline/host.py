@@ -50,12 +50,14 @@ class Capabilities:
 
 def measure(runtime: str = "runc") -> Capabilities:
     """Try each thing in a child process, which leaves nothing behind."""
-    root = os.geteuid() == 0
     return Capabilities(
-        root=root,
-        namespaces=root and _succeeds(_try_namespaces),
-        overlay=root and _succeeds(try_overlay),
-        user_namespaces=_succeeds(lambda: kernel.unshare(kernel.CLONE_NEWUSER)),
+        root=os.geteuid() == 0,
+        namespaces=_succeeds(_as_root(_try_namespaces)),
+        overlay=_succeeds(_as_root(try_overlay)),
+        # With a namespace of another kind: AppArmor lets a program have the first, but no rights.
+        user_namespaces=_succeeds(
+            lambda: kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+        ),
         runtime=_runtime_version(runtime),
     )
 
@@ -99,8 +101,10 @@ def enter_namespaces() -> None:
     if select.select([alive], [], [], 0)[0]:
         os._exit(_KILLED + signal.SIGKILL)  # the parent died before it was watched
     os.close(alive)
-    kernel.mount("none", Path("/"), None, kernel.MS_REC | kernel.MS_SLAVE)
-    kernel.mount("proc", Path("/proc"), "proc", _PROC_FLAGS)
+    try:
+        _mount_proc()
+    except PermissionError as exc:
+        raise _proc_refused() from exc
     engine = os.fork()
     if engine:
         os._exit(_attend(engine))
@@ -114,6 +118,14 @@ def _namespaces_refused() -> PrivilegeMissing:
     message = (
         "this process may not create namespaces (it lacks CAP_SYS_ADMIN): "
         "give its container more rights, e.g. docker run --privileged"
+    )
+    return PrivilegeMissing(message)
+
+
+def _proc_refused() -> PrivilegeMissing:
+    message = (
+        "/proc cannot be mounted: the container that this runs in hides parts of it: start it with "
+        "--privileged, or with --security-opt systempaths=unconfined"
     )
     return PrivilegeMissing(message)
 
@@ -160,8 +172,29 @@ def _succeeds(trial: Callable[[], None]) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+def _as_root(trial: Callable[[], None]) -> Callable[[], None]:
+    """The trial as the engine would make it: by root, or by that of a user namespace."""
+
+    def become_root_and_try() -> None:
+        child = 0 if os.geteuid() == 0 else user_namespace.fork_as_root()
+        if child:
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+        trial()
+
+    return become_root_and_try
+
+
 def _try_namespaces() -> None:
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
+    if not _succeeds(_mount_proc):
+        message = "cannot mount /proc"
+        raise OSError(message)
+
+
+def _mount_proc() -> None:
+    """Show the processes of a new PID namespace, in a new mount namespace alone."""
+    kernel.mount("none", Path("/"), None, kernel.MS_REC | kernel.MS_SLAVE)
+    kernel.mount("proc", Path("/proc"), "proc", _PROC_FLAGS)
 
 
 def try_overlay() -> None:

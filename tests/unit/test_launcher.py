@@ -217,3 +217,16 @@ def test_the_doctor_runs_for_real_on_a_path_with_nothing_but_python(checkout: Ch
     done = checkout.run("doctor", "--list")
     assert (done.status, done.stderr) == (0, b"")
     assert b"context-size" in done.stdout
+
+
+def test_an_ordinary_user_gets_one_command_for_everything(checkout: Checkout) -> None:
+    checkout.stub("id", "echo 1000")
+    checkout.stub("apt-get")
+    (checkout.programs / "newuidmap").unlink()
+    checkout.stub("python3", 'case "$*" in *ensurepip*) exit 1 ;; esac')
+    done = checkout.run("call", "build")
+    wanted = "not installed: uidmap python3-venv; install them with"
+    assert (done.status, done.stderr.decode()) == (
+        1,
+        f"layerline: {wanted} 'sudo apt-get install --yes uidmap python3-venv'\n",
+    )

@@ -58,6 +58,7 @@ class Subject:
     uid: int = field(default_factory=os.geteuid)
     proc: Path = Path("/proc")
     etc: Path = Path("/etc")
+    tun: Path = Path("/dev/net/tun")
     programs: str = command.DEFAULT_PATH  # where the engine looks, whatever the user's PATH is
     on_progress: Callable[[str], None] = lambda _: None
 

@@ -15,13 +15,14 @@ import pytest
 from layerline import command
 from layerline.doctor.catalogue import CHECKS
 from layerline.doctor.checks.capabilities import PROGRAMS
-from layerline.doctor.finding import Severity
 from layerline.doctor.runner import run_checks
 from layerline.doctor.subject import Subject
 from layerline.errors import CommandFailed
 from tests.conftest import no_overlay, no_root, no_runc, skip_because
+from tests.ordinary_user import ordinary_user
 
 if TYPE_CHECKING:
+    from tests.ordinary_user import OrdinaryUser
     from tests.unit.doctor.conftest import Host
 
 HOME = Path(__file__).parents[3]
@@ -108,9 +109,41 @@ def test_root_without_the_right_to_make_namespaces(tmp_path: Path) -> None:
     assert (finding["severity"], "CAP_SYS_ADMIN" in finding["seen"]) == ("high", True)
 
 
-def test_who_is_not_root_is_told_mildly(host: Host) -> None:
-    [finding] = host.look("engine-privilege", uid=1000).findings
-    assert finding.severity is Severity.INFO
+def as_user(user: OrdinaryUser, *checks: str) -> dict[str, list[str]]:
+    """What the checks see, run by the user."""
+    named = [arg for check in checks for arg in ("--check", check)]
+    argv = user.argv([sys.executable, "-m", "layerline.doctor", "--json", *named])
+    environ = user.environ({"PYTHONPATH": str(HOME / "src")})
+    done = command.run(argv, env=environ, cwd=user.home, expect=(0, 1))
+    seen: dict[str, list[str]] = {check: [] for check in checks}
+    for finding in json.loads(done.stdout)["findings"]:
+        seen[finding["check"]].append("; ".join((finding["seen"], *finding["commands"])))
+    return seen
+
+
+def test_an_ordinary_user_who_can_build(container_user: None) -> None:  # noqa: ARG001
+    checks = ("engine-privilege", "user-namespaces", "subordinate-ids", "tun")
+    with ordinary_user() as user:
+        assert as_user(user, *checks) == {check: [] for check in checks}
+
+
+def test_an_ordinary_user_without_subordinate_ids(container_user: None) -> None:  # noqa: ARG001
+    span = "100000-165535"
+    ranges = f"sudo usermod --add-subuids {span} --add-subgids {span} ordinary"
+    with ordinary_user(subordinate=False) as user:
+        seen = as_user(user, "engine-privilege", "subordinate-ids")
+    assert seen["subordinate-ids"] == [
+        f"ordinary has no range in /etc/{file}; {ranges}" for file in ("subuid", "subgid")
+    ]
+    assert "cannot become root of a user namespace" in seen["engine-privilege"][0]
+
+
+def test_a_device_for_networks_that_is_missing_or_closed(host: Host, tmp_path: Path) -> None:
+    tun = tmp_path / "tun"
+    [finding] = host.look("tun", tun=tun).findings
+    assert finding.commands == ("sudo modprobe tun",)
+    tun.touch()
+    assert host.look("tun", tun=tun).status == "ok"
 
 
 def test_root_who_may_do_all(host: Host) -> None:

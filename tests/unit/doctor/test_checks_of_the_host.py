@@ -6,13 +6,16 @@ import http.server
 import os
 import threading
 import time
+from dataclasses import replace
 from email.utils import formatdate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline import command, kernel
 from layerline.doctor.checks import disk
+from layerline.doctor.checks.rootless import check_user_namespaces
 from layerline.doctor.finding import Severity
 from layerline.doctor.subject import GB, Limits
 from layerline.engine.store.store import Store
@@ -20,7 +23,6 @@ from layerline.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.unit.doctor.conftest import Host
 
@@ -245,8 +247,16 @@ def test_cgroups_and_seccomp(host: Host) -> None:
 
 def test_an_ordinary_user_needs_ranges_of_ids(host: Host) -> None:
     assert host.look("subordinate-ids", uid=0).status == "skipped"
+    (host.etc / "subuid").write_text("other:100000:65536\n54321:300000:10\n")
     found = host.look("subordinate-ids", uid=54321).findings
-    assert [each.facts["file"] for each in found] == ["subuid", "subgid"]
+    assert [(each.facts["file"], each.facts["ids"]) for each in found] == [
+        ("subuid", 10),
+        ("subgid", 0),
+    ]
+    # A range that nobody has yet, after the last one.
+    span = "300010-365545"
+    wanted = f"sudo usermod --add-subuids {span} --add-subgids {span} 54321"
+    assert {each.commands for each in found} == {(wanted,)}
     for name in ("subuid", "subgid"):
         (host.etc / name).write_text("54321:100000:65536\n")
     assert host.look("subordinate-ids", uid=54321).status == "ok"
@@ -261,20 +271,32 @@ def test_user_namespaces_that_are_refused_name_the_setting(host: Host) -> None:
     if os.geteuid() != 0:
         pytest.skip("not root")
     host.kernel("sys/user/max_user_namespaces", "0\n")
+    host.kernel("sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
-            os.chroot(host.project)  # the kernel refuses user namespaces to who is in a chroot
-            [finding] = host.look("user-namespaces").findings
-            os.write(writer, finding.seen.encode())
+            # The kernel refuses user namespaces to who is in a chroot.
+            os.chroot(host.proc.parent)
+            subject = replace(host.subject(), proc=Path("/", host.proc.name))
+            [found] = check_user_namespaces(subject)
+            os.write(writer, "\n".join((found.text, *found.commands)).encode())
         finally:
             os._exit(0)
     os.waitpid(child, 0)
     os.close(writer)
     with os.fdopen(reader) as said:
-        assert "refused" in said.read()
+        seen, *commands = said.read().splitlines()
+    settings = "kernel.apparmor_restrict_unprivileged_userns=1, user.max_user_namespaces=0"
+    assert seen == f"user namespaces are refused ({settings})"
+    # https://gitlab.com/apparmor/apparmor/-/wikis/unprivileged_userns_restriction
+    assert "'profile layerline " in commands[0]
+    assert " flags=(unconfined) {' '  userns,' '}'" in commands[0]
+    assert commands[1:] == [
+        "sudo apparmor_parser --replace /etc/apparmor.d/layerline",
+        "sudo sysctl -w user.max_user_namespaces=28633",
+    ]
     assert host.look("user-namespaces").status in ("ok", "found")
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pwd
 from typing import TYPE_CHECKING
 
 from layerline import command
-from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
+from layerline.doctor.finding import Check, Observation, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,70 +44,30 @@ def check_programs(subject: Subject) -> Iterator[Observation]:
         )
 
 
-def check_user_namespaces(subject: Subject) -> Iterator[Observation]:
-    """Tried in a child process; where it fails, the setting that forbids it is named."""
-    if subject.capabilities.user_namespaces:
-        return
-    sysctl = subject.proc / "sys"
-    limits = {
-        "kernel.apparmor_restrict_unprivileged_userns": "1",
-        "kernel.unprivileged_userns_clone": "0",
-        "user.max_user_namespaces": "0",
-    }
-    found = [
-        name
-        for name, bad in limits.items()
-        if subject.text(sysctl / name.replace(".", "/", 1)) == bad
-    ]
-    commands = tuple(
-        f"sudo sysctl -w {name}={'28633' if name.startswith('user.') else 1 - int(limits[name])}"
-        for name in found
-    )
-    why = f" ({', '.join(f'{name}={limits[name]}' for name in found)})" if found else ""
-    yield Observation(f"user namespaces are refused{why}", commands, facts={"settings": found})
-
-
-def check_subordinate_ids(subject: Subject) -> Iterator[Observation]:
-    """Without a range, programs such as apt fail in rootless steps when they change groups."""
-    if subject.uid == 0:
-        message = "root needs no subordinate ids"
-        raise NotApplicable(message)
-    try:
-        user = pwd.getpwuid(subject.uid).pw_name
-    except KeyError:
-        user = str(subject.uid)
-    names = (user + ":", f"{subject.uid}:")
-    for file in ("subuid", "subgid"):
-        lines = subject.text(subject.etc / file).splitlines()
-        if not any(line.startswith(names) for line in lines):
-            option = "--add-subuids" if file == "subuid" else "--add-subgids"
-            yield Observation(
-                f"{user} has no range in {subject.etc / file}",
-                (f"sudo usermod {option} 100000-165535 {user}",),
-                facts={"file": file, "user": user},
-            )
-
-
-def check_root(subject: Subject) -> Iterator[Observation]:
-    """Mounts and containers are made by root."""
+def check_privilege(subject: Subject) -> Iterator[Observation]:
+    """Containers are run by root, or by an ordinary user as that of a user namespace."""
     capabilities = subject.capabilities
-    if subject.uid != 0:
-        yield Observation(
-            "this is not root",
-            ("sudo ./layerline call --help",),
-            severity=Severity.INFO,
-            impact="Building images with the embedded engine needs root.",
-            fix="Run builds with sudo, or in a container as root.",
-        )
-    elif not capabilities.namespaces:
+    if not capabilities.namespaces and subject.uid == 0:
         yield Observation(
             "root may not create namespaces (no CAP_SYS_ADMIN)", ("docker run --privileged …",)
         )
-    elif not capabilities.overlay:
+    elif not capabilities.namespaces:
+        yield Observation(
+            "this user cannot become root of a user namespace with mounts of its own",
+            ("./layerline doctor --check user-namespaces --check subordinate-ids",),
+            fix="Fix what these checks report; a container needs --privileged. Or use sudo.",
+        )
+    elif not capabilities.overlay and subject.uid == 0:
         yield Observation(
             "overlayfs cannot be mounted",
             ("sudo modprobe overlay",),
             fix="Load the kernel module, or use a kernel that has overlayfs.",
+        )
+    elif not capabilities.overlay:
+        yield Observation(
+            "overlayfs cannot be mounted in a user namespace",
+            ("sudo modprobe overlay", "uname --kernel-release"),
+            fix="Load the kernel module, and use Linux 5.11 or newer. Or use sudo.",
         )
 
 
@@ -155,8 +114,8 @@ CHECKS = (
         title="namespaces and overlayfs work",
         severity=Severity.HIGH,
         impact=_ENGINE,
-        fix="Run as root, in a container with --privileged.",
-        run=check_root,
+        fix="Give the container that this runs in more rights, e.g. --privileged.",
+        run=check_privilege,
     ),
     Check(
         name="engine-runtime",
@@ -165,22 +124,6 @@ CHECKS = (
         impact=_ENGINE,
         fix="Install runc, or set LAYERLINE_RUNTIME to a runtime that works.",
         run=check_runtime,
-    ),
-    Check(
-        name="user-namespaces",
-        title="user namespaces work",
-        severity=Severity.MEDIUM,
-        impact="Rootless docker, podman and buildah cannot run containers.",
-        fix="Allow unprivileged user namespaces, or allow them for this program in AppArmor.",
-        run=check_user_namespaces,
-    ),
-    Check(
-        name="subordinate-ids",
-        title="subordinate ids are configured",
-        severity=Severity.MEDIUM,
-        impact="In rootless builds apt fails: setgroups and seteuid are refused.",
-        fix="Give this user a range of 65,536 ids.",
-        run=check_subordinate_ids,
     ),
     Check(
         name="cgroups",
