@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,8 @@ from tests.ordinary_user import OrdinaryUser, ordinary_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from tests.conftest import CommandLine
 
 pytestmark = pytest.mark.privileged
 
@@ -111,3 +113,37 @@ def test_programs_of_the_user_run_with_the_users_ids(
     query = [sys.executable, "-m", "layerline", "query", "--silent"]
     answer = json.loads(run(user, environ, *query, stdin=secret.encode()).stdout)
     assert answer["secret"]["plaintext"].strip() == line
+
+
+def test_a_device_of_an_image_keeps_its_layer_and_cannot_be_opened(
+    user: OrdinaryUser, environ: dict[str, str], command_line: CommandLine, bases: str
+) -> None:
+    def ask(asked: str, *, as_user: bool) -> Any:  # noqa: ANN401  any answer
+        words = ["-m", "layerline", "query", "--silent"]
+        who = command_line.environ
+        argv: list[str | Path] = [sys.executable, *words]
+        if as_user:
+            who, argv = environ, list(user.argv(argv))
+        done = command.run(argv, env=who, cwd=user.home, stdin=asked.encode(), expect=None)
+        assert done.status == 0, done.stderr.decode()
+        return json.loads(done.stdout)["container"]["from"]
+
+    made = '["sh", "-c", "mknod -m 600 /srv/null c 1 3; mknod /srv/gone c 1 5"]'
+    image = f"{bases}/devices:1"
+    publish = f'withExec(args: {made}) {{ publish(address: "{image}") }}'
+    base = '{ container { from(address: "debian:bookworm-slim") { %s } } }'
+    reference = ask(base % publish, as_user=False)["withExec"]["publish"]
+    query = (
+        '{ container { from(address: "%s") { rootfs { directory(path: "srv") { digest } } %s } } }'
+    )
+    tries = (
+        "cat /srv/null; echo $?; echo x >/srv/null; echo $?; stat -c %F /srv/null; "
+        "cp -a /srv /copied; ls /copied"
+    )
+    run_it = f'withExec(args: ["sh", "-c", "{tries}"]) {{ combinedOutput }}'
+    seen = ask(query % (reference, run_it), as_user=True)
+    assert "cat: /srv/null: No such device or address\n1\n" in seen["withExec"]["combinedOutput"]
+    assert "cannot create /srv/null: No such device" in seen["withExec"]["combinedOutput"]
+    again = f'publish(address: "{bases}/devices:2")'
+    ours, roots = (ask(query % (reference, again), as_user=each) for each in (True, False))
+    assert ours == roots

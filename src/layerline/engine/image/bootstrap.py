@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING
 
 from layerline import command
 from layerline.engine.image.reference import DEFAULT_NAMESPACE, DEFAULT_REGISTRY, Reference
+from layerline.engine.store.devices import make_device
 from layerline.engine.store.epoch import EPOCH
-from layerline.engine.store.overlay import make_device
 from layerline.errors import BootstrapFailed, ProgramMissing
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from layerline.engine.image.manifests import Compression
 from layerline.engine.image.tarwriter import Member
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
 from layerline.engine.store import overlay
+from layerline.engine.store.devices import device_status
 from layerline.engine.store.digest import Digest, parse_digest
 from layerline.errors import StoreDamaged
 
@@ -188,7 +189,7 @@ class _Packer:
     def _entry(self, prefix: bytes, base: bytes) -> Iterator[bytes]:
         name = prefix + base
         path = self.root + b"/" + name
-        status = overlay.device_status(os.fsdecode(path), os.lstat(path))
+        status = device_status(os.fsdecode(path), os.lstat(path))
         kind = stat.S_IFMT(status.st_mode)
         if overlay.is_whiteout(status):
             whiteout = Member(name=prefix + WHITEOUT + base, mode=0, mtime=_WHITEOUT_MTIME)

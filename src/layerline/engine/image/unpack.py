@@ -20,8 +20,9 @@ from layerline.engine.image.sparse import is_zeros, write_sparse
 from layerline.engine.image.tarreader import Entry, Reader
 from layerline.engine.image.unpack_root import UnpackRoot, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
+from layerline.engine.store.devices import make_device
 from layerline.engine.store.epoch import EPOCH
-from layerline.engine.store.overlay import make_device, make_opaque, stored_name
+from layerline.engine.store.overlay import make_opaque, stored_name
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from layerline import kernel
 from layerline.engine.runtime import mounts, users
 from layerline.engine.runtime.confined_root import ConfinedRoot
+from layerline.engine.runtime.device_masks import mask_devices
 from layerline.engine.runtime.mountpoints import Stub, write_stubs
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Itera
         path = stack.enter_context(mounts.mount_layers(spec.rootfs, state / "root", stubs=stubs))
         inside = stack.enter_context(ConfinedRoot(path))
         _check_system_directories(inside)
+        if not kernel.has_trusted_attributes():
+            mask_devices(spec.rootfs.lower, inside, state)
         late: dict[str, Path] = {}
         for each in staged:
             if inside.resolve(each.mount.target).startswith("/dev/"):

@@ -12,7 +12,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerline.engine.store.overlay import attributes, link_target, make_device
+from layerline.engine.store.devices import make_device
+from layerline.engine.store.overlay import attributes, link_target
 from layerline.errors import PathError, PrivilegeMissing
 
 _UNSHARABLE = {errno.EXDEV, errno.EMLINK, errno.EPERM}

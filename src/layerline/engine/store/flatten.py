@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.engine.store.devices import device_status
 from layerline.engine.store.file_metadata import FileMetadata, apply_metadata, clone
 from layerline.engine.store.overlay import (
     attributes,
@@ -32,7 +33,7 @@ def flatten(layers: Sequence[Path], place: Path) -> None:
         made.append((parts[0], here))
         for name, found in _names(parts).items():
             child = f"{here}/{name}"
-            info = os.lstat(found[0])
+            info = device_status(found[0], os.lstat(found[0]))
             if stat.S_ISDIR(info.st_mode):
                 pending.append((_directory(found, child), child))
             elif is_whiteout(info):

@@ -1,10 +1,9 @@
-"""The markers in a layer: those of overlayfs, and what stands for devices.
+"""The markers of overlayfs in a layer: whiteouts, opaque directories, and its own attributes.
 
 Invariant: the kernel reads these markers the same way when the layer is mounted. It knows them in
 one namespace: `trusted.overlay.`, or `user.overlay.` where the first is not permitted (mount option
 userxattr). Attributes of the other namespace, and those that the kernel has escaped for a program
-(`trusted.overlay.overlay.`), are content like any other. In a user namespace nobody can create a
-device: an empty file with a marker of ours stands for it, which overlayfs ignores and hides.
+(`trusted.overlay.overlay.`), are content like any other.
 https://docs.kernel.org/filesystems/overlayfs.html
 """
 
@@ -18,13 +17,6 @@ from layerline.kernel import has_trusted_attributes
 
 _TRUSTED, _USER = "trusted.overlay.", "user.overlay."
 _ESCAPED = "overlay."
-_DEVICE = f"{_USER}device"  # c or b, the major and the minor number
-# The fields of a status that are not in its tuple.
-_STATUS = (
-    *("st_atime", "st_mtime", "st_ctime", "st_atime_ns", "st_mtime_ns", "st_ctime_ns"),
-    *("st_blksize", "st_blocks"),
-)
-_KINDS = {"c": stat.S_IFCHR, "b": stat.S_IFBLK}
 
 
 def is_whiteout(info: os.stat_result) -> bool:
@@ -39,7 +31,7 @@ def make_whiteout(path: str) -> None:
 
 def is_opaque(path: str) -> bool:
     """Whether this directory hides its content in the layers below."""
-    return _attribute(path, f"{marker_namespace()}opaque") == b"y"
+    return attribute(path, f"{marker_namespace()}opaque") == b"y"
 
 
 def make_opaque(directory: str | int) -> None:
@@ -49,40 +41,6 @@ def make_opaque(directory: str | int) -> None:
         os.setxattr(directory, name, b"y")
     else:
         os.setxattr(directory, name, b"y", follow_symlinks=False)
-
-
-def make_device(path: str | bytes, kind: int, device: int, *, dir_fd: int | None = None) -> None:
-    """Create a device node, or in a user namespace what stands for it.
-
-    Raises PermissionError elsewhere.
-    """
-    try:
-        os.mknod(path, kind | 0o600, device, dir_fd=dir_fd)
-    except PermissionError:
-        if has_trusted_attributes():
-            raise
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        handle = os.open(path, flags, 0o600, dir_fd=dir_fd)
-        try:
-            letter = next(letter for letter, each in _KINDS.items() if each == kind)
-            numbers = f"{letter} {os.major(device)} {os.minor(device)}"
-            os.setxattr(handle, _DEVICE, numbers.encode())
-        finally:
-            os.close(handle)
-
-
-def device_status(path: str, info: os.stat_result) -> os.stat_result:
-    """The status of an entry as it would be if devices could be created."""
-    if info.st_size or not stat.S_ISREG(info.st_mode) or has_trusted_attributes():
-        return info
-    numbers = _attribute(path, _DEVICE)
-    if numbers is None:
-        return info
-    letter, major, minor = numbers.decode().split()
-    mode = _KINDS[letter] | stat.S_IMODE(info.st_mode)
-    rest = {name: getattr(info, name) for name in _STATUS}
-    device = os.makedev(int(major), int(minor))
-    return os.stat_result((mode, *info[1:]), {**rest, "st_rdev": device})
 
 
 def marker_namespace() -> str:
@@ -128,7 +86,8 @@ def attributes(path: str) -> dict[str, bytes]:
     }
 
 
-def _attribute(path: str, name: str) -> bytes | None:
+def attribute(path: str, name: str) -> bytes | None:
+    """The value of an extended attribute, or None."""
     try:
         return os.getxattr(path, name, follow_symlinks=False)
     except OSError as exc:

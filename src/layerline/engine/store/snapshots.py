@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerline import log
+from layerline.engine.store.devices import list_stand_ins
 from layerline.engine.store.disk_errors import Demand, is_disk_failure, storage_error
 from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.manifest import NAME as MANIFEST
@@ -154,6 +155,7 @@ class Snapshots:
         """Store a draft under a name."""
         place = self._place(name)
         remove_tree(draft.work)
+        list_stand_ins(draft.fs)
         (draft.place / "boot").write_text(self._boot)
         while True:
             try:

@@ -12,7 +12,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from layerline.engine.store.overlay import device_status, is_opaque, is_whiteout, link_target
+from layerline.engine.store.devices import device_status
+from layerline.engine.store.overlay import is_opaque, is_whiteout, link_target
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathNotFound
 
 if TYPE_CHECKING:
