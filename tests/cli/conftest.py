@@ -16,6 +16,8 @@ from layerline.settings import process_environ
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.ordinary_user import OrdinaryUser
+
 HERE = Path(__file__).parent
 TOKEN = "topsecret42"
 PROGRAM = "from layerline.cli.main import main; main()"
@@ -27,9 +29,11 @@ class Place:
 
     workdir: Path
     environ: Mapping[str, str]
+    user: OrdinaryUser | None = None
 
     def argv(self, *args: str) -> list[str]:
-        return [sys.executable, "-c", PROGRAM, *args]
+        argv = [sys.executable, "-c", PROGRAM, *args]
+        return self.user.argv(argv) if self.user else argv
 
     def call(self, *args: str, **more: str) -> command.Finished:
         """Run `layerline` to its end; `more` are further variables."""

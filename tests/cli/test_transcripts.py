@@ -24,6 +24,7 @@ from tests.cli.transcript import (
     error_lines,
     parse_transcript,
 )
+from tests.ordinary_user import ordinary_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,15 +69,28 @@ class Replay:
         return _one_name(data.decode().replace(str(self.home), "/home/user"))
 
 
-@pytest.fixture(scope="module")
-def replays(home: Path, environ: dict[str, str]) -> dict[str, Replay]:
-    """One replay for each module."""
+@pytest.fixture(scope="module", params=["root", "ordinary user"])
+def replays(request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[dict[str, Replay]]:
+    """One replay for each module: of root, and of an ordinary user in a home of its own."""
+    if request.param == "root":
+        yield make_replays(Place(workdir=request.getfixturevalue("home"), environ=environ))
+        return
+    request.getfixturevalue("container_user")
+    with ordinary_user() as user:
+        own = user.environ({**environ, "LAYERLINE_STORE": str(user.home / "store")})
+        found = make_replays(Place(workdir=user.home, environ=own, user=user))
+        user.give(user.home)
+        yield found
+
+
+def make_replays(at: Place) -> dict[str, Replay]:
+    home = at.workdir
     found: dict[str, Replay] = {}
     for name in MODULES:
         module = home / name
         shutil.copytree(HERE / name, module)
         command.run(["git", "init", "--quiet", module])
-        found[name] = Replay(home=home, place=Place(workdir=module, environ=environ))
+        found[name] = Replay(home=home, place=replace(at, workdir=module))
     (home / "sample" / "ci" / "modules").mkdir()
     (home / "semantics" / "gitignore.txt").rename(home / "semantics" / ".gitignore")
     return found
