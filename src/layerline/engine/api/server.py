@@ -11,6 +11,7 @@ import binascii
 import contextlib
 import functools
 import hmac
+import itertools
 import json
 import socket
 from typing import TYPE_CHECKING, Any, cast
@@ -19,10 +20,11 @@ import anyio
 import anyio.to_thread
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from layerline.engine.api import introspection
 from layerline.engine.api import request_limits as limits
+from layerline.engine.api.answer_body import encode
 from layerline.engine.api.execute import answer
 from layerline.engine.api.http_protocol import SessionProtocol, WaitingConnections
 from layerline.engine.api.request_body import RequestBody, RequestRefused
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from layerline.engine.api.execute import Answer
     from layerline.engine.api.session import Client, Session
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -155,14 +158,27 @@ async def _answer(
             )
             if got.failure is not None:
                 client.failure = got.failure
-            body = json.dumps(got.body, ensure_ascii=False).encode(errors="replace")
-            introspection.remember(session.store.index, document, got, body)
-            done.append(Response(body, status_code=got.status, media_type="application/json"))
+            if got.about_schema:
+                body = b"".join(encode(got.body))
+                introspection.remember(session.store.index, document, got, body)
+            done.append(_respond_in_pieces(got))
             group.cancel_scope.cancel()
 
         group.start_soon(watch)
         group.start_soon(work)
     return done[0] if done else _error_response(499, "the client disconnected")
+
+
+def _respond_in_pieces(got: Answer) -> Response:
+    pieces = list(itertools.islice(encoded := encode(got.body), 2))
+    if len(pieces) == 1:
+        return Response(pieces[0], status_code=got.status, media_type="application/json")
+
+    async def content() -> AsyncIterator[bytes]:
+        for piece in itertools.chain(pieces, encoded):
+            yield piece
+
+    return StreamingResponse(content(), status_code=got.status, media_type="application/json")
 
 
 def _client(session: Session, request: Request) -> Client | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import anyio.to_thread
 
 from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
@@ -15,7 +18,9 @@ if TYPE_CHECKING:
     from layerline.engine.api.objects import Container
     from layerline.engine.api.session import Call
     from layerline.engine.solve.result import Result, Text
+    from layerline.engine.store.store import Store
 
+_PIECE = 1 << 20
 _NO_COMMAND = "no command has been set"
 
 
@@ -131,30 +136,37 @@ async def last_result(container: Container, call: Call) -> Result:
     return result
 
 
-def text_of(call: Call, text: Text) -> str:
+async def text_of(call: Call, text: Text) -> str:
     """An output as text; bytes that are not UTF-8 are replaced."""
     if text.blob is None:
         return text.inline
-    with call.session.store.blobs.open(Digest(text.blob)) as stream:
-        return stream.read().decode(errors="replace")
+    return await anyio.to_thread.run_sync(_read_text, call.session.store, Digest(text.blob))
+
+
+def _read_text(store: Store, digest: Digest) -> str:
+    """Decode by pieces: a large output is not held as bytes and as text."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    with store.blobs.open(digest) as stream:
+        pieces = [decoder.decode(piece) for piece in iter(lambda: stream.read(_PIECE), b"")]
+    return "".join((*pieces, decoder.decode(b"", final=True)))
 
 
 @field("Container", "stdout")
 async def stdout(self: Container, call: Call) -> str:
     """What the last exec wrote to stdout."""
-    return text_of(call, (await last_result(self, call)).stdout)
+    return await text_of(call, (await last_result(self, call)).stdout)
 
 
 @field("Container", "stderr")
 async def stderr(self: Container, call: Call) -> str:
     """What the last exec wrote to stderr."""
-    return text_of(call, (await last_result(self, call)).stderr)
+    return await text_of(call, (await last_result(self, call)).stderr)
 
 
 @field("Container", "combinedOutput")
 async def combined_output(self: Container, call: Call) -> str:
     """Both outputs of the last exec in the order they were written."""
-    return text_of(call, (await last_result(self, call)).combined)
+    return await text_of(call, (await last_result(self, call)).combined)
 
 
 @field("Container", "exitCode")
