@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,6 +122,12 @@ def test_a_default_leaves_a_tenth_of_the_memory_and_half_of_the_processes(tree: 
     assert (step.swap, session.swap) == (0, 0)
     assert (step.processes, session.processes) == (8192, 16384)
     assert step.cpus == UNLIMITED
+
+
+def test_the_limit_of_a_pid_namespace_is_not_the_machines(tree: Tree) -> None:
+    """Linux 6.14: "pid: allow pid_max to be set per pid namespace"; a new one has 4,194,304."""
+    tree.write({f"proc/sys/kernel/{name}": "4194304\n" for name in ("pid_max", "threads-max")})
+    assert tree.machine().processes == max(32768, 1024 * (os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ engine's and the rest of the machine's.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -40,9 +41,8 @@ class Machine:
     def measure(cls, hierarchies: Sequence[Hierarchy], proc: Path = PROC) -> Self:
         """Read the kernel's limits and those of the groups that this process is in."""
         memory = [_total_memory(proc)]
-        processes = [
-            read_number(proc / f"sys/kernel/{name}") for name in ("pid_max", "threads-max")
-        ]
+        settings = (proc / "sys/kernel" / name for name in ("pid_max", "threads-max"))
+        processes = [_default_pid_max(), *map(read_number, settings)]
         for hierarchy in hierarchies:
             for group in hierarchy.enclosing():
                 if hierarchy.has("memory"):
@@ -111,6 +111,15 @@ def _swap(setting: int | None, machine: Machine) -> int:
     if setting is None:
         return 0
     return UNLIMITED if setting == UNLIMITED else max(0, setting - _default_memory(machine))
+
+
+def _default_pid_max() -> int:
+    """The kernel's default for this machine (kernel/pid.c, PIDS_PER_CPU_DEFAULT).
+
+    Since Linux 6.14 `pid_max` is that of the PID namespace, 4 million in a new one such as the
+    engine's; what holds for the machine cannot be read there.
+    """
+    return max(32768, 1024 * (os.cpu_count() or 1))
 
 
 def _total_memory(proc: Path) -> int:
