@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shlex
+import socket
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +18,8 @@ import pytest
 from layerline import command
 from layerline.settings import process_environ
 from tests.conftest import SOURCE
-from tests.ordinary_user import OrdinaryUser, ordinary_user
+from tests.integration.test_terminal import read_until
+from tests.ordinary_user import COUNT, OrdinaryUser, ordinary_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,3 +153,55 @@ def test_a_device_of_an_image_keeps_its_layer_and_cannot_be_opened(
     again = f'publish(address: "{bases}/devices:2")'
     ours, roots = (ask(query % (reference, again), as_user=each) for each in (True, False))
     assert ours == roots
+
+
+def test_an_owner_without_a_subordinate_id_is_refused(
+    user: OrdinaryUser, environ: dict[str, str]
+) -> None:
+    chown = 'chown(path: "f", owner: "%s") { digest }'
+    query = '{ directory { withNewFile(path: "f", contents: "") { ' + chown + " } } }"
+    argv = [sys.executable, "-m", "layerline", "query", "--silent"]
+    assert run(user, environ, *argv, stdin=(query % COUNT).encode()).status == 0
+    done = run(user, environ, *argv, stdin=(query % (COUNT + 1)).encode())
+    outside = f"the owner {COUNT + 1}:{COUNT + 1} is outside of this user's subordinate ids"
+    assert done.status != 0
+    assert outside in done.stdout.decode() + done.stderr.decode()
+
+
+def test_the_user_looks_around_at_a_terminal(user: OrdinaryUser, environ: dict[str, str]) -> None:
+    base = ("container", "from", "--address=debian:bookworm-slim")
+    argv = user.argv([sys.executable, "-m", "layerline", "core", *base, "terminal", "--cmd=sh"])
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(user.home)
+        os.execve("/usr/bin/env", ["env", *argv], environ)
+    seen = read_until(terminal, b"# ")
+    os.write(terminal, b"test -t 0 && id -u && tty; exit\n")
+    seen += read_until(terminal, b"")
+    os.close(terminal)
+    assert b"0\r\n/dev/pts/0\r\n" in seen, seen
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, seen
+
+
+def test_a_port_of_a_service_is_published(user: OrdinaryUser, environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    base = ("container", "from", "--address=python:3.11-slim", "with-exposed-port", "--port=8000")
+    served = "--args=python3,-m,http.server,8000,--directory,/etc"
+    options = ("as-service", served, "up", f"--ports={port}:8000")
+    argv = user.argv([sys.executable, "-m", "layerline", "core", *base, *options])
+    process = command.start(argv, env=environ, cwd=user.home, stderr=command.PIPE)
+    try:
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/debian_version") as got:
+                    assert got.read().startswith(b"12")
+                break
+            except OSError:
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.1)
+        else:
+            pytest.fail("nobody listened")
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)

@@ -22,6 +22,7 @@ from layerline.engine.image.unpack_root import UnpackRoot, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
 from layerline.engine.store.devices import make_device
 from layerline.engine.store.epoch import EPOCH
+from layerline.engine.store.file_metadata import unmapped_owner
 from layerline.engine.store.overlay import make_opaque, stored_name
 from layerline.errors import ArchiveInvalid
 
@@ -320,4 +321,5 @@ def _refuse_os_errors(entry: Entry) -> Iterator[None]:
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
             raise
-        refuse(entry.name, exc.strerror or str(exc))
+        reason = unmapped_owner((entry.uid, entry.gid), exc)
+        refuse(entry.name, reason or exc.strerror or str(exc))

@@ -15,6 +15,7 @@ from pathlib import Path
 from layerline.engine.store.devices import make_device
 from layerline.engine.store.overlay import attributes, link_target
 from layerline.errors import PathError, PrivilegeMissing
+from layerline.kernel import in_user_namespace
 
 _UNSHARABLE = {errno.EXDEV, errno.EMLINK, errno.EPERM}
 _COPY_CHUNK = 1 << 30
@@ -75,12 +76,31 @@ def apply_metadata(
     link = stat.S_ISLNK(info.st_mode)
     values = attributes(place) if xattrs is None else xattrs
     if (info.st_uid, info.st_gid) != metadata.owner:
-        os.chown(place, *metadata.owner, follow_symlinks=False)
+        _set_owner(place, metadata.owner)
     if not link:
         Path(place).chmod(metadata.mode)
     for name, value in values.items():
         os.setxattr(place, name, value, follow_symlinks=False)
     os.utime(place, ns=(metadata.mtime_ns, metadata.mtime_ns), follow_symlinks=False)
+
+
+def unmapped_owner(owner: tuple[int, int], exc: OSError) -> str | None:
+    """Why an owner could not be set, where this user has no subordinate id for it."""
+    if exc.errno != errno.EINVAL or not in_user_namespace():
+        return None
+    return (
+        f"the owner {owner[0]}:{owner[1]} is outside of this user's subordinate ids: "
+        "add a larger range to /etc/subuid and /etc/subgid, or run it as root"
+    )
+
+
+def _set_owner(place: str, owner: tuple[int, int]) -> None:
+    try:
+        os.chown(place, *owner, follow_symlinks=False)
+    except OSError as exc:
+        if (reason := unmapped_owner(owner, exc)) is not None:
+            raise PrivilegeMissing(reason) from exc
+        raise
 
 
 def _try_link(source: str, info: os.stat_result, place: str) -> bool:
