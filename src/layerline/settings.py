@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
 from layerline.limits import Limits
+from layerline.storage import Storage
 from layerline.user_directories import home_directory, settings_file, store_directory
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Settings:
     proxies: Mapping[str, str] = field(default_factory=dict)
     source_date_epoch: int | None = None
     limits: Limits = field(default_factory=Limits)
+    storage: Storage = field(default_factory=Storage)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -66,6 +68,7 @@ class Settings:
             },
             source_date_epoch=int(epoch) if epoch else None,
             limits=Limits.read(environ, document, config),
+            storage=Storage.read(document, config),
             environ=dict(environ),
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from layerline.engine.image.manifests import Compression
     from layerline.engine.solve.task_groups import task_group
+    from layerline.engine.store.auto_pruning import prunable_size
     from layerline.engine.store.digest import digest_of
     from layerline.engine.store.disk_errors import is_disk_failure, storage_error, write_errors
     from layerline.engine.store.format import has_store
@@ -42,6 +43,7 @@ __all__ = [
     "is_disk_failure",
     "list_items",
     "list_volumes",
+    "prunable_size",
     "prune",
     "record",
     "repair",
@@ -65,6 +67,7 @@ _MODULES = {
     "is_disk_failure": "store.disk_errors",
     "list_items": "store.usage",
     "list_volumes": "store.usage",
+    "prunable_size": "store.auto_pruning",
     "prune": "store.pruning",
     "record": "store.fsck",
     "repair": "store.fsck",

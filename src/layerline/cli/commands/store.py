@@ -22,6 +22,7 @@ from layerline.engine import (
     import_volume,
     list_items,
     list_volumes,
+    prunable_size,
     prune,
     record,
     repair,
@@ -114,13 +115,20 @@ def _df(console: Console, options: argparse.Namespace) -> int:
     rows = {f"{kind}s": [item.size for item in found if item.kind == kind] for kind in ITEM_KINDS}
     rows["index"] = [path.stat().st_size for path in root.glob("index.db*")]
     total = sum(map(sum, rows.values()))
+    all_of_it = sum(rows["blobs"]) + sum(rows["snapshots"])
+    by_itself = prunable_size(found, root, console.settings.storage) if found else 0
     if options.json:
         parts = {kind: {"count": len(each), "bytes": sum(each)} for kind, each in rows.items()}
-        document = {"store": str(console.settings.store), "bytes": total, "parts": parts}
-        return _print_json(console, document)
+        document = {"store": str(root), "bytes": total, "parts": parts}
+        freed = {"prune": all_of_it, "automatic": by_itself}
+        return _print_json(console, {**document, "would_free": freed})
     table = [("KIND", f"{'COUNT':>8}{'SIZE':>12}")]
     table += [(kind, f"{len(each):>8}{format_size(sum(each)):>12}") for kind, each in rows.items()]
     console.print(columns([*table, ("total", f"{'':>8}{format_size(total):>12}")]))
+    console.print(
+        f"'{console.program} store prune --keep-storage 0' would free {format_size(all_of_it)}, "
+        f"automatic pruning {format_size(by_itself)}\n"
+    )
     return 0
 
 

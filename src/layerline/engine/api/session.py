@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
 from layerline.engine.api.objects import Query
 from layerline.engine.api.secrets import HostSecrets, SessionSecrets
@@ -19,8 +21,10 @@ from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.loopback import LoopbackPorts
 from layerline.engine.solve.solver import Solver
 from layerline.engine.solve.step_context import SolveContext
+from layerline.engine.store.auto_pruning import prune_automatically
 from layerline.engine.store.store import Store
 from layerline.errors import QueryError
+from layerline.quantities import format_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -188,6 +192,7 @@ async def open_session(
     program that a user at a terminal gets when an exec fails; `arguments` are the user's command
     line, whose URLs of the host's loopback containers may use.
     """
+    began = time.time()
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
         source = HostSecrets(settings=settings, workdir=workdir)
@@ -221,3 +226,19 @@ async def open_session(
             )
             context.nested = session
             yield session
+    await anyio.to_thread.run_sync(_prune, settings, journal, began)
+
+
+def _prune(settings: Settings, journal: Journal, began: float) -> None:
+    """Prune the store between sessions, and say so."""
+    pruned = prune_automatically(settings.store, settings.storage, since=began)
+    if pruned is None:
+        return
+    what = f"removed {len(pruned.items)} items that were used longest ago"
+    with journal.step(f"prune the store: {what}, {format_size(pruned.size)}") as step:
+        if pruned.first:
+            text = (
+                f"layers and blobs may take {format_size(pruned.limit)} now: "
+                f"set keep_storage in [storage] of {settings.config}, or 'off'\n"
+            )
+            step.write(text.encode())

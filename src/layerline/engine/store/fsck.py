@@ -57,7 +57,7 @@ def find_unverified(store: Store) -> list[str]:
     return [
         place.name
         for place in sorted((store.root / "snapshots").iterdir())
-        if (place / "fs").is_dir() and not manifest.is_complete(place / manifest.NAME)
+        if (place / "fs").is_dir() and manifest.recorded_size(place / manifest.NAME) is None
     ]
 
 

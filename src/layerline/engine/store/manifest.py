@@ -1,7 +1,8 @@
 """Manifests of snapshots: what each entry was when its layer was committed, to find bit rot.
 
 A manifest is a file of lines: a heading, one line for each entry, `<crc32> <json>`, in any order,
-and `end <count> <sha256>`. Each line can be checked alone, so a sample needs a few reads.
+and `end <count> <sha256> <bytes on disk>`. Each line can be checked alone, so a sample needs a few
+reads.
 
 Invariant: a manifest without its end is none; its snapshot counts as not verified yet.
 """
@@ -14,6 +15,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import stat
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 NAME = "manifest"
 _HEADING = b"layerline manifest 1\n"
 _END = b"end "
+_END_LINE = re.compile(rb"end (\d+) ([0-9a-f]{64}) (\d+)\n")
+_LONGEST_END = 200
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CHUNK = 1 << 20
 _SPARSE = "sparse:"
@@ -76,15 +80,16 @@ def write_manifest(
     hasher = hashlib.sha256(_HEADING)
     with target.open("wb") as out:
         out.write(_HEADING)
-        count = 0
+        count = size = 0
         for found in walk(fs):
             if is_cancelled():
                 raise InterruptedError
+            size += _disk_usage(found.stat)
             line = _line(_entry(found, digests.get(found.path)))
             hasher.update(line)
             out.write(line)
             count += 1
-        out.write(b"%s%d %s\n" % (_END, count, hasher.hexdigest().encode()))
+        out.write(b"%s%d %s %d\n" % (_END, count, hasher.hexdigest().encode(), size))
 
 
 def read_manifest(path: Path) -> list[Entry] | None:
@@ -96,21 +101,25 @@ def read_manifest(path: Path) -> list[Entry] | None:
     body, end = _split(data)
     if end is None:
         return None
-    count, digest = end
+    count, digest, _ = end
     lines = body[len(_HEADING) :].splitlines(keepends=True)
     if len(lines) != count or hashlib.sha256(body).hexdigest() != digest:
         raise DamagedManifest(path.name)
     return [_parse(line) for line in lines]
 
 
-def is_complete(path: Path) -> bool:
-    """Whether there is a manifest with its end; its lines may be damaged."""
+def recorded_size(path: Path) -> int | None:
+    """The bytes that a snapshot took when its manifest was written; None without a manifest.
+
+    Files that other snapshots have, too, count with their share.
+    """
     try:
         with path.open("rb") as file:
-            file.seek(-min(_WINDOW, os.fstat(file.fileno()).st_size), os.SEEK_END)
-            return _split(_HEADING + file.read())[1] is not None
+            file.seek(-min(_LONGEST_END, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            end = _split(_HEADING + file.read())[1]
     except OSError:
-        return False
+        return None
+    return None if end is None else end[2]
 
 
 def differences(fs: Path, entries: list[Entry]) -> Iterator[str]:
@@ -267,12 +276,17 @@ def _parse(line: bytes) -> Entry:
     raise DamagedManifest(line[:80].decode(errors="replace"))
 
 
-def _split(data: bytes) -> tuple[bytes, tuple[int, str] | None]:
-    """The lines before the end, and the end's count and digest."""
+def _disk_usage(info: os.stat_result) -> int:
+    size = min(info.st_size, info.st_blocks * 512)
+    return size if stat.S_ISDIR(info.st_mode) else size // info.st_nlink
+
+
+def _split(data: bytes) -> tuple[bytes, tuple[int, str, int] | None]:
+    """The lines before the end, and the end's count, digest and size."""
     if not data.startswith(_HEADING) or not data.endswith(b"\n"):
         return data, None
     at = data.rfind(b"\n", 0, len(data) - 1) + 1
-    words = data[at:].split()
-    if len(words) != 3 or words[0] != _END.strip() or not words[1].isdigit():
+    found = _END_LINE.fullmatch(data[at:])
+    if found is None:
         return data, None
-    return data[:at], (int(words[1]), words[2].decode(errors="replace"))
+    return data[:at], (int(found[1]), found[2].decode(), int(found[3]))

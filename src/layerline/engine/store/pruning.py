@@ -25,7 +25,7 @@ from layerline.engine.store.usage import Item, list_items, places
 from layerline.errors import NoSpace, StoreBusy, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
 
@@ -62,29 +62,35 @@ def prune(
 
     `volumes` are names of directories. `timeout` is how long to wait for sessions, in seconds.
     """
+
+    def select(found: list[Item]) -> list[Item]:
+        if volumes:
+            return [item for item in found if item.kind == "volume" and item.name in volumes]
+        return choose(found, keep_bytes=keep_bytes, keep_seconds=keep_seconds, now=time.time())
+
+    if dry_run:
+        with _explained(root):
+            return select(list_items(root)) if has_store(root) else []
+    return prune_selected(root, select, timeout=timeout)
+
+
+def prune_selected(
+    root: Path, select: Callable[[list[Item]], list[Item]], *, timeout: float
+) -> list[Item]:
+    """Remove the items that `select` chooses, and return them, while no session is open.
+
+    Raises StoreBusy if sessions are still open after `timeout` seconds.
+    """
     with _explained(root):
         if not has_store(root):
             return []
-        if dry_run:
-            return _selected(root, keep_bytes, keep_seconds, volumes)
         with contextlib.closing(Locks(root)) as locks, _alone(root, locks, timeout):
             sweep(root / "scratch", locks)
-            chosen = _selected(root, keep_bytes, keep_seconds, volumes)
+            chosen = select(list_items(root))
             _remove(root, chosen)
-            _forget(root, locks)
+            if chosen:
+                _forget(root, locks)
             return chosen
-
-
-def _selected(
-    root: Path,
-    keep_bytes: int | None,
-    keep_seconds: float | None,
-    volumes: Collection[str],
-) -> list[Item]:
-    found = list_items(root)
-    if volumes:
-        return [item for item in found if item.kind == "volume" and item.name in volumes]
-    return choose(found, keep_bytes=keep_bytes, keep_seconds=keep_seconds, now=time.time())
 
 
 def _remove(root: Path, chosen: list[Item]) -> None:
