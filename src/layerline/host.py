@@ -39,9 +39,8 @@ _KILLED = 128
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What building images needs; `runtime` is the version line of the OCI runtime or None."""
+    """What building images needs, as root or without it; `runtime` is its version line or None."""
 
-    root: bool
     namespaces: bool
     overlay: bool
     user_namespaces: bool
@@ -51,7 +50,6 @@ class Capabilities:
 def measure(runtime: str = "runc") -> Capabilities:
     """Try each thing in a child process, which leaves nothing behind."""
     return Capabilities(
-        root=os.geteuid() == 0,
         namespaces=_succeeds(_as_root(_try_namespaces)),
         overlay=_succeeds(_as_root(try_overlay)),
         # With a namespace of another kind: AppArmor lets a program have the first, but no rights.

@@ -158,7 +158,7 @@ def test_a_user_without_subordinate_ids_is_refused(root: None) -> None:  # noqa:
 def test_what_is_measured_is_what_works(root: None) -> None:  # noqa: ARG001
     found = host.measure()
     before = Path("/proc/self/mounts").read_text()
-    assert found.root
+    assert found.namespaces
     assert found.runtime is None or found.runtime.startswith("runc version")
     assert host.measure("no-such-runtime").runtime is None
     assert Path("/proc/self/mounts").read_text() == before

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerline import command
+from layerline import command, user_namespace
 from layerline.engine.image.reference import DEFAULT_REGISTRY
 from layerline.errors import CommandFailed, ProgramMissing
 
@@ -108,7 +108,8 @@ def _parse_auth(entry: Mapping[str, Any]) -> Login | None:
 
 def _ask(helper: str, name: str) -> Login | None:
     try:
-        done = command.run([f"docker-credential-{helper}", "get"], stdin=name.encode(), timeout=30)
+        argv = user_namespace.as_caller([f"docker-credential-{helper}", "get"])
+        done = command.run(argv, stdin=name.encode(), timeout=30)
         answer = json.loads(done.stdout)
     except (CommandFailed, ProgramMissing, ValueError):
         # "Not found" is a failure of the helper; so is a helper that is not installed here.
