@@ -202,3 +202,35 @@ def test_an_output_that_cannot_be_written(disk: Disk) -> None:
     done = command.run(words, env=disk.command_line.environ, expect=None)
     assert done.status == NO_SPACE
     assert done.stderr == b"Error: failed to write the result to stdout: no space left on device\n"
+
+
+def test_a_call_that_cannot_fit_is_refused_before_it_starts(disk: Disk) -> None:
+    made = ("with-exec", "--args=sh,-c,head -c 60M /dev/urandom > /x", "sync")
+    assert disk.build(*made).status == 0
+    assert disk.run("store", "prune", "--keep-storage=0").status == 0
+    assert disk.build("sync").status == 0
+    disk.fill(leave=20 << 20)
+    done = disk.build(*made)
+    assert done.status == NO_SPACE
+    assert b"Error: this call is likely to need 6" in done.stderr
+    assert b"withExec" not in done.stderr
+    config = disk.workdir.parent / ".config/layerline/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("[storage]\nforecast = false\n")
+    assert is_no_space(disk.build(*made))
+    config.unlink()
+    disk.empty()
+    assert disk.build(*made).status == 0
+
+
+def test_the_store_is_pruned_by_itself_and_says_so_once(disk: Disk) -> None:
+    config = disk.workdir.parent / ".config/layerline/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("[storage]\nkeep_storage = '1MB'\nreserved = '1MB'\n")
+    word = b"prune the store: removed"
+    made = "--args=sh,-c,head -c 20M /dev/urandom > /x; : "
+    said = [disk.build("with-exec", f"{made}{number}", "sync").stderr for number in range(3)]
+    assert [word in text for text in said] == [True, True, True]
+    assert [b"keep_storage in [storage] of" in text for text in said] == [True, False, False]
+    done = disk.build("with-exec", f"{made}2", "sync")  # what was used last stays
+    assert b"CACHED" in done.stderr

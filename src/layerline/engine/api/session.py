@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,6 +23,8 @@ from layerline.engine.solve.loopback import LoopbackPorts
 from layerline.engine.solve.solver import Solver
 from layerline.engine.solve.step_context import SolveContext
 from layerline.engine.store.auto_pruning import prune_automatically
+from layerline.engine.store.digest import digest_of
+from layerline.engine.store.forecast import remember_usage, require_room
 from layerline.engine.store.store import Store
 from layerline.errors import QueryError
 from layerline.quantities import format_size
@@ -190,9 +193,12 @@ async def open_session(
 
     At its end services stop, and what was recorded is durable. `interactive` is the argv of the
     program that a user at a terminal gets when an exec fails; `arguments` are the user's command
-    line, whose URLs of the host's loopback containers may use.
+    line, whose URLs of the host's loopback containers may use, and which names the call. Raises
+    NoSpace if its last run shows that it cannot fit on the disk.
     """
-    began = time.time()
+    began, call = time.time(), digest_of([str(workdir), *arguments])
+    if settings.storage.forecast:
+        require_room(settings.store, call, settings.config)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
         source = HostSecrets(settings=settings, workdir=workdir)
@@ -226,6 +232,8 @@ async def open_session(
             )
             context.nested = session
             yield session
+    used = partial(remember_usage, settings.store, call, store.snapshots.used, since=began)
+    await anyio.to_thread.run_sync(used)
     await anyio.to_thread.run_sync(_prune, settings, journal, began)
 
 

@@ -126,6 +126,11 @@ class Snapshots:
         self.use([name])
         return place / "fs"
 
+    @property
+    def used(self) -> frozenset[str]:
+        """The snapshots that this session has used or made."""
+        return frozenset(self._used)
+
     def use(self, names: Iterable[str]) -> None:
         """Record the use of snapshots; `close` writes it to the times of their directories."""
         self._used.update(names)
@@ -170,6 +175,7 @@ class Snapshots:
             self._set_aside(place)
         self._damaged.discard(name)
         self._sound.add(name)
+        self._used.add(name)
         self._manifests.add(name, known)
         self._later(name)
         return name
