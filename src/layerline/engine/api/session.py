@@ -242,11 +242,10 @@ def _prune(settings: Settings, journal: Journal, began: float) -> None:
     pruned = prune_automatically(settings.store, settings.storage, since=began)
     if pruned is None:
         return
-    what = f"removed {len(pruned.items)} items that were used longest ago"
-    with journal.step(f"prune the store: {what}, {format_size(pruned.size)}") as step:
-        if pruned.first:
-            text = (
-                f"layers and blobs may take {format_size(pruned.limit)} now: "
-                f"set keep_storage in [storage] of {settings.config}, or 'off'\n"
-            )
-            step.write(text.encode())
+    what = f"{len(pruned.items)} items that were used longest ago, {format_size(pruned.size)}"
+    if pruned.first:
+        what += (
+            f"; layers and blobs may take {format_size(pruned.limit)}: "
+            f"set keep_storage in [storage] of {settings.config}, or 'off'"
+        )
+    journal.step(f"prune the store: removed {what}").end()
