@@ -31,6 +31,8 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _CLOEXEC = 1  # of fsopen, fsmount
 _OPEN_TREE_CLONE = 1
+_ATTR_IDMAP = 0x00100000
+_CAPABILITIES_VERSION = 0x20080522  # of capget and capset: two words a set
 _FROM_EMPTY, _TO_EMPTY = 0x4, 0x40  # move_mount takes descriptors on both sides
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6  # fsconfig
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x01, 0x02, 0x10
@@ -87,6 +89,32 @@ def mount(source: str, target: Path, kind: str | None, flags: int = 0, data: str
 def unmount(target: Path) -> None:
     """Detach a mount; processes that still use it keep it until they end."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
+
+
+@contextmanager
+def creating_as(identity: int) -> Iterator[None]:
+    """Files that this thread creates in the block belong to the user and group `identity`.
+
+    Its capabilities stay effective, which setfsuid(2) would take away. For directories that are
+    shown with shifted ids: no file can be made in them by an id that they do not have.
+    """
+    _libc.setfsuid(ctypes.c_uint(identity))
+    _libc.setfsgid(ctypes.c_uint(identity))
+    _raise_permitted()
+    try:
+        yield
+    finally:
+        _libc.setfsuid(os.geteuid())
+        _libc.setfsgid(os.getegid())
+
+
+def _raise_permitted() -> None:
+    header = struct.pack("II", _CAPABILITIES_VERSION, 0)
+    data = ctypes.create_string_buffer(24)
+    _check(_libc.capget(header, data), "capget")
+    _, low, inherited_low, _, high, inherited_high = struct.unpack("6I", data.raw)
+    words = struct.pack("6I", low, low, inherited_low, high, high, inherited_high)
+    _check(_libc.capset(header, words), "capset")
 
 
 def sync_directory(path: Path) -> None:
@@ -146,14 +174,25 @@ def descriptor_in_root(root: int, path: str, flags: int, mode: int = 0) -> Itera
         os.close(descriptor)
 
 
-def attach(source: int, target: int, *, attributes: int = 0, recursive: bool = True) -> None:
-    """Bind what the descriptor `source` is open on onto what `target` is open on (O_PATH)."""
+def attach(
+    source: int,
+    target: int,
+    *,
+    attributes: int = 0,
+    recursive: bool = True,
+    users: int | None = None,
+) -> None:
+    """Bind what the descriptor `source` is open on onto what `target` is open on (O_PATH).
+
+    With `users`, a descriptor of a user namespace, files have the owners that they have there.
+    """
     deep = _AT_RECURSIVE if recursive else 0
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH | deep
     tree = _syscall(_OPEN_TREE, source, b"", flags, about="open_tree")
     try:
-        if attributes:
-            wanted = struct.pack("QQQQ", attributes, 0, 0, 0)
+        if attributes or users is not None:
+            shifted = 0 if users is None else _ATTR_IDMAP
+            wanted = struct.pack("QQQQ", attributes | shifted, 0, 0, users or 0)
             flags = _AT_EMPTY_PATH | deep
             _syscall(_MOUNT_SETATTR, tree, b"", flags, wanted, len(wanted), about="mount_setattr")
         _syscall(_MOVE_MOUNT, tree, b"", target, b"", _FROM_EMPTY | _TO_EMPTY, about="move_mount")

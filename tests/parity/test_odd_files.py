@@ -16,6 +16,7 @@ MAKE = (
     "ln -s pipe topipe && ln -s zero tozero && perl -MSocket -e "
     "'socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un(\"sock\"))'"
 )
+ROOT = ", insecureRootCapabilities: true"  # only root of the host makes devices
 NAMES = ("pipe", "disk", "zero", "sock", "topipe", "tozero")
 
 
@@ -36,15 +37,15 @@ NAMES = ("pipe", "disk", "zero", "sock", "topipe", "tozero")
 def test_none_is_opened(session: ParitySession, selection: str, name: str) -> None:
     file = ""
     if "{file}" in selection:
-        file = session.identity(box(sh(MAKE, then=f'file(path: "/odd/{name}") {{ id }}')))
-    error = session.error(box(sh(MAKE, then=selection.format(name=name, file=file))))
+        file = session.identity(box(sh(MAKE, ROOT, then=f'file(path: "/odd/{name}") {{ id }}')))
+    error = session.error(box(sh(MAKE, ROOT, then=selection.format(name=name, file=file))))
     assert "not a regular file" in error["message"]
     assert not (session.workdir / "exported").exists()
 
 
 def test_what_walks_over_them_opens_none(session: ParitySession) -> None:
-    session.answer(box(sh(MAKE, then='directory(path: "/odd") { export(path: "odd") }')))
+    session.answer(box(sh(MAKE, ROOT, then='directory(path: "/odd") { export(path: "odd") }')))
     search = 'directory(path: "/odd") { search(pattern: "x") { filePath } }'
-    assert session.answer(box(sh(MAKE, then=search))) == []
+    assert session.answer(box(sh(MAKE, ROOT, then=search))) == []
     entries = 'directory(path: "/odd") { asGit { head { commit } } }'
-    assert session.error(box(sh(MAKE, then=entries)))["message"]
+    assert session.error(box(sh(MAKE, ROOT, then=entries)))["message"]

@@ -121,7 +121,7 @@ def box(
 ) -> Iterator[Box]:
     """A runtime of its own for the test; checks that it leaves no mount."""
     settings = Settings.from_environ({"HOME": str(tmp_path)})
-    with Runtime.find(settings, tmp_path / "scratch") as runtime:
+    with Runtime.find(settings, tmp_path / "scratch", files=tmp_path.parent) as runtime:
         yield Box(runtime=runtime, image=busybox, place=tmp_path)
         assert list((tmp_path / "scratch/run").glob("c*")) == []
     assert [line for line in mounts() if str(tmp_path) in line] == []

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WORKDIR = "/scratch"
 VENV = "/opt/venv"
-_OWN_BUNDLE = "/etc/ssl/layerline.pem"  # of a user who named one
+_OWN_BUNDLE = "/etc/ssl/layerline.pem"  # of a user who named another than the system's
 # Those that are links on a system with a merged /usr are links here as well.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _CERTIFICATES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted")
@@ -51,8 +51,9 @@ def describe_container(
     _furnish(root)
     variables = dict(environ)
     mounts = [*_system_binds(root), *binds]
-    if settings.ca_bundle is not None and "SSL_CERT_FILE" in settings.environ:
-        mounts.append(Bind(target=_OWN_BUNDLE, source=settings.ca_bundle, readonly=True))
+    bundle = settings.ca_bundle
+    if bundle is not None and not str(bundle.resolve()).startswith(_CERTIFICATES):
+        mounts.append(Bind(target=_OWN_BUNDLE, source=bundle, readonly=True))
         variables["SSL_CERT_FILE"] = _OWN_BUNDLE
     return ContainerSpec(
         rootfs=Overlay(lower=(root,), upper=upper, work=work),
@@ -60,7 +61,7 @@ def describe_container(
         env=tuple(variables.items()),
         cwd=WORKDIR,
         mounts=tuple(_outermost(mounts)),
-        own_users=True,
+        same_ids=True,
     )
 
 

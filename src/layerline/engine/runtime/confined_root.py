@@ -172,13 +172,15 @@ class ConfinedRoot:
             here = there
         return created
 
-    def make_stub(self, path: str, *, directory: bool, stack: ExitStack) -> list[CreatedPath]:
+    def make_stub(
+        self, path: str, *, directory: bool, owner: tuple[int, int], stack: ExitStack
+    ) -> list[CreatedPath]:
         """Make an empty file or directory, and what it needs above it."""
         target = self.resolve(path)
         if directory:
-            return self.make_directories(target, owner=(0, 0), stack=stack)
+            return self.make_directories(target, owner=owner, stack=stack)
         parent, _, name = target.rpartition("/")
-        created = self.make_directories(parent or "/", owner=(0, 0), stack=stack)
+        created = self.make_directories(parent or "/", owner=owner, stack=stack)
         return [*created, self._make(parent or "/", name, directory=False, stack=stack)]
 
     def _make(self, parent: str, name: str, *, directory: bool, stack: ExitStack) -> CreatedPath:

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shutil
+import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,10 +27,10 @@ from layerline.engine.runtime.runc import Container, find_init, find_runtime, ke
 from layerline.engine.runtime.spec import ExecOutcome, Output
 from layerline.engine.runtime.stdio import STDERR, STDOUT, Sinks, follow
 from layerline.engine.runtime.step_limits import LimitWatch, StepLimits
+from layerline.engine.runtime.user_ids import SHIFTED, ShiftedFiles, UserIds, same_ids
 from layerline.errors import Cancelled, ExecError, LayerlineError, NoSpace, UnknownUser
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
@@ -57,12 +58,19 @@ class PreparedContainer:
 class Runtime:
     """Runs containers with one runtime program for one session."""
 
-    def __init__(self, settings: Settings, *, provided: Provided, scratch: Path) -> None:
+    def __init__(
+        self, settings: Settings, *, provided: Provided, scratch: Path, files: Path
+    ) -> None:
         self.program = find_runtime(settings)
         self._keeps = keeps_container(self.program)
         self._provided = provided
         self._proxies = settings.proxies
         self._scratch = scratch
+        self._files = files
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._opened = False
+        self._shifted: ShiftedFiles | None = None
         self.state = scratch / "run"
         self._numbers = itertools.count(1)
         self.state.mkdir(parents=True)
@@ -72,8 +80,11 @@ class Runtime:
         self.limits = StepLimits.impose(self._cgroups, settings.limits, settings.config)
 
     @classmethod
-    def find(cls, settings: Settings, scratch: Path) -> Self:
-        """The runtime of this machine; `scratch` is a directory of this session's own."""
+    def find(cls, settings: Settings, scratch: Path, *, files: Path | None = None) -> Self:
+        """The runtime of this machine; `scratch` is a directory of this session's own.
+
+        All layers and volumes of containers are below `files`, by default the store.
+        """
         bundle = settings.ca_bundle
         provided = Provided(
             init=find_init(),
@@ -81,7 +92,7 @@ class Runtime:
             certificates=bundle.read_bytes() if bundle else None,
             certificates_win="SSL_CERT_FILE" in settings.environ,
         )
-        return cls(settings, provided=provided, scratch=scratch)
+        return cls(settings, provided=provided, scratch=scratch, files=files or settings.store)
 
     def __enter__(self) -> Self:
         return self
@@ -94,8 +105,29 @@ class Runtime:
     ) -> None:
         self.close()
 
+    def ids(self, *, privileged: bool, same: bool = False) -> UserIds | None:
+        """The ids of a container's user namespace; None for none.
+
+        Those of a privileged one are the host's, as are all of an ordinary user's, who is in a user
+        namespace already.
+        """
+        if privileged:
+            return None
+        if same:
+            return same_ids()
+        return SHIFTED if self._shifted_files() is not None else None
+
+    def _shifted_files(self) -> ShiftedFiles | None:
+        with self._lock:
+            if not self._opened and not kernel.in_user_namespace():
+                opening = ShiftedFiles.open(self.state, self._files)
+                self._shifted = self._stack.enter_context(opening)
+            self._opened = True
+            return self._shifted
+
     def close(self) -> None:
         """Remove the session's state; no container may be running."""
+        self._stack.close()
         kernel.unmount(self.state)
         self.state.rmdir()
         self._cgroups.close()
@@ -157,7 +189,9 @@ class Runtime:
     def _write_bundle(
         self, spec: ContainerSpec, name: str, bundle: Path, stack: ExitStack, *, terminal: bool
     ) -> PreparedContainer:
-        root = stack.enter_context(assemble_root(spec, self._provided, bundle))
+        ids = spec.network.users.ids if spec.network and spec.network.users else None
+        shifted = self._shifted_files() if ids == SHIFTED else None
+        root = stack.enter_context(assemble_root(spec, self._provided, bundle, shifted))
         stdin = stdio.open_stdin(spec, root, stack)
         redirects = stdio.open_redirects(spec, root, stack)
         env = self._environment(spec, root)
@@ -292,10 +326,9 @@ def _os_setup_error(spec: ContainerSpec, exc: OSError) -> ExecError | NoSpace:
 
 def _make_cwd(cwd: str, root: Root) -> str | None:
     """Create the working directory if it is missing; returns why that failed, or None."""
-    owner = (root.user.uid, root.user.gid)
-    with ExitStack() as stack:
+    with ExitStack() as stack, root.creating():
         try:
-            root.inside.make_directories(cwd, owner=owner, stack=stack)
+            root.inside.make_directories(cwd, owner=root.owner, stack=stack)
             with root.inside.open_path(cwd, os.O_PATH | os.O_DIRECTORY):
                 return None
         except NotADirectoryError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -25,27 +25,44 @@ from layerline.engine.runtime.spec import (
     Tmpfs,
     Volume,
 )
+from layerline.engine.runtime.user_ids import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import ExitStack
 
+    from layerline.engine.runtime.user_ids import ShiftedFiles
     from layerline.engine.runtime.users import User
 
 _SECRET = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV | kernel.ATTR_NOEXEC
 
 
 @contextmanager
-def mount_layers(overlay: Overlay, target: Path, *, stubs: Path | None = None) -> Iterator[Path]:
-    """Mount the layers at `target`, which is created; `stubs` is one more layer on top."""
+def mount_layers(
+    overlay: Overlay,
+    target: Path,
+    *,
+    stubs: Path | None = None,
+    shifted: ShiftedFiles | None = None,
+) -> Iterator[Path]:
+    """Mount the layers at `target`, which is created; `stubs` is one more layer on top.
+
+    With `shifted` their owners are those of a container's user namespace.
+    """
     target.mkdir()
     lower = (*overlay.lower, stubs) if stubs else overlay.lower
     required = 1 if overlay.upper else 2
     for number in range(required - len(lower)):
-        empty = target.with_name(f"{target.name}-empty{number}")
+        empty = (stubs or target).with_name(f"{target.name}-empty{number}")
         empty.mkdir()
         lower = (empty, *lower)
-    kernel.mount_overlay(lower, target, upper=overlay.upper, work=overlay.work)
+    upper, work = overlay.upper, overlay.work
+    if shifted is not None:
+        lower = tuple(map(shifted.view, lower))
+        upper, work = (path and shifted.view(path) for path in (upper, work))
+    # What overlayfs makes for itself, in its working directory, belongs to who mounts it.
+    with kernel.creating_as(BASE) if shifted else nullcontext():
+        kernel.mount_overlay(lower, target, upper=upper, work=work)
     try:
         yield target
     finally:
@@ -62,7 +79,12 @@ class StagedMount:
 
 
 def stage(
-    mount: Mount, state: Path, stack: ExitStack, *, lookup: Callable[[str], User]
+    mount: Mount,
+    state: Path,
+    stack: ExitStack,
+    *,
+    lookup: Callable[[str], User],
+    shifted: ShiftedFiles | None = None,
 ) -> StagedMount:
     """Make the source ready, for as long as `stack` lives.
 
@@ -70,33 +92,68 @@ def stage(
     """
     if isinstance(mount, Tmpfs):
         return StagedMount(mount=mount, source=None, directory=True)
-    source = _source(mount, state, stack, lookup)
+    source = _source(mount, state, stack, lookup, shifted)
     directory = stat.S_ISDIR(os.fstat(source).st_mode)
     return StagedMount(mount=mount, source=source, directory=directory)
 
 
-def attach_mount(staged: StagedMount, target: str, inside: ConfinedRoot, stack: ExitStack) -> None:
+def attach_mount(
+    staged: StagedMount,
+    target: str,
+    inside: ConfinedRoot,
+    stack: ExitStack,
+    *,
+    shifted: ShiftedFiles | None = None,
+) -> None:
     """Mount at `target`; mount points created in other mounts are removed with `stack`."""
     if inside.stat(target) is None:
-        for made in inside.make_stub(target, directory=staged.directory, stack=stack):
-            stack.callback(made.remove)
+        with kernel.creating_as(BASE) if shifted else nullcontext():
+            owner = BASE if shifted else 0
+            made = inside.make_stub(
+                target, directory=staged.directory, owner=(owner, owner), stack=stack
+            )
+        for each in made:
+            stack.callback(each.remove)
     with inside.open_path(target) as descriptor:
         if staged.source is None:
             # The descriptor as the path: the mount lands on what was checked.
             path = Path(f"/proc/self/fd/{descriptor}")
-            kernel.mount("tmpfs", path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, _size(staged))
+            options = _tmpfs_options(staged, owner=BASE if shifted else 0)
+            kernel.mount("tmpfs", path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
         else:
             deep = isinstance(staged.mount, Bind)
-            flags = _attributes(staged.mount)
-            kernel.attach(staged.source, descriptor, attributes=flags, recursive=deep)
+            # The layers' overlay has the owners already.
+            own = shifted is not None and not isinstance(staged.mount, LayerMount)
+            _attach(
+                staged.source,
+                descriptor,
+                attributes=_attributes(staged.mount),
+                recursive=deep,
+                users=shifted.namespace if shifted and own else None,
+            )
 
 
-def attach_file(source: Path, target: str, inside: ConfinedRoot) -> None:
+def _attach(
+    source: int, target: int, *, attributes: int, recursive: bool, users: int | None
+) -> None:
+    try:
+        kernel.attach(source, target, attributes=attributes, recursive=recursive, users=users)
+    except OSError:
+        if users is None:
+            raise
+        # A file system that cannot shift, or is shifted already: its owners are nobody inside.
+        kernel.attach(source, target, attributes=attributes, recursive=recursive)
+
+
+def attach_file(
+    source: Path, target: str, inside: ConfinedRoot, *, shifted: ShiftedFiles | None = None
+) -> None:
     """Show a file of the host, read-only, over a file that exists inside."""
     origin = os.open(source, os.O_PATH | os.O_CLOEXEC)
     try:
         with inside.open_path(target) as descriptor:
-            kernel.attach(origin, descriptor, attributes=kernel.ATTR_RDONLY, recursive=False)
+            users = shifted.namespace if shifted else None
+            _attach(origin, descriptor, attributes=kernel.ATTR_RDONLY, recursive=False, users=users)
     finally:
         os.close(origin)
 
@@ -111,6 +168,7 @@ def _source(
     state: Path,
     stack: ExitStack,
     lookup: Callable[[str], User],
+    shifted: ShiftedFiles | None,
 ) -> int:
     match mount:
         case Bind():
@@ -126,7 +184,7 @@ def _source(
             path.chmod(mount.mode & 0o777)
             source = os.open(path, os.O_PATH | os.O_CLOEXEC)
         case LayerMount():
-            tree = stack.enter_context(mount_layers(mount.overlay, state / "tree"))
+            tree = stack.enter_context(mount_layers(mount.overlay, state / "tree", shifted=shifted))
             with ConfinedRoot(tree) as inner:
                 source = inner.open(mount.subpath, os.O_PATH)
         case _:
@@ -151,6 +209,7 @@ def _attributes(mount: Mount) -> int:
             return kernel.ATTR_RDONLY if mount.readonly else 0
 
 
-def _size(staged: StagedMount) -> str:
+def _tmpfs_options(staged: StagedMount, *, owner: int) -> str:
     size = staged.mount.size if isinstance(staged.mount, Tmpfs) else None
-    return f"size={size}" if size else ""
+    options = [f"size={size}"] if size else []
+    return ",".join([*options, f"uid={owner}", f"gid={owner}"])

@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from layerline import command, kernel
-from layerline.engine.runtime.spec import Network
+from layerline.engine.runtime.spec import Network, Users
+from layerline.engine.runtime.user_ids import user_namespace
 from layerline.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from layerline.engine.runtime.user_ids import UserIds
 
 T = TypeVar("T")
 
@@ -78,7 +81,7 @@ class SessionNetwork:
         self._resolv_conf = resolv_conf
         self._stack = stack
         self._hosts = itertools.count(10)
-        self._idle: dict[bool, list[Network]] = {False: [], True: []}
+        self._idle: dict[UserIds | None, list[Network]] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -104,34 +107,38 @@ class SessionNetwork:
             yield cls(state, router, resolv_conf, stack)
 
     @contextmanager
-    def lend(self, *, own_users: bool = False) -> Iterator[Network]:
+    def lend(self, ids: UserIds | None = None) -> Iterator[Network]:
         """A namespace for one step, isolated: it may have served others, who left no socket in it.
 
-        Only for programs that may not configure it. `own_users` as for `attach`.
+        Only for programs that may not configure it. `ids` as for `attach`.
         """
-        idle = self._idle[own_users]
         with self._lock:
+            idle = self._idle.setdefault(ids, [])
             network = next((n for n in idle if not _has_sockets(n.namespace)), None)
             if network is not None:
                 idle.remove(network)
             else:
-                made = self.attach(isolated=True, own_users=own_users)
+                made = self.attach(ids, isolated=True)
                 network = self._stack.enter_context(made).network
         yield network
         with self._lock:
             idle.append(network)
 
     @contextmanager
-    def attach(self, *, isolated: bool = False, own_users: bool = False) -> Iterator[Attachment]:
+    def attach(self, ids: UserIds | None = None, *, isolated: bool = False) -> Iterator[Attachment]:
         """A new namespace on the bridge; isolated ones do not reach each other.
 
-        With `own_users` it belongs to a new user namespace, which has the same ids as this one.
+        With `ids` it belongs to a new user namespace that has these.
         """
         number = next(self._hosts)
         address = str(_SUBNET[number])
         namespace = self._state / f"net{number}"
-        users = self._state / f"user{number}" if own_users else None
-        with _create_namespace(namespace) if users is None else _create_users(users, namespace):
+        users = None if ids is None else Users(namespace=self._state / f"user{number}", ids=ids)
+        with (
+            _create_namespace(namespace)
+            if users is None
+            else _create_users(users.ids, users.namespace, namespace)
+        ):
             link = f"v{number}"
             _ip(
                 self._router,
@@ -226,38 +233,13 @@ def _create_namespace(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _create_users(users: Path, namespace: Path) -> Iterator[None]:
-    """A new user namespace and a network namespace of it, held at the two paths."""
-    holder = command.start(["unshare", "--user", "--net", "sleep", "infinity"])
-    try:
-        process = Path("/proc", str(holder.pid))
-        _wait_until(lambda: holder.poll() is not None or _is_apart(process))
-        for name in ("uid_map", "gid_map"):
-            (process / name).write_text(same_ids(name))
-        with (
-            _pin_namespace(process / "ns/user", users),
-            _pin_namespace(process / "ns/net", namespace),
-        ):
-            holder.kill()
-            yield
-    finally:
-        holder.kill()
-        holder.wait()
-
-
-def _is_apart(process: Path) -> bool:
-    """Whether a process has left the user and network namespaces of this one."""
-    own = Path("/proc/self/ns")
-    return all(
-        (process / "ns" / kind).stat().st_ino != (own / kind).stat().st_ino
-        for kind in ("user", "net")
-    )
-
-
-def same_ids(name: str) -> str:
-    """A `uid_map` or `gid_map` with each id of this user namespace as itself."""
-    rows = (line.split() for line in Path("/proc/self", name).read_text().splitlines())
-    return "".join(f"{first} {first} {size}\n" for first, _, size in rows)
+def _create_users(ids: UserIds, users: Path, namespace: Path) -> Iterator[None]:
+    """A user namespace and a network namespace of it, held at the two paths."""
+    with ExitStack() as stack:
+        with user_namespace(ids, "--net") as holder:
+            stack.enter_context(_pin_namespace(holder / "ns/user", users))
+            stack.enter_context(_pin_namespace(holder / "ns/net", namespace))
+        yield
 
 
 @contextmanager
@@ -292,12 +274,6 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
     finally:
         process.kill()
         process.wait()
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _WAIT
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.001)
 
 
 def _wait_for_child(process: command.Process[bytes]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,16 @@ from layerline.engine.runtime import mounts, users
 from layerline.engine.runtime.confined_root import ConfinedRoot
 from layerline.engine.runtime.device_masks import mask_devices
 from layerline.engine.runtime.mountpoints import Stub, write_stubs
+from layerline.engine.runtime.user_ids import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from layerline.engine.runtime.mounts import StagedMount
     from layerline.engine.runtime.spec import ContainerSpec
+    from layerline.engine.runtime.user_ids import ShiftedFiles
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 INIT = "/.init"
@@ -52,18 +55,39 @@ class Provided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
-    """The mounted root. `late` are host paths that belong below /dev."""
+    """The mounted root. `late` are host paths that belong below /dev.
+
+    The owners of its files are `shift` above those that the container knows.
+    """
 
     path: Path
     inside: ConfinedRoot
     user: users.User
     late: Mapping[str, Path]
+    shift: int = 0
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """The user and group of the container's process, as the engine sees them."""
+        return self.user.uid + self.shift, self.user.gid + self.shift
+
+    def creating(self) -> AbstractContextManager[None]:
+        """Files that are made in the block belong to the container's root."""
+        return kernel.creating_as(self.shift) if self.shift else nullcontext()
 
 
 @contextmanager
-def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Iterator[Root]:
-    """Mount everything of the container below `state`, an empty directory in memory."""
+def assemble_root(
+    spec: ContainerSpec, provided: Provided, state: Path, shifted: ShiftedFiles | None
+) -> Iterator[Root]:
+    """Mount everything of the container below `state`, an empty directory in memory.
+
+    With `shifted` its users have other ids than the host's.
+    """
     with ExitStack() as leftovers, ExitStack() as stack:
+        place = state
+        if shifted is not None:
+            place = leftovers.enter_context(shifted.directory(state.name))
         stubs = state / "stubs"
         stubs.mkdir()
         image = replace(spec.rootfs, upper=None, work=None)
@@ -74,11 +98,19 @@ def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Itera
             lookup = _lookup(inside)
             user = lookup(spec.user)
             staged = [
-                mounts.stage(mount, _directory(state / f"mount{number}"), leftovers, lookup=lookup)
+                mounts.stage(
+                    mount,
+                    _directory(state / f"mount{number}"),
+                    leftovers,
+                    lookup=lookup,
+                    shifted=shifted,
+                )
                 for number, mount in enumerate(mounts.by_target(spec))
             ]
             write_stubs(_stubs(spec, provided, staged), inside, stubs)
-        path = stack.enter_context(mounts.mount_layers(spec.rootfs, state / "root", stubs=stubs))
+        path = stack.enter_context(
+            mounts.mount_layers(spec.rootfs, place / "root", stubs=stubs, shifted=shifted)
+        )
         inside = stack.enter_context(ConfinedRoot(path))
         _check_system_directories(inside)
         if not kernel.has_trusted_attributes():
@@ -86,11 +118,13 @@ def assemble_root(spec: ContainerSpec, provided: Provided, state: Path) -> Itera
         late: dict[str, Path] = {}
         for each in staged:
             if inside.resolve(each.mount.target).startswith("/dev/"):
-                late[each.mount.target] = _attach_aside(each, state / f"late{len(late)}", leftovers)
+                aside = place / f"late{len(late)}"
+                late[each.mount.target] = _attach_aside(each, aside, leftovers, shifted)
             else:
-                mounts.attach_mount(each, each.mount.target, inside, leftovers)
-        _show_host_files(spec, provided, inside, state)
-        yield Root(path=path, inside=inside, user=user, late=late)
+                mounts.attach_mount(each, each.mount.target, inside, leftovers, shifted=shifted)
+        _show_host_files(spec, provided, inside, state, shifted)
+        shift = BASE if shifted else 0
+        yield Root(path=path, inside=inside, user=user, late=late, shift=shift)
 
 
 def _lookup(inside: ConfinedRoot) -> Callable[[str], users.User]:
@@ -129,19 +163,25 @@ def _check_system_directories(inside: ConfinedRoot) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
 
-def _attach_aside(staged: StagedMount, path: Path, stack: ExitStack) -> Path:
+def _attach_aside(
+    staged: StagedMount, path: Path, stack: ExitStack, shifted: ShiftedFiles | None
+) -> Path:
     if staged.directory:
         path.mkdir()
     else:
         path.touch()
     with ConfinedRoot(path.parent) as inside:
-        mounts.attach_mount(staged, f"/{path.name}", inside, stack)
+        mounts.attach_mount(staged, f"/{path.name}", inside, stack, shifted=shifted)
     stack.callback(kernel.unmount, path)
     return path
 
 
 def _show_host_files(
-    spec: ContainerSpec, provided: Provided, inside: ConfinedRoot, state: Path
+    spec: ContainerSpec,
+    provided: Provided,
+    inside: ConfinedRoot,
+    state: Path,
+    shifted: ShiftedFiles | None,
 ) -> None:
     resolv_conf = provided.resolv_conf
     if spec.network is not None:
@@ -151,7 +191,7 @@ def _show_host_files(
     own = ("127.0.0.1", f"localhost {spec.hostname}")
     rows = (own, ("::1", "localhost ip6-localhost ip6-loopback"), *spec.hosts)
     hosts.write_text("".join(f"{address}\t{name}\n" for address, name in rows))
-    mounts.attach_file(resolv_conf, "/etc/resolv.conf", inside)
-    mounts.attach_file(hosts, "/etc/hosts", inside)
+    for source, target in ((resolv_conf, "/etc/resolv.conf"), (hosts, "/etc/hosts")):
+        mounts.attach_file(source, target, inside, shifted=shifted)
     if spec.init:
-        mounts.attach_file(provided.init, INIT, inside)
+        mounts.attach_file(provided.init, INIT, inside, shifted=shifted)

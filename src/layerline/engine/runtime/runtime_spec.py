@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from layerline.engine.runtime.spec import Users
+    from layerline.engine.runtime.user_ids import Rows
     from layerline.engine.runtime.users import User
 
 Json = dict[str, object]
@@ -109,8 +111,7 @@ class Process:
 class SandboxOptions:
     """What it is started in. `late` are host paths to show below /dev, which the runtime makes.
 
-    `users` is a user namespace to join, with the ids of this one. `resources` are limits in OCI's
-    terms.
+    `users` is a user namespace to join. `resources` are limits in OCI's terms.
     """
 
     root: Path
@@ -119,7 +120,7 @@ class SandboxOptions:
     cgroup: str | None
     network: Path | None
     late: Mapping[str, Path]
-    users: Path | None = None
+    users: Users | None = None
     resources: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -134,7 +135,8 @@ def configuration(process: Process, options: SandboxOptions) -> Json:
         },
     }
     if options.users is not None:
-        linux |= {"uidMappings": _same_ids("uid_map"), "gidMappings": _same_ids("gid_map")}
+        ids = options.users.ids
+        linux |= {"uidMappings": _mappings(ids.uids), "gidMappings": _mappings(ids.gids)}
     if options.cgroup is not None:
         linux["cgroupsPath"] = options.cgroup
     if privileged:
@@ -202,16 +204,13 @@ def _namespaces(options: SandboxOptions) -> list[Json]:
     if options.network is not None:
         kinds.append({"type": "network", "path": str(options.network)})
     if options.users is not None:
-        kinds.append({"type": "user", "path": str(options.users)})
+        kinds.append({"type": "user", "path": str(options.users.namespace)})
     return kinds
 
 
-def _same_ids(name: str) -> list[Json]:
-    """Each id of this user namespace as itself."""
-    rows = (line.split() for line in Path("/proc/self", name).read_text().splitlines())
+def _mappings(rows: Rows) -> list[Json]:
     return [
-        {"containerID": int(first), "hostID": int(first), "size": int(size)}
-        for first, _, size in rows
+        {"containerID": inside, "hostID": outside, "size": count} for inside, outside, count in rows
     ]
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from layerline.engine.runtime.network import Attachment
     from layerline.engine.runtime.runc import Container
     from layerline.engine.runtime.spec import ContainerSpec, ExecOutcome, Network
+    from layerline.engine.runtime.user_ids import UserIds
 
 Hosts = tuple[tuple[str, str], ...]
 
@@ -63,13 +64,17 @@ class Healthcheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """A service to start; `container` creates its container and discards it when it has ended."""
+    """A service to start; `container` creates its container and discards it when it has ended.
+
+    `ids` are those of its user namespace.
+    """
 
     key: str
     hostname: str
     container: Callable[[], AbstractContextManager[ContainerSpec]]
     ports: tuple[Port, ...] = ()
     healthcheck: Healthcheck | None = None
+    ids: UserIds | None = None
     on_output: Callable[[bytes, int], None] = lambda _data, _stream: None
 
 
@@ -101,7 +106,8 @@ class Service:
     def start(self, runtime: Runtime, network: SessionNetwork, hosts: Hosts) -> None:
         """Start and return when it is healthy; one that is not, or is cancelled, is ended again."""
         with ExitStack() as stack:
-            attached = stack.enter_context(network.attach())
+            made = network.attach(None if isinstance(self.spec, HostService) else self.spec.ids)
+            attached = stack.enter_context(made)
             self.address = attached.address
             if isinstance(self.spec, HostService):
                 for port, backend in self.spec.ports.items():
@@ -285,29 +291,31 @@ class Services:
         """The container on a network of its own: services by name, bound ones by alias as well."""
         aliases = tuple((service.address, alias) for alias, service in bindings)
         with self.network(
-            loopback=spec.loopback, fresh=spec.privileged, own_users=spec.own_users
+            self._runtime.ids(privileged=spec.privileged, same=spec.same_ids),
+            loopback=spec.loopback,
+            fresh=spec.privileged,
         ) as network:
             yield replace(spec, network=network, hosts=(*spec.hosts, *self._hosts(), *aliases))
 
     @contextmanager
     def network(
         self,
+        ids: UserIds | None = None,
         *,
         loopback: Collection[int] = (),
         fresh: bool = False,
-        own_users: bool = False,
     ) -> Iterator[Network]:
         """A network for one program; `loopback` are ports of the host's that are on its own.
 
-        A `fresh` one, for a program that may configure it, serves nobody else. `own_users` as in
-        ContainerSpec.
+        It belongs to a user namespace with `ids`. A `fresh` one, for a program that may configure
+        it, serves nobody else.
         """
         network = self._open_network()
         with ExitStack() as stack:
             lent = (
-                stack.enter_context(network.attach(isolated=True)).network
+                stack.enter_context(network.attach(ids, isolated=True)).network
                 if fresh
-                else stack.enter_context(network.lend(own_users=own_users))
+                else stack.enter_context(network.lend(ids))
             )
             stack.enter_context(_forward_loopback(lent.namespace, loopback))
             yield lent

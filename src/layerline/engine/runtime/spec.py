@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from layerline.engine.runtime.confined_process import ConfinedProcess
+    from layerline.engine.runtime.user_ids import UserIds
 
 HOSTNAME = "dagger"
 SPOOL_LIMIT = 1 << 20  # bytes of one stream that are kept in memory; what is more goes to a file
@@ -89,6 +90,14 @@ Mount = Bind | LayerMount | Volume | Tmpfs | SecretFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """A user namespace by its file, and the ids that it has."""
+
+    namespace: Path
+    ids: UserIds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A network namespace to run in, by its file; without one a container uses the host's.
 
@@ -96,7 +105,7 @@ class Network:
     """
 
     namespace: Path
-    users: Path | None = None
+    users: Users | None = None
     resolv_conf: bytes
 
 
@@ -109,8 +118,8 @@ class ContainerSpec:
     `secrets` are values to be scrubbed from the outputs. `init` puts a reaping process in front
     of the program. A relative redirect is under `cwd`. `loopback` are ports of the host's loopback
     that are on the container's as well. `process` is told of the container once it runs.
-    With `own_users` its network belongs to a user namespace of its own, which it joins: it has the
-    same ids, but capabilities over itself alone.
+    `same_ids` is for files of the host: its user namespace has the ids of this one, where those of
+    others are shifted.
     """
 
     rootfs: Overlay
@@ -131,7 +140,7 @@ class ContainerSpec:
     network: Network | None = None
     loopback: tuple[int, ...] = ()
     process: ConfinedProcess | None = None
-    own_users: bool = False
+    same_ids: bool = False
 
 
 class Output:

@@ -55,9 +55,10 @@ def open_redirects(spec: ContainerSpec, root: Root, stack: ExitStack) -> dict[in
         if path in (None, "", _NOWHERE):
             continue
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        descriptor = root.inside.open_file(join(spec.cwd, str(path)), flags, 0o600)
+        with root.creating():
+            descriptor = root.inside.open_file(join(spec.cwd, str(path)), flags, 0o600)
         stack.callback(os.close, descriptor)
-        os.fchown(descriptor, root.user.uid, root.user.gid)
+        os.fchown(descriptor, *root.owner)
         redirects[stream] = descriptor
     return redirects
 

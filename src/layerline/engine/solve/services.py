@@ -209,6 +209,7 @@ class SessionServices:
                 for port in spec.ports
             ),
             healthcheck=None if check is None else _healthcheck(check),
+            ids=self.context.runtime().ids(privileged=exec_op.privileged),
             on_output=progress.write,
         )
 
