@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shlex
+import signal
 import socket
 import sys
 import time
@@ -111,9 +112,15 @@ def test_programs_of_the_user_run_with_the_users_ids(
 ) -> None:
     own = user.home.stat()
     line = f"{own.st_uid} {own.st_gid}"
-    script = "echo $(id -u) $(id -g); touch made; exit 4"
+    script = "echo $(id -u) $(id -g); touch made; cat /proc/self/uid_map; exit 4"
     done = run(user, environ, sys.executable, "-m", "layerline", "run", "--", "sh", "-c", script)
-    assert (done.stdout.decode().strip(), done.status) == (line, 4), done.stderr
+    everything = ["0", "0", str(2**32 - 1)]
+    assert done.stdout.decode().split() == [*line.split(), *everything], done.stderr
+    assert done.status == 4
+    nested = [sys.executable, "-m", "layerline", "query", "--silent"]
+    words = ["-m", "layerline", "run", "--silent", "--", *nested]
+    done = run(user, environ, sys.executable, *words, stdin=b"{ directory { digest } }")
+    assert "digest" in json.loads(done.stdout)["directory"], done.stderr
     assert (user.home / "made").stat().st_uid == own.st_uid
     secret = '{ secret(uri: "cmd://echo $(id -u) $(id -g)") { plaintext } }'
     query = [sys.executable, "-m", "layerline", "query", "--silent"]
@@ -205,3 +212,27 @@ def test_a_port_of_a_service_is_published(user: OrdinaryUser, environ: dict[str,
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+def test_a_program_has_its_session_only_while_both_live(
+    user: OrdinaryUser, environ: dict[str, str]
+) -> None:
+    script = 'echo "$DAGGER_SESSION_PORT"; exec sleep 60'
+    words = [sys.executable, "-m", "layerline", "run", "--", "sh", "-c", script]
+    for number, status in ((signal.SIGTERM, 2), (signal.SIGINT, 2), (signal.SIGKILL, -9)):
+        process = command.start(
+            user.argv(words),
+            env=environ,
+            cwd=user.home,
+            stdout=command.PIPE,
+            stderr=command.PIPE,
+        )
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        socket.create_connection(("127.0.0.1", port)).close()
+        process.send_signal(number)
+        error = process.communicate(timeout=60)[1]
+        assert process.returncode == status, error
+        assert (b"Canceled." in error) == (status == 2)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
