@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline import command
-from layerline.engine.image.bootstrap import Recipe, sources_for
+from layerline.engine.image.bootstrap import Recipe, complete_devices, sources_for
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
@@ -105,3 +108,33 @@ def test_the_same_packages_are_the_same_image(tmp_path: Path) -> None:
             assert tree.find("/etc/resolv.conf") is None
             assert tree.scan("/var/lib/apt/lists") == []
     assert digests[0] == digests[1]
+
+
+def test_the_devices_are_those_that_mmdebstrap_creates(root: None, tmp_path: Path) -> None:  # noqa: ARG001
+    # Its table has a name, a mode, a type of tar(5), a link's target, and a device's numbers.
+    text = command.require("mmdebstrap").read_text()
+    [table] = re.findall(r"my @devfiles = \((.*?)\n\);", text, re.DOTALL)
+    cells = r'\["([^"]*)",\s*oct\((\d+)\), (\d), +\'([^\']*)\', +(undef|\d+), +(undef|\d+)\]'
+    rows = re.findall(cells, table)
+    assert len(rows) == table.count("[")
+    wanted = {
+        name.rstrip("/"): (kind, "777" if kind == "2" else mode, target, major, minor)
+        for name, mode, kind, target, major, minor in rows
+        if name
+    }
+    (tmp_path / "proc").mkdir()
+    dev = tmp_path / "dev"
+    dev.mkdir()
+    os.utime(tmp_path / "proc", (1_000, 1_000))
+    complete_devices(dev)
+    made = {}
+    for path in dev.iterdir():
+        info = path.lstat()
+        kind = {stat.S_IFLNK: "2", stat.S_IFCHR: "3", stat.S_IFDIR: "5"}[stat.S_IFMT(info.st_mode)]
+        target = str(path.readlink()) if kind == "2" else ""
+        numbers = (
+            (os.major(info.st_rdev), os.minor(info.st_rdev)) if kind == "3" else ("undef",) * 2
+        )
+        made[path.name] = (kind, f"{stat.S_IMODE(info.st_mode):o}", target, *map(str, numbers))
+    assert made == wanted
+    assert dev.stat().st_mtime == 1_000

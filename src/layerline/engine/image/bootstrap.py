@@ -134,7 +134,7 @@ def bootstrap(
         path = target / name
         path.write_text(text)
         path.chmod(mode)
-    _complete_devices(target / "dev")
+    complete_devices(target / "dev")
     _settle_times(target, began)
 
 
@@ -243,7 +243,7 @@ def _serves(stanza: dict[str, str], suite: str) -> bool:
     return any(name.partition("-")[0] == suite for name in stanza.get("Suites", "").split())
 
 
-def _complete_devices(dev: Path) -> None:
+def complete_devices(dev: Path) -> None:
     """Create what mmdebstrap leaves out in a user namespace: the layer is the same everywhere."""
     if (dev / "null").exists():
         return
