@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from layerline import command, kernel, user_namespace
 from layerline.errors import PrivilegeMissing
+from layerline.janitor import run_after_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,13 +78,16 @@ def become_root() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ATTENDED)
 
 
-def enter_namespaces() -> None:
+def enter_namespaces(after: Callable[[], object] | None = None) -> None:
     """Continue in a new mount and PID namespace; returns in the inner process only.
 
     The process that the user started stays outside, passes signals on, and ends with the status of
-    the inner one. Both stay in one process group, so the terminal belongs to both.
+    the inner one. Both stay in one process group, so the terminal belongs to both. `after` is run
+    when they have ended, however they ended, in a process of its own.
     """
     become_root()
+    if after is not None:
+        run_after_end(after)
     signal.pthread_sigmask(signal.SIG_BLOCK, _ATTENDED)
     alive, held = os.pipe()
     try:

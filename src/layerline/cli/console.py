@@ -83,7 +83,7 @@ class Console:
         host.become_root()
         self.log = self.begin_log()
         self.journal.listeners.append(PlainLines(self.log.write))
-        host.enter_namespaces()
+        host.enter_namespaces(after=_remove_leftovers)
 
     def begin_log(self) -> CallLog:
         """The log of this invocation, in the store; what is not a store stays as it is."""
@@ -127,6 +127,13 @@ class Console:
         stack.callback(self.journal.listeners.pop)
         if verbosity >= _DEBUG_VERBOSITY:
             stack.enter_context(debug_lines())
+
+
+def _remove_leftovers() -> None:
+    """Remove what a session that was killed has left outside of its namespaces and its store."""
+    from layerline.engine import sweep_dead_sessions
+
+    sweep_dead_sessions()
 
 
 def _to_stderr(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from layerline.engine.image.manifests import Compression
+    from layerline.engine.runtime.cgroups import sweep_dead_sessions
     from layerline.engine.solve.task_groups import task_group
     from layerline.engine.store.auto_pruning import prunable_size
     from layerline.engine.store.digest import digest_of
@@ -48,6 +49,7 @@ __all__ = [
     "record",
     "repair",
     "storage_error",
+    "sweep_dead_sessions",
     "task_group",
     "write_errors",
 ]
@@ -72,6 +74,7 @@ _MODULES = {
     "record": "store.fsck",
     "repair": "store.fsck",
     "storage_error": "store.disk_errors",
+    "sweep_dead_sessions": "runtime.cgroups",
     "task_group": "solve.task_groups",
     "write_errors": "store.disk_errors",
 }

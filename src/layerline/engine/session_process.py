@@ -59,11 +59,17 @@ def session_process(workdir: Path) -> Iterator[dict[str, str]]:
 def main() -> None:
     """Be that child: `argv` has the working directory."""
     try:
-        host.enter_namespaces()
+        host.enter_namespaces(after=_remove_leftovers)
         _serve(Path(sys.argv[1]))
     except LayerlineError as exc:
         _say({"error": type(exc).__name__, "message": str(exc)})
         sys.exit(exc.exit_code)
+
+
+def _remove_leftovers() -> None:
+    from layerline.engine.runtime.cgroups import sweep_dead_sessions
+
+    sweep_dead_sessions()
 
 
 def _serve(workdir: Path) -> None:
