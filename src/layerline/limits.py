@@ -27,7 +27,7 @@ class Limits:
     """The limits of one step; None is the default, which the engine derives from the machine.
 
     `memory` is in bytes, swap included. `processes` counts threads too. `cpus` is in CPUs' time;
-    there is no limit by default. UNLIMITED lifts a limit.
+    none by default. UNLIMITED lifts a limit.
     """
 
     memory: int | None = None

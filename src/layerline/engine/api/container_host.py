@@ -71,7 +71,7 @@ def find_up(process: ConfinedProcess, name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSecrets:
-    """Where the secrets of such a client are read: its variables, its files, a shell beside it."""
+    """Where the secrets of such a client are read: its variables, its files, a shell in it."""
 
     process: ConfinedProcess
 

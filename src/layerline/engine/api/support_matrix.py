@@ -44,8 +44,8 @@ What differs everywhere, on purpose:
 - **Network**: an index or a proxy on this machine's loopback, named on the command line or by
   `HTTPS_PROXY`, `PIP_INDEX_URL` and the like, can be reached by the execs that use it.
 - **Confinement**: execs have BuildKit's default capabilities and a seccomp filter, and may gain
-  privileges through setuid programs, as in BuildKit. No user namespace is used: root in a container
-  is root.
+  privileges through setuid programs, as in BuildKit. They run in a user namespace: `mknod` of
+  devices is not permitted without `insecureRootCapabilities`.
 - **Platforms**: programs for another architecture run only if the kernel has a binfmt handler for
   it; otherwise the exec fails.
 - **Base images**: `debian:*` and `ubuntu:*` are bootstrapped from the distribution's packages if no
@@ -53,7 +53,7 @@ What differs everywhere, on purpose:
 - **Compression** of layers: gzip by igzip, zstd at level 1. Layers are compressed while later steps
   run if the call ends in `asTarball`, `export` or `publish`, or in a function whose argument
   `compression` is zstd or gzip.
-- **Module code** runs in a process on this machine with its own environment, not in a container.
+- **Module code** runs in a container that shows this machine's `/usr` and Python, not in an image.
 """
 
 

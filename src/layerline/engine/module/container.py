@@ -1,6 +1,6 @@
 """The container of a module's code: this machine's language, the module, and nothing else of it.
 
-There is no image: the system's programs and libraries, the interpreter, the environment and the
+It has no image: the system's programs and libraries, the interpreter, the environment and the
 source are mounted read-only into a root of empty directories, which is thrown away after the call.
 """
 

@@ -1,4 +1,4 @@
-"""A confined process as the engine looks into it: its files, its variables, programs beside it.
+"""A confined process as the engine looks into it: its files, its variables, more programs.
 
 It is what a client of the session has as its host when it runs in a container.
 """

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _SETUP_FAILED = -1
 _PATIENCE = 1.0  # seconds in which a killed container may end before its runtime is killed as well
-_LONGEST_SECONDS = 600.0  # for a program that is run beside the container's own
+_LONGEST_SECONDS = 600.0  # for another program in a running container
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 

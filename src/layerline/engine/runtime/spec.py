@@ -117,7 +117,7 @@ class ContainerSpec:
     later pair wins over an earlier one of the same name. `hosts` are (address, name) pairs.
     `secrets` are values to be scrubbed from the outputs. `init` puts a reaping process in front
     of the program. A relative redirect is under `cwd`. `loopback` are ports of the host's loopback
-    that are on the container's as well. `process` is told of the container once it runs.
+    that are on the container's as well. `process` gets the container once it runs.
     `same_ids` is for files of the host: its user namespace has the ids of this one, where those of
     others are shifted.
     """

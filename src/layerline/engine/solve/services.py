@@ -235,7 +235,7 @@ class SessionServices:
 
     @contextlib.contextmanager
     def attach(self, container: ContainerSpec) -> Iterator[ContainerSpec]:
-        """A container that is no step, on a network of its own."""
+        """The container of module code, on a network of its own."""
         with self.services().join(self.context.with_loopback(container)) as joined:
             yield joined
 

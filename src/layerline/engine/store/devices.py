@@ -1,7 +1,7 @@
 """Devices in layers, also where none can be created: in a user namespace.
 
 There an empty file with a marker of ours, which overlayfs ignores and hides from programs, stands
-for a device. Its snapshot lists them, so that containers can be kept from taking them for files.
+for a device. Its snapshot lists them, so containers can be kept from taking them for files.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def device_status(path: str, info: os.stat_result) -> os.stat_result:
 
 
 def list_stand_ins(layer: Path) -> None:
-    """Write beside a layer, once it is complete, which of its files stand for devices."""
+    """Write next to a layer, once it is complete, which of its files stand for devices."""
     if not _MADE:
         return
     prefix = f"{layer.resolve()}/"

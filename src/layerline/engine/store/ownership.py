@@ -30,7 +30,7 @@ def record_owner(root: Path) -> None:
 
 
 def recorded_owner(root: Path) -> Maps | None:
-    """The ids that a user's store was made with; None for root's, and where there is no store.
+    """The ids that a user's store was made with; None for root's, and without a store.
 
     Raises StoreError where other users may not read it.
     """

@@ -65,7 +65,7 @@ class Entry:
     def open(self) -> BinaryIO:
         """Open the file for reading.
 
-        Raises PathError for what is no regular file, which is not opened: a device of an image is
+        Raises PathError for everything but a regular file, and does not open it: a device of an image is
         the host's, and a FIFO blocks.
         """
         if self.is_dir:
@@ -155,7 +155,7 @@ class Tree:
                 pending.extend(reversed(self.children(entry)))
 
     def open(self, path: str) -> BinaryIO:
-        """Open a file for reading. Raises PathError for what is no regular file."""
+        """Open a file for reading. Raises PathError for everything but a regular file."""
         return self.lookup(path).open()
 
     def read(self, path: str, limit: int | None = None) -> bytes:

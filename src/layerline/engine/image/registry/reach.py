@@ -29,7 +29,7 @@ class Reach:
     ports: frozenset[int] = frozenset()
 
     def guard(self, request: httpx.Request) -> None:
-        """Check the connection of a request as soon as it is there: an event hook of httpx."""
+        """Check the connection of a request before anything is sent: an event hook of httpx."""
         request.extensions = {**request.extensions, "trace": self._trace}
 
     def resolve(self, host: str, port: int) -> str:
