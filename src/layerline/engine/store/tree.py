@@ -65,8 +65,8 @@ class Entry:
     def open(self) -> BinaryIO:
         """Open the file for reading.
 
-        Raises PathError for everything but a regular file, and does not open it: a device of an image is
-        the host's, and a FIFO blocks.
+        Raises PathError for everything but a regular file, and does not open it: a device of an
+        image is the host's, and a FIFO blocks.
         """
         if self.is_dir:
             message = f"{self.path}: is a directory"
