@@ -35,10 +35,12 @@ class Place:
         argv = [sys.executable, "-c", PROGRAM, *args]
         return self.user.argv(argv) if self.user else argv
 
-    def call(self, *args: str, **more: str) -> command.Finished:
+    def call(self, *args: str, stdin: bytes | None = None, **more: str) -> command.Finished:
         """Run `layerline` to its end; `more` are further variables."""
         environ = {**self.environ, **more}
-        return command.run(self.argv(*args), env=environ, cwd=self.workdir, expect=None)
+        return command.run(
+            self.argv(*args), env=environ, cwd=self.workdir, expect=None, stdin=stdin
+        )
 
     def text(self, *args: str) -> str:
         """What a call that succeeds prints."""

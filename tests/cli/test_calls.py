@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,10 +113,3 @@ def test_a_module_whose_code_lies_elsewhere_is_found_with_its_metadata(extras: P
     with (extras.workdir / "pyproject.toml").open("a") as file:
         file.write(BUILT)
     assert extras.text("package-version", "--package=extras") == "0.1.0"
-
-
-def test_a_module_on_others_is_refused_by_name(extras: Place) -> None:
-    path = extras.workdir / "dagger.json"
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps({**document, "dependencies": [{"name": "o", "source": "../o"}]}))
-    assert "dependencies on other modules are not supported" in extras.error("greet")

@@ -20,6 +20,7 @@ _STAMP = re.compile(r"\b\d{19}\b")
 _HOST = re.compile(r"^[0-9a-z]{8,}(?=:8000)")
 _TRACE = re.compile(r" \[traceparent:[^\]]*\]")
 _WORKDIR = re.compile(r"\[cd ([^\]]+)\] ")
+_STDIN = re.compile(r" <<< '(.*)'$", re.DOTALL)
 _NO_NEWLINE = "\u23ce\u0338"
 
 
@@ -27,7 +28,8 @@ _NO_NEWLINE = "\u23ce\u0338"
 class Recorded:
     """A call: the line of the shell, stdout, the lines of the error, and the exit code.
 
-    `workdir` is where it ran, relative to the module.
+    `workdir` is where it ran, relative to the module; `note` a remark or a shell command that ran
+    before it.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Recorded:
     code: int
     workdir: str = "."
     note: str = ""
+    stdin: str = ""
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ def parse_transcript(path: Path) -> Iterator[Recorded]:
     note = ""
     for number, block in enumerate(re.split(r"^(?=\$ |\()", path.read_text(), flags=re.MULTILINE)):
         if block.startswith("("):
-            note = block.strip()
+            note += block.strip()
         elif block.startswith("$ "):
             yield _parse_call(number, block, note)
             note = ""
@@ -81,9 +84,12 @@ def _parse_call(number: int, block: str, note: str) -> Recorded:
     errors = tuple(_TRACE.sub("", line) for line in lines)
     line = head.removeprefix("$ dagger ")
     moved = _WORKDIR.match(line)
+    line = line[moved.end() :] if moved else line
+    given = _STDIN.search(line)
     return Recorded(
         number=number,
-        line=line[moved.end() :] if moved else line,
+        line=line[: given.start()] if given else line,
+        stdin=given[1] if given else "",
         workdir=moved[1] if moved else ".",
         stdout=stdout,
         errors=error_lines(errors),
@@ -96,6 +102,11 @@ def error_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
     """The lines from the last `Error:` on; only they are the same on both command lines."""
     starts = [place for place, line in enumerate(lines) if line.startswith("Error: ")]
     return tuple(line for line in lines[starts[-1] :] if line) if starts else ()
+
+
+def without_trace(text: str) -> str:
+    """The text without the marker that Dagger puts behind errors."""
+    return _TRACE.sub("", text)
 
 
 def ends_without_newline(stdout: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from layerline import settings
 from layerline.cli.flags import Flag, FlagSet, parse_bool
-from layerline.cli.options import Options, global_flags
+from layerline.cli.options import Options, global_flags, reference_flags
 from layerline.errors import Cancelled, ExecError, LayerlineError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def _console(argv: Sequence[str]) -> Console:
 
 def _dispatch(console: Console) -> int:
     console.flags = global_flags(console.options)
-    flags = _own_flags(FlagSet((console.flags,)))
+    references = reference_flags(FlagSet())
+    flags = _own_flags(FlagSet((console.flags, references)))
     rest = flags.parse(console.argv)
     if flags.flags["version"].value:
         rest = ["version"]
@@ -89,6 +90,9 @@ def _dispatch(console: Console) -> int:
         console.print(_help(console))
         return 0
     name, *arguments = rest
+    # Which module to load may be said before the command as well as after it.
+    given = [f"--{flag.name}={flag.value}" for flag in references.flags.values() if flag.changed]
+    arguments = [*given, *arguments]
     if name == "help":
         console.print(_help(console))
         return 0

@@ -135,6 +135,12 @@ def module_flags() -> FlagSet:
     ).refusal = _NO_LLM
     _switch(flags, "eager-runtime", "", "load module runtime eagerly")
     output_flags(flags)
+    reference_flags(flags)
+    return flags
+
+
+def reference_flags(flags: FlagSet) -> FlagSet:
+    """Add the flags that say which module a command loads."""
     where = (
         "Module reference to load, either a local path or a remote git repo (defaults to current "
         "directory)"

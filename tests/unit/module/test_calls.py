@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.engine.module import results
-from layerline.engine.module.calls import Caller, FunctionProcess, call_name, function_process_of
+from layerline.engine.module.calls import Caller, call_name
 from layerline.engine.module.definitions import Error, Function, FunctionCall, TypeDef
+from layerline.engine.module.function_process import FunctionProcess, function_process_of
 from layerline.engine.module.loading import load_module
 from layerline.engine.module.source import read_config
 from layerline.errors import PathError, PathNotFound, QueryError

@@ -116,7 +116,7 @@ def test_contextual_paths(tmp_path: Path) -> None:
         ({"sdk": "go"}, 'runs only "sdk": "python"'),
         ({"source": ".."}, "is outside of the module"),
         ({"name": ""}, "names no module"),
-        ({"dependencies": ["./x"]}, "dependencies on other modules"),
+        ({"toolchains": ["./x"]}, '"toolchains" is not supported'),
     ],
 )
 def test_what_cannot_be_run_is_refused(

@@ -7,7 +7,6 @@ Scalars are converted while the command line is read; what needs the engine (`en
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING, Any
 
 from layerline.cli.flags import (
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from layerline.engine.module.definitions import EnumTypeDef, FunctionArg, TypeDef
     from layerline.engine.module.types import Types
 
-_GIT = re.compile(r"(https?|ssh|git)://|git@[\w.-]+:|(github\.com|gitlab\.com|bitbucket\.org)/")
 _ADDRESSED = {
     "Container": "container address cannot be empty",
     "Directory": "directory address cannot be empty",
@@ -51,11 +49,6 @@ _ITEMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "FLOAT_KIND": ("float64Slice", parse_float),
     "BOOLEAN_KIND": ("boolSlice", parse_bool),
 }
-
-
-def is_git(text: str) -> bool:
-    """Whether an address is that of a git repository rather than a path of this machine."""
-    return _GIT.match(text) is not None
 
 
 def is_required(arg: FunctionArg) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from layerline.cli.chain.queries import ask, literal
+from layerline.engine.module.queries import ask, literal
 from layerline.errors import LayerlineError
 from layerline.prompt import confirm
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from layerline.cli.chain.addresses import read_repository, resolve
-from layerline.cli.chain.arguments import is_git
-from layerline.cli.chain.queries import Literal, call_core
 from layerline.engine import task_group
 from layerline.engine.api.server import serve_session
 from layerline.engine.api.session import Session, open_session
-from layerline.engine.module.arguments import GIT, Reader, complete
+from layerline.engine.module.addresses import resolve
+from layerline.engine.module.queries import Literal, call_core
+from layerline.engine.module.session_arguments import complete_in_session
 from layerline.engine.module.types import element_of
 from layerline.errors import Cancelled
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.cli.console import Console
+    from layerline.engine.module.arguments import Reader
     from layerline.engine.module.calls import Caller
     from layerline.engine.module.definitions import Function, FunctionArg, Json
     from layerline.log import Journal
@@ -105,7 +105,7 @@ class SessionBackend:
         else:
             read = functools.partial(self.reader.file, path)
         name = await self.session.solver.in_thread(read)
-        self._introduce()
+        self.reader.introduce(self.session)
         return name
 
     async def complete_arguments(
@@ -113,32 +113,7 @@ class SessionBackend:
     ) -> dict[str, Any]:
         """Fill in the defaults; addresses and repositories are resolved by the session."""
         assert self.caller is not None
-        known = dict(given)
-        for arg in function.args:
-            if arg.name in known:
-                continue
-            if arg.default_path and arg.type_def.name in GIT:
-                known[arg.name] = await self._repository(arg)
-            elif arg.default_address:
-                known[arg.name] = await resolve(
-                    self.session, arg.type_def.name, arg.default_address
-                )
-        arguments = await self.session.solver.in_thread(
-            complete, function, known, self.caller.module.config, self.reader
-        )
-        self._introduce()
-        return arguments
-
-    async def _repository(self, arg: FunctionArg) -> Json:
-        """The repository that a contextual path lies in, or what is checked out there."""
-        assert self.caller is not None
-        if is_git(arg.default_path):
-            return await resolve(self.session, arg.type_def.name, arg.default_path)
-        path = self.caller.module.config.resolve(arg.default_path)
-        root = path.parent if path.name == ".git" else path
-        return await read_repository(
-            self.session, arg.type_def.name, await self.load_path("Directory", root, ())
-        )
+        return await complete_in_session(self.session, self.caller.module.config, function, given)
 
     async def call_module(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
@@ -154,11 +129,6 @@ class SessionBackend:
         kinds = {arg.name: arg for arg in function.args}
         written = {name: _graphql_value(kinds[name], value) for name, value in arguments.items()}
         return await call_core(self.session, receiver, typename, function, written)
-
-    def _introduce(self) -> None:
-        """Register the values that were read with the session."""
-        for value in self.reader.objects.values():
-            self.session.identify(value)
 
 
 def _graphql_value(arg: FunctionArg, value: Json) -> Json:

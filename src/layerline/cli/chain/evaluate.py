@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from layerline.cli.chain.arguments import is_addressed, is_git
+from layerline.cli.chain.arguments import is_addressed
 from layerline.engine.module import results
 from layerline.engine.module.arguments import NeedsEngine, Reader, complete
 from layerline.engine.module.core import GIVES_ID
+from layerline.engine.module.git_addresses import is_git
 from layerline.engine.module.types import OBJECTS, Member, Types, element_of
 from layerline.errors import HostError, LayerlineError, StoreError, UsageError
 from layerline.user_directories import expand_home

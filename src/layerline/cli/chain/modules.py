@@ -9,7 +9,7 @@ from layerline import host
 from layerline.cli.chain.defaults import UserDefaults, read_defaults
 from layerline.engine import Store
 from layerline.engine.module.loading import LoadedModule, load_module
-from layerline.engine.module.source import find_module
+from layerline.engine.module.source import CONFIG, find_module
 from layerline.engine.module.types import Types
 from layerline.errors import UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
     from layerline.engine.module.definitions import Module
+    from layerline.engine.module.source import ModuleConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +37,9 @@ def load(console: Console) -> CallTarget:
             message = "--mod and --no-mod are mutually exclusive"
             raise UsageError(message)
         return CallTarget(types=Types())
-    config = find_module(options.module, workdir=console.workdir)
-    host.become_root()  # of the store, whose files belong to many users
+    config = find_module(module_reference(console), workdir=console.workdir)
+    loaded = _read(console, config)
     with Store.open(console.settings.store) as store:
-        loaded = load_module(config, store)
         definition = loaded.definition(store)
     if definition is None:
         definition = _ask(console, loaded)
@@ -55,6 +55,28 @@ def load(console: Console) -> CallTarget:
     return CallTarget(types=types, loaded=loaded, defaults=defaults)
 
 
+def module_reference(console: Console) -> str | None:
+    """The module that was named: on the command line, or in the environment as for Dagger."""
+    return console.options.module or console.settings.environ.get("DAGGER_MODULE") or None
+
+
+def load_for_queries(console: Console) -> LoadedModule | None:
+    """The module whose functions queries may call, if one is named or around the directory."""
+    options, workdir = console.options, console.workdir
+    named = module_reference(console)
+    around = any((place / CONFIG).is_file() for place in (workdir, *workdir.parents))
+    if options.no_module or (named is None and not around):
+        return None
+    return _read(console, find_module(named, workdir=workdir))
+
+
+def _read(console: Console, config: ModuleConfig) -> LoadedModule:
+    """The module with its source in the store."""
+    host.become_root()  # of the store, whose files belong to many users
+    with Store.open(console.settings.store) as store:
+        return load_module(config, store)
+
+
 def _prepare(console: Console, loaded: LoadedModule) -> None:
     """Create the module's environment before it is needed."""
     console.enter()
@@ -62,7 +84,7 @@ def _prepare(console: Console, loaded: LoadedModule) -> None:
     from layerline.engine.module.calls import Caller
 
     async def work(session: Session) -> None:
-        await Caller(session=session, module=loaded).prepare()
+        await Caller.of(session, loaded).prepare()
 
     run_in_session(console, work)
 
@@ -74,6 +96,6 @@ def _ask(console: Console, loaded: LoadedModule) -> Module:
     from layerline.engine.module.calls import Caller
 
     async def work(session: Session) -> Module:
-        return await Caller(session=session, module=loaded).define()
+        return await Caller.of(session, loaded).define()
 
     return run_in_session(console, work)

@@ -138,7 +138,7 @@ def _evaluate_in_session(
     async def work(session: Session) -> ChainResult:
         if (compression := packing(selected)) is not None:
             pack_ahead(session, compression or None)
-        caller = Caller(session=session, module=module.loaded) if module.loaded else None
+        caller = Caller.of(session, module.loaded) if module.loaded else None
         backend = SessionBackend(session=session, caller=caller, reader=Reader(store=session.store))
         evaluation = Evaluation(
             backend=backend,

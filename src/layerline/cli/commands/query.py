@@ -6,23 +6,27 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from layerline.cli.chain.modules import load_for_queries
 from layerline.cli.commands.flag_parsing import add_text_flag, parse_flags, print_help
 from layerline.cli.flags import FlagSet
-from layerline.errors import UsageError
+from layerline.cli.options import reference_flags
+from layerline.errors import QueryError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
+    from layerline.engine.module.loading import LoadedModule
 
 _ABOUT = "Send API queries to the engine"
+_ANSWERED = 200
 
 
 def query(console: Console, argv: Sequence[str]) -> int:
     """Answer one GraphQL query from --doc or standard input."""
     path = f"{console.program} query"
-    flags = FlagSet((console.flags,))
+    flags = reference_flags(FlagSet((console.flags,)))
     doc = add_text_flag(flags, "doc", usage="Read query from file (defaults to reading from stdin)")
     pairs = add_text_flag(flags, "var", usage="List of query variables, in key=value format")
     pairs.repeated, pairs.parse, pairs.kind = True, lambda text: [text], "strings"
@@ -30,23 +34,34 @@ def query(console: Console, argv: Sequence[str]) -> int:
         flags, "var-json", usage="Query variables in JSON format (overrides --var)"
     )
     parse_flags(flags, argv, path)
+    console.settle(flags)
     if console.options.help:
         print_help(console, about=_ABOUT, path=path, local=flags)
         return 0
     text = (console.workdir / doc.value).read_text() if doc.value else sys.stdin.read()
     variables = _variables(pairs.value or [], document.value, path)
+    loaded = load_for_queries(console)
     console.enter()
-    data = _answer(console, text, variables)
-    console.print(json.dumps(data, ensure_ascii=False, indent=4) + "\n")
+    data = _answer(console, text, variables, loaded)
+    console.print(json.dumps(data, ensure_ascii=False, indent=4, sort_keys=True) + "\n")
     return 0
 
 
-def _answer(console: Console, text: str, variables: dict[str, Any]) -> dict[str, Any]:
+def _answer(
+    console: Console, text: str, variables: dict[str, Any], loaded: LoadedModule | None
+) -> dict[str, Any]:
     from layerline.cli.chain.engine_session import run_in_session
     from layerline.engine.api.execute import answer
+    from layerline.engine.module.calls import Caller
 
     async def work(served: Session) -> dict[str, Any]:
+        if loaded is not None:
+            await Caller.of(served, loaded).serve()
         got = await answer(text, served.call(), variables=variables)
+        if got.status != _ANSWERED:
+            body = json.dumps(got.body, ensure_ascii=False, separators=(",", ":"))
+            message = f"make request: returned error {got.status}: {body}"
+            raise QueryError(message)
         if got.failure is not None:
             raise got.failure
         data: dict[str, Any] = got.body["data"]

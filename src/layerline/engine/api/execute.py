@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from layerline.engine.api.session import Call
+    from layerline.scrub import SecretMasks
 
 _QUOTED = re.compile(r"'([^']*)'")
 
@@ -52,12 +53,13 @@ async def answer(
     operation: str | None = None,
 ) -> Answer:
     """Execute a query for a client and return the answer."""
-    document = await parse_query(query)
+    schema = call.client.schema[1] if call.client.schema else served_schema()
+    document = await parse_query(query, schema)
     if document.node is None:
         return _not_executed(document.errors, document.code)
     run = partial(
         execute,
-        served_schema(),
+        schema,
         document.node,
         context_value=call,
         root_value=call.session.root,
@@ -72,7 +74,8 @@ async def answer(
     if result.errors and all(error.path is None for error in result.errors):
         return _not_executed(result.errors, VALIDATION_FAILED)
     if result.errors:
-        errors = [_format_failure(error) for error in result.errors]
+        masks = call.session.journal.masks
+        errors = [_mask(_format_failure(error), masks) for error in result.errors]
         first = result.errors[0].original_error
         known = first if isinstance(first, LayerlineError) else None
         failure = known or LayerlineError(errors[0]["message"])
@@ -93,6 +96,17 @@ def _format_invalid(error: GraphQLError, code: str) -> dict[str, Any]:
     # Names are in double quotes in the Dagger engine's messages, in single ones in graphql-core's.
     message = _QUOTED.sub(r'"\1"', error.message)
     return {**error.formatted, "message": message, "extensions": {"code": code}}
+
+
+def _mask(value: Any, masks: SecretMasks) -> Any:
+    """What an error says, without secrets: an argv or a message may hold one as it stands."""
+    if isinstance(value, str):
+        return masks.mask(value)
+    if isinstance(value, dict):
+        return {name: _mask(item, masks) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_mask(item, masks) for item in value]
+    return value
 
 
 def _format_failure(error: GraphQLError) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Answers about the schema, kept in the store: they are the same for every client and session.
+"""Answers about the schema, kept in the store: they are the same for every session, and for every
+client that is served the same schema.
 
 SDKs ask for the full schema when they connect; the store answers ten times faster than the schema.
 A fixed number of answers is kept, so strange questions do not make the store grow: a new one
@@ -26,19 +27,21 @@ _TABLE = "introspection"
 _SLOTS = 64
 
 
-def recall(index: Index, request: Mapping[str, Any]) -> bytes | None:
-    """The body that answered the same request before."""
+def recall(index: Index, request: Mapping[str, Any], *, more: str = "") -> bytes | None:
+    """The body that answered the same request before; `more` is the digest of further types."""
     if "__schema" not in request["query"]:
         return None
-    key = _key(request)
+    key = _key(request, more)
     row = index.get(_TABLE, _slot(key))
     return None if row is None or row["request"] != key else str(row["body"]).encode()
 
 
-def remember(index: Index, request: Mapping[str, Any], got: Answer, body: bytes) -> None:
+def remember(
+    index: Index, request: Mapping[str, Any], got: Answer, body: bytes, *, more: str = ""
+) -> None:
     """Keep the body, if the request was about nothing but the schema."""
     if got.about_schema and "__schema" in request["query"]:
-        key = _key(request)
+        key = _key(request, more)
         index.put(_TABLE, _slot(key), {"request": key, "body": body.decode()})
 
 
@@ -46,9 +49,10 @@ def _slot(key: str) -> str:
     return f"slot {int(key[-8:], 16) % _SLOTS}"
 
 
-def _key(request: Mapping[str, Any]) -> str:
+def _key(request: Mapping[str, Any], more: str) -> str:
     asked = [request["query"], request.get("operationName"), request.get("variables") or {}]
-    return digest_of([_schema_digest(), graphql.__version__, json.dumps(asked)])
+    known = [_schema_digest(), graphql.__version__, json.dumps(asked)]
+    return digest_of([*known, more] if more else known)
 
 
 @functools.cache

@@ -24,11 +24,10 @@ from graphql.validation import ValuesOfCorrectTypeRule
 
 from layerline.engine.api import request_limits as limits
 from layerline.engine.api.query_cost import check_cost
-from layerline.engine.api.schema import served_schema
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
-    from graphql import SelectionSetNode
+    from graphql import GraphQLSchema, SelectionSetNode
 
 VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
 _PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
@@ -54,27 +53,27 @@ class QueryDocument:
     code: str = ""
 
 
-async def parse_query(query: str) -> QueryDocument:
+async def parse_query(query: str, schema: GraphQLSchema) -> QueryDocument:
     """Parse and validate; a long text in a thread, where other clients do not wait for it.
 
     One long text at a time: the memory of a parsed document is many times that of its text.
     """
     if len(query) <= _LARGEST_INLINE:
-        return parse_text(query)
+        return parse_text(query, schema)
     try:
         limiter = _limiter.get()
     except LookupError:
         limiter = anyio.CapacityLimiter(_PARALLEL)
         _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(parse_text, query, limiter=limiter)
+    return await anyio.to_thread.run_sync(parse_text, query, schema, limiter=limiter)
 
 
-def parse_text(query: str) -> QueryDocument:
+def parse_text(query: str, schema: GraphQLSchema) -> QueryDocument:
     """Parse and validate; short texts are remembered."""
-    return (_parse_short if len(query) <= _LARGEST_REMEMBERED else _parse)(query)
+    return (_parse_short if len(query) <= _LARGEST_REMEMBERED else _parse)(query, schema)
 
 
-def _parse(query: str) -> QueryDocument:
+def _parse(query: str, schema: GraphQLSchema) -> QueryDocument:
     if not query.strip():
         error = GraphQLError("no operation provided")
         return QueryDocument(node=None, errors=(error,), code=VALIDATION_FAILED)
@@ -87,13 +86,13 @@ def _parse(query: str) -> QueryDocument:
         deep = GraphQLError("the query is nested too deeply")
         return QueryDocument(node=None, errors=(deep,), code=_PARSE_FAILED)
     try:
-        check_cost(node, served_schema())
+        check_cost(node, schema)
     except QueryError as exc:
         expensive = GraphQLError(str(exc))
         return QueryDocument(node=None, errors=(expensive,), code=VALIDATION_FAILED)
     errors = [
         *_not_queries(node),
-        *validate(served_schema(), node, _RULES, max_errors=limits.MOST_ERRORS),
+        *validate(schema, node, _RULES, max_errors=limits.MOST_ERRORS),
     ]
     if errors:
         return QueryDocument(node=None, errors=tuple(errors), code=VALIDATION_FAILED)

@@ -76,11 +76,11 @@ def _build_schema() -> GraphQLSchema:
             continue
         if isinstance(graphql_type, GraphQLObjectType):
             for name, field in graphql_type.fields.items():
-                field.resolve = _in_turn(_resolver(graphql_type.name, name, field))
+                field.resolve = in_turn(_resolver(graphql_type.name, name, field))
         elif isinstance(graphql_type, GraphQLInterfaceType):
             graphql_type.resolve_type = _typename
         elif isinstance(graphql_type, GraphQLEnumType):
-            _accept_quoted(graphql_type)
+            accept_quoted(graphql_type)
     _widen_integers(cast("GraphQLScalarType", schema.type_map["Int"]))
     return schema
 
@@ -99,8 +99,10 @@ def answered_by(type_name: str, name: str, value_class: type | None) -> str:
     return "refused"
 
 
-def _typename(value: Any, _info: Info, _abstract: Any) -> str:
-    return cast("str", value.typename)
+def _typename(value: Any, info: Info, _abstract: Any) -> str:
+    """The object's type; those of modules have other names for other clients."""
+    named = getattr(value, "typename_in", None)
+    return cast("str", named(info) if named is not None else value.typename)
 
 
 def _resolver(type_name: str, name: str, field: GraphQLField) -> Callable[..., Any]:
@@ -108,13 +110,13 @@ def _resolver(type_name: str, name: str, field: GraphQLField) -> Callable[..., A
     if registered is not None:
         return _registered_resolver(registered.resolve, field)
     if name == "id":
-        return _identify
+        return identify
     if type_name == "Query" and name.startswith(_LOADERS[0]) and name.endswith(_LOADERS[1]):
         return _loader(name.removeprefix(_LOADERS[0]).removesuffix(_LOADERS[1]))
     return _attribute_reader(type_name, name)
 
 
-def _in_turn(resolve: Callable[..., Any]) -> Callable[..., Any]:
+def in_turn(resolve: Callable[..., Any]) -> Callable[..., Any]:
     """The resolver, which waits when resolvers without a wait of their own have run for long."""
 
     def resolve_in_turn(value: Any, info: Info, /, **arguments: Any) -> Any | Awaitable[Any]:
@@ -132,7 +134,8 @@ def _in_turn(resolve: Callable[..., Any]) -> Callable[..., Any]:
     return resolve_in_turn
 
 
-def _identify(value: Any, info: Info) -> str:
+def identify(value: Any, info: Info) -> str:
+    """The resolver of `id`."""
     call: Call = info.context
     return call.session.identify(value)
 
@@ -209,7 +212,7 @@ def _load_argument(call: Call, argument: Any, expected: str) -> Any:
     return call.session.load(argument, expected)
 
 
-def _accept_quoted(enum: GraphQLEnumType) -> None:
+def accept_quoted(enum: GraphQLEnumType) -> None:
     """SDKs may send an enum value as a string literal."""
     plain = enum.coerce_input_literal
 

@@ -145,7 +145,8 @@ async def _answer(
             group.cancel_scope.cancel()
 
         async def work() -> None:
-            known = introspection.recall(session.store.index, document)
+            more = client.schema[0] if client.schema else ""
+            known = introspection.recall(session.store.index, document, more=more)
             if known is not None:
                 done.append(Response(known, media_type="application/json"))
                 group.cancel_scope.cancel()
@@ -160,7 +161,7 @@ async def _answer(
                 client.failure = got.failure
             if got.about_schema:
                 body = b"".join(encode(got.body))
-                introspection.remember(session.store.index, document, got, body)
+                introspection.remember(session.store.index, document, got, body, more=more)
             done.append(_respond_in_pieces(got))
             group.cancel_scope.cancel()
 

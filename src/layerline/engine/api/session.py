@@ -48,7 +48,8 @@ class Client:
     """Who asks: the main client, the process of a function call (`function`), or a nested exec.
 
     Only the main client reaches the caller's machine; the host of the others is their own container
-    (`process`). `failure` is why the last query failed, if it did.
+    (`process`). `failure` is why the last query failed, if it did. `schema` is what the client is
+    served where that is more than the core: its digest, and the schema.
     """
 
     token: str
@@ -56,6 +57,7 @@ class Client:
     namespace: str = MAIN
     process: ConfinedProcess | None = None
     failure: LayerlineError | None = None
+    schema: tuple[str, Any] | None = None
 
     @property
     def reaches_host(self) -> bool:
@@ -80,8 +82,8 @@ class Call:
 class Session:
     """The state of a session.
 
-    `workdir` is what relative host paths resolve against. Values are kept under their ids until the
-    session ends.
+    `workdir` is what relative host paths resolve against. `modules` are those whose functions may
+    be called, by their digests. Values are kept under their ids until the session ends.
     """
 
     settings: Settings
@@ -97,6 +99,7 @@ class Session:
     port: int = 0
     turns: Turns = field(default_factory=Turns)
     clients: dict[str, Client] = field(default_factory=dict)
+    modules: dict[str, Any] = field(default_factory=dict)
     _values: dict[str, Any] = field(default_factory=dict)
     _once: dict[str, _Once] = field(default_factory=dict)
 
@@ -113,9 +116,22 @@ class Session:
         """The variables that lead an SDK to this served session, with the rights of a client."""
         return {"DAGGER_SESSION_PORT": str(self.port), "DAGGER_SESSION_TOKEN": client.token}
 
-    def admit(self, *, namespace: str, process: ConfinedProcess, function: Any = None) -> Client:
+    def admit(
+        self,
+        *,
+        namespace: str,
+        process: ConfinedProcess,
+        function: Any = None,
+        schema: tuple[str, Any] | None = None,
+    ) -> Client:
         """Create a client with a token of its own."""
-        client = Client(token=new_token(), namespace=namespace, process=process, function=function)
+        client = Client(
+            token=new_token(),
+            namespace=namespace,
+            process=process,
+            function=function,
+            schema=schema,
+        )
         self.clients[client.token] = client
         return client
 
@@ -202,7 +218,7 @@ async def open_session(
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
         source = HostSecrets(settings=settings, workdir=workdir)
-        session_secrets = SessionSecrets(settings=settings, source=source)
+        session_secrets = SessionSecrets(settings=settings, source=source, masks=journal.masks)
         loopback = LoopbackPorts.of_user(arguments, settings)
         reach = Reach(loopback.named)
         registries = SessionRegistries(store=store, settings=settings)

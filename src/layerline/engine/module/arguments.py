@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from layerline.engine.api.session import Session
     from layerline.engine.module.definitions import Function, FunctionArg, Json
     from layerline.engine.module.source import ModuleConfig
     from layerline.engine.store.store import Store
@@ -42,6 +43,11 @@ class Reader:
     def file(self, path: Path) -> str:
         """The id of a file of the host."""
         return self._remember(read_file(self.store, path))
+
+    def introduce(self, session: Session) -> None:
+        """Register the values that were read with a session."""
+        for value in self.objects.values():
+            session.identify(value)
 
     def _remember(self, value: Json) -> str:
         name = f"{value.typename}:{identity_of(value)}"

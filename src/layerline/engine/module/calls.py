@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import posixpath
 import tempfile
 import threading
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.lowlevel
 
-from layerline.engine.api.container_host import read_directory, read_file
 from layerline.engine.module import process, results
-from layerline.engine.module.container import WORKDIR
+from layerline.engine.module.client_code import client_code
+from layerline.engine.module.client_schema import ServedModule, client_schema
+from layerline.engine.module.conversion import Conversion
 from layerline.engine.module.definitions import (
     Error,
     Function,
@@ -28,17 +28,18 @@ from layerline.engine.module.definitions import (
     FunctionCallArgValue,
     Module,
 )
+from layerline.engine.module.function_process import FunctionProcess
 from layerline.engine.module.naming import lower_camel, type_name
-from layerline.engine.runtime.confined_process import ConfinedProcess
+from layerline.engine.module.session_arguments import complete_in_session
 from layerline.engine.solve.task_groups import task_group
-from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleError, QueryError
+from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleError
 from layerline.log import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from layerline.engine.api.objects import Directory, File
     from layerline.engine.api.session import Client, Session
+    from layerline.engine.module.client_schema import ClientSchema
     from layerline.engine.module.definitions import Json
     from layerline.engine.module.loading import LoadedModule
     from layerline.engine.module.process import ProcessResult, Program
@@ -52,80 +53,40 @@ _REMARKED = "InvalidResultError: unknown error ("
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class FunctionProcess:
-    """One function's process, as resolvers see it: what it was called with, what it answered."""
-
-    module: LoadedModule
-    call: FunctionCall
-    session: Session
-    process: ConfinedProcess = field(
-        default_factory=lambda: ConfinedProcess(environ={}, cwd=WORKDIR)
-    )
-    value: str | None = None
-    error: Error | None = None
-
-    def answer(self, value: str) -> None:
-        """The function's result, once."""
-        self._once()
-        self.value = value
-
-    def fail(self, error: Error) -> None:
-        """The function's error, once."""
-        self._once()
-        self.error = error
-
-    async def workdir_directory(
-        self, path: str, *, include: list[str], exclude: list[str], gitignore: bool
-    ) -> Directory:
-        """A directory that the function wrote, as it is now."""
-
-        def read_tree() -> Directory:
-            return read_directory(
-                self.session.store,
-                self.process,
-                _below_workdir(path),
-                include=include,
-                exclude=exclude,
-                gitignore=gitignore,
-            )
-
-        return await self.session.solver.in_thread(read_tree)
-
-    async def workdir_file(self, path: str) -> File:
-        """A file that the function wrote, as it is now."""
-        return await self.session.solver.in_thread(
-            read_file, self.session.store, self.process, _below_workdir(path)
-        )
-
-    def _once(self) -> None:
-        if self.value is not None or self.error is not None:
-            message = "function call return already set"
-            raise QueryError(message)
-
-
-def _below_workdir(path: str) -> str:
-    relative = posixpath.normpath(path.lstrip("/") or ".")
-    if relative == ".." or relative.startswith("../"):
-        message = f"workdir path {path!r} escapes the function's working directory"
-        raise QueryError(message)
-    return posixpath.join(WORKDIR, relative)
-
-
-def function_process_of(client: Client) -> FunctionProcess | None:
-    """The function call whose process a client is; None for the main client."""
-    return client.function if isinstance(client.function, FunctionProcess) else None
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
 class Caller:
     """Calls the functions of one module in one session."""
 
     session: Session
     module: LoadedModule
     _program: list[Program] = field(default_factory=list)
+    _defined: list[Module] = field(default_factory=list)
+    _schemas: dict[bool, ClientSchema | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, session: Session, module: LoadedModule) -> Caller:
+        """The session's caller of a module; those of its dependencies are created with it."""
+        if module.digest not in session.modules:
+            for dependency in module.dependencies:
+                cls.of(session, dependency.module)
+            session.modules[module.digest] = cls(session=session, module=module)
+        found: Caller = session.modules[module.digest]
+        return found
+
+    @property
+    def conversion(self) -> Conversion:
+        """The conversion of the values of a module that was defined."""
+        types = self.module.types(self._defined[0])
+        return Conversion(session=self.session, types=types, digest=self.module.digest)
 
     async def define(self) -> Module:
         """The module's definition, from its process if the store does not have it."""
+        if not self._defined:
+            self._defined.append(
+                await self.session.once(f"define {self.module.digest}", self._define)
+            )
+        return self._defined[0]
+
+    async def _define(self) -> Module:
         store = self.session.store
         known = self.module.definition(store)
         if known is not None:
@@ -135,6 +96,51 @@ class Caller:
             defined: Module = self.session.load(json.loads(text), "Module")
             self.module.remember(store, defined)
         return defined
+
+    async def invoke(
+        self, owner: str, function: Function, parent: Json, given: Mapping[str, Any]
+    ) -> Any:
+        """Call a function with the API's values; what is not given has its default."""
+        await self.define()
+        converted = await self.conversion.arguments(function, given)
+        arguments = await complete_in_session(self.session, self.module.config, function, converted)
+        value = await self.call(owner, function, parent, arguments)
+        return self.conversion.result(function.return_type, value)
+
+    async def serve(self) -> None:
+        """Serve the module to the session's main client: its functions at the root."""
+        own = ServedModule(
+            alias=self.module.name, caller=self, definition=await self.define(), at_root=False
+        )
+        schema = client_schema([*await self.dependencies(), own], entrypoint=own)
+        self.session.main.schema = schema.served
+
+    async def schema(self, *, defined: bool) -> ClientSchema | None:
+        """What the module's own processes are served; None where it is the core alone.
+
+        Without `defined` the types of the module itself are not known yet.
+        """
+        if defined not in self._schemas:
+            self._schemas[defined] = await self._schema(defined=defined)
+        return self._schemas[defined]
+
+    async def _schema(self, *, defined: bool) -> ClientSchema | None:
+        served = await self.dependencies()
+        if defined and (own := await self.define()).interfaces:
+            name = self.module.name
+            served.append(ServedModule(alias=name, caller=self, definition=own, at_root=False))
+        return client_schema(served) if served else None
+
+    async def dependencies(self) -> list[ServedModule]:
+        """What the module depends on, each defined, under the names that it calls them by."""
+        callers = [Caller.of(self.session, each.module) for each in self.module.dependencies]
+        async with task_group() as group:
+            for caller in callers:
+                group.start_soon(caller.define)
+        return [
+            ServedModule(alias=each.name, caller=caller, definition=await caller.define())
+            for each, caller in zip(self.module.dependencies, callers, strict=True)
+        ]
 
     async def call(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
@@ -181,13 +187,18 @@ class Caller:
         """Run the entry point for a call; the JSON text of its answer."""
         session = self.session
         await self.prepare()
+        schema = await self.schema(defined=bool(call.parent_name))
         with tempfile.TemporaryDirectory(dir=session.store.scratch, prefix="call-") as root:
             running = FunctionProcess(module=self.module, call=call, session=session)
             client = session.admit(
-                namespace=f"mod({self.module.name})", process=running.process, function=running
+                namespace=f"mod({self.module.name})",
+                process=running.process,
+                function=running,
+                schema=schema.served if schema else None,
             )
+            bindings = client_code(schema) if schema else ""
             try:
-                ended = await self._process(Path(root), running, client, step)
+                ended = await self._process(Path(root), running, client, step, bindings)
             finally:
                 session.dismiss(client)
         return _outcome(running, ended, name, client.failure)
@@ -224,7 +235,7 @@ class Caller:
         return ended[0]
 
     async def _process(
-        self, place: Path, running: FunctionProcess, client: Client, step: Step
+        self, place: Path, running: FunctionProcess, client: Client, step: Step, bindings: str
     ) -> ProcessResult:
         program, session = self._program[0], self.session
         environ = process.variables(
@@ -235,7 +246,7 @@ class Caller:
 
         def work() -> ProcessResult:
             described = replace(
-                process.container(program, place, environ, session.settings),
+                process.container(program, place, environ, session.settings, bindings=bindings),
                 loopback=(session.port,),
                 process=running.process,
             )

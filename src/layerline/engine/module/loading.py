@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from layerline.engine.module.dependencies import check_circle, find_dependency
 from layerline.engine.module.environment import environment, environment_key
 from layerline.engine.module.host_files import read_directory
 from layerline.engine.module.installation import SDK_VERSION
@@ -16,10 +17,12 @@ from layerline.engine.solve.serialization import decode, encode
 from layerline.engine.store.digest import digest_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from layerline.engine.api.objects import Directory
     from layerline.engine.module.definitions import Module
     from layerline.engine.module.installation import RunContainer
-    from layerline.engine.module.source import ModuleConfig
+    from layerline.engine.module.source import Dependency, ModuleConfig
     from layerline.engine.store.store import Store
     from layerline.log import Journal
     from layerline.settings import Settings
@@ -29,10 +32,19 @@ _EPOCH = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedDependency:
+    """A module under the name by which the one that depends on it calls it."""
+
+    name: str
+    module: LoadedModule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModule:
     """A module whose source is in the store. `digest` is the identity of its implementation.
 
-    `source` is the module's root directory as its own code may read it.
+    `source` is the module's root directory as its own code may read it. What it depends on takes
+    part in the digest.
     """
 
     config: ModuleConfig
@@ -40,6 +52,7 @@ class LoadedModule:
     tree: Stored
     source: Directory
     digest: str
+    dependencies: tuple[LoadedDependency, ...] = ()
 
     @property
     def name(self) -> str:
@@ -90,26 +103,58 @@ class LoadedModule:
 
 
 def load_module(config: ModuleConfig, store: Store) -> LoadedModule:
-    """Read the module's source as it is now."""
-    found = read_directory(
-        store,
-        config.context,
-        include=config.include_patterns(),
-        exclude=(".git",),
-        gitignore=True,
-    )
-    tree = found.tree
-    assert isinstance(tree, Stored)
-    project = read_project(config.code, config.name)
-    path = "/" if config.root == config.context else f"/{config.root_in_context}"
-    identity = [
-        *(_EPOCH, SDK_VERSION, config.name, path, config.source, config.caching, tree.digest),
-        environment_key(project, tree.digest),
-    ]
-    return LoadedModule(
-        config=config,
-        project=project,
-        tree=tree,
-        source=type(found)(tree=tree, path=path),
-        digest=digest_of(identity),
-    )
+    """Read the module's source as it is now, and that of all that it depends on."""
+    return _Loading(store=store).load(config, ())
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Loading:
+    """The loading of a module with its dependencies, each of which is read once."""
+
+    store: Store
+    loaded: dict[Path, LoadedModule] = field(default_factory=dict)
+
+    def load(self, config: ModuleConfig, above: tuple[ModuleConfig, ...]) -> LoadedModule:
+        """Load a module; `above` are those that led to it."""
+        if config.root not in self.loaded:
+            check_circle(config, above)
+            dependencies = tuple(
+                self._load_dependency(config, dependency, (*above, config))
+                for dependency in config.dependencies
+            )
+            self.loaded[config.root] = self._read(config, dependencies)
+        return self.loaded[config.root]
+
+    def _load_dependency(
+        self, config: ModuleConfig, dependency: Dependency, above: tuple[ModuleConfig, ...]
+    ) -> LoadedDependency:
+        found = find_dependency(config, dependency)
+        return LoadedDependency(name=dependency.name or found.name, module=self.load(found, above))
+
+    def _read(
+        self, config: ModuleConfig, dependencies: tuple[LoadedDependency, ...]
+    ) -> LoadedModule:
+        found = read_directory(
+            self.store,
+            config.context,
+            include=config.include_patterns(),
+            exclude=(".git",),
+            gitignore=True,
+        )
+        tree = found.tree
+        assert isinstance(tree, Stored)
+        project = read_project(config.code, config.name)
+        path = "/" if config.root == config.context else f"/{config.root_in_context}"
+        identity = [
+            *(_EPOCH, SDK_VERSION, config.name, path, config.source, config.caching, tree.digest),
+            environment_key(project, tree.digest),
+            *([each.name, each.module.digest] for each in dependencies),
+        ]
+        return LoadedModule(
+            config=config,
+            project=project,
+            tree=tree,
+            source=type(found)(tree=tree, path=path),
+            digest=digest_of(identity),
+            dependencies=dependencies,
+        )

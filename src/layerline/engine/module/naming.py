@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import keyword
 import re
 
 _SEPARATORS = "_ -."
+_ACRONYM = re.compile(r"[A-Z\d]+(?=[A-Z\d]|$)")
+# As methods they would hide the types that annotations of the same class name.
+_RESERVED = frozenset({"bool", "float", "int", "list", "str", "type"})
 
 
 @functools.cache
@@ -39,10 +43,24 @@ def pascal(name: str) -> str:
     return _camel(name, capital=True)
 
 
-def type_name(module: str, name: str) -> str:
-    """The name of a module's type in the API: the module's name in front, once."""
-    prefix, own = pascal(module), pascal(name)
-    return own if own.startswith(prefix) else prefix + own
+def type_name(module: str, name: str, original: str | None = None) -> str:
+    """The name of a module's type in the API: the module's name in front, once.
+
+    `original` is the module's own name where its caller has another one for it. After the rules of
+    https://github.com/dagger/dagger/blob/v0.21.8/core/gqlformat.go (namespaceObject).
+    """
+    own, prefix = pascal(name), pascal(original or module)
+    rest = own.removeprefix(prefix)
+    if rest != own and (not rest or _upper(rest[0])):
+        return pascal(module) + rest
+    return pascal(f"{module}_{own}")
+
+
+def python_name(name: str) -> str:
+    """`loadFileFromID` -> `load_file_from_id`: a method or an argument in the Python SDK."""
+    spelled = _ACRONYM.sub(lambda match: match[0].title(), name)
+    plain = re.sub(r"([a-z]|[A-Z]+)(?=[A-Z])", r"\1_", spelled).lower()
+    return f"{plain}_" if plain in _RESERVED or keyword.iskeyword(plain) else plain
 
 
 def package_name(project: str) -> str:

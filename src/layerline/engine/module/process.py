@@ -37,11 +37,21 @@ _ENTRY = """\
 import atexit, gc, sys
 gc.disable()
 sys.path += {paths!r}
-from dagger.mod.cli import app
+{bindings}from dagger.mod.cli import app
 gc.freeze()
 gc.enable()
 atexit.register(gc.freeze)
 sys.exit(app(None, "--register" in sys.argv))
+"""
+
+
+# The client of a module with dependencies: the SDK's own, with their types as if they had been
+# generated into it.
+_BINDINGS = "/dependencies.py"
+_READ_BINDINGS = f"""\
+from dagger.client import gen
+with open({_BINDINGS!r}) as bindings:
+    exec(compile(bindings.read(), {_BINDINGS!r}, "exec"), vars(gen))
 """
 
 
@@ -95,10 +105,18 @@ def variables(program: Program, *, module: str, session: Mapping[str, str]) -> d
 
 
 def container(
-    program: Program, place: Path, environ: Mapping[str, str], settings: Settings
+    program: Program,
+    place: Path,
+    environ: Mapping[str, str],
+    settings: Settings,
+    *,
+    bindings: str = "",
 ) -> ContainerSpec:
-    """The container of a call; `place` is an empty directory for what it writes."""
-    (place / "runtime").write_text(_entry(program))
+    """The container of a call; `place` is an empty directory for what it writes.
+
+    `bindings` is the code of what the module's client has in addition to the core's.
+    """
+    (place / "runtime").write_text(_entry(program, bindings=bool(bindings)))
     base = program.environment.base
     binds = [
         Bind(target=str(base), source=base, readonly=True),
@@ -109,6 +127,9 @@ def container(
     if _lacks_metadata(program.project):
         _write_metadata(program.project, place / "metadata")
         binds.append(Bind(target=_METADATA, source=place / "metadata", readonly=True))
+    if bindings:
+        (place / "dependencies").write_text(bindings)
+        binds.append(Bind(target=_BINDINGS, source=place / "dependencies", readonly=True))
     argv = (f"{VENV}/bin/python", "/runtime")
     return describe_container(place, argv, environ=environ, binds=binds, settings=settings)
 
@@ -126,11 +147,11 @@ def run_program(
         return ProcessResult(status=outcome.code, output=tail.decode(errors="replace"))
 
 
-def _entry(program: Program) -> str:
+def _entry(program: Program, *, bindings: bool) -> str:
     paths = [posixpath.normpath(program.place / path) for path in program.project.paths]
     if _lacks_metadata(program.project):
         paths.append(_METADATA)
-    return _ENTRY.format(paths=paths)
+    return _ENTRY.format(paths=paths, bindings=_READ_BINDINGS if bindings else "")
 
 
 def _lacks_metadata(project: Project) -> bool:

@@ -10,15 +10,31 @@ import json
 import posixpath
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import layerline
 from layerline.errors import ModuleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONFIG = "dagger.json"
 DEFINITION = "layerline.toml"
 ENGINE_VERSION = "v0.21.8"
 _FIRST_CACHING = (0, 19, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency:
+    """A module that another one depends on.
+
+    `name` is what the other one calls it, empty for its own name. `source` is as its dagger.json
+    has it: a path relative to the root, or a git reference, whose commit is `pin`.
+    """
+
+    name: str
+    source: str
+    pin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +51,7 @@ class ModuleConfig:
     source: str
     include: tuple[str, ...]
     caching: bool
+    dependencies: tuple[Dependency, ...] = ()
     served: Path | None = None
 
     @property
@@ -69,7 +86,7 @@ class ModuleConfig:
         """A contextual path: relative to the root, or from the context if absolute."""
         context = self.served or self.context
         base = context if path.startswith("/") else self.served or self.root
-        resolved = Path(_normal(base / path.lstrip("/")))
+        resolved = Path(normal_path(base / path.lstrip("/")))
         if not resolved.is_relative_to(context):
             message = f'path "{path}" is outside of context directory "{context}"'
             raise ModuleError(message)
@@ -80,7 +97,7 @@ def find_module(reference: str | None, *, workdir: Path) -> ModuleConfig:
     """The module of a local path, or the one that the working directory lies in."""
     start = workdir
     if reference is not None:
-        start = Path(_normal(workdir / reference))
+        start = Path(normal_path(workdir / reference))
         if not start.exists():
             message = (
                 f'query module objects: loading modules: loading extra module "{reference}": '
@@ -122,7 +139,7 @@ def read_config(root: Path) -> ModuleConfig:
     _check_version(document.get("engineVersion"))
     _check_sdk(document.get("sdk"), root)
     source = str(document.get("source") or ".")
-    if not Path(_normal(root / source)).is_relative_to(root):
+    if not Path(normal_path(root / source)).is_relative_to(root):
         message = f'{root / CONFIG}: source "{source}" is outside of the module'
         raise ModuleError(message)
     include = [str(p) for p in document.get("include") or ()]
@@ -135,6 +152,7 @@ def read_config(root: Path) -> ModuleConfig:
         source=source,
         include=(*include, *exclude),
         caching=version >= _FIRST_CACHING and not document.get("disableDefaultFunctionCaching"),
+        dependencies=tuple(_dependencies(document, root / CONFIG)),
     )
 
 
@@ -147,10 +165,24 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not document.get("name"):
         message = f'{path} names no module: it needs a "name"'
         raise ModuleError(message)
-    if document.get("dependencies") or document.get("toolchains") or document.get("blueprint"):
-        message = f"{path}: dependencies on other modules are not supported by the embedded engine"
-        raise ModuleError(message)
+    for key in ("toolchains", "blueprint"):
+        if document.get(key):
+            message = f'{path}: "{key}" is not supported by the embedded engine'
+            raise ModuleError(message)
     return document
+
+
+def _dependencies(document: dict[str, Any], path: Path) -> Iterator[Dependency]:
+    for item in document.get("dependencies") or ():
+        described = {"source": item} if isinstance(item, str) else item
+        if not isinstance(described, dict) or not described.get("source"):
+            message = f'{path}: a dependency needs a "source": {json.dumps(item)}'
+            raise ModuleError(message)
+        yield Dependency(
+            name=str(described.get("name") or ""),
+            source=str(described["source"]),
+            pin=str(described.get("pin") or ""),
+        )
 
 
 def _check_version(text: object) -> None:
@@ -180,7 +212,7 @@ def _find_up(start: Path, *names: str) -> Path | None:
     return None
 
 
-def _normal(path: Path) -> str:
+def normal_path(path: Path) -> str:
     parts: list[str] = []
     for part in path.parts[1:]:
         if part == "..":

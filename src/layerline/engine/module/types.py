@@ -9,6 +9,7 @@ from layerline.engine.module.core import core_types
 from layerline.engine.module.definitions import (
     EnumTypeDef,
     Function,
+    InterfaceTypeDef,
     Module,
     ObjectTypeDef,
     TypeDef,
@@ -100,9 +101,9 @@ class Types:
         return own == name or type_name(self.name, own) == type_name(self.name, name)
 
 
-def own_members(shape: ObjectTypeDef) -> Iterator[Member]:
+def own_members(shape: ObjectTypeDef | InterfaceTypeDef) -> Iterator[Member]:
     """The members of a module's object: its public fields, then its functions."""
-    for item in shape.fields:
+    for item in shape.fields if isinstance(shape, ObjectTypeDef) else ():
         read = Function(name=item.name, return_type=item.type_def, description=item.description)
         yield Member(
             function=read, api_name=lower_camel(item.name), owner=shape.name, is_field=True

@@ -9,11 +9,11 @@ import pytest
 from layerline.cli.chain.changes import apply_changes
 from layerline.cli.chain.engine_session import SessionBackend
 from layerline.cli.chain.evaluate import ChainResult
-from layerline.cli.chain.queries import ask, literal
 from layerline.cli.console import Console
 from layerline.cli.options import Options
 from layerline.engine.module.arguments import Reader
 from layerline.engine.module.definitions import TypeDef
+from layerline.engine.module.queries import ask, literal
 from layerline.errors import LayerlineError
 from tests.unit.conftest import open_a_session
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layerline.engine.api.fields import field
-from layerline.engine.module.calls import FunctionProcess, function_process_of
 from layerline.engine.module.definitions import (
     CurrentModule,
     Error,
     ErrorValue,
     FunctionCall,
+    Module,
     TypeDef,
 )
+from layerline.engine.module.function_process import FunctionProcess, function_process_of
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -78,8 +79,12 @@ async def current_workdir_file(_self: CurrentModule, call: Call, *, path: str) -
 
 
 @field("CurrentModule", "dependencies")
-def current_dependencies(_self: CurrentModule, _call: Call) -> list[Any]:
-    return []
+def current_dependencies(_self: CurrentModule, call: Call) -> list[Module]:
+    store = call.session.store
+    return [
+        replace(dependency.module.definition(store) or Module(), name=dependency.name)
+        for dependency in _process_of(call).module.dependencies
+    ]
 
 
 @field("Query", "currentTypeDefs")

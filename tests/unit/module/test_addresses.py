@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from layerline import command
-from layerline.cli.chain.addresses import read_repository, resolve
-from layerline.cli.chain.queries import ask, literal
+from layerline.engine.module.addresses import read_repository, resolve
+from layerline.engine.module.queries import ask, literal
 from layerline.errors import LayerlineError, UsageError
 from tests.unit.conftest import open_a_session
 

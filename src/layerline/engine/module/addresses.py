@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from layerline.cli.chain.queries import Literal, ask, literal
+from layerline.engine.module.queries import Literal, ask, literal
 from layerline.errors import LayerlineError, UsageError
 
 if TYPE_CHECKING:

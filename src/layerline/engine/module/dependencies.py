@@ -1,0 +1,49 @@
+"""The modules that a dagger.json depends on: where they are, and that they form no circle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline.engine.module.source import CONFIG, normal_path, read_config
+from layerline.errors import ModuleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.engine.module.source import Dependency, ModuleConfig
+
+
+def find_dependency(config: ModuleConfig, dependency: Dependency) -> ModuleConfig:
+    """The module that a dependency of another one names."""
+    root = Path(normal_path(config.root / dependency.source))
+    if not root.is_relative_to(config.context):
+        message = (
+            f'local module dependency source path "{dependency.source}" escapes context '
+            f'"{config.context}": {config.root / CONFIG} can name modules of its git repository '
+            "only"
+        )
+        raise ModuleError(message)
+    if not root.exists():
+        where = f'loading module "{config.root}": resolving module source "{config.root}"'
+        message = (
+            f"query module objects: loading modules: {where}: failed to resolve dep to source: "
+            f'local path "{root}" does not exist'
+        )
+        raise ModuleError(message)
+    if not (root / CONFIG).is_file():
+        message = (
+            f'dependency "{dependency.name or dependency.source}" of module "{config.name}": '
+            f"{root} has no {CONFIG}"
+        )
+        raise ModuleError(message)
+    return read_config(root)
+
+
+def check_circle(config: ModuleConfig, above: Sequence[ModuleConfig]) -> None:
+    """Refuse a module that leads to itself; `above` are those that led to it."""
+    roots = [each.root for each in above]
+    if config.root in roots:
+        names = [each.name for each in (*above[roots.index(config.root) :], config)]
+        message = f"module {config.name!r} depends on itself: {' -> '.join(names)}"
+        raise ModuleError(message)
