@@ -1,6 +1,7 @@
 """Progress as events: steps begin, write and end; listeners show or keep them.
 
 The engine only emits; the command line renders the events and keeps the full log of a call on disk.
+Secrets are masked here, in names, outputs and messages, before any listener gets them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from layerline.errors import Cancelled, LayerlineError
+from layerline.scrub import MaskedStream, SecretMasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,12 +65,19 @@ class Step:
     name: str
     began: float
     ended: bool = False
+    streams: dict[int, MaskedStream] = field(default_factory=dict)
 
     def write(self, data: bytes, stream: int = 1) -> None:
         """Output of the step: 1 is stdout, 2 is stderr."""
-        self.journal.emit(
-            Event(step=self.number, name=self.name, time=time.time(), output=data, stream=stream)
-        )
+        masked = self.streams.setdefault(stream, MaskedStream(self.journal.masks))
+        self._emit_output(masked.feed(data), stream)
+
+    def _emit_output(self, data: bytes, stream: int) -> None:
+        if data:
+            now = time.time()
+            self.journal.emit(
+                Event(step=self.number, name=self.name, time=now, output=data, stream=stream)
+            )
 
     def __enter__(self) -> Step:
         return self
@@ -88,6 +97,8 @@ class Step:
         if self.ended:
             return
         self.ended = True
+        for stream, masked in self.streams.items():
+            self._emit_output(masked.finish(), stream)
         now = time.time()
         self.journal.emit(
             Event(
@@ -96,7 +107,7 @@ class Step:
                 time=now,
                 status=status,
                 seconds=now - self.began,
-                message=message,
+                message=self.journal.masks.mask(message),
             )
         )
 
@@ -106,6 +117,7 @@ class Journal:
     """Numbers the steps and hands every event to every listener, in order."""
 
     listeners: list[Callable[[Event], None]] = field(default_factory=list)
+    masks: SecretMasks = field(default_factory=SecretMasks)
     displays: list[Callable[[], AbstractContextManager[None]]] = field(default_factory=list)
     _held: list[Event] | None = None
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -113,6 +125,7 @@ class Journal:
 
     def step(self, name: str) -> Step:
         """Begin a step."""
+        name = self.masks.mask(name)
         step = Step(journal=self, number=next(self._numbers), name=name, began=time.time())
         self.emit(Event(step=step.number, name=name, time=step.began))
         return step

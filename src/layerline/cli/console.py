@@ -72,6 +72,7 @@ class Console:
 
     def info(self, text: str) -> None:
         """Write a line to stderr and to the log."""
+        text = self.journal.masks.mask(text)
         _to_stderr(text + "\n")
         if self.log is not None:
             self.log.write(text + "\n")
@@ -82,6 +83,7 @@ class Console:
             return
         host.become_root()
         self.log = self.begin_log()
+        self.log.mask = self.journal.masks.mask
         self.journal.listeners.append(PlainLines(self.log.write))
         host.enter_namespaces(after=_remove_leftovers)
 

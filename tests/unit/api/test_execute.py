@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
@@ -167,6 +168,19 @@ async def test_a_secret_is_read_when_it_is_used(open_a_session: OpenSession) -> 
         assert got["secret"] == {"plaintext": "t0ken", "uri": "env://TOKEN"}
         missing = await fail(session, '{ secret(uri: "env://NOWHERE") { plaintext } }')
         assert missing["message"] == 'secret env var not found: "NOW..."'
+
+
+async def test_no_error_shows_a_secret(open_a_session: OpenSession) -> None:
+    canary = "c4nary-0f-the-test"
+    encoded = base64.b64encode(canary.encode()).decode()
+    async with open_a_session() as session:
+        await ask(session, f'{{ setSecret(name: "s", plaintext: "{canary}") {{ id }} }}')
+        for text in (canary, encoded):
+            error = await fail(
+                session, f'{{ directory {{ file(path: "{text}") {{ contents }} }} }}'
+            )
+            assert "***" in error["message"]
+            assert text not in str(error)
 
 
 async def test_no_plaintext_is_written_to_the_store(

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from layerline.engine.runtime.scrub import Scrubber
+from layerline.scrub import Scrubber
 
 
 def scrub(pieces: list[bytes], *values: bytes) -> bytes:

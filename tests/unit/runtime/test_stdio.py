@@ -13,10 +13,10 @@ import pytest
 
 from layerline import command
 from layerline.cli.display.progress import PlainLines
-from layerline.engine.runtime.scrub import Scrubber
 from layerline.engine.runtime.spec import Output
 from layerline.engine.runtime.stdio import STDERR, STDOUT, Sinks, follow
 from layerline.log import Journal
+from layerline.scrub import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -172,6 +172,7 @@ class CallLog:
 
     path: Path
     file: IO[str]
+    mask: Callable[[str], str] = str
 
     @classmethod
     def begin(cls, store: Path, command: str) -> CallLog:
@@ -206,7 +207,7 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append one record."""
-        self._log.write(self.format(record) + "\n")
+        self._log.write(self._log.mask(self.format(record)) + "\n")
 
 
 def _make_room(directory: Path) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 from layerline import command, user_namespace
 from layerline.engine.store.digest import digest_of
 from layerline.errors import CommandFailed, HostError, LayerlineError, SecretError
+from layerline.scrub import SecretMasks
 from layerline.user_directories import expand_home
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class SessionSecrets:
 
     settings: Settings
     source: SecretSource
+    masks: SecretMasks = field(default_factory=SecretMasks)
     _readers: dict[str, Callable[[], bytes]] = field(default_factory=dict)
 
     def set(self, name: str, plaintext: str, accessor: str) -> str:
         """Keep a plaintext; its identity depends on the name and who set it, not on the value."""
         identity = digest_of(["set", accessor, name])
         value = plaintext.encode()
+        self.masks.add(value)
         self._readers[identity] = lambda: value
         return identity
 
@@ -86,6 +89,7 @@ class SessionSecrets:
                 f"the secret has {len(value)} bytes, the limit is {MAX_BYTES}: mount a file instead"
             )
             raise SecretError(message)
+        self.masks.add(value)
         return value
 
     def _fingerprint(self, reader: Callable[[], bytes]) -> str:
@@ -93,6 +97,7 @@ class SessionSecrets:
             value = reader()
         except SecretError:
             return digest_of(["unreadable", secrets.token_hex(16)])
+        self.masks.add(value)
         salt = salt_of(self.settings.store)
         return digest_of(["value", hashlib.scrypt(value, salt=salt, **_SCRYPT).hex()])
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerline.engine.runtime.confined_root import join
-from layerline.engine.runtime.scrub import Scrubber
+from layerline.scrub import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
