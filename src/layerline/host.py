@@ -212,6 +212,29 @@ def try_overlay() -> None:
     kernel.mount_overlay([lower], tree, upper=upper, work=work)
 
 
+def shifts_owners(directory: Path) -> bool:
+    """Whether root can show files below `directory` with other owners (idmapped mounts)."""
+    return _succeeds(lambda: _try_shifted_owners(directory))
+
+
+def _try_shifted_owners(directory: Path) -> None:
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.mount("none", Path("/"), None, kernel.MS_REC | kernel.MS_PRIVATE)
+    reading, writing = os.pipe()
+    holder = os.fork()
+    if holder == 0:
+        kernel.die_with_parent(signal.SIGKILL)
+        kernel.unshare(kernel.CLONE_NEWUSER)
+        os.write(writing, b"1")
+        signal.pause()
+    os.read(reading, 1)
+    for name in ("uid_map", "gid_map"):
+        Path(f"/proc/{holder}/{name}").write_text("0 65536 65536\n")
+    users = os.open(f"/proc/{holder}/ns/user", os.O_RDONLY)
+    place = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    kernel.attach(place, place, recursive=False, users=users)
+
+
 def _runtime_version(runtime: str) -> str | None:
     program = command.find(runtime)
     if program is None:

@@ -20,6 +20,7 @@ from layerline.doctor.finding import Severity
 from layerline.doctor.subject import GB, Limits
 from layerline.engine.store.store import Store
 from layerline.errors import CommandFailed
+from layerline.host import shifts_owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,3 +316,13 @@ def test_the_store_is_asked_about_by_its_own_command(host: Host, tmp_path: Path)
     host.program("tool", "echo broken >&2; exit 1")
     found = host.look("store", store=place, tool=tool).findings
     assert [each.severity for each in found] == [Severity.HIGH]
+
+
+@pytest.mark.privileged
+def test_where_owners_cannot_be_shifted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shifts_owners(host.proc)  # a directory of the test's file system, by trying
+    assert not shifts_owners(Path("/proc"))
+    assert host.look("shifted-owners", uid=0).status == "ok"
+    monkeypatch.setattr("layerline.host.shifts_owners", lambda _directory: False)
+    assert host.look("shifted-owners", uid=0).status == "found"
+    assert host.look("shifted-owners", uid=1000).status == "ok"

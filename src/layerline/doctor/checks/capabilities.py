@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from layerline import command
+from layerline import command, host, kernel
 from layerline.doctor.finding import Check, Observation, Severity
 
 if TYPE_CHECKING:
@@ -81,6 +81,18 @@ def check_runtime(subject: Subject) -> Iterator[Observation]:
         )
 
 
+def check_shifted_owners(subject: Subject) -> Iterator[Observation]:
+    """As root, containers have users of their own where the store's files can be shown so."""
+    if subject.uid != 0 or kernel.in_user_namespace():
+        return
+    existing = next(path for path in (subject.store, *subject.store.parents) if path.is_dir())
+    if not host.shifts_owners(existing):
+        yield Observation(
+            f"the owners of files in {existing} cannot be shifted",
+            ("uname --kernel-release", f"stat --file-system {existing}"),
+        )
+
+
 def check_cgroups(subject: Subject) -> Iterator[Observation]:
     """Limits and clean endings of steps rest on them."""
     kinds = {mount.kind for mount in subject.mounts if mount.target.startswith("/sys/fs/cgroup")}
@@ -124,6 +136,14 @@ CHECKS = (
         impact=_ENGINE,
         fix="Install runc, or set LAYERLINE_RUNTIME to a runtime that works.",
         run=check_runtime,
+    ),
+    Check(
+        name="shifted-owners",
+        title="containers have users of their own",
+        severity=Severity.LOW,
+        impact="Root in a container is root of this machine, but for its capabilities.",
+        fix="Use Linux 5.19 or newer, and a store on ext4, xfs or btrfs.",
+        run=check_shifted_owners,
     ),
     Check(
         name="cgroups",
