@@ -140,7 +140,7 @@ CHECKS = (
     Check(
         name="shifted-owners",
         title="containers have users of their own",
-        severity=Severity.LOW,
+        severity=Severity.INFO,
         impact="Root in a container is root of this machine, but for its capabilities.",
         fix="Use Linux 5.19 or newer, and a store on ext4, xfs or btrfs.",
         run=check_shifted_owners,
