@@ -17,6 +17,7 @@ from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
 from layerline.engine.image.manifests import Compression
+from layerline.engine.store.cancellation import check_cancelled
 from layerline.engine.store.digest import Digest
 from layerline.errors import ArchiveInvalid
 
@@ -66,6 +67,7 @@ def ahead(make: Callable[[], Iterator[bytes]]) -> Iterator[Iterator[bytes]]:
 
     def receive() -> Iterator[bytes]:
         while (chunk := chunks.get()) is not None:
+            check_cancelled()
             yield chunk
         if failure:
             raise failure[0]
@@ -123,6 +125,12 @@ def compress(chunks: Iterator[bytes], compression: Compression) -> Iterator[byte
 
 def decompress(source: BinaryIO, compression: Compression) -> Iterator[bytes]:
     """Yield the tar of a layer in chunks of bounded size."""
+    for chunk in _decompress(source, compression):
+        check_cancelled()
+        yield chunk
+
+
+def _decompress(source: BinaryIO, compression: Compression) -> Iterator[bytes]:
     match compression:
         case Compression.UNCOMPRESSED:
             yield from iter(lambda: source.read(CHUNK), b"")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 import anyio.to_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from layerline.engine.runtime.cgroups import sweep_dead_sessions
 from layerline.engine.solve.keys import children
@@ -24,6 +25,7 @@ from layerline.engine.solve.result import Result
 from layerline.engine.solve.services import SessionServices
 from layerline.engine.solve.step_context import SolveContext, StepContext
 from layerline.engine.solve.steps import VIEWS, evaluate, view
+from layerline.engine.store.cancellation import cancelled_by
 from layerline.engine.store.dependents import INPUTS, MADE
 from layerline.engine.store.disk_errors import disk_errors
 from layerline.errors import Cancelled, LayerlineError
@@ -96,12 +98,25 @@ class Solver:
     async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         """Run blocking work in a thread.
 
-        It is finished when this returns, cancelled or not.
+        It is finished when this returns, cancelled or not; loops over data end soon after they are
+        cancelled.
         """
-        with disk_errors("the call failed", self.context.store.root):
-            return await anyio.to_thread.run_sync(
-                functools.partial(function, *arguments), limiter=self._threads
-            )
+        cancel = threading.Event()
+        run = functools.partial(_run_until, cancel, function, *arguments)
+        results: list[T] = []
+        failures: list[Exception] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(_set_at_end, cancel)
+            try:
+                with disk_errors("the call failed", self.context.store.root):
+                    results.append(await anyio.to_thread.run_sync(run, limiter=self._threads))
+            except Exception as exc:  # noqa: BLE001  raised below, and not by the group
+                failures.append(exc)
+            group.cancel_scope.cancel()
+        await checkpoint_if_cancelled()
+        if failures:
+            raise failures[0]
+        return results[0]
 
     async def result(self, op: Op) -> Result:
         """What an op gives, from memory, from the store, or by evaluating it."""
@@ -206,7 +221,8 @@ class Solver:
             )
             store = self.context.store
             try:
-                with disk_errors(f"{describe(op)} failed", store.root):
+                failed = disk_errors(f"{describe(op)} failed", store.root)
+                with cancelled_by(cancel), failed:
                     result = evaluate(op, step)
                 given = set[str]().union(*(each.snapshots() for each in inputs.values()))
                 made = sorted(result.snapshots() - given)
@@ -218,6 +234,19 @@ class Solver:
                 raise
             progress.end()
             return result
+
+
+def _run_until(cancel: threading.Event, function: Callable[..., T], *arguments: object) -> T:
+    with cancelled_by(cancel):
+        return function(*arguments)
+
+
+async def _set_at_end(event: threading.Event) -> None:
+    """Set an event when this task is cancelled."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        event.set()
 
 
 def inputs_of(op: Op) -> list[str]:

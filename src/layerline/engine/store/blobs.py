@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from layerline.engine.store.cancellation import check_cancelled
 from layerline.engine.store.digest import Digest, parse_digest
 from layerline.engine.store.disk_errors import Demand, disk_errors, storage_error
 from layerline.engine.store.durable import publish
@@ -46,6 +47,7 @@ class BlobWriter:
 
     def write(self, data: bytes | memoryview) -> int:
         """Append bytes."""
+        check_cancelled()
         try:
             self._file.write(data)
         except OSError as exc:

@@ -12,13 +12,14 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerline.engine.store.cancellation import check_cancelled
 from layerline.engine.store.devices import make_device
 from layerline.engine.store.overlay import attributes, link_target
 from layerline.errors import PathError, PrivilegeMissing
 from layerline.kernel import in_user_namespace
 
 _UNSHARABLE = {errno.EXDEV, errno.EMLINK, errno.EPERM}
-_COPY_CHUNK = 1 << 30
+_COPY_CHUNK = 1 << 26
 NANOSECONDS = 1_000_000_000
 
 
@@ -51,6 +52,7 @@ def clone(
     source: str, info: os.stat_result, place: str, metadata: FileMetadata, *, share: bool
 ) -> None:
     """Copy `source`, which is not a directory, to `place`; `share` allows a hard link."""
+    check_cancelled()
     if share and metadata == FileMetadata.of(info) and _try_link(source, info, place):
         return
     kind = stat.S_IFMT(info.st_mode)
@@ -151,6 +153,7 @@ def _copy_data(reading: int, writing: int, size: int) -> None:
         os.lseek(writing, begin, os.SEEK_SET)
         at = begin
         while at < end:
+            check_cancelled()
             count = os.sendfile(writing, reading, at, min(end - at, _COPY_CHUNK))
             if count == 0:
                 return

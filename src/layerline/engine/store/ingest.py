@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.store.blobs import CHUNK
+from layerline.engine.store.cancellation import check_cancelled
 from layerline.engine.store.digest import canonical, digest_of, parse_digest
 from layerline.engine.store.file_metadata import NANOSECONDS
 from layerline.engine.store.hostwalk import Handles, Observation, open_root, walk
@@ -150,6 +151,7 @@ class _Import:
 
     def _part(self, entry: Observation, place: str | None) -> Part:
         """An entry's part of the digest; with `place`, the entry is also copied there."""
+        check_cancelled()
         if entry.is_dir:
             if place is not None:
                 Path(place).mkdir()
@@ -189,6 +191,7 @@ class _Import:
             if place is not None:
                 copy = stack.enter_context(Path(place).open("xb", buffering=0))
             while data := source.read(CHUNK):
+                check_cancelled()
                 hasher.update(data)
                 if copy is not None:
                     copy.write(data)

@@ -10,6 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from layerline.engine.store.cancellation import check_cancelled
 from layerline.engine.store.digest import canonical
 from layerline.engine.store.overlay import attributes, content_name
 
@@ -61,6 +62,7 @@ def header(mode: int, owner: tuple[int, int], xattrs: Mapping[str, bytes]) -> by
 
 def payload(entry: Entry) -> bytes:
     """The digest of a file's bytes, a link's target or a device's number."""
+    check_cancelled()
     if entry.is_file:
         return bytes.fromhex(file_digest(entry.location))
     data = os.fsencode(entry.target) if entry.is_symlink else b"%d" % entry.stat.st_rdev
