@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import threading
 import time
 from contextlib import closing
@@ -52,6 +53,11 @@ class AttackedSession:
     def ask(self, query: str) -> tuple[int, bytes]:
         """The answer to a query."""
         return self.post(json.dumps({"query": query}).encode())
+
+    def cpu_seconds(self) -> float:
+        """The time that the process has used, which other load does not lengthen."""
+        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def peak(self) -> int:
         """The most bytes that the process has held in memory."""
