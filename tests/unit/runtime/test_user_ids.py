@@ -10,7 +10,7 @@ import pytest
 from layerline import command, kernel
 from layerline.engine.runtime.service import Services
 from layerline.engine.runtime.spec import SecretFile, Tmpfs, Volume
-from layerline.engine.runtime.user_ids import BASE, COUNT
+from layerline.engine.runtime.user_ids import BASE, COUNT, PLACE, ShiftedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,3 +100,18 @@ def test_creating_as_another_keeps_what_root_may(tmp_path: Path) -> None:
         (closed / "file").touch()
     (closed / "own").touch()
     assert ((closed / "file").stat().st_uid, (closed / "own").stat().st_uid) == (12345, 0)
+
+
+def test_a_session_removes_what_dead_ones_left_and_nothing_of_live_ones(tmp_path: Path) -> None:
+    dead = PLACE / "dead"
+    with ShiftedFiles.open(tmp_path) as one:
+        if one is None:
+            pytest.skip("this kernel cannot show files with shifted owners")
+        dead.mkdir(exist_ok=True)
+        with ShiftedFiles.open(tmp_path) as two, one.directory("x") as first:
+            assert two is not None
+            with two.directory("x") as second:
+                assert first != second
+                assert first.is_dir()
+            assert not dead.exists()
+    assert not first.parent.exists()

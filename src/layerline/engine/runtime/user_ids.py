@@ -7,10 +7,12 @@ shifted (idmapped mounts, Linux 5.12, below overlayfs 5.19; see mount_setattr(2)
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
-from contextlib import ExitStack, contextmanager
+import uuid
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 # Above what useradd, systemd's containers and user databases give away.
 BASE, COUNT = 1 << 31, (1 << 31) - 2
-# The roots of containers: their users must be able to come here. Each session has its own mount.
+# The roots of containers: their users must be able to come here.
 PLACE = Path("/run/layerline")
 _WAIT = 10.0
 
@@ -93,8 +95,9 @@ def _name(process: Path) -> str:
 class ShiftedFiles:
     """The session's directories with shifted ids, below `PLACE`."""
 
-    def __init__(self, descriptor: int, views: dict[Path, Path]) -> None:
+    def __init__(self, descriptor: int, place: Path, views: dict[Path, Path]) -> None:
         self.namespace = descriptor
+        self._place = place
         self._views = views
 
     @classmethod
@@ -116,18 +119,18 @@ class ShiftedFiles:
             with user_namespace(SHIFTED) as holder:
                 descriptor = os.open(holder / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, descriptor)
-            PLACE.mkdir(mode=0o711, exist_ok=True)
+            place = stack.enter_context(_own_place())
             flags = kernel.MS_NOSUID | kernel.MS_NODEV
-            kernel.mount("tmpfs", PLACE, "tmpfs", flags, "mode=0711")
-            stack.callback(kernel.unmount, PLACE)
+            kernel.mount("tmpfs", place, "tmpfs", flags, "mode=0711")
+            stack.callback(kernel.unmount, place)
             views: dict[Path, Path] = {}
             for number, directory in enumerate(directories):
-                view = PLACE / f"view{number}"
+                view = place / f"view{number}"
                 view.mkdir(mode=0o711)
                 show(directory, view, descriptor)
                 stack.callback(kernel.unmount, view)
                 views[directory] = view
-            yield cls(descriptor, views)
+            yield cls(descriptor, place, views)
 
     def view(self, path: Path) -> Path:
         """The path at which a directory below one of those is shown."""
@@ -140,12 +143,48 @@ class ShiftedFiles:
     @contextmanager
     def directory(self, name: str) -> Iterator[Path]:
         """A new directory in memory that the users of a container can come to."""
-        path = PLACE / name
+        path = self._place / name
         path.mkdir(mode=0o711)
         try:
             yield path
         finally:
             shutil.rmtree(path)
+
+
+@contextmanager
+def _own_place() -> Iterator[Path]:
+    """A directory of this session below `PLACE`; those of dead sessions are removed.
+
+    A session holds a lock on its own, as on its cgroup: to remove one that somebody has mounted on
+    in another namespace would take the mount away.
+    """
+    PLACE.mkdir(mode=0o711, exist_ok=True)
+    for each in PLACE.iterdir():
+        _remove_unless_locked(each)
+    while True:
+        place = PLACE / uuid.uuid4().hex[:12]
+        place.mkdir(mode=0o711)
+        lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if place.exists():
+            break
+        os.close(lock)  # removed by another start before it was locked
+    try:
+        yield place
+    finally:
+        with suppress(OSError):
+            place.rmdir()
+        os.close(lock)
+
+
+def _remove_unless_locked(place: Path) -> None:
+    with suppress(OSError):  # it is locked, or mounted on here
+        lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            place.rmdir()
+        finally:
+            os.close(lock)
 
 
 def show(directory: Path, view: Path, namespace: int) -> None:
