@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import time
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,12 +20,9 @@ from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.loopback import LoopbackPorts
 from layerline.engine.solve.solver import Solver
 from layerline.engine.solve.step_context import SolveContext
-from layerline.engine.store.auto_pruning import prune_automatically
-from layerline.engine.store.digest import digest_of
-from layerline.engine.store.forecast import remember_usage, require_room
 from layerline.engine.store.store import Store
+from layerline.engine.store.upkeep import Upkeep
 from layerline.errors import QueryError
-from layerline.quantities import format_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -209,12 +204,9 @@ async def open_session(
 
     At its end services stop, and what was recorded is durable. `interactive` is the argv of the
     program that a user at a terminal gets when an exec fails; `arguments` are the user's command
-    line, whose URLs of the host's loopback containers may use, and which names the call. Raises
-    NoSpace if its last run shows that it cannot fit on the disk.
+    line, whose URLs of the host's loopback containers may use. Raises NoSpace as Upkeep does.
     """
-    began, call = time.time(), digest_of([str(workdir), *arguments])
-    if settings.storage.forecast:
-        require_room(settings.store, call, settings.config)
+    upkeep = Upkeep(settings, workdir, arguments)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
         source = HostSecrets(settings=settings, workdir=workdir)
@@ -248,20 +240,4 @@ async def open_session(
             )
             context.nested = session
             yield session
-    used = partial(remember_usage, settings.store, call, store.snapshots.used, since=began)
-    await anyio.to_thread.run_sync(used)
-    await anyio.to_thread.run_sync(_prune, settings, journal, began)
-
-
-def _prune(settings: Settings, journal: Journal, began: float) -> None:
-    """Prune the store between sessions, and say so."""
-    pruned = prune_automatically(settings.store, settings.storage, since=began)
-    if pruned is None:
-        return
-    what = f"{len(pruned.items)} items that were used longest ago, {format_size(pruned.size)}"
-    if pruned.first:
-        what += (
-            f"; layers and blobs may take {format_size(pruned.limit)}: "
-            f"set keep_storage in [storage] of {settings.config}, or 'off'"
-        )
-    journal.step(f"prune the store: removed {what}").end()
+    await anyio.to_thread.run_sync(upkeep.finish, store.snapshots.used, journal)
