@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
+from tests import git_server
 from tests.cli.conftest import Place
 from tests.cli.transcript import (
     Classes,
@@ -23,12 +25,11 @@ from tests.cli.transcript import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
 HERE = Path(__file__).parent
-OWN = ("-c", "user.name=a", "-c", "user.email=a@b.c")
 _SHELL = re.compile(r"\((.*?)\)(?=\(|$)", re.DOTALL)
 _ID = re.compile(r"(?<=parameter id=')[^']+")
 
@@ -43,38 +44,87 @@ class Replay:
     theirs: Classes = field(default_factory=Classes)
 
 
+def make_replay(home: Path, name: str, environ: dict[str, str]) -> Replay:
+    """A copy of a recorded module, committed in a repository of its own."""
+    module = home / name
+    shutil.copytree(HERE / name, module, ignore=shutil.ignore_patterns("__pycache__"))
+    git_server.commit(module)
+    own = {**environ, "TOK": "s3cr3tvalue"}
+    return Replay(home=home, place=Place(workdir=module, environ=own))
+
+
 @pytest.fixture(scope="module")
-def replays(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> dict[str, Replay]:
-    home = tmp_path_factory.mktemp("dependencies")
-    found: dict[str, Replay] = {}
-    for name in ("deps",):
-        module = home / name
-        shutil.copytree(HERE / name, module, ignore=shutil.ignore_patterns("__pycache__"))
-        for argv in (("init", "-q"), ("add", "."), ("commit", "-qm", "x")):
-            command.run(["git", *OWN, *argv], cwd=module)
-        own = {**environ, "TOK": "s3cr3tvalue"}
-        found[name] = Replay(home=home, place=Place(workdir=module, environ=own))
-    return found
+def deps(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Replay:
+    return make_replay(tmp_path_factory.mktemp("dependencies"), "deps", environ)
 
 
-def recorded_calls() -> Iterator[object]:
-    for name in ("deps",):
-        for call in parse_transcript(HERE / f"{name}.transcript.txt"):
-            yield pytest.param(name, call, id=f"{name}-{call.number}-{call.line}")
+@dataclass(slots=True)
+class Served:
+    """The module that uses one of a repository; `at` is the server that was on port 80."""
+
+    replay: Replay
+    at: str
+    pin: str
 
 
-@pytest.mark.parametrize(("name", "call"), list(recorded_calls()))
-def test_the_recorded_answer(replays: dict[str, Replay], name: str, call: Recorded) -> None:
-    replay = replays[name]
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("git")
+    repository = home / "served" / "dep.git"
+    shutil.copytree(HERE / "git_served", repository, ignore=shutil.ignore_patterns("sub"))
+    pin = git_server.commit(repository, "v1.0.0")
+    shutil.copytree(HERE / "git_served" / "sub", repository / "sub")
+    git_server.commit(repository, "sub/v1.1.0")
+    with git_server.serve(home / "served") as at:
+        yield Served(replay=make_replay(home, "git_user", environ), at=at, pin=pin)
+
+
+def recorded(name: str, *commands: str) -> list[object]:
+    """The recorded calls of some commands, of all without any."""
+    return [
+        pytest.param(call, id=f"{call.number}-{call.line}")
+        for call in parse_transcript(HERE / f"{name}.transcript.txt")
+        if not commands or call.line.startswith(commands)
+    ]
+
+
+@pytest.mark.parametrize("call", recorded("deps"))
+def test_the_recorded_answer(deps: Replay, call: Recorded) -> None:
     for line in _SHELL.findall(call.note):
-        command.run(["sh", "-c", line], cwd=replay.place.workdir)
+        command.run(["sh", "-c", line], cwd=deps.place.workdir)
+    compare(deps, call, call.line)
+
+
+# What `install` wrote is in the recording: the dependency with its commit.
+_INSTALLED = 6
+
+
+@pytest.mark.parametrize("call", recorded("git", "call", "functions", "core"))
+def test_the_recorded_answer_of_a_module_from_git(served: Served, call: Recorded) -> None:
+    if call.number > _INSTALLED:
+        path = served.replay.place.workdir / "dagger.json"
+        source = f"http://{served.at}/dep.git@v1.0.0"
+        dependency = {"name": "text-base", "source": source, "pin": served.pin}
+        document = {**json.loads(path.read_text()), "dependencies": [dependency]}
+        path.write_text(json.dumps(document))
+    compare(
+        served.replay, call, call.line.replace("127.0.0.1", served.at), {served.at: "127.0.0.1"}
+    )
+
+
+def compare(
+    replay: Replay, call: Recorded, line: str, names: Mapping[str, str] | None = None
+) -> None:
+    """Make a call and compare its answer; `names` are ours for what the recording has."""
     place = replace(replay.place, workdir=replay.place.workdir / call.workdir)
-    done = place.call(*shlex.split(call.line), stdin=call.stdin.encode() or None)
+    done = place.call(*shlex.split(line), stdin=call.stdin.encode() or None)
     stdout = replay.ours.apply(done.stdout.decode())
     wanted = replay.theirs.apply(without_trace(ends_without_newline(call.stdout)))
     assert (stdout, done.status) == (wanted, call.code), done.stderr.decode()
-    errors = done.stderr.decode().replace(str(replay.home), "/home/user").splitlines()
-    assert _comparable(error_lines(tuple(errors))) == _comparable(call.errors)
+    errors = done.stderr.decode().replace(str(replay.home), "/home/user")
+    for ours, theirs in (names or {}).items():
+        errors = errors.replace(ours, theirs)
+    assert _comparable(error_lines(tuple(errors.splitlines()))) == _comparable(call.errors)
 
 
 def _comparable(errors: tuple[str, ...]) -> list[str]:

@@ -15,6 +15,7 @@ from layerline.engine.module.loading import load_module
 from layerline.engine.module.source import read_config
 from layerline.errors import PathError, PathNotFound, QueryError
 from tests.unit.conftest import RootedProcess
+from tests.unit.module.fetching import no_fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ def start_call(session: Session, tmp_path: Path) -> FunctionProcess:
     for place in (root, tmp_path / "scratch"):
         place.mkdir(exist_ok=True)
     (root / "dagger.json").write_text(json.dumps(DOCUMENT))
-    module = load_module(read_config(root), session.store)
+    module = load_module(read_config(root), session.store, no_fetch)
     process = RootedProcess.at(tmp_path, cwd="/scratch")
     return FunctionProcess(module=module, call=FunctionCall(), session=session, process=process)
 

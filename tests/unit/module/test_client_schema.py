@@ -29,6 +29,7 @@ from layerline.engine.module.definitions import (
 )
 from layerline.engine.module.loading import load_module
 from layerline.engine.module.source import read_config
+from tests.unit.module.fetching import no_fetch
 from tests.unit.module.test_dependencies import write
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ async def serve(session: Session, tmp_path: Path) -> Client:
     (tmp_path / ".git").mkdir(exist_ok=True)
     write(tmp_path / "text", "text-base")
     root = write(tmp_path / "app", "app", {"name": "base", "source": "../text"})
-    app = load_module(read_config(root), session.store)
+    app = load_module(read_config(root), session.store, no_fetch)
     text = app.dependencies[0].module
     text.remember(session.store, DEFINITION)
 
@@ -186,7 +187,7 @@ async def test_the_generated_client_has_the_names_of_the_sdk(
 ) -> None:
     async with open_a_session() as session:
         await serve(session, tmp_path)
-        app = load_module(read_config(tmp_path / "app"), session.store)
+        app = load_module(read_config(tmp_path / "app"), session.store, no_fetch)
         schema = await Caller.of(session, app).schema(defined=False)
         assert schema is not None
         code = client_code(schema)

@@ -11,6 +11,7 @@ from layerline.engine.module.loading import load_module
 from layerline.engine.module.source import read_config
 from layerline.engine.store.store import Store
 from layerline.errors import ModuleError
+from tests.unit.module.fetching import no_fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ def write(root: Path, name: str, *dependencies: dict[str, Any] | str) -> Path:
 
 def load(root: Path) -> LoadedModule:
     with Store.open(root.parent / "store") as store:
-        return load_module(read_config(root), store)
+        return load_module(read_config(root), store, no_fetch)
 
 
 @pytest.fixture

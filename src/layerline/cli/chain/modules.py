@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from layerline import host
 from layerline.cli.chain.defaults import UserDefaults, read_defaults
 from layerline.engine import Store
+from layerline.engine.module.git_addresses import parse_reference
+from layerline.engine.module.git_modules import GitModules
 from layerline.engine.module.loading import LoadedModule, load_module
 from layerline.engine.module.source import CONFIG, find_module
 from layerline.engine.module.types import Types
-from layerline.errors import UsageError
+from layerline.errors import ModuleError, UsageError
 
 if TYPE_CHECKING:
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
     from layerline.engine.module.definitions import Module
-    from layerline.engine.module.source import ModuleConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +38,14 @@ def load(console: Console) -> CallTarget:
             message = "--mod and --no-mod are mutually exclusive"
             raise UsageError(message)
         return CallTarget(types=Types())
-    config = find_module(module_reference(console), workdir=console.workdir)
-    loaded = _read(console, config)
-    with Store.open(console.settings.store) as store:
-        definition = loaded.definition(store)
+    loaded, definition = _read(console, module_reference(console))
     if definition is None:
         definition = _ask(console, loaded)
     if options.eager:
         _prepare(console, loaded)
     types = loaded.types(definition)
     defaults = read_defaults(
-        config,
+        loaded.config,
         types.main_object().name,
         workdir=console.workdir,
         environ=console.settings.environ,
@@ -67,14 +65,20 @@ def load_for_queries(console: Console) -> LoadedModule | None:
     around = any((place / CONFIG).is_file() for place in (workdir, *workdir.parents))
     if options.no_module or (named is None and not around):
         return None
-    return _read(console, find_module(named, workdir=workdir))
+    return _read(console, named)[0]
 
 
-def _read(console: Console, config: ModuleConfig) -> LoadedModule:
-    """The module with its source in the store."""
+def _read(console: Console, reference: str | None) -> tuple[LoadedModule, Module | None]:
+    """The module with its source in the store, and what it is known to define."""
+    local = None
+    if reference is None or parse_reference(reference) is None:
+        local = find_module(reference, workdir=console.workdir)
     host.become_root()  # of the store, whose files belong to many users
     with Store.open(console.settings.store) as store:
-        return load_module(config, store)
+        fetch = GitModules(store=store, settings=console.settings).fetch
+        config = local or find_module(reference, workdir=console.workdir, fetch=fetch)
+        loaded = load_module(config, store, fetch)
+        return loaded, loaded.definition(store)
 
 
 def _prepare(console: Console, loaded: LoadedModule) -> None:
@@ -93,9 +97,18 @@ def _ask(console: Console, loaded: LoadedModule) -> Module:
     """Ask the module's process for its definition."""
     console.enter()
     from layerline.cli.chain.engine_session import run_in_session
-    from layerline.engine.module.calls import Caller
+    from layerline.engine.module.calls import Caller, DefinitionFailed
 
     async def work(session: Session) -> Module:
         return await Caller.of(session, loaded).define()
 
-    return run_in_session(console, work)
+    try:
+        return run_in_session(console, work)
+    except DefinitionFailed as exc:
+        named = module_reference(console)
+        kind, what = ("extra module", named) if named else ("module", str(loaded.config.root))
+        message = (
+            f'query module objects: loading modules: loading {kind} "{what}": '
+            f'resolving module source "{what}": {exc}'
+        )
+        raise ModuleError(message) from exc

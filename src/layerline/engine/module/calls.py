@@ -52,6 +52,10 @@ T = TypeVar("T")
 _REMARKED = "InvalidResultError: unknown error ("
 
 
+class DefinitionFailed(ModuleError):
+    """The code of a module says why it defines nothing."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Caller:
     """Calls the functions of one module in one session."""
@@ -92,7 +96,11 @@ class Caller:
         if known is not None:
             return known
         with self.session.journal.step("load type definitions") as step:
-            text = await self._run_process(FunctionCall(), "", step)
+            try:
+                text = await self._run_process(FunctionCall(), "", step)
+            except FunctionFailed as exc:
+                message = f'failed to call module "{self.module.name}" to get functions: {exc}'
+                raise DefinitionFailed(message) from exc
             defined: Module = self.session.load(json.loads(text), "Module")
             self.module.remember(store, defined)
         return defined

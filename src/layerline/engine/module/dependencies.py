@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.module.source import CONFIG, normal_path, read_config
+from layerline.engine.module.git_addresses import parse_reference
+from layerline.engine.module.source import CONFIG, normal_path, read_config, read_fetched
 from layerline.errors import ModuleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from layerline.engine.module.source import Dependency, ModuleConfig
+    from layerline.engine.module.source import Dependency, FetchModule, ModuleConfig
 
 
-def find_dependency(config: ModuleConfig, dependency: Dependency) -> ModuleConfig:
-    """The module that a dependency of another one names."""
+def find_dependency(
+    config: ModuleConfig, dependency: Dependency, fetch: FetchModule
+) -> ModuleConfig:
+    """The module that a dependency of another one names; `fetch` finds those of git references."""
+    reference = parse_reference(dependency.source)
+    if reference is not None and not (config.root / dependency.source).exists():
+        return fetch(reference, dependency.pin)
+    return _find_local(config, dependency)
+
+
+def _find_local(config: ModuleConfig, dependency: Dependency) -> ModuleConfig:
     root = Path(normal_path(config.root / dependency.source))
     if not root.is_relative_to(config.context):
         message = (
@@ -37,6 +48,9 @@ def find_dependency(config: ModuleConfig, dependency: Dependency) -> ModuleConfi
             f"{root} has no {CONFIG}"
         )
         raise ModuleError(message)
+    if config.origin is not None:
+        subpath = root.relative_to(config.context).as_posix()
+        return read_fetched(config.context, replace(config.origin, subpath=subpath))
     return read_config(root)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.objects import Directory
     from layerline.engine.module.definitions import Module
     from layerline.engine.module.installation import RunContainer
-    from layerline.engine.module.source import Dependency, ModuleConfig
+    from layerline.engine.module.source import Dependency, FetchModule, ModuleConfig
     from layerline.engine.store.store import Store
     from layerline.log import Journal
     from layerline.settings import Settings
@@ -102,9 +102,12 @@ class LoadedModule:
         )
 
 
-def load_module(config: ModuleConfig, store: Store) -> LoadedModule:
-    """Read the module's source as it is now, and that of all that it depends on."""
-    return _Loading(store=store).load(config, ())
+def load_module(config: ModuleConfig, store: Store, fetch: FetchModule) -> LoadedModule:
+    """Read the module's source as it is now, and that of all that it depends on.
+
+    `fetch` finds the modules of git references.
+    """
+    return _Loading(store=store, fetch=fetch).load(config, ())
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -112,6 +115,7 @@ class _Loading:
     """The loading of a module with its dependencies, each of which is read once."""
 
     store: Store
+    fetch: FetchModule
     loaded: dict[Path, LoadedModule] = field(default_factory=dict)
 
     def load(self, config: ModuleConfig, above: tuple[ModuleConfig, ...]) -> LoadedModule:
@@ -128,7 +132,7 @@ class _Loading:
     def _load_dependency(
         self, config: ModuleConfig, dependency: Dependency, above: tuple[ModuleConfig, ...]
     ) -> LoadedDependency:
-        found = find_dependency(config, dependency)
+        found = find_dependency(config, dependency, self.fetch)
         return LoadedDependency(name=dependency.name or found.name, module=self.load(found, above))
 
     def _read(

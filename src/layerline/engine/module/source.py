@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import layerline
+from layerline.engine.module.git_addresses import parse_reference
 from layerline.errors import ModuleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from layerline.engine.module.git_addresses import GitOrigin, GitReference
+
+    FetchModule = Callable[[GitReference, str], "ModuleConfig"]
 
 CONFIG = "dagger.json"
 DEFINITION = "layerline.toml"
+PROJECT_FILES = ("pyproject.toml", "uv.lock", "requirements.lock", ".python-version", ".env")
 ENGINE_VERSION = "v0.21.8"
 _FIRST_CACHING = (0, 19, 4)
 
@@ -43,6 +49,7 @@ class ModuleConfig:
 
     `caching` is False where results of functions live for one session only unless they say
     otherwise. `served` is the directory that a shipped module works for, instead of its own.
+    `origin` is the git repository that the module was fetched from, if it was.
     """
 
     name: str
@@ -53,6 +60,7 @@ class ModuleConfig:
     caching: bool
     dependencies: tuple[Dependency, ...] = ()
     served: Path | None = None
+    origin: GitOrigin | None = None
 
     @property
     def code(self) -> Path:
@@ -90,20 +98,42 @@ class ModuleConfig:
         if not resolved.is_relative_to(context):
             message = f'path "{path}" is outside of context directory "{context}"'
             raise ModuleError(message)
+        if self.origin is not None:
+            check_inside(resolved, self.context, path)
         return resolved
 
 
-def find_module(reference: str | None, *, workdir: Path) -> ModuleConfig:
-    """The module of a local path, or the one that the working directory lies in."""
+def check_inside(path: Path, context: Path, shown: str) -> None:
+    """Refuse a path of a fetched repository that links lead out of."""
+    if not path.resolve().is_relative_to(context.resolve()):
+        message = f'path "{shown}" leads out of its repository by a link'
+        raise ModuleError(message)
+
+
+def find_module(
+    reference: str | None, *, workdir: Path, fetch: FetchModule | None = None
+) -> ModuleConfig:
+    """The module of a local path, or the one that the working directory lies in.
+
+    `fetch` finds the module of a git reference.
+    """
     start = workdir
     if reference is not None:
         start = Path(normal_path(workdir / reference))
         if not start.exists():
-            message = (
+            where = (
                 f'query module objects: loading modules: loading extra module "{reference}": '
-                f'resolving module source "{reference}": local path "{reference}" does not exist'
+                f'resolving module source "{reference}"'
             )
-            raise ModuleError(message)
+            found = parse_reference(reference)
+            if found is None or fetch is None:
+                message = f'{where}: local path "{reference}" does not exist'
+                raise ModuleError(message)
+            try:
+                return fetch(found, "")
+            except ModuleError as exc:
+                message = f"{where}: {exc}"
+                raise ModuleError(message) from exc
     root = _find_up(start, CONFIG, DEFINITION)
     if root is None:
         message = (
@@ -131,6 +161,21 @@ def _shipped_for(served: Path) -> ModuleConfig:
 def _is_checkout(shipped: Path) -> bool:
     """Whether the tool runs from its own repository instead of an installation."""
     return (shipped.parents[2] / ".git").exists() and (shipped.parents[2] / CONFIG).exists()
+
+
+def read_fetched(repository: Path, origin: GitOrigin) -> ModuleConfig:
+    """The module in a fetched repository, whose files are at `repository`."""
+    root = repository / origin.subpath
+    for name in (".", CONFIG, *PROJECT_FILES):
+        if (root / name).exists():
+            check_inside(root / name, repository, name)
+    if not (root / CONFIG).is_file():
+        message = f"{origin.reference}: the repository has no {origin.subpath or '.'}/{CONFIG}"
+        raise ModuleError(message)
+    config = replace(read_config(root), context=repository, origin=origin)
+    for name in PROJECT_FILES:
+        check_inside(config.code / name, repository, name)
+    return config
 
 
 def read_config(root: Path) -> ModuleConfig:
