@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerline import command
+from layerline import command, kernel
 from layerline.engine.runtime.network import in_namespace
 from layerline.engine.runtime.service import (
     Healthcheck,
@@ -116,6 +116,30 @@ def test_a_network_is_used_again_unless_a_socket_is_left_in_it(services: Service
         pass
     assert first.namespace == second.namespace
     assert len({second.namespace, third.namespace, fresh.namespace}) == 3
+
+
+def test_a_machine_without_a_network_runs_steps_and_services(box: Box) -> None:
+    """As `docker run --network=none` does: an air-gapped machine, or a laptop on a train."""
+
+    def work() -> str:
+        with Services(box.runtime) as services:
+            service = services.start(web(box, before="echo up > /srv/x;"))
+            return ask(box, services, "wget -qO- http://alias:8000/x", ("alias", service)).stdout
+
+    found: list[str] = []
+    failures: list[BaseException] = []
+
+    def offline() -> None:
+        try:
+            kernel.unshare(kernel.CLONE_NEWNET)
+            found.append(work())
+        except BaseException as exc:  # noqa: BLE001  the test raises it
+            failures.append(exc)
+
+    thread = threading.Thread(target=offline)
+    thread.start()
+    thread.join()
+    assert (found, failures) == (["up\n"], [])
 
 
 def own_address() -> str:

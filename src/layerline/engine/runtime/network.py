@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from layerline import command, kernel
 from layerline.engine.runtime.spec import Network, Users
-from layerline.engine.runtime.user_ids import user_namespace
+from layerline.engine.runtime.user_ids import same_ids, user_namespace
 from layerline.errors import HostError
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ class SessionNetwork:
             command.require(program, package=package)
         resolv_conf, forwards = _resolvers(_RESOLV_CONF.read_text())
         with ExitStack() as stack:
-            holder = stack.enter_context(_pasta(pasta, forwards))
+            online = _has_way_out(Path("/proc/thread-self"))
+            made = _pasta(pasta, forwards) if online else _closed_namespace()
+            holder = stack.enter_context(made)
             router = state / "router"
             stack.enter_context(_pin_namespace(Path(f"/proc/{holder}/ns/net"), router))
             in_namespace(router, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
@@ -276,6 +278,13 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
         process.wait()
 
 
+@contextmanager
+def _closed_namespace() -> Iterator[int]:
+    """A namespace for a machine without a network, where pasta does not start."""
+    with user_namespace(same_ids(), "--net") as holder:
+        yield int(holder.name)
+
+
 def _wait_for_child(process: command.Process[bytes]) -> int:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + _WAIT
@@ -289,12 +298,22 @@ def _wait_for_child(process: command.Process[bytes]) -> int:
 
 
 def _is_connected(process: Path) -> bool:
-    """Whether the process has left this network namespace for one that has a route."""
+    """Whether the process has left this network namespace for one that has a way out."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        own = Path("/proc/self/ns/net").stat()
-        if (process / "ns/net").stat().st_ino != own.st_ino:
-            return len((process / "net/route").read_text().splitlines()) > 1
+        own = Path("/proc/thread-self/ns/net").stat()
+        return (process / "ns/net").stat().st_ino != own.st_ino and _has_way_out(process)
     return False
+
+
+def _has_way_out(process: Path) -> bool:
+    """Whether a process has a default route, by IPv4 or IPv6. See proc_net(5)."""
+    with suppress(FileNotFoundError):  # a kernel without IPv6
+        for line in (process / "net/ipv6_route").read_text().splitlines():
+            destination, length, *_, device = line.split()
+            if (int(destination, 16), int(length, 16)) == (0, 0) and device != "lo":
+                return True
+    rows = [line.split() for line in (process / "net/route").read_text().splitlines()[1:]]
+    return any(row[1] == row[7] == "00000000" for row in rows)
 
 
 def _resolvers(text: str) -> tuple[bytes, list[str]]:
