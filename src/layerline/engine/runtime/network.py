@@ -12,6 +12,7 @@ import ipaddress
 import itertools
 import os
 import socket
+import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -265,17 +266,33 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
     closed = ["-t", "none", "-u", "none", "-T", "none", "-U", "none", "--no-map-gw"]
     quiet = ["--config-net", "--foreground", "--quiet"]
     inside = ["unshare", "--user", "--map-root-user", str(program)]
-    process = command.start(
-        [*inside, *quiet, *closed, *forwards, "--", "sleep", "infinity"],
-        stdout=command.DEVNULL,
-        stderr=command.DEVNULL,
-        new_session=True,
+    with tempfile.TemporaryFile() as messages:
+        process = command.start(
+            [*inside, *quiet, *closed, *forwards, "--", "sleep", "infinity"],
+            stdout=command.DEVNULL,
+            stderr=messages,
+            new_session=True,
+        )
+        try:
+            child = _wait_for_child(process)
+            if child is None:
+                messages.seek(0)
+                raise _pasta_failed(messages.read().decode(errors="replace"))
+            yield child
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _pasta_failed(messages: str) -> HostError:
+    lines = [line for line in messages.splitlines() if line.strip()]
+    reason = lines[-1] if lines else f"it was not ready after {_WAIT:g} s"
+    message = (
+        f"cannot create the network of the containers: pasta did not start: {reason}: "
+        "see 'layerline doctor', or start the container that this runs in with "
+        "--device /dev/net/tun"
     )
-    try:
-        yield _wait_for_child(process)
-    finally:
-        process.kill()
-        process.wait()
+    return HostError(message)
 
 
 @contextmanager
@@ -285,7 +302,7 @@ def _closed_namespace() -> Iterator[int]:
         yield int(holder.name)
 
 
-def _wait_for_child(process: command.Process[bytes]) -> int:
+def _wait_for_child(process: command.Process[bytes]) -> int | None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + _WAIT
     while process.poll() is None and time.monotonic() < deadline:
@@ -293,8 +310,7 @@ def _wait_for_child(process: command.Process[bytes]) -> int:
             if _is_connected(Path("/proc", child)):
                 return int(child)
         time.sleep(0.01)
-    message = "cannot create the network of the containers: pasta did not start"
-    raise HostError(message)
+    return None
 
 
 def _is_connected(process: Path) -> bool:
