@@ -231,7 +231,11 @@ def _try_shifted_owners(directory: Path) -> None:
     for name in ("uid_map", "gid_map"):
         Path(f"/proc/{holder}/{name}").write_text("0 65536 65536\n")
     users = os.open(f"/proc/{holder}/ns/user", os.O_RDONLY)
+    memory = Path("/tmp")
     place = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    kernel.attach(place, place, recursive=False, users=users)
+    kernel.mount("tmpfs", memory, "tmpfs")
+    place = os.open(memory, os.O_PATH | os.O_DIRECTORY)
     kernel.attach(place, place, recursive=False, users=users)
 
 

@@ -104,11 +104,11 @@ def test_creating_as_another_keeps_what_root_may(tmp_path: Path) -> None:
 
 def test_a_session_removes_what_dead_ones_left_and_nothing_of_live_ones(tmp_path: Path) -> None:
     dead = PLACE / "dead"
-    with ShiftedFiles.open(tmp_path) as one:
+    with ShiftedFiles.open(tmp_path, scratch=tmp_path) as one:
         if one is None:
             pytest.skip("this kernel cannot show files with shifted owners")
         dead.mkdir(exist_ok=True)
-        with ShiftedFiles.open(tmp_path) as two, one.directory("x") as first:
+        with ShiftedFiles.open(tmp_path, scratch=tmp_path) as two, one.directory("x") as first:
             assert two is not None
             with two.directory("x") as second:
                 assert first != second

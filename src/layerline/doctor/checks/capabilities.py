@@ -142,7 +142,7 @@ CHECKS = (
         title="containers have users of their own",
         severity=Severity.INFO,
         impact="Root in a container is root of this machine, but for its capabilities.",
-        fix="Use Linux 5.19 or newer, and a store on ext4, xfs or btrfs.",
+        fix="Use Linux 6.3 or newer, and a store on ext4, xfs or btrfs.",
         run=check_shifted_owners,
     ),
     Check(

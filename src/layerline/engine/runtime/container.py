@@ -120,7 +120,7 @@ class Runtime:
     def _shifted_files(self) -> ShiftedFiles | None:
         with self._lock:
             if not self._opened and not kernel.in_user_namespace():
-                opening = ShiftedFiles.open(self.state, self._files)
+                opening = ShiftedFiles.open(self.state, self._files, scratch=self._scratch)
                 self._shifted = self._stack.enter_context(opening)
             self._opened = True
             return self._shifted

@@ -2,7 +2,7 @@
 
 As root the ids of a container are shifted to ones that nobody on the host has. Its files keep the
 ids that they have in the store: a second mount of the store and of the session's state shows them
-shifted (idmapped mounts, Linux 5.12, below overlayfs 5.19; see mount_setattr(2)).
+shifted (idmapped mounts, below overlayfs Linux 5.19, in memory 6.3; see mount_setattr(2)).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
@@ -102,11 +103,15 @@ class ShiftedFiles:
 
     @classmethod
     @contextmanager
-    def open(cls, *directories: Path) -> Iterator[ShiftedFiles | None]:
-        """Show the directories; None where the kernel or a file system refuses."""
+    def open(cls, *directories: Path, scratch: Path) -> Iterator[ShiftedFiles | None]:
+        """Show the directories; None where the kernel or a file system refuses.
+
+        `scratch` is below one of them, for a trial.
+        """
         with ExitStack() as stack:
             try:
                 shown = stack.enter_context(cls._open(directories))
+                shown.try_overlay(scratch)
             except (OSError, HostError) as exc:
                 log.debug("containers have no user namespace: %s", exc)
                 shown = None
@@ -139,6 +144,23 @@ class ShiftedFiles:
                 return view / path.relative_to(directory)
         message = f"{path} is not below a directory that is shown with shifted ids"
         raise ValueError(message)
+
+    def try_overlay(self, scratch: Path) -> None:
+        """Write to an overlay over shifted files; raises OSError where that fails."""
+        with (
+            tempfile.TemporaryDirectory(dir=scratch, prefix="trial-") as name,
+            self.directory("trial") as tree,
+        ):
+            layers = [Path(name, part) for part in ("lower", "upper", "work")]
+            for layer in layers:
+                layer.mkdir()
+            lower, upper, work = map(self.view, layers)
+            with kernel.creating_as(BASE):
+                kernel.mount_overlay([lower], tree, upper=upper, work=work)
+                try:
+                    (tree / "file").touch()
+                finally:
+                    kernel.unmount(tree)
 
     @contextmanager
     def directory(self, name: str) -> Iterator[Path]:
