@@ -166,9 +166,9 @@ def _encodings(value: bytes) -> Iterator[bytes]:
             encoded = encode(bytes(shift) + value)
             # Characters that bytes next to the value have a part in are left out.
             yield encoded[(shift * 8 + 5) // 6 : (shift + len(value)) * 8 // 6]
-    whole = base64.b64encode(value).rstrip(b"=")
+    packed = base64.b64encode(value).rstrip(b"=")
     for columns in _COLUMNS:
-        yield from (whole[at : at + columns] for at in range(0, len(whole), columns))
+        yield from (packed[at : at + columns] for at in range(0, len(packed), columns))
     yield from (value.hex().encode(), value.hex().upper().encode())
     text = value.decode(errors="surrogateescape")
     yield from (quote(value, safe="").encode(), quote_plus(value).encode())

@@ -1,4 +1,4 @@
-"""The JSON of an answer. A large text in it is encoded and sent in pieces, never as a whole again.
+"""The JSON of an answer. A large text in it is encoded and sent in pieces, so it is held once.
 
 An output of 256 MiB would otherwise be held as text, as JSON, as bytes, and by the transport.
 """
