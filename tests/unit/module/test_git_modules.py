@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from layerline.engine.image.registry.reach import Reach
 from layerline.engine.module.dependencies import find_dependency
 from layerline.engine.module.git_addresses import parse_reference
 from layerline.engine.module.git_modules import GitModules
 from layerline.engine.module.source import Dependency
 from layerline.engine.store.store import Store
-from layerline.errors import ModuleError
+from layerline.errors import LayerlineError, ModuleError
 from layerline.settings import Settings
 from tests import git_server
 from tests.unit.module.test_dependencies import write
@@ -145,7 +146,7 @@ def test_a_default_path_does_not_follow_a_link_out(modules: GitModules, tmp_path
     [
         ("a.git@none", 'repository does not contain ref "none"'),
         ("none.git", "repository not found: "),
-        ("a.git/none", "has no none/dagger.json"),
+        ("a.git/none", "there is no dagger.json in none"),
     ],
 )
 def test_what_is_not_there_is_named(
@@ -154,3 +155,17 @@ def test_what_is_not_there_is_named(
     git_server.commit(write(tmp_path / "served" / "a.git", "a"))
     with git_server.serve(tmp_path / "served") as at, pytest.raises(ModuleError, match=message):
         fetch(modules, f"http://{at}/{path}")
+
+
+def test_module_code_has_neither_credentials_nor_the_loopback(
+    modules: GitModules, tmp_path: Path
+) -> None:
+    git_server.commit(write(tmp_path / "served" / "a.git", "private"))
+    (tmp_path / ".gitconfig").write_text("[credential]\n\thelper = store\n")
+    with git_server.serve(tmp_path / "served", password="secret") as at:
+        (tmp_path / ".git-credentials").write_text(f"http://user:secret@{at}\n")
+        port = int(at.rpartition(":")[2])
+        for reach in (Reach(), Reach(frozenset({port}))):
+            theirs = GitModules(store=modules.store, settings=modules.settings, reach=reach)
+            with pytest.raises(LayerlineError):
+                fetch(theirs, f"http://{at}/a.git")

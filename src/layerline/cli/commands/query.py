@@ -56,7 +56,8 @@ def _answer(
 
     async def work(served: Session) -> dict[str, Any]:
         if loaded is not None:
-            await Caller.of(served, loaded).serve()
+            caller = Caller.of(served, loaded)
+            await caller.serve(served.main, dependencies=True, entrypoint=True)
         got = await answer(text, served.call(), variables=variables)
         if got.status != _ANSWERED:
             body = json.dumps(got.body, ensure_ascii=False, separators=(",", ":"))

@@ -115,13 +115,19 @@ class Caller:
         value = await self.call(owner, function, parent, arguments)
         return self.conversion.result(function.return_type, value)
 
-    async def serve(self) -> None:
-        """Serve the module to the session's main client: its functions at the root."""
+    async def serve(
+        self, client: Client, *, dependencies: bool = False, entrypoint: bool = False
+    ) -> None:
+        """Serve the module to a client: under its name, or its functions at the root."""
         own = ServedModule(
-            alias=self.module.name, caller=self, definition=await self.define(), at_root=False
+            alias=self.module.name,
+            caller=self,
+            definition=await self.define(),
+            at_root=not entrypoint,
         )
-        schema = client_schema([*await self.dependencies(), own], entrypoint=own)
-        self.session.main.schema = schema.served
+        others = await self.dependencies() if dependencies else []
+        schema = client_schema([*others, own], entrypoint=own if entrypoint else None)
+        client.schema = schema.served
 
     async def schema(self, *, defined: bool) -> ClientSchema | None:
         """What the module's own processes are served; None where it is the core alone.

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerline.engine.api.objects import Value
 from layerline.engine.solve.keys import register
+
+if TYPE_CHECKING:
+    from layerline.engine.module.module_sources import ModuleSource
 
 Json = Any  # a JSON value as it is read; objects of the API stand in it by their ids
 
@@ -167,7 +170,7 @@ class EnumTypeDef(Value):
 @register("Module")
 @dataclass(frozen=True, kw_only=True)
 class Module(Value):
-    """All that a module registered."""
+    """All that a module registered; `source` is where it was loaded from, if it was by a query."""
 
     typename: ClassVar[str] = "Module"
     name: str = ""
@@ -175,6 +178,7 @@ class Module(Value):
     objects: tuple[TypeDef, ...] = ()
     interfaces: tuple[TypeDef, ...] = ()
     enums: tuple[TypeDef, ...] = ()
+    source: ModuleSource | None = None
 
 
 @register("ErrorValue")

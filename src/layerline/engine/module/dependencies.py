@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.module.git_addresses import parse_reference
-from layerline.engine.module.source import CONFIG, normal_path, read_config, read_fetched
+from layerline.engine.module.source import (
+    CONFIG,
+    normal_path,
+    read_config,
+    read_copied,
+    read_fetched,
+)
 from layerline.errors import ModuleError
 
 if TYPE_CHECKING:
@@ -48,9 +54,11 @@ def _find_local(config: ModuleConfig, dependency: Dependency) -> ModuleConfig:
             f"{root} has no {CONFIG}"
         )
         raise ModuleError(message)
+    subpath = root.relative_to(config.context).as_posix()
     if config.origin is not None:
-        subpath = root.relative_to(config.context).as_posix()
         return read_fetched(config.context, replace(config.origin, subpath=subpath))
+    if config.copied:
+        return read_copied(config.context, subpath)
     return read_config(root)
 
 

@@ -24,6 +24,7 @@ from layerline.errors import CommandFailed, ModuleError, QueryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from layerline.engine.image.registry.reach import Reach
     from layerline.engine.module.git_addresses import GitReference
     from layerline.engine.module.source import ModuleConfig
     from layerline.engine.sources.git import Refs
@@ -43,10 +44,15 @@ _LONGEST_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GitModules:
-    """The repositories of modules, fetched into the store."""
+    """The repositories of modules, fetched into the store.
+
+    `reach` is what the engine may connect to for module code, which has none of the caller's
+    credentials; None for the caller.
+    """
 
     store: Store
     settings: Settings
+    reach: Reach | None = None
     _refs: dict[str, Refs] = field(default_factory=dict)
 
     def fetch(self, reference: GitReference, pin: str = "") -> ModuleConfig:
@@ -135,20 +141,28 @@ class GitModules:
 
     def _with_credentials(self, address: str, work: Callable[[Remote], T]) -> T:
         """Do something with a remote; where it is denied, again with the caller's credentials."""
-        environ = self._environ()
+        environ = self._environ(address)
         try:
             return work(Remote(address=address, env=environ))
         except QueryError as exc:
-            header = self._authorization(address) if _DENIED.search(str(exc)) else None
+            denied = self.reach is None and _DENIED.search(str(exc))
+            header = self._authorization(address) if denied else None
             if header is None:
                 raise
-        return work(Remote(address=address, env={**environ, **_header(header)}))
+        own = _configuration({"http.extraHeader": f"Authorization: {header}"})
+        return work(Remote(address=address, env={**environ, **own}))
 
-    def _environ(self) -> dict[str, str]:
+    def _environ(self, address: str) -> dict[str, str]:
         settings = self.settings
         environ = dict(settings.proxies)
         if settings.ca_bundle is not None:
             environ["GIT_SSL_CAINFO"] = str(settings.ca_bundle)
+        if self.reach is not None:
+            # Resolvers are not for the command line, which finds modules before a session begins.
+            from layerline.engine.api.resolvers.git import pinned_settings
+
+            pinned = {} if settings.proxies else pinned_settings(self.reach, address)
+            return {**environ, **_configuration(pinned)}
         if "SSH_AUTH_SOCK" in settings.environ:
             environ["SSH_AUTH_SOCK"] = settings.environ["SSH_AUTH_SOCK"]
         ssh = user_namespace.as_caller(["ssh"])
@@ -184,12 +198,12 @@ class GitModules:
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
-def _header(value: str) -> Mapping[str, str]:
-    return {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "http.extraHeader",
-        "GIT_CONFIG_VALUE_0": f"Authorization: {value}",
-    }
+def _configuration(values: Mapping[str, str]) -> dict[str, str]:
+    """Variables with settings for git; no secret is in an argument."""
+    environ = {"GIT_CONFIG_COUNT": str(len(values))}
+    for number, (name, value) in enumerate(values.items()):
+        environ |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return environ
 
 
 def _lookup(refs: Refs, version: str, subpath: str) -> Ref:

@@ -49,7 +49,8 @@ class ModuleConfig:
 
     `caching` is False where results of functions live for one session only unless they say
     otherwise. `served` is the directory that a shipped module works for, instead of its own.
-    `origin` is the git repository that the module was fetched from, if it was.
+    `origin` is the git repository that the module was fetched from, if it was; `copied` says that
+    the files are those of a directory of the API.
     """
 
     name: str
@@ -61,11 +62,18 @@ class ModuleConfig:
     dependencies: tuple[Dependency, ...] = ()
     served: Path | None = None
     origin: GitOrigin | None = None
+    copied: bool = False
+    engine_version: str = ""
 
     @property
     def code(self) -> Path:
         """The directory that holds the module's pyproject.toml."""
         return self.root / self.source
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the files are not the caller's own: their links must not lead to the host."""
+        return self.origin is not None or self.copied
 
     @property
     def root_in_context(self) -> str:
@@ -98,7 +106,7 @@ class ModuleConfig:
         if not resolved.is_relative_to(context):
             message = f'path "{path}" is outside of context directory "{context}"'
             raise ModuleError(message)
-        if self.origin is not None:
+        if self.is_foreign:
             check_inside(resolved, self.context, path)
         return resolved
 
@@ -165,16 +173,25 @@ def _is_checkout(shipped: Path) -> bool:
 
 def read_fetched(repository: Path, origin: GitOrigin) -> ModuleConfig:
     """The module in a fetched repository, whose files are at `repository`."""
-    root = repository / origin.subpath
+    config = _read_foreign(repository, origin.subpath, origin.reference)
+    return replace(config, origin=origin)
+
+
+def read_copied(context: Path, subpath: str) -> ModuleConfig:
+    """The module in a copy of a directory of the API."""
+    return replace(_read_foreign(context, subpath, "the directory"), copied=True)
+
+
+def _read_foreign(context: Path, subpath: str, shown: str) -> ModuleConfig:
+    root = Path(normal_path(context / subpath))
     for name in (".", CONFIG, *PROJECT_FILES):
-        if (root / name).exists():
-            check_inside(root / name, repository, name)
+        check_inside(root / name, context, name)
     if not (root / CONFIG).is_file():
-        message = f"{origin.reference}: the repository has no {origin.subpath or '.'}/{CONFIG}"
+        message = f"{shown}: there is no {CONFIG} in {subpath or '.'}"
         raise ModuleError(message)
-    config = replace(read_config(root), context=repository, origin=origin)
+    config = replace(read_config(root), context=context)
     for name in PROJECT_FILES:
-        check_inside(config.code / name, repository, name)
+        check_inside(config.code / name, context, name)
     return config
 
 
@@ -198,6 +215,7 @@ def read_config(root: Path) -> ModuleConfig:
         include=(*include, *exclude),
         caching=version >= _FIRST_CACHING and not document.get("disableDefaultFunctionCaching"),
         dependencies=tuple(_dependencies(document, root / CONFIG)),
+        engine_version=str(document.get("engineVersion") or ""),
     )
 
 

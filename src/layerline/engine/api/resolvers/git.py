@@ -285,7 +285,7 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
         and repository.service is None
         and is_git_url(repository.address)
     ):
-        config = {**config, **_pinned(call.reach, repository.address)}
+        config = {**config, **pinned_settings(call.reach, repository.address)}
     header = _authorization(call, repository)
     if header:
         config = {**config, "http.extraHeader": f"Authorization: {header}"}
@@ -295,7 +295,7 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
     return Remote(address=repository.address, env=env)
 
 
-def _pinned(reach: Reach, address: str) -> dict[str, str]:
+def pinned_settings(reach: Reach, address: str) -> dict[str, str]:
     """Settings with which git connects to the address that was checked, and to no other."""
     parts = urlsplit(address if "://" in address else f"ssh://{address.replace(':', '/', 1)}")
     port = parts.port or _GIT_PORTS[parts.scheme]

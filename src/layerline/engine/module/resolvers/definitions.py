@@ -19,6 +19,7 @@ from layerline.engine.module.definitions import (
     ScalarTypeDef,
     TypeDef,
 )
+from layerline.engine.module.naming import lower_camel, pascal
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -155,6 +156,20 @@ def with_constructor(self: TypeDef, _call: Call, *, function: Function) -> TypeD
         message = "only an object has a constructor"
         raise QueryError(message)
     return replace(self, as_object=replace(self.as_object, constructor=function))
+
+
+@field("FunctionArg", "name")
+@field("FieldTypeDef", "name")
+@field("Function", "name")
+def member_name(self: Function | FunctionArg | FieldTypeDef, _call: Call) -> str:
+    return lower_camel(self.name)
+
+
+@field("EnumTypeDef", "name")
+@field("InterfaceTypeDef", "name")
+@field("ObjectTypeDef", "name")
+def shape_name(self: EnumTypeDef | InterfaceTypeDef | ObjectTypeDef, _call: Call) -> str:
+    return pascal(self.name)
 
 
 @field("EnumTypeDef", "values")

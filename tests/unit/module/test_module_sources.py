@@ -1,0 +1,94 @@
+"""Modules found by queries: what is said of them, and that they can be used."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.engine.api.execute import answer
+from tests.unit.conftest import RootedProcess
+from tests.unit.module.test_dependencies import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.api.session import Client, Session
+    from layerline.engine.module.definitions import Json
+    from tests.unit.conftest import OpenSession
+
+
+async def ask(session: Session, query: str, client: Client | None = None) -> Json:
+    got = await answer(query, session.call(client))
+    return got.body["data"] if got.failure is None else str(got.failure)
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / "text", "text-base")
+    return write(tmp_path / "app", "app", {"name": "base", "source": "../text"})
+
+
+async def test_a_local_source_says_what_its_configuration_says(
+    open_a_session: OpenSession, module: Path
+) -> None:
+    chosen = "kind moduleName engineVersion sourceRootSubpath configExists sdk { source } "
+    chosen += "dependencies { moduleName moduleOriginalName }"
+    async with open_a_session() as session:
+        query = f"{{ moduleSource(refString: {json.dumps(str(module))}) {{ {chosen} }} }}"
+        assert (await ask(session, query))["moduleSource"] == {
+            "kind": "LOCAL_SOURCE",
+            "moduleName": "app",
+            "engineVersion": "v0.21.8",
+            "sourceRootSubpath": "app",
+            "configExists": True,
+            "sdk": {"source": "python"},
+            "dependencies": [{"moduleName": "base", "moduleOriginalName": "text-base"}],
+        }
+
+
+async def test_a_directory_of_the_api_is_a_source(
+    open_a_session: OpenSession, module: Path
+) -> None:
+    chosen = 'asModuleSource(sourceRootPath: "app") { kind moduleName dependencies { moduleName } }'
+    where = json.dumps(str(module.parent))
+    async with open_a_session() as session:
+        query = f"{{ host {{ directory(path: {where}) {{ {chosen} }} }} }}"
+        assert (await ask(session, query))["host"]["directory"]["asModuleSource"] == {
+            "kind": "DIR_SOURCE",
+            "moduleName": "app",
+            "dependencies": [{"moduleName": "base"}],
+        }
+
+
+async def test_a_directory_of_the_api_leads_to_no_file_of_the_host(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    (tmp_path / "host.json").write_text('{"name": "stolen", "sdk": "python"}')
+    link = json.dumps(str(tmp_path / "host.json"))
+    made = f'withSymlink(target: {link}, linkName: "dagger.json")'
+    async with open_a_session() as session:
+        query = f"{{ directory {{ {made} {{ asModuleSource {{ moduleName }} }} }} }}"
+        assert "leads out of its repository" in await ask(session, query)
+
+
+async def test_module_code_finds_no_module_of_the_host(
+    open_a_session: OpenSession, module: Path, tmp_path: Path
+) -> None:
+    async with open_a_session() as session:
+        guest = session.admit(namespace="guest", process=RootedProcess.at(tmp_path))
+        query = f"{{ moduleSource(refString: {json.dumps(str(module))}) {{ moduleName }} }}"
+        assert "only the main client" in await ask(session, query, guest)
+
+
+async def test_names_in_type_definitions_are_those_of_the_api(open_a_session: OpenSession) -> None:
+    """As function and withArg of core/typedef.go in Dagger v0.21.8 register them."""
+    async with open_a_session() as session:
+        text = await ask(session, "{ typeDef { withKind(kind: STRING_KIND) { id } } }")
+        kind = json.dumps(text["typeDef"]["withKind"]["id"])
+        made = f'function(name: "do_it", returnType: {kind})'
+        given = f'withArg(name: "an_arg", typeDef: {kind}) {{ name args {{ name }} }}'
+        found = await ask(session, f"{{ {made} {{ {given} }} }}")
+        assert found["function"]["withArg"] == {"name": "doIt", "args": [{"name": "anArg"}]}
