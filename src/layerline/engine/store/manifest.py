@@ -20,7 +20,6 @@ import stat
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layerline.engine.store.digest import canonical
 from layerline.engine.store.snapshot_walk import lookup, walk
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ _HEADING = b"layerline manifest 1\n"
 _END = b"end "
 _END_LINE = re.compile(rb"end (\d+) ([0-9a-f]{64}) (\d+)\n")
 _LONGEST_END = 200
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CHUNK = 1 << 20
 _SPARSE = "sparse:"
@@ -219,9 +219,10 @@ def _file_digest(found: Found, *, sparse: bool) -> str:
         with _open(found) as descriptor:
             if sparse:
                 return _SPARSE + _sparse_digest(descriptor)
-            hasher = hashlib.sha256()
-            while data := os.read(descriptor, _CHUNK):
+            hasher, left = hashlib.sha256(), found.stat.st_size
+            while left > 0 and (data := os.read(descriptor, _CHUNK)):
                 hasher.update(data)
+                left -= len(data)
             return hasher.hexdigest()
     except OSError as exc:
         return f"unreadable: {exc.strerror}"
@@ -261,7 +262,7 @@ def _open(found: Found) -> Iterator[int]:
 
 
 def _line(entry: Entry) -> bytes:
-    data = canonical(list(entry))
+    data = _ENCODER.encode(entry).encode()
     return b"%08x %s\n" % (zlib.crc32(data), data)
 
 
