@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from layerline import command, kernel
+from layerline.engine.runtime.health import Healthcheck
 from layerline.engine.runtime.network import in_namespace
 from layerline.engine.runtime.service import (
-    Healthcheck,
     HostService,
     Port,
     Service,
     Services,
     ServiceSpec,
 )
+from layerline.engine.runtime.spec import Volume
 from layerline.errors import Cancelled, ExecError
 from tests.unit.runtime.conftest import mounts
 
@@ -38,15 +39,12 @@ def services(box: Box) -> Iterator[Services]:
     for program in ("pasta", "ip", "nft"):
         if command.find(program) is None:
             pytest.skip(f"{program} is not installed")
-    before = links(), namespaces()
+    before = links()
     with Services(box.runtime) as services:
         yield services
-    assert (links(), namespaces()) == before
-
-
-def namespaces() -> list[str]:
-    """Those that are mounted somewhere; another daemon of this machine may have its own."""
-    return [line for line in mounts() if "nsfs" in line]
+    assert links() == before
+    # Another daemon of this machine may have mounted namespaces of its own.
+    assert [line for line in mounts() if "nsfs" in line and str(box.place) in line] == []
 
 
 def links() -> list[str]:
@@ -224,6 +222,65 @@ def test_a_health_check_decides(box: Box, services: Services) -> None:
     with pytest.raises(ExecError, match="health check failed: exit code: 4") as caught:
         services.start(web(box, key="bad", healthcheck=bad))
     assert (caught.value.code, caught.value.stdout) == (4, "no\n")
+
+
+def checks(box: Box, marker: str) -> int:
+    """How often a check that notes itself in a volume's file ran."""
+    return len((box.place / marker).read_text().splitlines())
+
+
+@pytest.mark.parametrize("retries", [1, 3])
+def test_a_service_is_unhealthy_after_so_many_failures_in_a_row(
+    box: Box, services: Services, retries: int
+) -> None:
+    """Docker: "It takes retries consecutive failures …" (Dockerfile reference, HEALTHCHECK)."""
+    (box.place / "volume").mkdir()
+    noting = Healthcheck(
+        argv=("sh", "-c", "echo x >> /v/runs; exit 1"), interval=0.01, retries=retries
+    )
+    spec = box.spec("sleep", "60", mounts=(Volume(target="/v", source=box.place / "volume"),))
+    with pytest.raises(ExecError, match="health check failed"):
+        services.start(web(box, container=lambda: nullcontext(spec), healthcheck=noting))
+    assert checks(box, "volume/runs") == retries
+
+
+def test_a_check_that_hangs_fails_in_time_and_is_ended(box: Box, services: Services) -> None:
+    """Docker: a run that takes longer than the timeout has failed. One runs at a time."""
+    hanging = Healthcheck(
+        argv=("sh", "-c", "sleep 7654 & sleep 7654"), interval=0.01, timeout=0.5, retries=2
+    )
+    began = time.monotonic()
+    with pytest.raises(ExecError, match=r"no answer within 0\.5 s"):
+        services.start(web(box, healthcheck=hanging))
+    assert time.monotonic() - began < 20
+    assert "7654" not in command.run(["ps", "-eo", "args"]).stdout.decode()
+
+
+def test_a_start_with_a_hanging_check_can_be_cancelled(box: Box, services: Services) -> None:
+    cancel = threading.Event()
+    threading.Timer(0.5, cancel.set).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        services.start(web(box, healthcheck=Healthcheck(argv=("sleep", "60"))), cancel)
+    assert time.monotonic() - began < 20
+
+
+def test_the_output_of_a_check_is_masked(box: Box, services: Services) -> None:
+    telling = Healthcheck(argv=("sh", "-c", "echo key=hush-hush; exit 1"), retries=1)
+    spec = box.spec("sleep", "60", secrets=(b"hush-hush",))
+    with pytest.raises(ExecError) as caught:
+        services.start(web(box, container=lambda: nullcontext(spec), healthcheck=telling))
+    assert caught.value.stdout == "key=***\n"
+
+
+def test_a_port_that_nobody_listens_on_is_an_error(
+    box: Box, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layerline.engine.runtime.service._PORT_SECONDS", 1.0)
+    spec = box.spec("sh", "-c", "echo listening elsewhere; sleep 60")
+    with pytest.raises(ExecError, match="nothing listens on port 8000") as caught:
+        services.start(web(box, container=lambda: nullcontext(spec)))
+    assert caught.value.stdout == "listening elsewhere\n"
 
 
 def test_stopping_asks_first(box: Box, services: Services) -> None:

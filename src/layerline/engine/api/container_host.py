@@ -92,8 +92,9 @@ class ContainerSecrets:
             message = "failed to run secret command: the container does not run"
             raise SecretError(message)
         done = self.process.execute(["sh", "-c", text])
-        if done.status != 0:
-            message = f"failed to run secret command: exit status {done.status}"
+        if done is None or done.status != 0:
+            reason = "it took too long" if done is None else f"exit status {done.status}"
+            message = f"failed to run secret command: {reason}"
             raise SecretError(message)
         return done.stdout
 

@@ -24,13 +24,14 @@ class ConfinedProcess:
     """A process that may not have started yet.
 
     `number` gives its process number, None while it does not run; `execute` runs a program as it
-    would, to its end. `cwd` is what its relative paths start from.
+    would, to its end, or gives None when that takes too long. `cwd` is what its relative paths
+    start from.
     """
 
     environ: Mapping[str, str] = field(repr=False)
     cwd: str
     number: Callable[[], int | None] = lambda: None
-    execute: Callable[[Sequence[str]], Finished] | None = None
+    execute: Callable[[Sequence[str]], Finished | None] | None = None
 
     @contextmanager
     def root(self) -> Iterator[ConfinedRoot]:

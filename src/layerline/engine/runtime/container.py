@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self
 from layerline import command, kernel
 from layerline.engine.runtime import executable, runtime_spec, stdio
 from layerline.engine.runtime.cgroups import Cgroups
+from layerline.engine.runtime.container_exec import execute_in
 from layerline.engine.runtime.root import INIT, Provided, Root, assemble_root
 from layerline.engine.runtime.runc import Container, find_init, find_runtime, keeps_container
 from layerline.engine.runtime.spec import ExecOutcome, Output
@@ -266,7 +267,7 @@ class Runtime:
         process = ready.container.start(stdin=ready.stdin, stdout=command.PIPE, stderr=command.PIPE)
         if spec.process is not None:
             spec.process.number = ready.container.process
-            spec.process.execute = partial(ready.container.execute, timeout=_LONGEST_SECONDS)
+            spec.process.execute = partial(execute_in, ready.container, timeout=_LONGEST_SECONDS)
         on_start(ready.container)
         end = _EarlyEnd(cancel=cancel, watch=watch)
 

@@ -102,10 +102,6 @@ class Container:
             with suppress(ProcessLookupError):
                 os.kill(process, number)
 
-    def execute(self, argv: Sequence[str], *, timeout: float) -> command.Finished:
-        """Run another program in it, to its end."""
-        return command.run([*self.arguments("exec"), *argv], timeout=timeout, expect=None)
-
     def join(self, argv: Sequence[str], terminal: int) -> command.Process[bytes]:
         """Start another program in it, on a terminal that is open here."""
         exec_argv = [*self.arguments("exec", "--tty"), *argv]

@@ -10,14 +10,16 @@ import signal
 import socket
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 from layerline.engine.runtime.forward import forward
+from layerline.engine.runtime.health import Healthcheck, HealthChecks
 from layerline.engine.runtime.network import SessionNetwork, listen_in
-from layerline.errors import Cancelled, CommandFailed, ExecError
+from layerline.engine.runtime.stdio import STDERR, STDOUT
+from layerline.errors import Cancelled, ExecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from layerline.command import Finished
     from layerline.engine.runtime.container import Runtime
     from layerline.engine.runtime.network import Attachment
     from layerline.engine.runtime.runc import Container
@@ -38,6 +39,8 @@ _LOOPBACK = "127.0.0.1"
 _LINGER = 10.0  # seconds a service outlives its last user
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _DIAL = 1.0
+_RECENT = 4096  # bytes of output that say why a port does not answer
+_PORT_SECONDS = 120.0  # for a service to listen on its ports; a health check has times of its own
 _TAIL = 100 << 10  # bytes of output in an error
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
@@ -49,17 +52,6 @@ class Port:
     number: int
     protocol: Literal["tcp", "udp"] = "tcp"
     check: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthcheck:
-    """A command that succeeds when the service is ready; times in seconds."""
-
-    argv: tuple[str, ...]
-    interval: float = 1.0
-    timeout: float = 30.0
-    start_period: float = 0.0
-    retries: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +93,9 @@ class Service:
         self._killed = threading.Event()
         self._cancel = cancel
         self._container: Container | None = None
+        self._secrets: tuple[bytes, ...] = ()
+        self._command: tuple[str, ...] = ()
+        self._tails = {STDOUT: b"", STDERR: b""}
         self._stack = ExitStack()
 
     def start(self, runtime: Runtime, network: SessionNetwork, hosts: Hosts) -> None:
@@ -138,11 +133,12 @@ class Service:
                 joined = replace(
                     container, network=attached.network, hosts=(*container.hosts, *hosts)
                 )
+                self._secrets, self._command = joined.secrets, joined.argv
                 with (
                     _forward_loopback(attached.network.namespace, joined.loopback),
                     runtime.run(
                         joined,
-                        on_output=spec.on_output,
+                        on_output=partial(self._take, spec),
                         cancel=self._killed,
                         on_start=self._set_container,
                     ) as outcome,
@@ -155,27 +151,52 @@ class Service:
         finally:
             self.ended.set()
 
+    def _take(self, spec: ServiceSpec, data: bytes, stream: int) -> None:
+        self._tails[stream] = (self._tails[stream] + data)[-_RECENT:]
+        spec.on_output(data, stream)
+
     def _set_container(self, container: Container) -> None:
         self._container = container
 
     def _wait_until_healthy(self, network: SessionNetwork, spec: ServiceSpec) -> None:
         if spec.healthcheck is not None:
-            self._until(_Checks(self, spec.healthcheck).is_healthy, spec.healthcheck.interval)
+            checks = HealthChecks(spec.hostname, spec.healthcheck, given_up=self._is_over)
+            self._until(
+                lambda: checks.is_healthy(self._container, self._secrets),
+                spec.healthcheck.interval,
+            )
             return
         for port in spec.ports:
             if port.check and port.protocol == "tcp":
-                self._until(partial(self._answers, network, port.number), _FIRST_PAUSE)
+                answers = partial(self._answers, network, port.number)
+                self._until(answers, _FIRST_PAUSE, port=port.number)
         if self.ended.is_set():
             self._raise_failure()
 
-    def _until(self, ready: Callable[[], bool], pause: float) -> None:
+    def _is_over(self) -> bool:
+        return self.ended.is_set() or self._cancel.is_set()
+
+    def _until(self, ready: Callable[[], bool], pause: float, *, port: int | None = None) -> None:
+        deadline = time.monotonic() + _PORT_SECONDS
         while not ready():
             if self.ended.wait(pause):
                 self._raise_failure()
             if self._cancel.is_set():
                 message = f"the start of {self.spec.hostname} was cancelled"
                 raise Cancelled(message)
+            if port is not None and time.monotonic() > deadline:
+                raise self._port_error(port)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _port_error(self, port: int) -> ExecError:
+        return ExecError(
+            command=self._command,
+            code=-1,
+            stdout=self._tails[STDOUT].decode(errors="replace"),
+            stderr=self._tails[STDERR].decode(errors="replace"),
+            message=f"start {self.spec.hostname}: nothing listens on port {port} after "
+            f"{_PORT_SECONDS:g} s: expose the port that the service listens on, or skip its check",
+        )
 
     def _raise_failure(self) -> None:
         if self.failure is not None:
@@ -194,43 +215,6 @@ class Service:
     def container(self) -> Container | None:
         """Its container, while it runs."""
         return None if self.ended.is_set() else self._container
-
-    def execute(self, argv: tuple[str, ...], *, timeout: float) -> Finished | None:
-        """Run a program in its container; None while there is none, or when it takes too long."""
-        if self._container is None or self._container.process() is None:
-            return None
-        with suppress(CommandFailed):
-            return self._container.execute(argv, timeout=timeout)
-        return None
-
-
-class _Checks:
-    """The health checks of one start; failures count once the start period is over."""
-
-    def __init__(self, service: Service, check: Healthcheck) -> None:
-        self._service = service
-        self._check = check
-        self._began = time.monotonic()
-        self._failures = 0
-
-    def is_healthy(self) -> bool:
-        """Check once; raises when it has failed too often."""
-        check = self._check
-        done = self._service.execute(check.argv, timeout=check.timeout)
-        if done is not None and done.status == 0:
-            return True
-        if done is not None and time.monotonic() - self._began >= check.start_period:
-            self._failures += 1
-        if done is not None and self._failures > check.retries:
-            raise ExecError(
-                command=check.argv,
-                code=done.status,
-                stdout=done.stdout.decode(errors="replace"),
-                stderr=done.stderr.decode(errors="replace"),
-                message=f"start {self._service.spec.hostname}: health check failed: "
-                f"exit code: {done.status}",
-            )
-        return False
 
 
 class Services:

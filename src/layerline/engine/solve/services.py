@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from layerline.engine.runtime import service as runtime_service
+from layerline.engine.runtime.health import Healthcheck
 from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import ContainerStage
 from layerline.engine.solve.keys import children
@@ -271,8 +272,8 @@ class SessionServices:
             self._services.close()
 
 
-def _healthcheck(check: ServiceCheck) -> runtime_service.Healthcheck:
-    healthcheck = runtime_service.Healthcheck(argv=check.argv)
+def _healthcheck(check: ServiceCheck) -> Healthcheck:
+    healthcheck = Healthcheck(argv=check.argv)
     if check.interval:
         healthcheck = replace(healthcheck, interval=check.interval / _NANOSECONDS)
     if check.timeout:
