@@ -40,7 +40,7 @@ def test_the_same_needs_share_an_environment(other: Project) -> None:
     "other",
     [
         replace(PROJECT, dependencies=("dagger-io",)),
-        replace(PROJECT, requires_python=">=3.12"),
+        replace(PROJECT, requires_python=">=3.10"),
         replace(PROJECT, built=True),
     ],
 )

@@ -57,15 +57,26 @@ def add_source(directory: Path, marker: Path) -> None:
             archive.addfile(member, io.BytesIO(text.encode()))
 
 
-def install(tmp_path: Path, *needs: str) -> Path:
-    """The environment of a module that needs packages of `tmp_path/links`."""
-    source = tmp_path / "source"
-    source.mkdir()
+def write_project(source: Path, *needs: str, more: str = "") -> None:
+    """A project whose module is `main`."""
+    source.mkdir(parents=True)
     listed = ", ".join(f'"{need}"' for need in needs)
     (source / "pyproject.toml").write_text(
-        f'[project]\nname = "main"\nversion = "1"\ndependencies = [{listed}]\n'
+        f'[project]\nname = "main"\nversion = "1"\ndependencies = [{listed}]\n{more}'
     )
     (source / "main.py").touch()
+
+
+def install(tmp_path: Path, *needs: str) -> Path:
+    """The environment of a module that needs packages of `tmp_path/links`."""
+    write_project(tmp_path / "source", *needs)
+    return install_source(tmp_path)
+
+
+def install_source(tmp_path: Path, subpath: str = ".") -> Path:
+    """The environment of the module at `tmp_path/source`."""
+    source = tmp_path / "source"
+    (tmp_path / "links").mkdir(exist_ok=True)
     scratch = tmp_path / "install"
     scratch.mkdir()
     environ = {**process_environ(), "HOME": str(tmp_path), "UV_FIND_LINKS": str(tmp_path / "links")}
@@ -85,9 +96,10 @@ def install(tmp_path: Path, *needs: str) -> Path:
                 )
 
         installation = Installation(
-            project=read_project(source, "main"),
+            project=read_project(source / subpath, "main"),
             settings=settings,
             source=source,
+            subpath=subpath,
             scratch=scratch,
             run=run,
         )
@@ -111,3 +123,48 @@ def test_what_cannot_be_installed_is_said(tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     with pytest.raises(ModuleError, match="dependencies of module 'main' cannot be installed"):
         install(tmp_path, f"no-such-package-{sys.version_info[1]}-layerline")
+
+
+def versions(place: Path) -> dict[str, str]:
+    """What is installed, by name."""
+    found = (path.name.removesuffix(".dist-info") for path in place.glob("lib/*/*/*.dist-info"))
+    return dict(name.rpartition("-")[::2] for name in found)
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_an_old_lock_is_updated_for_what_the_sdk_needs(tmp_path: Path, *, hashed: bool) -> None:
+    """dagger-io 0.21 needs a newer beartype; what it does not contradict stays as it is locked."""
+    write_project(tmp_path / "source", "dagger-io", "iniconfig")
+    locked = "beartype==0.20.0\niniconfig==2.0.0\ndagger-io==0.18.0\n"
+    if hashed:
+        digest = "b6a85871a79d2e3b22d2d1b94ac2824226a63c6b741c88f7ae975f18b6778374"
+        locked = locked.replace(
+            "iniconfig==2.0.0", f"iniconfig==2.0.0 \\\n    --hash=sha256:{digest}"
+        )
+    (tmp_path / "source" / "requirements.lock").write_text(locked)
+    found = versions(install_source(tmp_path))
+    assert found["iniconfig"] == "2.0.0"
+    assert found["beartype"] != "0.20.0"
+    assert found["dagger_io"].startswith("0.21")
+
+
+SDK_IN_A_DIRECTORY = 'dagger-io = { path = "sdk", editable = true }\n'
+BACKEND = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+
+
+@pytest.mark.parametrize(
+    "source", ['{ path = "../iniconfig" }', "{ workspace = true }"], ids=["path", "workspace"]
+)
+def test_a_source_of_a_package_comes_before_the_index(tmp_path: Path, source: str) -> None:
+    """The index has an iniconfig, too: another package, by a stranger."""
+    more = f"[tool.uv.sources]\n{SDK_IN_A_DIRECTORY}iniconfig = {source}\n{BACKEND}"
+    write_project(tmp_path / "source" / "ci", "dagger-io", "iniconfig", more=more)
+    own = tmp_path / "source" / "iniconfig"
+    own.mkdir()
+    (own / "pyproject.toml").write_text(f'[project]\nname = "iniconfig"\nversion = "99"\n{BACKEND}')
+    (own / "iniconfig.py").write_text("OURS = True\n")
+    if "workspace" in source:
+        (tmp_path / "source" / "pyproject.toml").write_text(
+            '[tool.uv.workspace]\nmembers = ["ci", "iniconfig"]\n'
+        )
+    assert versions(install_source(tmp_path, "ci"))["iniconfig"] == "99"

@@ -112,7 +112,6 @@ def test_contextual_paths(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"engineVersion": "v0.99.0"}, r"module requires dagger v0\.99\.0, but you have v0\.21\.8"),
         ({"sdk": "go"}, 'runs only "sdk": "python"'),
         ({"source": ".."}, "is outside of the module"),
         ({"name": ""}, "names no module"),
@@ -130,3 +129,7 @@ def test_results_of_modules_for_older_engines_live_for_a_session(tmp_path: Path)
     assert read_config(write(tmp_path / "new")).caching
     assert not read_config(write(tmp_path / "old", engineVersion="v0.19.3")).caching
     assert not read_config(write(tmp_path / "off", disableDefaultFunctionCaching=True)).caching
+
+
+def test_a_module_of_a_newer_engine_is_tried(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path, engineVersion="v1.0.0")).caching

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.engine.module.installation import SDK_VERSION, Installation, interpreter
+from layerline.engine.module.installation import SDK_VERSION, Installation
+from layerline.engine.module.interpreters import interpreter_of, own_interpreter
 from layerline.engine.store.digest import digest_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Environment:
 
 def environment_key(project: Project, source_digest: str) -> str:
     """The key of an environment: requirements, interpreter, and the files of a built project."""
+    chosen = interpreter_of(project)
+    own = chosen == own_interpreter()
     lock = (project.directory / project.lock).read_text() if project.lock else ""
     return digest_of(
         [
@@ -49,8 +52,8 @@ def environment_key(project: Project, source_digest: str) -> str:
             sorted(project.dependencies),
             project.requires_python,
             lock,
-            sys.version,
-            str(interpreter()),
+            sys.version if own else chosen.stat().st_mtime_ns,
+            str(chosen),
             source_digest if project.built else "",
         ]
     )
@@ -84,9 +87,10 @@ def environment(
                     installation = Installation(
                         project=project,
                         settings=settings,
-                        source=store.snapshots.path(snapshot) / subpath,
+                        source=store.snapshots.path(snapshot),
+                        subpath=subpath,
                         scratch=Path(scratch),
                         run=run,
                     )
                     installation.make().rename(place)
-    return Environment(root=place, base=interpreter().parent.parent)
+    return Environment(root=place, base=interpreter_of(project).parent.parent)

@@ -18,11 +18,13 @@ from layerline import command
 from layerline.engine.module.bindings import with_late_checks, without_host
 from layerline.engine.module.container import VENV, WORKDIR, describe_container
 from layerline.engine.module.indexes import installer_environ
+from layerline.engine.module.interpreters import interpreter_of
+from layerline.engine.module.locks import CONFLICT, HASH, SDK, pins, without_versions
 from layerline.engine.runtime.spec import Bind
 from layerline.errors import CommandFailed, ModuleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from layerline.engine.module.process import ProcessResult
     from layerline.engine.module.project import Project
@@ -34,7 +36,14 @@ if TYPE_CHECKING:
 SDK_VERSION = "0.21.11"
 _UV = "/opt/uv"
 _PROJECT = f"{WORKDIR}/project"
-_SDK = re.compile(r"dagger[-_.]io\s*(\[|[=<>!~;@ ]|$)", re.IGNORECASE)
+_PINS = f"{WORKDIR}/requirements.txt"
+# The source of the SDK that modules of Dagger's template name: a directory that `develop` writes.
+_SDK_SOURCE = re.compile(
+    r"^\s*\"?dagger[-_.]io\"?\s*=\s*\{[^}]*\}.*$", re.MULTILINE | re.IGNORECASE
+)
+_SDK_TABLE = re.compile(
+    r"^\s*\[tool\.uv\.sources\.\"?dagger[-_.]io\"?\][^\[]*", re.MULTILINE | re.IGNORECASE
+)
 # What uv says of a package that has no wheel.
 _NEEDS_BUILD = re.compile(r"(from source|source distributions\b.*) is disabled|no usable wheels")
 _LONGEST_SECONDS = 1800.0
@@ -44,9 +53,9 @@ _OF_THE_HOST = ("HOME", "XDG_CACHE_HOME", "NETRC", "UV_CACHE_DIR", "SSL_CERT_FIL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """One installation; `scratch` is an empty directory, `source` the project as the store has it.
+    """One installation; `scratch` is an empty directory, `source` the module as the store has it.
 
-    `run` runs a container to its end.
+    The project is at `subpath` of it. `run` runs a container to its end.
     """
 
     project: Project
@@ -54,9 +63,23 @@ class Installation:
     source: Path
     scratch: Path
     run: RunContainer
+    subpath: str = "."
 
     def make(self) -> Path:
         """Create the environment; returns its directory below `scratch`."""
+        self._write_pins()
+        try:
+            self._install()
+        except ModuleError as exc:
+            if self.project.lock is None or not CONFLICT.search(str(exc)):
+                raise
+            # The lock is older than the SDK, whose requirements it contradicts.
+            self._update_pins()
+            self._install()
+        self._compile()
+        return self._place
+
+    def _install(self) -> None:
         if self.project.built or not self._install_wheels():
             self._create()
             self._uv("pip", "install", "--no-build", *self._into(), f"dagger-io=={SDK_VERSION}")
@@ -64,16 +87,47 @@ class Installation:
             self._build()
         else:
             _adapt_sdk(self._place)
-        self._compile()
-        return self._place
 
     @property
     def _place(self) -> Path:
         return self.scratch / "venv"
 
+    @property
+    def _pins(self) -> Path:
+        return self.scratch / "requirements.txt"
+
+    def _write_pins(self) -> None:
+        """Write the locked requirements, which uv reads as a file; none without a lock."""
+        project = self.project
+        text = ""
+        if project.lock == "uv.lock":
+            exported = self._uv(
+                *("export", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes"),
+                *("--project", str(project.directory)),
+            )
+            text = exported.stdout.decode()
+        elif project.lock is not None:
+            text = (project.directory / project.lock).read_text()
+        self._pins.write_text(pins(text))
+
+    def _update_pins(self) -> None:
+        """Resolve again what is locked, with the SDK: of the pins as many stay as can."""
+        wanted = self.scratch / "requirements.in"
+        text = self._pins.read_text()
+        wanted.write_text(f"dagger-io=={SDK_VERSION}\n{without_versions(text)}")
+        hashes = ("--generate-hashes",) if HASH in text else ()
+        python = ("--python", str(interpreter_of(self.project)))
+        self._uv(
+            *("pip", "compile", "--no-build", "--quiet", *hashes, *python),
+            *("--output-file", str(self._pins), str(wanted)),
+        )
+        self._pins.write_text(pins(self._pins.read_text()))
+
     def _create(self) -> None:
         shutil.rmtree(self._place, ignore_errors=True)
-        self._uv("venv", "--no-project", "--python", str(interpreter()), str(self._place))
+        self._uv(
+            "venv", "--no-project", "--python", str(interpreter_of(self.project)), str(self._place)
+        )
 
     def _into(self) -> tuple[str, ...]:
         # Never links: a container writes into the environment, and must not reach uv's cache.
@@ -82,9 +136,8 @@ class Installation:
     def _install_wheels(self) -> bool:
         """Install everything from wheels; False if something has none."""
         self._create()
-        pinned = self._place / "requirements.txt"
         try:
-            needs = list(self._requirements(pinned, str(pinned)))
+            needs = self._requirements(str(self._pins))
             self._uv("pip", "install", "--no-build", *self._into(), *needs)
         except ModuleError as exc:
             if _NEEDS_BUILD.search(str(exc)):
@@ -94,20 +147,30 @@ class Installation:
 
     def _build(self) -> None:
         """Install in a container, where build backends may run."""
-        pinned = self._place / "requirements.txt"
-        needs = self._requirements(pinned, f"{VENV}/requirements.txt")
+        needs = self._requirements(_PINS)
         python = ("--python", f"{VENV}/bin/python")
-        place = self.scratch / "project"
-        shutil.copytree(self.source, place, symlinks=True)  # backends write into it
+        place = self._copy_source()
         links = (Path(p) for p in self._environ().get("UV_FIND_LINKS", "").split(",") if p)
         binds = [
             Bind(target=_UV, source=_uv_program(), readonly=True),
             Bind(target=_PROJECT, source=place),
+            Bind(target=_PINS, source=self._pins, readonly=True),
             *(Bind(target=str(p), source=p, readonly=True) for p in links if p.is_dir()),
         ]
         done = self._in_container([_UV, "pip", "install", *python, *needs], "build", binds)
         if done.status != 0:
             raise self._failure(done.output)
+
+    def _copy_source(self) -> Path:
+        """The module, as build backends may write into it and without a source for the SDK."""
+        place = self.scratch / "project"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(self.source, place, symlinks=True)
+        configuration = place / self.subpath / "pyproject.toml"
+        if configuration.is_file() and not configuration.is_symlink():
+            text = configuration.read_text()
+            configuration.write_text(_SDK_TABLE.sub("", _SDK_SOURCE.sub("", text)))
+        return place
 
     def _compile(self) -> None:
         python = f"{VENV}/bin/python"
@@ -118,7 +181,7 @@ class Installation:
     def _in_container(self, argv: Sequence[str], name: str, binds: Sequence[Bind]) -> ProcessResult:
         place = self.scratch / name
         place.mkdir()
-        base = interpreter().parent.parent
+        base = interpreter_of(self.project).parent.parent
         variables = {
             **{k: v for k, v in self._environ().items() if k not in _OF_THE_HOST},
             "HOME": "/root",
@@ -139,28 +202,19 @@ class Installation:
     def _environ(self) -> dict[str, str]:
         return installer_environ(self.settings)
 
-    def _requirements(self, pinned: Path, shown: str) -> Iterator[str]:
+    def _requirements(self, shown: str) -> list[str]:
         """The arguments of `pip install`: locked or declared requirements, and always the SDK.
 
-        Locked ones are written to `pinned`, which the installer sees as `shown`.
+        The installer sees the pins as `shown`.
         """
         project = self.project
-        yield f"dagger-io=={SDK_VERSION}"
+        needs = [f"dagger-io=={SDK_VERSION}"]
         if project.built:
-            yield _PROJECT
-        elif project.lock is None:
-            yield from (need for need in project.dependencies if not _SDK.match(need))
-        else:
-            text = (project.directory / project.lock).read_text()
-            if project.lock == "uv.lock":
-                exported = self._uv(
-                    *("export", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes"),
-                    *("--project", str(project.directory)),
-                )
-                text = exported.stdout.decode()
-            lines = text.splitlines(keepends=True)
-            pinned.write_text("".join(line for line in lines if _is_locked_requirement(line)))
-            yield from ("--requirement", shown)
+            constraints = ["--constraint", shown] if project.lock == "uv.lock" else []
+            return [*needs, f"{_PROJECT}/{self.subpath}", *constraints]
+        if project.lock is None:
+            return [*needs, *(need for need in project.dependencies if not SDK.match(need))]
+        return [*needs, "--requirement", shown]
 
     def _uv(self, *argv: str) -> command.Finished:
         """Run one of uv's commands on the host, with the user's index settings."""
@@ -179,11 +233,6 @@ class Installation:
         )
 
 
-def _is_locked_requirement(line: str) -> bool:
-    """Whether a line of a lock is used: the SDK has the engine's version, and paths are skipped."""
-    return not line.startswith(("-e", "./")) and not _SDK.match(line)
-
-
 def _adapt_sdk(place: Path) -> None:
     """Replace the SDK's client by the one for modules; no code has run in `place` yet."""
     (client,) = place.glob("lib/python*/site-packages/dagger/client")
@@ -194,8 +243,3 @@ def _adapt_sdk(place: Path) -> None:
 
 def _uv_program() -> Path:
     return Path(sys.executable).with_name("uv")
-
-
-def interpreter() -> Path:
-    """The Python of the tool, which modules run with."""
-    return Path(sys.executable).resolve()

@@ -25,8 +25,9 @@ class Project:
     """The Python project of a module.
 
     `paths` are the directories that an editable installation puts on the import path, relative to
-    the project; where the code cannot be imported from them, the project has to be `built`. `lock`
-    names a lock file next to the pyproject.toml, if there is one.
+    the project; where the code cannot be imported from them, the project has to be `built`. So it
+    has where requirements have sources of their own, which uv alone knows how to find. `lock` names
+    a lock file next to the pyproject.toml, `python_version` is what a .python-version says.
     """
 
     directory: Path
@@ -40,6 +41,7 @@ class Project:
     paths: tuple[str, ...]
     built: bool
     lock: str | None
+    python_version: str = ""
 
 
 def read_project(directory: Path, module: str) -> Project:
@@ -65,9 +67,28 @@ def read_project(directory: Path, module: str) -> Project:
         package=package,
         main_object=pascal(module),
         paths=paths,
-        built=distributed and not (listed and _importable(directory, paths, imported)),
+        built=distributed
+        and (_has_sources(document) or not (listed and _importable(directory, paths, imported))),
         lock=next((lock for lock in LOCKS if (directory / lock).is_file()), None),
+        python_version=_python_version(directory / ".python-version"),
     )
+
+
+def _has_sources(document: dict[str, Any]) -> bool:
+    """Whether a requirement is not that of the index: https://docs.astral.sh/uv/ tool.uv.sources.
+
+    The SDK's own source is the engine's to give.
+    """
+    sources = document.get("tool", {}).get("uv", {}).get("sources", {})
+    return any(package_name(str(name)) != "dagger_io" for name in sources)
+
+
+def _python_version(path: Path) -> str:
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return next((line for line in lines if line and not line.startswith("#")), "")
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -198,7 +198,6 @@ def _read_foreign(context: Path, subpath: str, shown: str) -> ModuleConfig:
 def read_config(root: Path) -> ModuleConfig:
     """The module whose dagger.json is in `root`."""
     document = _document(root / CONFIG)
-    _check_version(document.get("engineVersion"))
     _check_sdk(document.get("sdk"), root)
     source = str(document.get("source") or ".")
     if not Path(normal_path(root / source)).is_relative_to(root):
@@ -246,12 +245,6 @@ def _dependencies(document: dict[str, Any], path: Path) -> Iterator[Dependency]:
             source=str(described["source"]),
             pin=str(described.get("pin") or ""),
         )
-
-
-def _check_version(text: object) -> None:
-    if _version(text) > _version(ENGINE_VERSION):
-        message = f"module requires dagger {text}, but you have {ENGINE_VERSION}"
-        raise ModuleError(message)
 
 
 def _check_sdk(sdk: object, root: Path) -> None:

@@ -1,0 +1,120 @@
+"""The Python that a module runs with: the tool's own, or another one that is installed.
+
+As https://github.com/dagger/dagger/blob/v0.21.8/sdk/python/runtime/discovery.go has it, a
+`.python-version` comes first, then `requires-python`. What only `.python-version` names is a wish
+where `requires-python` allows another version.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline import command
+from layerline.errors import ModuleError
+from layerline.settings import process_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layerline.engine.module.project import Project
+
+Version = tuple[int, ...]
+
+_CLAUSE = re.compile(r"(~=|===?|!=|>=|<=|>|<)\s*v?(\d+(?:\.\d+)*)(\.\*)?[\w.+-]*")
+_PINNED = re.compile(r"(?:cpython[-@]?)?3\.(\d+)")
+_PROGRAM = re.compile(r"python3\.(\d+)")
+_MINOR = 2
+
+
+def own_interpreter() -> Path:
+    """The Python of the tool."""
+    return Path(sys.executable).resolve()
+
+
+def interpreter_of(project: Project) -> Path:
+    """The Python for a project; raises ModuleError, with the version, where none is installed."""
+    pinned = _PINNED.match(project.python_version)
+    own = sys.version_info[:_MINOR]
+    allowed = is_allowed(project.requires_python, sys.version_info[:3])
+    if pinned is None and allowed:
+        return own_interpreter()
+    wanted = (3, int(pinned[1])) if pinned else None
+    if wanted == own and (allowed or not project.requires_python):
+        return own_interpreter()
+    found = dict(reversed(list(installed_interpreters())))
+    if wanted in found:
+        return found[wanted]
+    if project.requires_python:
+        if allowed:
+            return own_interpreter()
+        for version in sorted(found):
+            # Of another one only the minor version is known without running it: the newest patch.
+            if is_allowed(project.requires_python, (*version, 99)):
+                return found[version]
+    raise ModuleError(_refusal(project))
+
+
+def is_allowed(specifier: str, version: Version) -> bool:
+    """Whether a version fulfils a specifier, https://packaging.python.org/specifications/."""
+    return all(_fulfils(version, *clause) for clause in _CLAUSE.findall(specifier))
+
+
+def _fulfils(version: Version, operator: str, text: str, wildcard: str) -> bool:
+    wanted = tuple(int(part) for part in text.split("."))
+    length = max(len(wanted), len(version))
+    one, other = (each + (0,) * (length - len(each)) for each in (version, wanted))
+    same = version[: len(wanted)] == wanted if wildcard or len(wanted) <= _MINOR else one == other
+    match operator:
+        case "==" | "===":
+            return same
+        case "!=":
+            return not same
+        case ">=":
+            return one >= other
+        case "<=":
+            return one <= other or version[: len(wanted)] == wanted
+        case "<":
+            return one < other
+        case ">":
+            return one > other and version[: len(wanted)] != wanted
+        case _:
+            return one >= other and version[: len(wanted) - 1] == wanted[:-1]
+
+
+@functools.cache
+def installed_interpreters() -> tuple[tuple[Version, Path], ...]:
+    """The Pythons of this machine by their minor versions, in the order of PATH; none is run."""
+    return tuple(_installed())
+
+
+def _installed() -> Iterator[tuple[Version, Path]]:
+    environ = process_environ()
+    home = Path(environ.get("HOME") or "/root")
+    data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    managed = Path(environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
+    path = environ.get("PATH") or command.DEFAULT_PATH
+    places = [Path(part) for part in path.split(":") if part.startswith("/")]
+    for place in (*places, *sorted(managed.glob("cpython-3.*/bin"))):
+        for program in sorted(place.glob("python3.*")):
+            match = _PROGRAM.fullmatch(program.name)
+            real = program.resolve()
+            # A shim of pyenv is a script; a Python has its library next to it.
+            library = real.parent.parent / "lib" / program.name
+            if match and _PROGRAM.fullmatch(real.name) and (library / "os.py").is_file():
+                yield (3, int(match[1])), real
+
+
+def _refusal(project: Project) -> str:
+    if project.requires_python and not is_allowed(project.requires_python, sys.version_info[:3]):
+        wanted = f"Python {project.requires_python} (requires-python in its pyproject.toml)"
+    else:
+        wanted = f"Python {project.python_version} (.python-version)"
+    here = sorted({".".join(map(str, version)) for version, _ in installed_interpreters()})
+    return (
+        f"module {project.name!r} needs {wanted}, and this machine has {', '.join(here)}: install "
+        "it, e.g. with 'uv python install'"
+    )

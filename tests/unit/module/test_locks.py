@@ -1,0 +1,36 @@
+"""Pinned requirements as uv writes them."""
+
+from __future__ import annotations
+
+from layerline.engine.module.locks import local_requirements, pins, without_versions
+
+LOCK = """\
+# by uv
+-e ./sdk
+./lib
+dagger-io==0.18.0 \\
+    --hash=sha256:aa
+attrs==23.1 ; python_version < '3.12' \\
+    --hash=sha256:bb \\
+    --hash=sha256:cc
+    # via main
+httpx[http2]==0.27.0
+thing @ https://example.com/thing-1.0.tar.gz
+"""
+
+
+def test_the_sdk_and_paths_are_left_out_with_all_that_belongs_to_them() -> None:
+    assert pins(LOCK) == (
+        "attrs==23.1 ; python_version < '3.12' --hash=sha256:bb --hash=sha256:cc\n"
+        "httpx[http2]==0.27.0\n"
+        "thing @ https://example.com/thing-1.0.tar.gz\n"
+    )
+    assert local_requirements(LOCK) == ["-e ./sdk", "./lib"]
+
+
+def test_a_requirement_without_its_version_keeps_extras_markers_and_address() -> None:
+    assert without_versions(pins(LOCK)) == (
+        "attrs ; python_version < '3.12'\n"
+        "httpx[http2]\n"
+        "thing @ https://example.com/thing-1.0.tar.gz\n"
+    )
