@@ -22,11 +22,20 @@ LONGEST_SECONDS = 900.0
 
 
 def test_every_vector_passes(command_line: CommandLine, bases: str) -> None:
-    number = sum(len(json.loads(path.read_text())["vectors"]) for path in HERE.glob("*.json"))
+    number = sum(len(json.loads(path.read_text())["vectors"]) for path in HERE.rglob("*.json"))
     assert number > 400
     own = shlex.join([*command_line.words, "session"])
     done = command.run(
-        [sys.executable, HERE / "run.py", "--session-command", own, "--registry", bases],
+        [
+            sys.executable,
+            HERE / "run.py",
+            HERE,
+            HERE / "next",
+            "--session-command",
+            own,
+            "--registry",
+            bases,
+        ],
         env=command_line.environ,
         timeout=LONGEST_SECONDS,
         expect=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -191,3 +192,14 @@ def test_the_vectors_are_the_shared_ones() -> None:
     theirs = {path.name: path.read_bytes() for path in SHARED.iterdir() if path.is_file()}
     assert sorted(ours) == sorted(theirs)
     assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared beside this clone")
+def test_the_next_vectors_that_pass_are_the_shared_ones() -> None:
+    def vectors(directory: Path) -> dict[str, object]:
+        documents = [json.loads(path.read_text()) for path in (directory / "next").glob("*.json")]
+        return {vector["name"]: vector for each in documents for vector in each["vectors"]}
+
+    ours, theirs = vectors(HOME / "tests/conformance"), vectors(SHARED)
+    assert ours
+    assert [name for name, vector in ours.items() if vector != theirs[name]] == []
