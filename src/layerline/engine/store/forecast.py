@@ -40,7 +40,7 @@ def remember_usage(root: Path, call: str, snapshots: Collection[str], *, since: 
     known = _read(root)
     known[call] = {"time": time.time(), "sizes": sizes}
     latest = sorted(known, key=lambda key: float(known[key]["time"]))[-_KEPT:]
-    with contextlib.suppress(OSError):  # a full disk: there is no forecast then
+    with contextlib.suppress(OSError):  # a full disk: the next call has no forecast
         part = root / "scratch" / f"{_FILE}.{os.getpid()}"
         part.write_text(json.dumps({key: known[key] for key in latest}))
         part.replace(root / _FILE)

@@ -93,7 +93,7 @@ def write_manifest(
 
 
 def read_manifest(path: Path) -> list[Entry] | None:
-    """The entries, or None if there is no complete manifest."""
+    """The entries, or None without a complete manifest."""
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
