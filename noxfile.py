@@ -19,6 +19,17 @@ FUNCTIONS = ("ci", "src/layerline/pipeline")
 LATER_PYTHONS = ("3.12", "3.13", "3.14")
 SOURCES = os.pathsep.join(["src", "."])
 SCHEMA = Path("src/layerline/resources/schema.graphql")
+FAULTS = (
+    "tests/faults",
+    "tests/concurrency",
+    "tests/isolation",
+    *(f"tests/integration/test_{name}.py" for name in ("bit_rot", "full_disk")),
+    "tests/unit/cli/test_foreign_stores.py",
+    *(f"tests/unit/api/test_{name}.py" for name in ("query_cost", "reach", "request_limits")),
+    *(f"tests/unit/image/test_{name}.py" for name in ("bombs", "unpack", "validate")),
+    *(f"tests/unit/runtime/test_{name}.py" for name in ("service", "step_limits", "user_ids")),
+    *(f"tests/unit/store/test_{name}.py" for name in ("locks", "manifest", "overlay", "rmtree")),
+)
 COMPILE = (
     *(str(Path(PYTHON).with_name("uv")), "pip", "compile", "--quiet", "--universal"),
     *("--python-version=3.11", "--generate-hashes", "--no-header"),
@@ -63,6 +74,12 @@ def dead(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run pytest with the arguments after `--`; `--slow` adds what takes minutes."""
     session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Run the attacks and the injected faults of docs/architecture/faults.md, the long ones too."""
+    session.run(PYTHON, "-m", "pytest", "--slow", *FAULTS, *session.posargs, external=True)
 
 
 @nox.session
