@@ -112,6 +112,30 @@ def test_the_recorded_answer_of_a_module_from_git(served: Served, call: Recorded
     )
 
 
+TOOLCHAIN = {"toolchains": [{"name": "text-base", "source": "base"}]}
+BLUEPRINT = {"name": "text-base", "source": "../base"}
+
+
+@pytest.fixture(scope="module")
+def managed(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Replay:
+    """The module after `init --blueprint` and `toolchain install`: what they wrote is recorded."""
+    replay = make_replay(tmp_path_factory.mktemp("managed"), "deps", environ)
+    module = replay.place.workdir
+    path = module / "dagger.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **TOOLCHAIN}))
+    (module / "blue").mkdir()
+    blue = {"name": "blue", "engineVersion": "v0.21.8", "blueprint": BLUEPRINT}
+    (module / "blue" / "dagger.json").write_text(json.dumps(blue))
+    return replay
+
+
+@pytest.mark.parametrize(
+    "call", recorded("manage", "call -s -m blue", "functions", "call -s text-base")
+)
+def test_the_recorded_answer_of_a_blueprint_or_toolchain(managed: Replay, call: Recorded) -> None:
+    compare(managed, call, call.line)
+
+
 def compare(
     replay: Replay, call: Recorded, line: str, names: Mapping[str, str] | None = None
 ) -> None:

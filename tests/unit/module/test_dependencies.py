@@ -87,3 +87,26 @@ def test_a_dependency_without_a_source_is_refused(repository: Path) -> None:
     root = write(repository / "app", "app", {"name": "base"})
     with pytest.raises(ModuleError, match='needs a "source"'):
         read_config(root)
+
+
+def test_a_toolchain_and_a_blueprint_work_for_the_module_that_uses_them(repository: Path) -> None:
+    write(repository / "tool", "tool")
+    for key, value in (("toolchains", ["../tool"]), ("blueprint", "../tool")):
+        root = repository / key
+        root.mkdir()
+        (root / "dagger.json").write_text(json.dumps({"name": "user", key: value}))
+        loaded = load(root)
+        used = loaded.toolchains[0].module if key == "toolchains" else loaded
+        assert used.name == "tool"
+        assert used.config.resolve("data") == root / "data"
+        assert used.config.resolve("/data") == repository / "data"
+
+
+def test_a_module_without_an_sdk_has_no_functions(repository: Path) -> None:
+    root = repository / "empty"
+    root.mkdir()
+    (root / "dagger.json").write_text(json.dumps({"name": "my-tools"}))
+    with Store.open(repository / "store") as store:
+        defined = load_module(read_config(root), store, no_fetch).definition(store)
+    assert defined is not None
+    assert [item.name for item in defined.objects] == ["MyTools"]

@@ -115,7 +115,7 @@ def test_contextual_paths(tmp_path: Path) -> None:
         ({"sdk": "go"}, 'runs only "sdk": "python"'),
         ({"source": ".."}, "is outside of the module"),
         ({"name": ""}, "names no module"),
-        ({"toolchains": ["./x"]}, '"toolchains" is not supported'),
+        ({"toolchains": [{"name": "x"}]}, 'needs a "source"'),
     ],
 )
 def test_what_cannot_be_run_is_refused(

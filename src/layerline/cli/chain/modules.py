@@ -11,11 +11,14 @@ from layerline.engine import Store
 from layerline.engine.module.git_addresses import parse_reference
 from layerline.engine.module.git_modules import GitModules
 from layerline.engine.module.loading import LoadedModule, load_module
+from layerline.engine.module.naming import kebab
 from layerline.engine.module.source import CONFIG, find_module
 from layerline.engine.module.types import Types
 from layerline.errors import ModuleError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
     from layerline.engine.module.definitions import Module
@@ -28,6 +31,11 @@ class CallTarget:
     types: Types
     defaults: UserDefaults = field(default_factory=UserDefaults)
     loaded: LoadedModule | None = None
+    toolchains: Mapping[str, CallTarget] = field(default_factory=dict)
+
+    def toolchain(self, command: str) -> CallTarget | None:
+        """The toolchain of a name on the command line."""
+        return next((t for name, t in self.toolchains.items() if kebab(name) == command), None)
 
 
 def load(console: Console) -> CallTarget:
@@ -39,18 +47,25 @@ def load(console: Console) -> CallTarget:
             raise UsageError(message)
         return CallTarget(types=Types())
     loaded, definition = _read(console, module_reference(console))
-    if definition is None:
-        definition = _ask(console, loaded)
     if options.eager:
         _prepare(console, loaded)
-    types = loaded.types(definition)
+    return _target(console, loaded, definition)
+
+
+def _target(console: Console, loaded: LoadedModule, definition: Module | None) -> CallTarget:
+    types = loaded.types(definition or _ask(console, loaded))
     defaults = read_defaults(
         loaded.config,
         types.main_object().name,
         workdir=console.workdir,
         environ=console.settings.environ,
     )
-    return CallTarget(types=types, loaded=loaded, defaults=defaults)
+    toolchains = {}
+    for each in loaded.toolchains:
+        with Store.open(console.settings.store) as store:
+            known = each.module.definition(store)
+        toolchains[each.name] = _target(console, each.module, known)
+    return CallTarget(types=types, loaded=loaded, defaults=defaults, toolchains=toolchains)
 
 
 def module_reference(console: Console) -> str | None:

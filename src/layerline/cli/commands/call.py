@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from layerline.cli.chain.evaluate import CachedBackend, ChainResult, Evaluation, run_sync
 from layerline.cli.chain.modules import CallTarget, load
-from layerline.cli.chain.parser import Parser, Root, SelectedFunction, constructor_of
+from layerline.cli.chain.parser import Parser, Root, SelectedFunction, constructor_of, short
 from layerline.cli.display.output import render, save
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import module_flags, output_flags
 from layerline.engine import Store
 from layerline.engine.module.arguments import Reader
+from layerline.engine.module.naming import kebab
 from layerline.engine.module.types import Types, element_of, reference
-from layerline.errors import Cancelled
+from layerline.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +34,14 @@ def call(console: Console, argv: Sequence[str]) -> int:
     module = load(console)
     if module.loaded is None:
         return _run_chain(console, argv, _core_root(console, "call", module_flags()), module)
+    path = f"{console.program} call"
+    if (name := _toolchain(console, module, argv)) is not None:
+        place = list(argv).index(name)
+        module, argv = module.toolchain(name) or module, [*argv[:place], *argv[place + 1 :]]
+        path = f"{path} {name}"
     constructor = constructor_of(module.types)
     root = Root(
-        path=f"{console.program} call",
+        path=path,
         about=_CALL,
         use="[options] <function>",
         type_def=reference(module.types.main_object().name),
@@ -44,6 +50,18 @@ def call(console: Console, argv: Sequence[str]) -> int:
         member=constructor,
     )
     return _run_chain(console, argv, root, module)
+
+
+def _toolchain(console: Console, module: CallTarget, argv: Sequence[str]) -> str | None:
+    """The toolchain that a command line begins with, whose functions the rest of it names."""
+    if not module.toolchains:
+        return None
+    flags = FlagSet((console.flags, module_flags()))
+    try:
+        rest = flags.parse(argv)
+    except UsageError:  # flags of the module's own constructor
+        return None
+    return rest[0] if rest and module.toolchain(rest[0]) is not None else None
 
 
 def core(console: Console, argv: Sequence[str]) -> int:
@@ -67,6 +85,8 @@ def _core_root(console: Console, command: str, own: FlagSet) -> Root:
 def _run_chain(console: Console, argv: Sequence[str], root: Root, module: CallTarget) -> int:
     parser = Parser(module.types, root, module.defaults, wants_help=console.options.help)
     selected = parser.parse(argv)
+    if not selected or selected[-1].member is root.member:
+        parser.page.commands["Functions"] += toolchain_rows(module)
     console.settle(root.own)
     if console.options.help or not selected:
         console.print(parser.page.text())
@@ -81,6 +101,18 @@ def _run_chain(console: Console, argv: Sequence[str], root: Root, module: CallTa
         raise
     _show(console, result, module.types)
     return 0
+
+
+def toolchain_rows(module: CallTarget) -> list[tuple[str, str]]:
+    """The toolchains among a module's functions: their names, and what they are for."""
+    mains = {name: target.types.main_object() for name, target in module.toolchains.items()}
+    return [
+        (
+            kebab(name),
+            short((main.constructor and main.constructor.description) or main.description),
+        )
+        for name, main in mains.items()
+    ]
 
 
 def _serves(selected: Sequence[SelectedFunction]) -> bool:

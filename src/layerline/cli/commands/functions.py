@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from layerline.cli.chain.modules import load
 from layerline.cli.chain.parser import callable_members, constructor_of, short
+from layerline.cli.commands.call import toolchain_rows
 from layerline.cli.commands.flag_parsing import print_help
 from layerline.cli.display.help import columns
 from layerline.cli.flags import FlagSet
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from layerline.cli.console import Console
     from layerline.engine.module.definitions import TypeDef
-    from layerline.engine.module.types import Member, Types
+    from layerline.engine.module.types import Types
 
 _ABOUT = """List available functions in a module.
 
@@ -38,6 +39,8 @@ def functions(console: Console, argv: Sequence[str]) -> int:
         print_help(console, about=about, path=path, use=use, local=module_flags())
         return 0
     target = load(console)
+    if chain and (toolchain := target.toolchain(chain[0])) is not None:
+        target, chain = toolchain, chain[1:]
     constructor = constructor_of(target.types) if target.loaded is not None else None
     type_def = reference(constructor.owner if constructor is not None else "Query")
     for name in chain:
@@ -46,7 +49,8 @@ def functions(console: Console, argv: Sequence[str]) -> int:
     if not chain and constructor is not None and constructor.function.args:
         # The constructor can also be called on its object, as `with`; no command line does that.
         skipped = [*skipped, "with"]
-    _print_table(console, usable, skipped)
+    rows = [(m.command, short(m.function.description)) for m in usable]
+    _print_table(console, [*rows, *([] if chain else toolchain_rows(target))], skipped)
     return 0
 
 
@@ -66,9 +70,8 @@ def _returned_object(types: Types, type_def: TypeDef, name: str, path: str) -> T
     return returned
 
 
-def _print_table(console: Console, usable: Sequence[Member], skipped: Sequence[str]) -> None:
-    rows = sorted((m.command, short(m.function.description)) for m in usable)
-    console.print(columns([("Name", "Description"), *rows]))
+def _print_table(console: Console, rows: Sequence[tuple[str, str]], skipped: Sequence[str]) -> None:
+    console.print(columns([("Name", "Description"), *sorted(rows)]))
     if skipped:
         names = ", ".join(skipped)
         console.print(f"\nSkipped {len(skipped)} function(s) with unsupported types: {names}\n")

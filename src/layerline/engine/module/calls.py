@@ -36,12 +36,12 @@ from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleEr
 from layerline.log import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from layerline.engine.api.session import Client, Session
     from layerline.engine.module.client_schema import ClientSchema
     from layerline.engine.module.definitions import Json
-    from layerline.engine.module.loading import LoadedModule
+    from layerline.engine.module.loading import LoadedDependency, LoadedModule
     from layerline.engine.module.process import ProcessResult, Program
     from layerline.engine.runtime.spec import ContainerSpec
     from layerline.log import Step
@@ -126,6 +126,8 @@ class Caller:
             at_root=not entrypoint,
         )
         others = await self.dependencies() if dependencies else []
+        if entrypoint:
+            others += await self._defined_modules(self.module.toolchains)
         schema = client_schema([*others, own], entrypoint=own if entrypoint else None)
         client.schema = schema.served
 
@@ -147,13 +149,16 @@ class Caller:
 
     async def dependencies(self) -> list[ServedModule]:
         """What the module depends on, each defined, under the names that it calls them by."""
-        callers = [Caller.of(self.session, each.module) for each in self.module.dependencies]
+        return await self._defined_modules(self.module.dependencies)
+
+    async def _defined_modules(self, modules: Sequence[LoadedDependency]) -> list[ServedModule]:
+        callers = [Caller.of(self.session, each.module) for each in modules]
         async with task_group() as group:
             for caller in callers:
                 group.start_soon(caller.define)
         return [
             ServedModule(alias=each.name, caller=caller, definition=await caller.define())
-            for each, caller in zip(self.module.dependencies, callers, strict=True)
+            for each, caller in zip(modules, callers, strict=True)
         ]
 
     async def call(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from layerline.engine.module.definitions import Module, ObjectTypeDef, TypeDef
 from layerline.engine.module.dependencies import check_circle, find_dependency
 from layerline.engine.module.environment import environment, environment_key
 from layerline.engine.module.host_files import read_directory
 from layerline.engine.module.installation import SDK_VERSION
+from layerline.engine.module.naming import pascal
 from layerline.engine.module.process import Program
 from layerline.engine.module.project import Project, read_project
 from layerline.engine.module.types import Types
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.api.objects import Directory
-    from layerline.engine.module.definitions import Module
     from layerline.engine.module.installation import RunContainer
     from layerline.engine.module.source import Dependency, FetchModule, ModuleConfig
     from layerline.engine.store.store import Store
@@ -44,7 +45,7 @@ class LoadedModule:
     """A module whose source is in the store. `digest` is the identity of its implementation.
 
     `source` is the module's root directory as its own code may read it. What it depends on takes
-    part in the digest.
+    part in the digest. Its toolchains are for its callers.
     """
 
     config: ModuleConfig
@@ -53,6 +54,7 @@ class LoadedModule:
     source: Directory
     digest: str
     dependencies: tuple[LoadedDependency, ...] = ()
+    toolchains: tuple[LoadedDependency, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,6 +63,8 @@ class LoadedModule:
 
     def definition(self, store: Store) -> Module | None:
         """The cached definition; None if the module was never asked."""
+        if not self.config.has_code:
+            return _without_code(self.name)
         row = store.index.get(_TABLE, self.digest)
         if row is None:
             return None
@@ -116,18 +120,44 @@ class _Loading:
 
     store: Store
     fetch: FetchModule
-    loaded: dict[Path, LoadedModule] = field(default_factory=dict)
+    loaded: dict[tuple[Path, Path | None], LoadedModule] = field(default_factory=dict)
 
     def load(self, config: ModuleConfig, above: tuple[ModuleConfig, ...]) -> LoadedModule:
         """Load a module; `above` are those that led to it."""
-        if config.root not in self.loaded:
+        place = config.root, config.served
+        if place not in self.loaded:
             check_circle(config, above)
+            if config.blueprint is not None and not config.has_code:
+                found = find_dependency(config, config.blueprint, self.fetch)
+                loaded = self.load(_working_for(config, found), (*above, config))
+                self.loaded[place] = replace(
+                    loaded, toolchains=self._load_toolchains(config, (*above, config))
+                )
+                return self.loaded[place]
             dependencies = tuple(
                 self._load_dependency(config, dependency, (*above, config))
                 for dependency in config.dependencies
             )
-            self.loaded[config.root] = self._read(config, dependencies)
-        return self.loaded[config.root]
+            self.loaded[place] = replace(
+                self._read(config, dependencies),
+                toolchains=self._load_toolchains(config, (*above, config)),
+            )
+        return self.loaded[place]
+
+    def _load_toolchains(
+        self, config: ModuleConfig, above: tuple[ModuleConfig, ...]
+    ) -> tuple[LoadedDependency, ...]:
+        """The toolchains, each of which works for the module; those of toolchains are not used."""
+        if config.served is not None:
+            return ()
+        found = [(each, find_dependency(config, each, self.fetch)) for each in config.toolchains]
+        return tuple(
+            LoadedDependency(
+                name=each.name or module.name,
+                module=self.load(_working_for(config, module), above),
+            )
+            for each, module in found
+        )
 
     def _load_dependency(
         self, config: ModuleConfig, dependency: Dependency, above: tuple[ModuleConfig, ...]
@@ -162,3 +192,14 @@ class _Loading:
             digest=digest_of(identity),
             dependencies=dependencies,
         )
+
+
+def _working_for(config: ModuleConfig, other: ModuleConfig) -> ModuleConfig:
+    """A module whose contextual paths are those of the module that uses it."""
+    return replace(other, served=config.root, served_context=config.context)
+
+
+def _without_code(name: str) -> Module:
+    """What a dagger.json without an SDK defines: an object without functions."""
+    main = ObjectTypeDef(name=pascal(name))
+    return Module(objects=(TypeDef(kind="OBJECT_KIND", name=main.name, as_object=main),))

@@ -17,7 +17,7 @@ from layerline.engine.module.git_addresses import parse_reference
 from layerline.errors import ModuleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from layerline.engine.module.git_addresses import GitOrigin, GitReference
 
@@ -48,7 +48,8 @@ class ModuleConfig:
     """A dagger.json in `root`; `context` is the repository's root, `source` relative to `root`.
 
     `caching` is False where results of functions live for one session only unless they say
-    otherwise. `served` is the directory that a shipped module works for, instead of its own.
+    otherwise. `served` is the directory that a shipped module, a blueprint or a toolchain works for
+    instead of its own, in `served_context`. `has_code` is False for a dagger.json without an SDK.
     `origin` is the git repository that the module was fetched from, if it was; `copied` says that
     the files are those of a directory of the API.
     """
@@ -60,7 +61,11 @@ class ModuleConfig:
     include: tuple[str, ...]
     caching: bool
     dependencies: tuple[Dependency, ...] = ()
+    toolchains: tuple[Dependency, ...] = ()
+    blueprint: Dependency | None = None
+    has_code: bool = True
     served: Path | None = None
+    served_context: Path | None = None
     origin: GitOrigin | None = None
     copied: bool = False
     engine_version: str = ""
@@ -100,13 +105,13 @@ class ModuleConfig:
 
     def resolve(self, path: str) -> Path:
         """A contextual path: relative to the root, or from the context if absolute."""
-        context = self.served or self.context
+        context = self.served_context or self.served or self.context
         base = context if path.startswith("/") else self.served or self.root
         resolved = Path(normal_path(base / path.lstrip("/")))
         if not resolved.is_relative_to(context):
             message = f'path "{path}" is outside of context directory "{context}"'
             raise ModuleError(message)
-        if self.is_foreign:
+        if self.is_foreign and self.served is None:
             check_inside(resolved, self.context, path)
         return resolved
 
@@ -198,7 +203,10 @@ def _read_foreign(context: Path, subpath: str, shown: str) -> ModuleConfig:
 def read_config(root: Path) -> ModuleConfig:
     """The module whose dagger.json is in `root`."""
     document = _document(root / CONFIG)
-    _check_sdk(document.get("sdk"), root)
+    blueprint = document.get("blueprint")
+    has_code = bool(document.get("sdk"))
+    if has_code:
+        _check_sdk(document["sdk"], root)
     source = str(document.get("source") or ".")
     if not Path(normal_path(root / source)).is_relative_to(root):
         message = f'{root / CONFIG}: source "{source}" is outside of the module'
@@ -213,7 +221,10 @@ def read_config(root: Path) -> ModuleConfig:
         source=source,
         include=(*include, *exclude),
         caching=version >= _FIRST_CACHING and not document.get("disableDefaultFunctionCaching"),
-        dependencies=tuple(_dependencies(document, root / CONFIG)),
+        dependencies=tuple(_dependencies(document.get("dependencies") or (), root / CONFIG)),
+        toolchains=tuple(_dependencies(document.get("toolchains") or (), root / CONFIG)),
+        blueprint=next(_dependencies([blueprint] if blueprint else [], root / CONFIG), None),
+        has_code=has_code,
         engine_version=str(document.get("engineVersion") or ""),
     )
 
@@ -227,15 +238,11 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not document.get("name"):
         message = f'{path} names no module: it needs a "name"'
         raise ModuleError(message)
-    for key in ("toolchains", "blueprint"):
-        if document.get(key):
-            message = f'{path}: "{key}" is not supported by the embedded engine'
-            raise ModuleError(message)
     return document
 
 
-def _dependencies(document: dict[str, Any], path: Path) -> Iterator[Dependency]:
-    for item in document.get("dependencies") or ():
+def _dependencies(items: Iterable[Any], path: Path) -> Iterator[Dependency]:
+    for item in items:
         described = {"source": item} if isinstance(item, str) else item
         if not isinstance(described, dict) or not described.get("source"):
             message = f'{path}: a dependency needs a "source": {json.dumps(item)}'
