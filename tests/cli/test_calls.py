@@ -113,3 +113,11 @@ def test_a_module_whose_code_lies_elsewhere_is_found_with_its_metadata(extras: P
     with (extras.workdir / "pyproject.toml").open("a") as file:
         file.write(BUILT)
     assert extras.text("package-version", "--package=extras") == "0.1.0"
+
+
+def test_a_function_exports_into_its_own_directory(extras: Place) -> None:
+    """Its host is its container, as for what it reads (conformance/next/nesting.json)."""
+    assert extras.text("exported").split("\n") == [
+        *("/scratch/out", "/scratch/c.txt", "/scratch/image.tar"),
+        *("changed", "c.txt", "image.tar", "out"),
+    ]

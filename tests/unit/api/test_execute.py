@@ -87,8 +87,6 @@ async def test_a_host_file_is_read_once_in_a_session(
 OF_THE_HOST = [
     'host { unixSocket(path: "/run/socket") { id } }',
     "host { service(ports: [{backend: 22, frontend: 22}]) { id } }",
-    'directory { export(path: "/tmp/exported") }',
-    'directory { withNewFile(path: "a", contents: "b") { file(path: "a") { export(path: "a") } } }',
     'container { exportImage(name: "image") }',
     "engine { localCache { id } }",
 ]

@@ -13,6 +13,7 @@ from layerline import command
 from layerline.engine.api.objects import Container, Directory, File, Secret
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.module.definitions import Function, TypeDef
+from layerline.engine.module.objects import ModuleObject, module_object
 from layerline.engine.module.results import key_of, lifetime, recall, remember
 from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.ops import Exec, ExecRootfs, NewFile, Scratch, SecretRef, Stored
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 RECALL = """\
 import pathlib, sys
+from layerline.engine.module.objects import ModuleObject, module_object
 from layerline.engine.module.results import recall
 from layerline.engine.store.store import Store
 with Store.open(pathlib.Path(sys.argv[1])) as store:
@@ -42,7 +44,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def name_of(value: Directory | File | Secret | Container) -> str:
+def name_of(value: Directory | File | Secret | Container | ModuleObject) -> str:
     return f"{value.typename}:{identity_of(value)}"
 
 
@@ -133,3 +135,21 @@ def test_another_process_reads_what_this_one_remembered(store: Store) -> None:
     argv: list[str | Path] = [sys.executable, "-c", RECALL, store.root]
     done = command.run(argv, env={"PYTHONPATH": str(SOURCE)})
     assert done.stdout == b"8000\n"
+
+
+def test_what_the_state_of_another_modules_object_names_is_remembered(store: Store) -> None:
+    directory = Directory(tree=NewFile(base=Scratch(), path="/a", data=b"b"))
+    made = module_object("0" * 64, "other", "Thing", {"inner": [name_of(directory)]})
+    objects = {name_of(directory): directory, name_of(made): made}
+    remember(store.index, "key", name_of(made), seconds=60, load=objects.__getitem__)
+    found = recall(store.index, "key")
+    assert found is not None
+    assert found.objects == objects
+
+
+def test_an_object_that_holds_a_secret_is_of_its_session(store: Store) -> None:
+    secret = Secret(identity="s")
+    made = module_object("0" * 64, "other", "Thing", {"token": name_of(secret)})
+    objects = {name_of(secret): secret, name_of(made): made}
+    remember(store.index, "key", name_of(made), seconds=60, load=objects.__getitem__)
+    assert recall(store.index, "key") is None

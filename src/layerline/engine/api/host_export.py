@@ -68,7 +68,7 @@ def _write_entry(tree: Tree, entry: Entry, place: Path, *, wipe: bool) -> None:
         place.symlink_to(entry.target)
         _set_time(place, entry)
     elif entry.is_file:
-        _write_file(entry, place, mode=entry.stat.st_mode)
+        write_file(entry, place, mode=entry.stat.st_mode)
 
 
 def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) -> None:
@@ -92,10 +92,11 @@ def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) ->
 
 def _replace_file(entry: Entry, target: Path) -> None:
     kept = target.stat().st_mode if target.is_file() else entry.stat.st_mode
-    _write_file(entry, target, mode=kept)
+    write_file(entry, target, mode=kept)
 
 
-def _write_file(entry: Entry, place: Path, *, mode: int) -> None:
+def write_file(entry: Entry, place: Path, *, mode: int) -> None:
+    """Write a file and give it its name when it is complete."""
     part = place.with_name(f".{place.name}.{secrets.token_hex(8)}"[-_LONGEST_NAME:])
     try:
         with entry.open() as source, part.open("xb") as file:

@@ -20,6 +20,7 @@ from graphql import (
     GraphQLEnumType,
     GraphQLField,
     GraphQLInterfaceType,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLResolveInfo,
     GraphQLScalarType,
@@ -77,6 +78,7 @@ def _build_schema() -> GraphQLSchema:
         if isinstance(graphql_type, GraphQLObjectType):
             for name, field in graphql_type.fields.items():
                 field.resolve = in_turn(_resolver(graphql_type.name, name, field))
+                _accept_void(field)
         elif isinstance(graphql_type, GraphQLInterfaceType):
             graphql_type.resolve_type = _typename
         elif isinstance(graphql_type, GraphQLEnumType):
@@ -210,6 +212,13 @@ def _load_argument(call: Call, argument: Any, expected: str) -> Any:
     if isinstance(argument, list):
         return [call.session.load(item, expected) for item in argument]
     return call.session.load(argument, expected)
+
+
+def _accept_void(field: GraphQLField) -> None:
+    """`Void!` is null, as on the Dagger engine: there is no other value of that type."""
+    inner = field.type.of_type if isinstance(field.type, GraphQLNonNull) else None
+    if isinstance(inner, GraphQLScalarType) and inner.name == "Void":
+        field.type = inner
 
 
 def accept_quoted(enum: GraphQLEnumType) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.durations import nanoseconds
 from layerline.engine.api.schema import load_resolvers
+from layerline.engine.module.objects import ModuleObject
 from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.serialization import decode, encode
 from layerline.engine.store.digest import digest_of
@@ -82,7 +83,7 @@ def remember(
     index: Index, key: str, value: Json, *, seconds: float, load: Callable[[str], Any]
 ) -> None:
     """Keep a result for `seconds`; `load` gives the object of an id."""
-    documents = {name: encode(load(name)) for name in set(ids_in(value))}
+    documents = {name: encode(known) for name, known in _objects_in(value, load).items()}
     values = _text([document["value"] for document in documents.values()])
     steps = _text([document["ops"] for document in documents.values()])
     if _SECRET in values or any(mark in values + steps for mark in _OF_ONE_SESSION):
@@ -96,6 +97,19 @@ def remember(
         "made": made,
     }
     index.put(_TABLE, key, row, snapshots=sorted(set(_snapshots(documents))))
+
+
+def _objects_in(value: Json, load: Callable[[str], Any]) -> dict[str, Any]:
+    """The objects that ids name, in a value and in the states of other modules' objects."""
+    found: dict[str, Any] = {}
+    pending = list(ids_in(value))
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found[name] = load(name)
+            if isinstance(found[name], ModuleObject):
+                pending.extend(ids_in(found[name].fields))
+    return found
 
 
 def _text(documents: list[Json]) -> str:

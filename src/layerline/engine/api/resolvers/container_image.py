@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.api import container_export
 from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_paths import host_path, require_host
@@ -155,6 +156,12 @@ async def export(
     A file that already holds the image stays untouched.
     """
     path = expand_variables(self, path, expand=expand)
+    if (process := call.client.process) is not None:
+        image = await assemble_image(call, self, **form)
+        archive = functools.partial(write_archive, call.session.store, image)
+        return await call.session.solver.in_thread(
+            container_export.export_by, process, path, archive
+        )
     target = host_path(call, path)
     write = write_layout if path.endswith("/") else write_archive
     image = await assemble_image(call, self, **form)

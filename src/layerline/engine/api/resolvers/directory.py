@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.api import container_export
 from layerline.engine.api.container_paths import under
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_export import export_directory
@@ -272,6 +273,9 @@ async def export(self: Directory, call: Call, *, path: str, wipe: bool = False) 
     """Merge the files into a directory of the host and return its absolute path."""
     tree = await tree_of(call, self.tree)
     directory_in(tree, self.path)
+    if (process := call.client.process) is not None:
+        write = partial(container_export.export_directory, process, tree, self.path, path)
+        return await call.session.solver.in_thread(partial(write, wipe=wipe))
     target = host_path(call, path)
     await call.session.solver.in_thread(
         partial(export_directory, tree, self.path, target, wipe=wipe)

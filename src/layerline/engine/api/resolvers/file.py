@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from layerline.engine.api import container_export
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_export import export_file
 from layerline.engine.api.host_paths import host_path
@@ -139,6 +140,12 @@ async def with_replaced(
 async def export(self: File, call: Call, *, path: str, allow_parent_dir_path: bool = False) -> str:
     """Write the file to the host and return its absolute path."""
     entry = file_in(await tree_of(call, self.tree), self.path)
+    if (process := call.client.process) is not None:
+        name = posixpath.basename(self.path)
+        write = partial(container_export.export_file, process, entry, name, path)
+        return await call.session.solver.in_thread(
+            partial(write, allow_parent=allow_parent_dir_path)
+        )
     target = host_path(call, path)
     await call.session.solver.in_thread(
         partial(

@@ -3,8 +3,9 @@
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
+import anyio
 import dagger
-from dagger import DefaultAddress, DefaultPath, field, function, object_type
+from dagger import DefaultAddress, DefaultPath, dag, field, function, object_type
 
 
 @object_type
@@ -88,3 +89,13 @@ class Extras:
             return version(package)
         except PackageNotFoundError:
             return "none"
+
+    @function
+    async def exported(self) -> str:
+        """What exports leave in the function's own directory."""
+        made = dag.directory().with_new_file("a/b.txt", "text")
+        said = [await made.export("out"), await made.file("a/b.txt").export("c.txt")]
+        said.append(await dag.container().with_new_file("/x", "y").export("image.tar"))
+        await anyio.Path("out/a/b.txt").write_text("changed")
+        said.append(await dag.current_module().workdir_file("out/a/b.txt").contents())
+        return "\n".join([*said, *sorted([path.name async for path in anyio.Path().iterdir()])])
