@@ -136,6 +136,41 @@ def test_the_recorded_answer_of_a_blueprint_or_toolchain(managed: Replay, call: 
     compare(managed, call, call.line)
 
 
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Place:
+    """Modules three deep, with interfaces, enums and objects that pass from one to another."""
+    return make_replay(tmp_path_factory.mktemp("modules"), "farm", environ).place
+
+
+def test_objects_pass_between_modules_as_interfaces(farm: Place) -> None:
+    assert farm.text("-m", "farm", "go").split(" | ") == [
+        *("hello donald! donald's friend?", "hello donald! donald's friend?"),
+        *("donald.", "donald's friend.", "donald=", "not at all 2 ['a']", "VERY 1 None"),
+    ]
+
+
+def test_an_object_of_a_dependency_is_kept_in_a_state(farm: Place) -> None:
+    for _ in range(2):  # the second time from the store
+        assert farm.text("-m", "duck", "keep", "told") == "VERY 1 None"
+
+
+def test_an_optional_object_may_be_missing(farm: Place) -> None:
+    assert farm.text("-m", "deep", "maybe", "--give=true", "text") == "given"
+    assert farm.text("-m", "deep", "maybe", "--give=false", "text") == ""
+
+
+def test_a_type_of_a_dependency_is_not_offered(farm: Place, tmp_path: Path) -> None:
+    shutil.copytree(farm.workdir, tmp_path / "farm")
+    place = replace(farm, workdir=tmp_path / "farm")
+    code = place.workdir / "duck" / "src" / "duck" / "__init__.py"
+    with code.open("a") as file:
+        file.write("    @function\n    def heard(self) -> dagger.DeepSound: ...\n")
+    wanted = (
+        'object "Duck" function "heard" cannot return external type from dependency module "deep"'
+    )
+    assert wanted in place.error("-m", "duck", "quack")
+
+
 def compare(
     replay: Replay, call: Recorded, line: str, names: Mapping[str, str] | None = None
 ) -> None:

@@ -132,6 +132,8 @@ class Evaluation:
     ) -> Json:
         if isinstance(value, list):
             return [await self._each(member, item, typename, arguments) for item in value]
+        if value is None and member.owner and member.function.name:
+            return None  # an optional object that a function did not return
         if member.is_field:
             return value[member.function.name]
         if member.owner:

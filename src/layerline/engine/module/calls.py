@@ -31,6 +31,7 @@ from layerline.engine.module.definitions import (
 from layerline.engine.module.function_process import FunctionProcess
 from layerline.engine.module.naming import lower_camel, type_name
 from layerline.engine.module.session_arguments import complete_in_session
+from layerline.engine.module.types import element_of, references
 from layerline.engine.solve.task_groups import task_group
 from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleError
 from layerline.log import Status
@@ -102,8 +103,23 @@ class Caller:
                 message = f'failed to call module "{self.module.name}" to get functions: {exc}'
                 raise DefinitionFailed(message) from exc
             defined: Module = self.session.load(json.loads(text), "Module")
+            await self._check_types(defined)
             self.module.remember(store, defined)
         return defined
+
+    async def _check_types(self, defined: Module) -> None:
+        """Refuse types of other modules in what a module offers, as the Dagger engine does."""
+        foreign = {
+            type_name(each.alias, item.name, each.caller.module.name): each.alias
+            for each in await self.dependencies()
+            for item in (*each.definition.objects, *each.definition.enums)
+        }
+        own = {type_name(self.module.name, item.name) for item in defined.objects}
+        for where, type_def in references(defined):
+            name = element_of(type_def).name
+            if name in foreign and type_name(self.module.name, name) not in own:
+                message = f'{where} external type from dependency module "{foreign[name]}"'
+                raise DefinitionFailed(message)
 
     async def invoke(
         self, owner: str, function: Function, parent: Json, given: Mapping[str, Any]

@@ -112,6 +112,22 @@ def own_members(shape: ObjectTypeDef | InterfaceTypeDef) -> Iterator[Member]:
         yield Member(function=function, api_name=lower_camel(function.name), owner=shape.name)
 
 
+def references(defined: Module) -> Iterator[tuple[str, TypeDef]]:
+    """The types that a module's objects name, with what to say before such a type is refused.
+
+    The words are those of https://github.com/dagger/dagger/blob/v0.21.8/core/module.go.
+    """
+    for item in defined.objects:
+        shape = item.as_object
+        for field in shape.fields if shape else ():
+            yield f'object "{item.name}" field "{field.name}" cannot reference', field.type_def
+        for function in shape.functions if shape else ():
+            where = f'object "{item.name}" function "{function.name}"'
+            yield f"{where} cannot return", function.return_type
+            for arg in function.args:
+                yield f'{where} arg "{arg.name}" cannot reference', arg.type_def
+
+
 def element_of(type_def: TypeDef) -> TypeDef:
     """The element type of a list, however deep; any other type itself."""
     while type_def.as_list is not None:
