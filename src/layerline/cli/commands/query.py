@@ -55,6 +55,7 @@ def _answer(
     from layerline.engine.module.calls import Caller
 
     async def work(served: Session) -> dict[str, Any]:
+        served.keeps_ids = True
         if loaded is not None:
             caller = Caller.of(served, loaded)
             await caller.serve(served.main, dependencies=True, entrypoint=True)

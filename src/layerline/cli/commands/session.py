@@ -33,6 +33,7 @@ def session(console: Console, argv: Sequence[str]) -> int:
     from layerline.cli.chain.engine_session import run_in_session
 
     async def work(served: Session) -> int:
+        served.keeps_ids = True
         line = {"port": served.port, "session_token": served.main.token}
         console.print(json.dumps(line) + "\n")
         await _wait_for_end_of_input()

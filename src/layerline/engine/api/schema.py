@@ -139,7 +139,10 @@ def in_turn(resolve: Callable[..., Any]) -> Callable[..., Any]:
 def identify(value: Any, info: Info) -> str:
     """The resolver of `id`."""
     call: Call = info.context
-    return call.session.identify(value)
+    identifier = call.session.identify(value)
+    if call.session.keeps_ids and call.client.reaches_host:
+        call.session.given[identifier] = value
+    return identifier
 
 
 def _loader(typename: str) -> Callable[..., Any]:

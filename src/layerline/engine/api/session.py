@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
+from layerline.engine.api import kept_objects
 from layerline.engine.api.objects import Query
 from layerline.engine.api.secrets import HostSecrets, SessionSecrets
 from layerline.engine.api.session_registries import SessionRegistries
@@ -78,7 +79,8 @@ class Session:
     """The state of a session.
 
     `workdir` is what relative host paths resolve against. `modules` are those whose functions may
-    be called, by their digests. Values are kept under their ids until the session ends.
+    be called, by their digests. Values are kept under their ids until the session ends; those whose
+    ids were `given` to the main client longer, where the session `keeps_ids`.
     """
 
     settings: Settings
@@ -95,6 +97,8 @@ class Session:
     turns: Turns = field(default_factory=Turns)
     clients: dict[str, Client] = field(default_factory=dict)
     modules: dict[str, Any] = field(default_factory=dict)
+    keeps_ids: bool = False
+    given: dict[str, Any] = field(default_factory=dict)
     _values: dict[str, Any] = field(default_factory=dict)
     _once: dict[str, _Once] = field(default_factory=dict)
 
@@ -157,6 +161,8 @@ class Session:
         Raises QueryError if it is unknown, or of another type than `expected`.
         """
         value = self._values.get(identifier)
+        if value is None and (value := kept_objects.recall(self.store.index, identifier)):
+            self._values[identifier] = value
         if value is None:
             message = f"no object has the id {identifier!r} in this session"
             raise QueryError(message)
@@ -240,4 +246,6 @@ async def open_session(
             )
             context.nested = session
             yield session
+            if session.given:
+                await solver.in_thread(kept_objects.keep, store.index, session.given.values())
     await anyio.to_thread.run_sync(upkeep.finish, store.snapshots.used, journal)

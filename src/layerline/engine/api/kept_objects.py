@@ -1,0 +1,72 @@
+"""Objects whose ids a client was given, kept in the store: the next session knows them as well.
+
+What lasts for one session is not kept: secrets, services, and what is based on them. A fixed number
+is kept, so the store does not grow with them: a new one takes the slot of another.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from layerline.engine.solve.keys import identity_of
+from layerline.engine.solve.serialization import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from layerline.engine.store.index import Index
+
+_TABLE = "object"
+_SLOTS = 4096
+_OF_ONE_SESSION = ('"$":"Secret"', '"$":"SecretRef"', '"$":"Service"')
+
+
+def keep(index: Index, values: Iterable[Any]) -> None:
+    """Keep the last of some values."""
+    for value in list(values)[-_SLOTS:]:
+        name = _name(value)
+        document = encode(value)
+        text = json.dumps(document, separators=(",", ":"))
+        if not any(mark in text for mark in _OF_ONE_SESSION):
+            row: dict[str, object] = {"id": name, "document": document}
+            snapshots = sorted(set(_snapshots(document)))
+            index.put(_TABLE, _slot(name), row, snapshots=snapshots)
+
+
+def recall(index: Index, identifier: str) -> Any:
+    """The value of an id that an earlier session gave; None if it is not known."""
+    row = index.get(_TABLE, _slot(identifier))
+    if row is None or row["id"] != identifier:
+        return None
+    document = row["document"]
+    assert isinstance(document, dict)
+    value = decode(document)
+    return value if _name(value) == identifier else None
+
+
+def _name(value: Any) -> str:
+    return f"{value.typename}:{identity_of(value)}"
+
+
+def _slot(identifier: str) -> str:
+    digest = identifier.rpartition(":")[2]
+    try:
+        return f"slot {int(digest[-8:], 16) % _SLOTS}"
+    except ValueError:
+        return "slot"
+
+
+def _snapshots(document: Any) -> Iterator[str]:
+    """The snapshots that stored trees inside a document are based on."""
+    match document:
+        case {"$": "Stored", "snapshots": names}:
+            yield from names
+        case dict():
+            for item in document.values():
+                yield from _snapshots(item)
+        case list():
+            for item in document:
+                yield from _snapshots(item)
+        case _:
+            pass
