@@ -44,12 +44,16 @@ class UserDefaults:
 def read_defaults(
     config: ModuleConfig, main_object: str, *, workdir: Path, environ: Mapping[str, str]
 ) -> UserDefaults:
-    """The defaults for a module of a user in `workdir`; references are to `environ`."""
+    """The defaults for a module of a user in `workdir`; references are to `environ`.
+
+    The file of a module from elsewhere is not read: it would name the user's variables and secrets.
+    """
     inner = config.root / NAME
     around = (directory / NAME for directory in (workdir, *workdir.parents))
     outer = next((path for path in around if path.is_file()), None)
     prefix = _key(config.name)
-    texts = _texts(inner, environ) if inner.is_file() else {}
+    own = inner.is_file() and not config.is_foreign
+    texts = _texts(inner, environ) if own else {}
     if outer is not None:
         texts |= _texts(outer, environ, prefix)
     return UserDefaults(main_object=main_object, texts=texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +76,11 @@ def test_a_broken_file_is_named(root: Path) -> None:
 def test_a_file_for_others_may_be_of_any_form(root: Path) -> None:
     (root.parent / ".env").write_text("this is: not ours\n")
     assert load_defaults(root, root).texts == {}
+
+
+def test_a_module_from_elsewhere_names_no_variable_of_the_user(root: Path, tmp_path: Path) -> None:
+    (root / ".env").write_text("TAG_NAME=$USER\n")
+    for foreign in (False, True):
+        mine = replace(config(root), copied=foreign)
+        found = read_defaults(mine, "MyMod", workdir=tmp_path / "else", environ={"USER": "ada"})
+        assert found.text(member("MyMod", ""), ARG) == (None if foreign else "ada")
