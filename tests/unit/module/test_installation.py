@@ -167,4 +167,6 @@ def test_a_source_of_a_package_comes_before_the_index(tmp_path: Path, source: st
         (tmp_path / "source" / "pyproject.toml").write_text(
             '[tool.uv.workspace]\nmembers = ["ci", "iniconfig"]\n'
         )
-    assert versions(install_source(tmp_path, "ci"))["iniconfig"] == "99"
+    place = install_source(tmp_path, "ci")
+    assert versions(place)["iniconfig"] == "99"
+    assert list(place.glob("lib/*/site-packages/iniconfig.py")), "no link to where it was built"

@@ -187,6 +187,8 @@ class Installation:
             "HOME": "/root",
             "PATH": command.DEFAULT_PATH,
             "UV_CACHE_DIR": f"{WORKDIR}/cache",
+            # uv makes members of a workspace editable, where the copy of the source will not be.
+            "UV_NO_EDITABLE": "1",
             "UV_NATIVE_TLS": "1",
         }
         own = (
