@@ -208,3 +208,26 @@ async def test_callers_inside_get_the_failure_itself(open_a_session: OpenSession
         assert isinstance(unknown.failure, QueryError)
         fine = await answer("{ version }", session.call())
         assert fine.failure is None
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        'withExec(args: ["true"], insecureRootCapabilities: true)',
+        'withExec(args: ["true"], insecureRootCapabilities: true) { asService(args: ["x"])',
+    ],
+)
+async def test_what_a_guest_runs_is_marked(
+    open_a_session: OpenSession, tmp_path: Path, selection: str
+) -> None:
+    query = "{ container { %s { id } } }" + " }" * selection.count("{")
+    async with open_a_session() as session:
+        guest = session.admit(namespace="guest", process=RootedProcess.at(tmp_path))
+        for client, marked in ((guest, True), (session.main, False)):
+            # The id of a value is the same for both: each in a session of its own.
+            session._values.clear()
+            got = await answer(query % selection, session.call(client))
+            found = got.body["data"]["container"]["withExec"]
+            value = session.load(found.get("id") or found["asService"]["id"])
+            op = value.last_exec if hasattr(value, "last_exec") else value.spec.exec.rootfs.exec
+            assert op.guest is marked

@@ -107,3 +107,31 @@ def test_a_name_is_checked_by_its_addresses() -> None:
         Reach().resolve("localhost", 80)
     with pytest.raises(socket.gaierror):
         Reach().resolve("no-such-host.invalid", 80)
+
+
+@pytest.mark.parametrize("host", ["%31%32%37.0.0.1", "", "a b", "\u0661\u0662\u0667.0.0.1"])
+def test_what_is_no_host_name_is_not_looked_up(host: str) -> None:
+    with pytest.raises(HostError, match="is not the name of a host"):
+        Reach().resolve(host, 80)
+
+
+def test_the_machines_other_addresses_are_refused_by_name_too() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.254", 9))
+        except OSError:
+            pytest.skip("this machine has no network")
+        own = str(probe.getsockname()[0])
+    with pytest.raises(HostError, match="is of this machine"):
+        Reach().resolve(own, 80)
+
+
+async def test_a_service_leads_a_guest_nowhere_else(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    """A redirect of a tunnelled service is followed within reach only."""
+    assert Reach(frozenset({1})).with_port(2) == Reach(frozenset({1, 2}))
+    async with open_a_session() as session:
+        guest = session.admit(namespace="guest", process=RootedProcess.at(tmp_path))
+        assert session.call(guest).reach is session.reach
+        assert session.call().reach is None

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from layerline.engine.module.locks import local_requirements, pins, without_versions
+import pytest
+
+from layerline.engine.module.locks import (
+    is_plain_requirement,
+    local_requirements,
+    pins,
+    without_versions,
+)
 
 LOCK = """\
 # by uv
@@ -34,3 +41,26 @@ def test_a_requirement_without_its_version_keeps_extras_markers_and_address() ->
         "httpx[http2]\n"
         "thing @ https://example.com/thing-1.0.tar.gz\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("numpy", True),
+        ("numpy[extra]>=1.26,<3; python_version >= '3.11'", True),
+        ("--build", False),
+        ("--editable=/x", False),
+        ("-e file:///x", False),
+        (" -e file:///x", False),
+        ("-r /etc/shadow", False),
+        ("--target=/etc", False),
+        ("--index-url http://127.0.0.1:1/", False),
+        ("x @ http://127.0.0.1:1/x.whl", False),
+        ("x @ file:///x", False),
+        ("./x", False),
+        ("/x", False),
+    ],
+)
+def test_uv_on_the_host_meets_names_and_versions_alone(text: str, *, plain: bool) -> None:
+    """PEP 508; an option among them would be one of uv's."""
+    assert is_plain_requirement(text) is plain

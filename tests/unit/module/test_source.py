@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,3 +134,31 @@ def test_results_of_modules_for_older_engines_live_for_a_session(tmp_path: Path)
 
 def test_a_module_of_a_newer_engine_is_tried(tmp_path: Path) -> None:
     assert read_config(write(tmp_path, engineVersion="v1.0.0")).caching
+
+
+@pytest.mark.parametrize("name", ["dagger.json", "pyproject.toml", "requirements.lock"])
+def test_no_link_of_a_module_leads_to_a_file_of_the_host(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text(json.dumps({"name": "of-the-host"}))
+    root = write(tmp_path / "repository")
+    (root / name).unlink(missing_ok=True)
+    (root / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(ModuleError, match="leads out of its repository by a link"):
+        read_config(root)
+
+
+@pytest.mark.parametrize("name", ["dagger.json", "pyproject.toml"])
+def test_a_pipe_in_place_of_a_file_blocks_nobody(tmp_path: Path, name: str) -> None:
+    root = write(tmp_path / "repository")
+    (root / name).unlink(missing_ok=True)
+    os.mkfifo(root / name)
+    with pytest.raises(ModuleError, match="is not a regular file"):
+        read_config(root)
+
+
+def test_a_contextual_path_is_not_followed_out_of_the_repository(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    root = write(tmp_path / "repository")
+    (root / "link").symlink_to(tmp_path / "outside")
+    for path in ("link", "/link", "link/file"):
+        with pytest.raises(ModuleError, match="leads out of its repository by a link"):
+            read_config(root).resolve(path)

@@ -115,3 +115,16 @@ def test_a_session_removes_what_dead_ones_left_and_nothing_of_live_ones(tmp_path
                 assert first.is_dir()
             assert not dead.exists()
     assert not first.parent.exists()
+
+
+def test_a_privileged_guest_is_root_of_its_own_namespaces_alone(
+    box: Box, services: Services
+) -> None:
+    """Modules and Dockerfiles may ask for insecureRootCapabilities, too."""
+    script = (
+        "cat /proc/self/uid_map; mount -t tmpfs none /opt && echo mounted; "
+        "echo x > /proc/sys/kernel/core_pattern; mknod /d b 8 0; ls /dev/kmsg /dev/vda"
+    )
+    done = run(box, services, script, privileged=True, guest=True)
+    assert done.stdout.split() == ["0", str(BASE), str(COUNT), "mounted"]
+    assert len(done.stderr.splitlines()) == 4

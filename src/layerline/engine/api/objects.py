@@ -77,6 +77,7 @@ class TerminalCommand:
     args: tuple[str, ...]
     privileged: bool = False
     nesting: bool = False
+    guest: bool = field(default=False, metadata=WRITTEN)
 
 
 @register("Socket")

@@ -19,7 +19,14 @@ from layerline.engine.module.bindings import with_late_checks, without_host
 from layerline.engine.module.container import VENV, WORKDIR, describe_container
 from layerline.engine.module.indexes import installer_environ
 from layerline.engine.module.interpreters import interpreter_of
-from layerline.engine.module.locks import CONFLICT, HASH, SDK, pins, without_versions
+from layerline.engine.module.locks import (
+    CONFLICT,
+    HASH,
+    SDK,
+    is_plain_requirement,
+    pins,
+    without_versions,
+)
 from layerline.engine.runtime.spec import Bind
 from layerline.errors import CommandFailed, ModuleError
 
@@ -135,6 +142,8 @@ class Installation:
 
     def _install_wheels(self) -> bool:
         """Install everything from wheels; False if something has none."""
+        if not self._is_plain():
+            return False
         self._create()
         try:
             needs = self._requirements(str(self._pins))
@@ -144,6 +153,16 @@ class Installation:
                 return False
             raise
         return True
+
+    def _is_plain(self) -> bool:
+        """Whether uv on the host meets nothing but names and versions.
+
+        An option among the requirements is one of uv's, a URL may lead to this machine, and an
+        editable installation runs a build backend.
+        """
+        needs = self.project.dependencies if self.project.lock is None else ()
+        lines = [line.partition(HASH)[0] for line in self._pins.read_text().splitlines()]
+        return all(map(is_plain_requirement, (*needs, *filter(None, lines))))
 
     def _build(self) -> None:
         """Install in a container, where build backends may run."""
@@ -215,15 +234,23 @@ class Installation:
             constraints = ["--constraint", shown] if project.lock == "uv.lock" else []
             return [*needs, f"{_PROJECT}/{self.subpath}", *constraints]
         if project.lock is None:
-            return [*needs, *(need for need in project.dependencies if not SDK.match(need))]
+            more = (need for need in project.dependencies if not SDK.match(need))
+            return ["--", *needs, *more]
         return [*needs, "--requirement", shown]
 
     def _uv(self, *argv: str) -> command.Finished:
         """Run one of uv's commands on the host, with the user's index settings."""
         # A project's own environment would be asked for its version: its Python is a program.
-        environ = {**self._environ(), "UV_PROJECT_ENVIRONMENT": str(self.scratch / "none")}
+        # Nor is a configuration of the module or of the working directory the user's.
+        environ = {
+            **self._environ(),
+            "UV_PROJECT_ENVIRONMENT": str(self.scratch / "none"),
+            "UV_NO_CONFIG": "1",
+        }
         try:
-            return command.run([_uv_program(), *argv], env=environ, timeout=_LONGEST_SECONDS)
+            return command.run(
+                [_uv_program(), *argv], env=environ, cwd=self.scratch, timeout=_LONGEST_SECONDS
+            )
         except CommandFailed as exc:
             raise self._failure(exc.stderr) from exc
 

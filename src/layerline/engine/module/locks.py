@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,6 +42,14 @@ def without_versions(text: str) -> str:
         else:
             lines.append(line.partition(HASH)[0].strip())
     return "".join(f"{line}\n" for line in lines)
+
+
+def is_plain_requirement(text: str) -> bool:
+    """Whether a text is a requirement by name and version (PEP 508), without a URL."""
+    try:
+        return Requirement(text.strip()).url is None
+    except InvalidRequirement:
+        return False
 
 
 def _logical_lines(text: str) -> Iterator[str]:

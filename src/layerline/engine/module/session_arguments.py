@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.api.resolvers.git import pinned_settings
+from layerline.engine.image.reference import Reference
 from layerline.engine.module.addresses import read_repository, resolve
 from layerline.engine.module.arguments import GIT, Reader, complete
 from layerline.engine.module.git_addresses import is_git
+from layerline.errors import QueryError
+
+_ANYWHERE = frozenset({"Container", "Platform"})
+_FILES = frozenset({"Directory", "File", "GitRef", "GitRepository"})
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from layerline.engine.api.session import Session
+    from layerline.engine.image.registry.reach import Reach
     from layerline.engine.module.definitions import Function, FunctionArg, Json
     from layerline.engine.module.source import ModuleConfig
 
@@ -28,10 +37,36 @@ async def complete_in_session(
         if arg.default_path and arg.type_def.name in GIT:
             known[arg.name] = await _repository(session, arg, config, reader)
         elif arg.default_address:
-            known[arg.name] = await resolve(session, arg.type_def.name, arg.default_address)
+            known[arg.name] = await _default(session, arg)
     arguments = await session.solver.in_thread(complete, function, known, config, reader)
     reader.introduce(session)
     return arguments
+
+
+async def _default(session: Session, arg: FunctionArg) -> Json:
+    """The object at an address that the module chose: an image, or a repository elsewhere.
+
+    Secrets, sockets, services and files of the caller are given by the caller alone.
+    """
+    remote = arg.type_def.name in _FILES and is_git(arg.default_address)
+    if arg.type_def.name not in _ANYWHERE and not remote:
+        message = (
+            f"argument {arg.name!r} has the default {arg.default_address!r}, which a module may "
+            f"not take from this machine: give it, --{arg.name.replace('_', '-')}=…"
+        )
+        raise QueryError(message)
+    await session.solver.in_thread(_require_elsewhere, session.reach, arg)
+    return await resolve(session, arg.type_def.name, arg.default_address)
+
+
+def _require_elsewhere(reach: Reach, arg: FunctionArg) -> None:
+    """Raise HostError if an address is of this machine."""
+    if arg.type_def.name in _FILES:
+        pinned_settings(reach, arg.default_address.partition("#")[0], proxied=True)
+    elif arg.type_def.name == "Container":
+        host, _, port = Reference.parse(arg.default_address).registry.partition(":")
+        with contextlib.suppress(socket.gaierror):  # a mirror or a proxy may know it
+            reach.resolve(host, int(port or 443))
 
 
 async def _repository(

@@ -111,15 +111,24 @@ class ModuleConfig:
         if not resolved.is_relative_to(context):
             message = f'path "{path}" is outside of context directory "{context}"'
             raise ModuleError(message)
-        if self.is_foreign and self.served is None:
-            check_inside(resolved, self.context, path)
+        check_inside(
+            resolved, self.context if self.is_foreign and not self.served else context, path
+        )
         return resolved
 
 
 def check_inside(path: Path, context: Path, shown: str) -> None:
-    """Refuse a path of a fetched repository that links lead out of."""
+    """Refuse a path of a repository that links lead out of: a clone may be a stranger's."""
     if not path.resolve().is_relative_to(context.resolve()):
         message = f'path "{shown}" leads out of its repository by a link'
+        raise ModuleError(message)
+
+
+def _check_file(path: Path, context: Path, shown: str) -> None:
+    """Refuse a file that lies elsewhere, or that would block who reads it."""
+    check_inside(path, context, shown)
+    if path.exists() and not path.is_file():
+        message = f"{path} is not a regular file"
         raise ModuleError(message)
 
 
@@ -202,6 +211,7 @@ def _read_foreign(context: Path, subpath: str, shown: str) -> ModuleConfig:
 
 def read_config(root: Path) -> ModuleConfig:
     """The module whose dagger.json is in `root`."""
+    _check_file(root / CONFIG, root, CONFIG)
     document = _document(root / CONFIG)
     blueprint = document.get("blueprint")
     has_code = bool(document.get("sdk"))
@@ -214,10 +224,14 @@ def read_config(root: Path) -> ModuleConfig:
     include = [str(p) for p in document.get("include") or ()]
     exclude = ["!" + str(p) for p in document.get("exclude") or ()]
     version = _version(document.get("engineVersion"))
+    context = _find_up(root, ".git") or root
+    for name in (".", *PROJECT_FILES[:-1]):
+        check = check_inside if name == "." else _check_file
+        check(root / source / name, context, f"{source}/{name}")
     return ModuleConfig(
         name=str(document["name"]),
         root=root,
-        context=_find_up(root, ".git") or root,
+        context=context,
         source=source,
         include=(*include, *exclude),
         caching=version >= _FIRST_CACHING and not document.get("disableDefaultFunctionCaching"),

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 _SETUP_FAILED = -1
 _PATIENCE = 1.0  # seconds in which a killed container may end before its runtime is killed as well
 _LONGEST_SECONDS = 600.0  # for another program in a running container
+_NO_GUEST_RIGHTS = (
+    "insecureRootCapabilities of a module, a nested exec or a Dockerfile needs a user namespace, "
+    "which this machine refuses: see 'layerline doctor --check shifted-owners'"
+)
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
@@ -110,13 +114,13 @@ class Runtime:
         """The ids of a container's user namespace; None for none.
 
         Those of a privileged one are the host's, as are all of an ordinary user's, who is in a user
-        namespace already.
+        namespace already. With `same` there is a namespace where the ids cannot be shifted, too.
         """
         if privileged:
             return None
-        if same:
-            return same_ids()
-        return SHIFTED if self._shifted_files() is not None else None
+        if self._shifted_files() is not None:
+            return SHIFTED
+        return same_ids() if same else None
 
     def _shifted_files(self) -> ShiftedFiles | None:
         with self._lock:
@@ -192,6 +196,8 @@ class Runtime:
     ) -> PreparedContainer:
         ids = spec.network.users.ids if spec.network and spec.network.users else None
         shifted = self._shifted_files() if ids == SHIFTED else None
+        if spec.privileged and spec.guest and ids is None and not kernel.in_user_namespace():
+            raise setup_error(spec, _NO_GUEST_RIGHTS)
         root = stack.enter_context(assemble_root(spec, self._provided, bundle, shifted))
         stdin = stdio.open_stdin(spec, root, stack)
         redirects = stdio.open_redirects(spec, root, stack)
@@ -212,7 +218,8 @@ class Runtime:
         options = runtime_spec.SandboxOptions(
             root=root.path,
             hostname=spec.hostname,
-            privileged=spec.privileged,
+            privileged=spec.privileged and not spec.guest,
+            capable=spec.privileged,
             cgroup=self._cgroups.path(name),
             network=spec.network.namespace if spec.network else None,
             late=root.late,

@@ -111,12 +111,14 @@ class Process:
 class SandboxOptions:
     """What it is started in. `late` are host paths to show below /dev, which the runtime makes.
 
+    One that is `capable` but not privileged has all capabilities over its own namespaces.
     `users` is a user namespace to join. `resources` are limits in OCI's terms.
     """
 
     root: Path
     hostname: str
     privileged: bool
+    capable: bool
     cgroup: str | None
     network: Path | None
     late: Mapping[str, Path]
@@ -144,10 +146,11 @@ def configuration(process: Process, options: SandboxOptions) -> Json:
     else:
         linux["maskedPaths"] = list(_MASKED)
         linux["readonlyPaths"] = list(_READONLY)
-        linux["seccomp"] = seccomp()
+        if not options.capable:
+            linux["seccomp"] = seccomp()
     return {
         "ociVersion": "1.0.2",
-        "process": _process(process, privileged=privileged),
+        "process": _process(process, capable=options.capable),
         "root": {"path": str(options.root), "readonly": False},
         "hostname": options.hostname,
         "mounts": [*_system_mounts(options), *_late_mounts(options.late)],
@@ -169,8 +172,8 @@ def seccomp() -> Json:
     return document
 
 
-def _process(process: Process, *, privileged: bool) -> Json:
-    names = capability_names(_own_capabilities() if privileged else _DEFAULT_MASK)
+def _process(process: Process, *, capable: bool) -> Json:
+    names = capability_names(_own_capabilities() if capable else _DEFAULT_MASK)
     return {
         "terminal": process.terminal,
         "user": {

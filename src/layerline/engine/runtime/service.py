@@ -275,7 +275,7 @@ class Services:
         """The container on a network of its own: services by name, bound ones by alias as well."""
         aliases = tuple((service.address, alias) for alias, service in bindings)
         with self.network(
-            self._runtime.ids(privileged=spec.privileged, same=spec.same_ids),
+            self._runtime.ids(privileged=spec.privileged and not spec.guest, same=spec.same_ids),
             loopback=spec.loopback,
             fresh=spec.privileged,
         ) as network:

@@ -118,8 +118,8 @@ class ContainerSpec:
     `secrets` are values to be scrubbed from the outputs. `init` puts a reaping process in front
     of the program. A relative redirect is under `cwd`. `loopback` are ports of the host's loopback
     that are on the container's as well. `process` gets the container once it runs.
-    `same_ids` is for files of the host: its user namespace has the ids of this one, where those of
-    others are shifted.
+    A privileged `guest` is so over its own namespaces, not over the host. `same_ids` asks for a
+    user namespace also where its ids cannot be shifted.
     """
 
     rootfs: Overlay
@@ -133,6 +133,7 @@ class ContainerSpec:
     redirect_stdout: str | None = None
     redirect_stderr: str | None = None
     privileged: bool = False
+    guest: bool = False
     init: bool = True
     hostname: str = HOSTNAME
     hosts: tuple[tuple[str, str], ...] = ()

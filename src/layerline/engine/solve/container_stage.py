@@ -73,6 +73,7 @@ class ContainerStage:
                 redirect_stdout=op.redirect_stdout,
                 redirect_stderr=op.redirect_stderr,
                 privileged=op.privileged,
+                guest=op.guest,
                 hostname=uuid.uuid4().hex if op.privileged else spec.HOSTNAME,
                 init=op.init,
                 secrets=tuple(self.secrets),

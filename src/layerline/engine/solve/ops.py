@@ -328,7 +328,8 @@ class Exec(Op):
 
     `expect` is SUCCESS, FAILURE or ANY. The process sees `volatile` variables, `proxies` and the
     nested session; of them only the names of volatile variables are in the key, as on the Dagger
-    engine (for a Dockerfile's proxies not even these, as in BuildKit).
+    engine (for a Dockerfile's proxies not even these, as in BuildKit). What a `guest` asked for,
+    code that is not the user's own, is privileged over its own namespaces alone.
     """
 
     rootfs: Op
@@ -350,6 +351,7 @@ class Exec(Op):
     platform: str = ""
     volatile: tuple[tuple[str, str], ...] = field(default=(), metadata=WRITTEN)
     proxies: tuple[tuple[str, str], ...] = field(default=(), metadata=WRITTEN)
+    guest: bool = field(default=False, metadata=WRITTEN)
 
     def identity(self) -> Any:
         """The names of volatile variables count, their values do not."""

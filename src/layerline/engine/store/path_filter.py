@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.tree import Tree
 
+_LONGEST_IGNORE = 1 << 20  # bytes of a .gitignore that count
 _ANSWERS = (Decision.DROP, Decision.PASS)
 
 
@@ -90,7 +91,7 @@ def _from_host(base: Path, directory: str) -> bytes | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            return file.read(_LONGEST_IGNORE)
     finally:
         os.close(descriptor)
 

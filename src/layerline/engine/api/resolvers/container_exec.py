@@ -30,7 +30,7 @@ _NO_COMMAND = "no command has been set"
 )
 def with_exec(
     self: Container,
-    _call: Call,
+    call: Call,
     *,
     args: list[str],
     use_entrypoint: bool = False,
@@ -55,6 +55,7 @@ def with_exec(
         privileged=insecure_root_capabilities,
         nesting=experimental_privileged_nesting,
         init=not no_init,
+        guest=not call.client.reaches_host,
     )
     exec_op = replace(
         exec_op,
@@ -88,6 +89,7 @@ def exec_of(
     privileged: bool = False,
     nesting: bool = False,
     init: bool = True,
+    guest: bool = False,
 ) -> ops.Exec:
     """The op that runs a program in a container as it is configured."""
     return ops.Exec(
@@ -104,6 +106,7 @@ def exec_of(
         privileged=privileged,
         nesting=nesting,
         init=init,
+        guest=guest,
         platform=str(container.config.platform),
     )
 

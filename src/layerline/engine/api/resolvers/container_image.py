@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.image.config import ImageConfig
     from layerline.engine.image.layer_import import Image
+    from layerline.engine.image.registry.reach import Reach
 
 ARCHIVE = "container.tar"
 _REGISTRY_PORT = 80
@@ -48,7 +49,7 @@ async def from_(
 
     async def resolve() -> Image:
         place = await _reachable_reference(call, reference, registry_service)
-        reach = None if registry_service else call.reach  # a tunnel is this session's own
+        reach = _reach(call, place, registry_service)
         with call.session.journal.step(f"from {address}") as step:
             find = functools.partial(
                 call.session.registries.resolve, on_output=step.write, reach=reach
@@ -215,6 +216,12 @@ async def export_image(self: Container, call: Call, *, name: str, **form: Any) -
         step.write(f"loaded into {found[0].program} as {reference}\n".encode())
 
 
+def _reach(call: Call, place: Reference, service: Service | None) -> Reach | None:
+    """What may be connected to; the tunnel to a service is the session's own."""
+    port = place.registry.rpartition(":")[2] if service is not None else ""
+    return call.reach.with_port(int(port)) if call.reach and port else call.reach
+
+
 @field("Container", "publish", differs="no build time is recorded; EStarGZ is refused")
 async def publish(
     self: Container,
@@ -228,7 +235,7 @@ async def publish(
     reference = Reference.parse(address)
     image = await assemble_image(call, self, **form)
     place = await _reachable_reference(call, reference, registry_service)
-    reach = None if registry_service else call.reach
+    reach = _reach(call, place, registry_service)
     with call.session.journal.step(f"publish {address}"):
         await call.session.solver.in_thread(call.session.registries.publish, image, place, reach)
     return str(reference.with_digest(image.root.digest))

@@ -279,13 +279,11 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
     ssh = user_namespace.as_caller(["ssh"])
     if len(ssh) > 1:
         env |= {"GIT_SSH_COMMAND": shlex.join(map(str, ssh)), "GIT_SSH_VARIANT": "ssh"}
-    if (
-        call.reach is not None
-        and not settings.proxies
-        and repository.service is None
-        and is_git_url(repository.address)
-    ):
-        config = {**config, **pinned_settings(call.reach, repository.address)}
+    if call.reach is not None:
+        config = {**config, "http.followRedirects": "false"}
+        if repository.service is None and is_git_url(repository.address):
+            proxied = bool(settings.proxies)
+            config |= pinned_settings(call.reach, repository.address, proxied=proxied)
     header = _authorization(call, repository)
     if header:
         config = {**config, "http.extraHeader": f"Authorization: {header}"}
@@ -295,18 +293,26 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
     return Remote(address=repository.address, env=env)
 
 
-def pinned_settings(reach: Reach, address: str) -> dict[str, str]:
-    """Settings with which git connects to the address that was checked, and to no other."""
+def pinned_settings(reach: Reach, address: str, *, proxied: bool = False) -> dict[str, str]:
+    """Settings with which git connects to the address that was checked, and to no other.
+
+    A name that is not found is left to the proxy if there is one.
+    """
     parts = urlsplit(address if "://" in address else f"ssh://{address.replace(':', '/', 1)}")
-    port = parts.port or _GIT_PORTS[parts.scheme]
+    host, port = parts.hostname or "", parts.port or _GIT_PORTS[parts.scheme]
     try:
-        found = reach.resolve(parts.hostname or "", port)
-    except socket.gaierror:
-        return {}  # git will not find it either, and says so
+        found = reach.resolve(host, port)
+    except socket.gaierror as exc:
+        if proxied:
+            return {"http.followRedirects": "false"}
+        message = f"failed to list the refs of {address}: {host}: {exc.strerror}"
+        raise QueryError(message) from exc
     bracketed = f"[{found}]" if ":" in found else found
+    if parts.scheme == "git":
+        return {f"url.git://{bracketed}:{port}/.insteadOf": f"git://{parts.netloc}/"}
     return {
         "http.followRedirects": "false",
-        "http.curloptResolve": f"{parts.hostname}:{port}:{bracketed}",
+        "http.curloptResolve": f"{host}:{port}:{bracketed}",
     }
 
 

@@ -44,7 +44,7 @@ async def http(
         place, reach = url, call.reach
         if experimental_service_host is not None:
             place, headers["Host"] = await through(call, experimental_service_host, url)
-            reach = None  # the tunnel is this session's own
+            reach = reach and reach.with_port(urlsplit(place).port)  # the tunnel is the session's
         request = DownloadRequest(
             url=place, name=name, mode=permissions, checksum=checksum, headers=headers
         )

@@ -28,7 +28,7 @@ _SHELL = ("/bin/sh", "-c")
 @field("Container", "asService")
 def as_service(
     self: Container,
-    _call: Call,
+    call: Call,
     *,
     args: list[str] | None = None,
     use_entrypoint: bool = False,
@@ -49,6 +49,7 @@ def as_service(
         privileged=insecure_root_capabilities,
         nesting=experimental_privileged_nesting,
         init=not no_init,
+        guest=not call.client.reaches_host,
     )
     check = self.config.healthcheck
     spec = service_definitions.ServiceDefinition(

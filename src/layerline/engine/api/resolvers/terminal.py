@@ -31,7 +31,7 @@ _PLACE = "/src"
 @field("Container", "withDefaultTerminalCmd")
 def with_default_terminal_cmd(
     self: Container,
-    _call: Call,
+    call: Call,
     *,
     args: list[str],
     experimental_privileged_nesting: bool = False,
@@ -42,6 +42,7 @@ def with_default_terminal_cmd(
         args=tuple(args),
         privileged=insecure_root_capabilities,
         nesting=experimental_privileged_nesting,
+        guest=not call.client.reaches_host,
     )
     return replace(self, terminal_command=command)
 
@@ -62,6 +63,7 @@ async def container_terminal(
         tuple(cmd or default.args),
         privileged=insecure_root_capabilities or default.privileged,
         nesting=experimental_privileged_nesting or default.nesting,
+        guest=default.guest or not call.client.reaches_host,
     )
     await _interact(call, op)
     return self

@@ -8,6 +8,7 @@ before anything is sent: a name may mean another address the next time it is loo
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _CONNECTED = "connection.connect_tcp.complete"
 
 
@@ -28,16 +30,23 @@ class Reach:
 
     ports: frozenset[int] = frozenset()
 
+    def with_port(self, port: int | None) -> Reach:
+        """The same, and one more port."""
+        return Reach(self.ports | {port} if port else self.ports)
+
     def guard(self, request: httpx.Request) -> None:
         """Check the connection of a request before anything is sent: an event hook of httpx."""
         request.extensions = {**request.extensions, "trace": self._trace}
 
     def resolve(self, host: str, port: int) -> str:
         """An address of a host that may be connected to. Raises HostError if it has none."""
+        if not _HOST.fullmatch(host):
+            message = f"{host!r} is not the name of a host"
+            raise HostError(message)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(address[0]) for *_, address in found]
         for address in addresses:
-            self.require(address, port)
+            self.require(address, port, own=_own_address(address))
         return addresses[0]
 
     def require(self, address: str, port: int, *, own: str = "") -> None:
@@ -63,3 +72,14 @@ class Reach:
             except HostError:
                 stream.close()  # type: ignore[attr-defined]
                 raise
+
+
+def _own_address(address: str) -> str:
+    """The near end of a connection to an address, empty without a route; nothing is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
