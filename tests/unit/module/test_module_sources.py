@@ -92,3 +92,16 @@ async def test_names_in_type_definitions_are_those_of_the_api(open_a_session: Op
         given = f'withArg(name: "an_arg", typeDef: {kind}) {{ name args {{ name }} }}'
         found = await ask(session, f"{{ {made} {{ {given} }} }}")
         assert found["function"]["withArg"] == {"name": "doIt", "args": [{"name": "anArg"}]}
+
+
+async def test_where_something_is_defined_is_said_again(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        place = "filename line column"
+        where = 'sourceMap(filename: "src/main.py", line: 3, column: 5)'
+        known = json.dumps((await ask(session, f"{{ {where} {{ id }} }}"))["sourceMap"]["id"])
+        made = f'withObject(name: "thing", sourceMap: {known})'
+        asked = f"{{ typeDef {{ {made} {{ asObject {{ name sourceMap {{ {place} }} }} }} }} }}"
+        assert (await ask(session, asked))["typeDef"]["withObject"]["asObject"] == {
+            "name": "Thing",
+            "sourceMap": {"filename": "src/main.py", "line": 3, "column": 5},
+        }

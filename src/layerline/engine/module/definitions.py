@@ -7,16 +7,29 @@ The same values describe the core API to the command line. Names are those that 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerline.engine.api.objects import Value
-from layerline.engine.solve.keys import register
+from layerline.engine.solve.keys import WRITTEN, register
 
 if TYPE_CHECKING:
     from layerline.engine.module.module_sources import ModuleSource
 
 Json = Any  # a JSON value as it is read; objects of the API stand in it by their ids
+
+
+@register("SourceMap")
+@dataclass(frozen=True, kw_only=True)
+class SourceMap(Value):
+    """Where something is defined: file, line and column, counted from 1."""
+
+    typename: ClassVar[str] = "SourceMap"
+    filename: str
+    line: int
+    column: int
+    module: str = ""
+    url: str = ""
 
 
 @register("TypeDef")
@@ -80,6 +93,7 @@ class FunctionArg(Value):
     default_address: str = ""
     ignore: tuple[str, ...] = ()
     deprecated: str | None = None
+    source_map: SourceMap | None = field(default=None, metadata=WRITTEN)
 
     @property
     def default(self) -> Json:
@@ -102,6 +116,7 @@ class Function(Value):
     deprecated: str | None = None
     role: str = ""
     source_module_name: str = ""
+    source_map: SourceMap | None = field(default=None, metadata=WRITTEN)
 
 
 @register("FieldTypeDef")
@@ -114,6 +129,7 @@ class FieldTypeDef(Value):
     type_def: TypeDef
     description: str = ""
     deprecated: str | None = None
+    source_map: SourceMap | None = field(default=None, metadata=WRITTEN)
 
 
 @register("ObjectTypeDef")
@@ -129,6 +145,7 @@ class ObjectTypeDef(Value):
     constructor: Function | None = None
     deprecated: str | None = None
     source_module_name: str = ""
+    source_map: SourceMap | None = field(default=None, metadata=WRITTEN)
 
 
 @register("InterfaceTypeDef")
@@ -141,6 +158,7 @@ class InterfaceTypeDef(Value):
     description: str = ""
     functions: tuple[Function, ...] = ()
     source_module_name: str = ""
+    source_map: SourceMap | None = field(default=None, metadata=WRITTEN)
 
 
 @register("EnumValueTypeDef")
@@ -153,6 +171,7 @@ class EnumValueTypeDef(Value):
     value: str = ""
     description: str = ""
     deprecated: str | None = None
+    source_map: SourceMap | None = field(default=None, metadata=WRITTEN)
 
 
 @register("EnumTypeDef")
@@ -165,6 +184,7 @@ class EnumTypeDef(Value):
     description: str = ""
     members: tuple[EnumValueTypeDef, ...] = ()
     source_module_name: str = ""
+    source_map: SourceMap | None = field(default=None, metadata=WRITTEN)
 
 
 @register("Module")

@@ -17,6 +17,7 @@ from layerline.engine.module.definitions import (
     Module,
     ObjectTypeDef,
     ScalarTypeDef,
+    SourceMap,
     TypeDef,
 )
 from layerline.engine.module.naming import lower_camel, pascal
@@ -25,6 +26,11 @@ from layerline.errors import QueryError
 if TYPE_CHECKING:
     from layerline.engine.api.objects import Query
     from layerline.engine.api.session import Call
+
+
+@field("Query", "sourceMap")
+def source_map(_root: Query, _call: Call, *, filename: str, line: int, column: int) -> SourceMap:
+    return SourceMap(filename=filename, line=line, column=column)
 
 
 @field("Query", "typeDef")
@@ -61,25 +67,40 @@ def with_object(
     name: str,
     description: str = "",
     deprecated: str | None = None,
+    source_map: SourceMap | None = None,
     **_: object,
 ) -> TypeDef:
-    shape = ObjectTypeDef(name=name, description=description, deprecated=deprecated)
+    shape = ObjectTypeDef(
+        name=name, description=description, deprecated=deprecated, source_map=source_map
+    )
     return replace(self, kind="OBJECT_KIND", name=name, as_object=shape)
 
 
 @field("TypeDef", "withInterface")
 def with_interface(
-    self: TypeDef, _call: Call, *, name: str, description: str = "", **_: object
+    self: TypeDef,
+    _call: Call,
+    *,
+    name: str,
+    description: str = "",
+    source_map: SourceMap | None = None,
+    **_: object,
 ) -> TypeDef:
-    shape = InterfaceTypeDef(name=name, description=description)
+    shape = InterfaceTypeDef(name=name, description=description, source_map=source_map)
     return replace(self, kind="INTERFACE_KIND", name=name, as_interface=shape)
 
 
 @field("TypeDef", "withEnum")
 def with_enum(
-    self: TypeDef, _call: Call, *, name: str, description: str = "", **_: object
+    self: TypeDef,
+    _call: Call,
+    *,
+    name: str,
+    description: str = "",
+    source_map: SourceMap | None = None,
+    **_: object,
 ) -> TypeDef:
-    shape = EnumTypeDef(name=name, description=description)
+    shape = EnumTypeDef(name=name, description=description, source_map=source_map)
     return replace(self, kind="ENUM_KIND", name=name, as_enum=shape)
 
 
@@ -92,13 +113,18 @@ def with_enum_member(
     value: str = "",
     description: str = "",
     deprecated: str | None = None,
+    source_map: SourceMap | None = None,
     **_: object,
 ) -> TypeDef:
     if self.as_enum is None:
         message = f"cannot add the member {name!r} to a type that is not an enum"
         raise QueryError(message)
     member = EnumValueTypeDef(
-        name=name, value=value, description=description, deprecated=deprecated
+        name=name,
+        value=value,
+        description=description,
+        deprecated=deprecated,
+        source_map=source_map,
     )
     return replace(self, as_enum=replace(self.as_enum, members=(*self.as_enum.members, member)))
 
@@ -111,10 +137,17 @@ def with_enum_value(
     value: str,
     description: str = "",
     deprecated: str | None = None,
+    source_map: SourceMap | None = None,
     **_: object,
 ) -> TypeDef:
     return with_enum_member(
-        self, call, name=value, value=value, description=description, deprecated=deprecated
+        self,
+        call,
+        name=value,
+        value=value,
+        description=description,
+        deprecated=deprecated,
+        source_map=source_map,
     )
 
 
@@ -127,13 +160,18 @@ def with_field(
     type_def: TypeDef,
     description: str = "",
     deprecated: str | None = None,
+    source_map: SourceMap | None = None,
     **_: object,
 ) -> TypeDef:
     if self.as_object is None:
         message = f"cannot add the field {name!r} to a type that is not an object"
         raise QueryError(message)
     added = FieldTypeDef(
-        name=name, type_def=type_def, description=description, deprecated=deprecated
+        name=name,
+        type_def=type_def,
+        description=description,
+        deprecated=deprecated,
+        source_map=source_map,
     )
     return replace(self, as_object=replace(self.as_object, fields=(*self.as_object.fields, added)))
 
@@ -215,8 +253,8 @@ def with_up(self: Function, _call: Call) -> Function:
 
 
 @field("Function", "withSourceMap")
-def with_source_map(self: Function, _call: Call, **_: object) -> Function:
-    return self
+def with_source_map(self: Function, _call: Call, *, source_map: SourceMap) -> Function:
+    return replace(self, source_map=source_map)
 
 
 @field("Function", "withArg")
@@ -232,6 +270,7 @@ def with_arg(
     ignore: tuple[str, ...] | list[str] = (),
     deprecated: str | None = None,
     default_address: str = "",
+    source_map: SourceMap | None = None,
     **_: object,
 ) -> Function:
     added = FunctionArg(
@@ -243,6 +282,7 @@ def with_arg(
         default_address=default_address,
         ignore=tuple(ignore),
         deprecated=deprecated,
+        source_map=source_map,
     )
     return replace(self, args=(*self.args, added))
 

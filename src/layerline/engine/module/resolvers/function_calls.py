@@ -57,6 +57,11 @@ def current_source(_self: CurrentModule, call: Call) -> Directory:
     return _process_of(call).module.source
 
 
+@field("CurrentModule", "generatedContextDirectory", differs="nothing is generated into it")
+def generated_context(_self: CurrentModule, call: Call) -> Directory:
+    return replace(_process_of(call).module.source, path="/")
+
+
 @field("CurrentModule", "workdir")
 async def current_workdir(
     _self: CurrentModule,
