@@ -9,6 +9,7 @@ import pytest
 
 from layerline.engine.api.execute import answer
 from layerline.engine.api.server import serve_session
+from layerline.engine.solve.keys import identity_of
 from layerline.errors import QueryError, SecretError
 from tests.unit.conftest import RootedProcess, ask, fail
 
@@ -231,3 +232,24 @@ async def test_what_a_guest_runs_is_marked(
             value = session.load(found.get("id") or found["asService"]["id"])
             op = value.last_exec if hasattr(value, "last_exec") else value.spec.exec.rootfs.exec
             assert op.guest is marked
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'setSecret(name: "tok", plaintext: "hush") { id }',
+        'cacheVolume(key: "pip") { id }',
+        "host { service(ports: [{backend: 22, frontend: 22}]) { id } }",
+        'git(url: "https://example.com/r.git") { id }',
+    ],
+)
+async def test_an_id_cannot_be_told_from_a_name(open_a_session: OpenSession, query: str) -> None:
+    async with open_a_session() as session:
+        got = await ask(session, f"{{ {query} }}")
+        while isinstance(got, dict):
+            (got,) = got.values()
+        value = session.load(got)
+        assert got != f"{value.typename}:{identity_of(value)}"
+        assert session.identify(value) == got
+    async with open_a_session() as later:  # what functions returned stays valid in the store
+        assert later.identify(value) == got

@@ -10,6 +10,7 @@ them without the salt.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import secrets
 from dataclasses import dataclass, field
@@ -180,6 +181,7 @@ def _contents(source: SecretSource, path: str) -> bytes:
         raise SecretError(message) from exc
 
 
+@functools.cache
 def salt_of(store: Path) -> bytes:
     """The salt of this store, created once, readable by its owner alone."""
     path = store / "salt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import anyio.to_thread
 
 from layerline.engine.api import kept_objects
 from layerline.engine.api.objects import Query
-from layerline.engine.api.secrets import HostSecrets, SessionSecrets
+from layerline.engine.api.secrets import HostSecrets, SessionSecrets, salt_of
 from layerline.engine.api.session_registries import SessionRegistries
 from layerline.engine.api.turns import Turns
 from layerline.engine.image.registry.reach import Reach
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 MAIN = "mainClient"
+_GUESSABLE = frozenset({"Secret", "Socket", "Service", "CacheVolume", "GitRepository", "GitRef"})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -150,8 +152,16 @@ class Session:
         self.clients.pop(client.token, None)
 
     def identify(self, value: Any) -> str:
-        """The id of a value; equal values, equal ids."""
-        identifier = f"{value.typename}:{identity_of(value)}"
+        """The id of a value; equal values, equal ids.
+
+        An id gives what it names to whoever has it. Those of what can be told from a name or a path
+        alone are salted: nobody guesses them.
+        """
+        identity = identity_of(value)
+        if value.typename in _GUESSABLE:
+            salt = salt_of(self.settings.store)
+            identity = hmac.new(salt, identity.encode(), "sha256").hexdigest()
+        identifier = f"{value.typename}:{identity}"
         self._values.setdefault(identifier, value)
         return identifier
 
