@@ -149,6 +149,12 @@ def test_objects_pass_between_modules_as_interfaces(farm: Place) -> None:
     ]
 
 
+def test_a_chain_goes_on_through_an_interface(farm: Place) -> None:
+    assert farm.text("-m", "farm", "animal", "name", "--suffix=!") == "dagobert!"
+    chain = ("animals", "friend", "name", "--suffix=!")
+    assert farm.text("-m", "farm", *chain) == "a's friend!\nb's friend!\n"
+
+
 def test_an_object_of_a_dependency_is_kept_in_a_state(farm: Place) -> None:
     for _ in range(2):  # the second time from the store
         assert farm.text("-m", "duck", "keep", "told") == "VERY 1 None"

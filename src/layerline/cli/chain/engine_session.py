@@ -120,6 +120,8 @@ class SessionBackend:
     ) -> Json:
         """Call a function of the module."""
         assert self.caller is not None
+        if isinstance(parent, str):  # an id: an object of any module, taken for an interface
+            return await self.caller.call_interface(parent, function, arguments)
         return await self.caller.call(owner, function, parent, arguments)
 
     async def call_core(

@@ -30,10 +30,17 @@ from layerline.engine.module.definitions import (
 )
 from layerline.engine.module.function_process import FunctionProcess
 from layerline.engine.module.naming import lower_camel, type_name
+from layerline.engine.module.objects import ModuleObject
 from layerline.engine.module.session_arguments import complete_in_session
-from layerline.engine.module.types import element_of, references
+from layerline.engine.module.types import element_of, own_members, references
 from layerline.engine.solve.task_groups import task_group
-from layerline.errors import ExecError, FunctionFailed, LayerlineError, ModuleError
+from layerline.errors import (
+    ExecError,
+    FunctionFailed,
+    LayerlineError,
+    ModuleError,
+    QueryError,
+)
 from layerline.log import Status
 
 if TYPE_CHECKING:
@@ -146,6 +153,36 @@ class Caller:
             others += await self._defined_modules(self.module.toolchains)
         schema = client_schema([*others, own], entrypoint=own if entrypoint else None)
         client.schema = schema.served
+
+    async def call_interface(
+        self, identifier: str, function: Function, arguments: dict[str, Any]
+    ) -> Json:
+        """What a function of an interface returns for the object that an id names."""
+        known = self.session.load(identifier)
+        if not isinstance(known, ModuleObject):
+            message = f"load {identifier}: {known.typename} implements no interface of a module"
+            raise QueryError(message)
+        caller: Caller = self.session.modules[known.module]
+        await caller.define()
+        return caller.conversion.plain(await caller.call_member(known, function.name, arguments))
+
+    async def call_member(
+        self, value: ModuleObject, name: str, arguments: Mapping[str, Any]
+    ) -> Any:
+        """The member of a name of an object; names are compared as the API spells them."""
+        shape = self.conversion.types.own_object(value.object)
+        wanted = lower_camel(name)
+        for member in own_members(shape) if shape is not None else ():
+            if member.api_name != wanted:
+                continue
+            if member.is_field:
+                field_type = member.function.return_type
+                return self.conversion.result(field_type, value.fields[member.function.name])
+            names = {lower_camel(arg.name): arg.name for arg in member.function.args}
+            given = {names[lower_camel(name)]: item for name, item in arguments.items()}
+            return await self.invoke(value.object, member.function, value.fields, given)
+        message = f"{value.typename} does not implement the interface: it has no {wanted!r}"
+        raise QueryError(message)
 
     async def schema(self, *, defined: bool) -> ClientSchema | None:
         """What the module's own processes are served; None where it is the core alone.

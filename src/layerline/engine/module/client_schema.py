@@ -24,7 +24,6 @@ from layerline.engine.module.naming import lower_camel
 from layerline.engine.module.objects import SERVED, ModuleObject, ServedNames
 from layerline.engine.module.types import own_members, reference
 from layerline.engine.store.digest import digest_of
-from layerline.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from layerline.engine.module.calls import Caller
     from layerline.engine.module.definitions import InterfaceTypeDef, Json, Module, ObjectTypeDef
-    from layerline.engine.module.types import Member
 
     Info = GraphQLResolveInfo[Any]
 
@@ -218,22 +216,10 @@ def _resolve_member(
 
 def _resolve_of_interface(
     value: ModuleObject, info: Info, name: str, arguments: dict[str, Any]
-) -> Any | Awaitable[Any]:
+) -> Awaitable[Any]:
     """The member of that name of the object that is behind the interface."""
     caller: Caller = info.context.session.modules[value.module]
-    for member in _members(caller, value.object):
-        if member.api_name == name:
-            return _resolve_member(
-                caller, value.object, member.function, value, arguments, is_field=member.is_field
-            )
-    message = f"{value.typename} does not implement the interface: it has no {name!r}"
-    raise QueryError(message)
-
-
-def _members(caller: Caller, name: str) -> Iterator[Member]:
-    shape = caller.conversion.types.own_object(name)
-    if shape is not None:
-        yield from own_members(shape)
+    return caller.call_member(value, name, arguments)
 
 
 def _loaders(types: ModuleTypes) -> Iterator[tuple[str, GraphQLField]]:

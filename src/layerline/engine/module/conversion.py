@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from layerline.engine.api.objects import Value
 from layerline.engine.module.objects import ModuleObject, module_object
 from layerline.engine.module.queries import ask, literal
 from layerline.engine.module.types import OBJECTS, element_of
@@ -51,6 +52,12 @@ class Conversion:
         if own is None:
             return self.session.load(value)
         return module_object(self.digest, self.types.name, own.name, value)
+
+    def plain(self, value: Any) -> Json:
+        """A value of the API as JSON, with ids for objects."""
+        if isinstance(value, list):
+            return [self.plain(item) for item in value]
+        return self.session.identify(value) if isinstance(value, Value) else value
 
     def _argument(self, type_def: TypeDef, value: Any) -> Json:
         if value is None:

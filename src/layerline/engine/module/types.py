@@ -66,10 +66,17 @@ class Types:
                 return item.as_object
         return None
 
+    def own_interface(self, name: str) -> InterfaceTypeDef | None:
+        """An interface of the module by any spelling of its name."""
+        for item in self.definition.interfaces if self.definition else ():
+            if item.as_interface is not None and self._same(item.as_interface.name, name):
+                return item.as_interface
+        return None
+
     def shown_name(self, type_def: TypeDef) -> str:
         """The type's name in the API, of a list that of its elements."""
         element = element_of(type_def)
-        own = self.own_object(element.name)
+        own = self.own_object(element.name) or self.own_interface(element.name)
         return type_name(self.name, own.name) if own is not None else element.name
 
     def enum(self, type_def: TypeDef) -> EnumTypeDef | None:
@@ -85,7 +92,7 @@ class Types:
         element = element_of(type_def)
         if element.kind not in OBJECTS:
             return []
-        own = self.own_object(element.name)
+        own = self.own_object(element.name) or self.own_interface(element.name)
         if own is not None:
             return list(own_members(own))
         known = core_types().get(element.name)

@@ -1,5 +1,14 @@
+import typing
 import dagger
-from dagger import dag, function, object_type
+from dagger import dag, function, interface, object_type
+
+@interface
+class Animal(typing.Protocol):
+    @function
+    async def name(self, suffix: str) -> str: ...
+    @function
+    def friend(self) -> "Animal": ...
+
 
 @object_type
 class Farm:
@@ -13,3 +22,9 @@ class Farm:
         out.append(await duck.quack())
         out.append(await duck.keep().told())
         return " | ".join(out)
+    @function
+    def animal(self) -> Animal:
+        return dag.duck(nick="dagobert")
+    @function
+    def animals(self) -> list[Animal]:
+        return [dag.duck(nick="a"), dag.duck(nick="b")]
