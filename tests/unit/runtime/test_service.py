@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
+import urllib.request
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -114,6 +116,32 @@ def test_a_network_is_used_again_unless_a_socket_is_left_in_it(services: Service
         pass
     assert first.namespace == second.namespace
     assert len({second.namespace, third.namespace, fresh.namespace}) == 3
+
+
+# An answer to nobody's question (RFC 826): the sender says that the service's address is its own.
+SPOOF = """
+import socket, time
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(("eth0", 0))
+own = link.getsockname()[4]
+claimed = socket.inet_aton(ADDRESS)
+head = b"\\xff" * 6 + own + b"\\x08\\x06"
+body = b"\\0\\1\\x08\\0\\6\\4\\0\\2" + own + claimed + b"\\xff" * 6 + claimed
+for _ in range(20):
+    link.send(head + body)
+    time.sleep(0.02)
+"""
+
+
+def test_no_step_takes_the_address_of_a_service(box: Box, services: Services) -> None:
+    """A raw socket is a default capability; the host's way to a service stays the service's."""
+    service = services.start(web(box, before="echo genuine > /srv/x;"))
+    with services.network() as network:
+        script = SPOOF.replace("ADDRESS", repr(service.address)).replace("\\\\", "\\")
+        command.run(["nsenter", f"--net={network.namespace}", sys.executable, "-c", script])
+        with services.tunnel(service, port=8000) as port:
+            answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/x", timeout=5).read()
+    assert answer == b"genuine\n"
 
 
 def test_a_machine_without_a_network_runs_steps_and_services(box: Box) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from layerline import command, kernel
+from layerline import command, kernel, log
 from layerline.engine.runtime.spec import Network, Users
 from layerline.engine.runtime.user_ids import same_ids, user_namespace
 from layerline.errors import HostError
@@ -58,6 +58,18 @@ table ip layerline {{
   }}
 }}
 """
+# A raw socket is BuildKit's default: no frame leaves a port but under its own addresses.
+_PORT_RULES = """
+table bridge layerline {
+  set ports { type ifname . ether_addr . ipv4_addr; }
+  chain in {
+    type filter hook prerouting priority 0;
+    ether type arp iifname . arp saddr ether . arp saddr ip != @ports drop
+    ether type ip iifname . ether saddr . ip saddr != @ports drop
+    ether type != { arp, ip } drop
+  }
+}
+"""
 _WAIT = 10.0  # seconds for pasta to be up
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -76,7 +88,16 @@ class SessionNetwork:
     A new namespace costs as much as the rest of a small step, so those of steps are used again.
     """
 
-    def __init__(self, state: Path, router: Path, resolv_conf: bytes, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        state: Path,
+        router: Path,
+        resolv_conf: bytes,
+        stack: ExitStack,
+        *,
+        filters: bool,
+    ) -> None:
+        self._filters = filters
         self._state = state
         self._router = router
         self._resolv_conf = resolv_conf
@@ -107,7 +128,7 @@ class SessionNetwork:
                 f"link set {_BRIDGE} up",
             )
             command.run(["nsenter", f"--net={router}", "nft", _RULES])
-            yield cls(state, router, resolv_conf, stack)
+            yield cls(state, router, resolv_conf, stack, filters=_add_port_rules(router))
 
     @contextmanager
     def lend(self, ids: UserIds | None = None) -> Iterator[Network]:
@@ -142,10 +163,12 @@ class SessionNetwork:
             if users is None
             else _create_users(users.ids, users.namespace, namespace)
         ):
-            link = f"v{number}"
+            link, mac = f"v{number}", _mac(address)
+            peer = f"peer name eth0 address {mac} mtu {_MTU} netns {namespace}"
+            self._admit(link, mac, address)
             _ip(
                 self._router,
-                f"link add {link} mtu {_MTU} type veth peer name eth0 mtu {_MTU} netns {namespace}",
+                f"link add {link} mtu {_MTU} type veth {peer}",
                 f"link set {link} master {_BRIDGE} up",
                 *([f"link set {link} type bridge_slave isolated on"] if isolated else []),
             )
@@ -159,6 +182,11 @@ class SessionNetwork:
             network = Network(namespace=namespace, users=users, resolv_conf=self._resolv_conf)
             yield Attachment(network=network, address=address)
 
+    def _admit(self, link: str, mac: str, address: str) -> None:
+        if self._filters:
+            element = f'add element bridge layerline ports {{ "{link}" . {mac} . {address} }}'
+            command.run(["nsenter", f"--net={self._router}", "nft", element])
+
     def dial(self, address: str, port: int, *, timeout: float) -> socket.socket:
         """A connection to an address on the network."""
         connection = in_namespace(self._router, socket.socket)
@@ -170,6 +198,20 @@ class SessionNetwork:
             connection.close()
             raise
         return connection
+
+
+def _add_port_rules(router: Path) -> bool:
+    """Whether the kernel filters bridges (nf_tables, CONFIG_NF_TABLES_BRIDGE)."""
+    program = ["nsenter", f"--net={router}", "nft", "--file", "-"]
+    done = command.run(program, stdin=_PORT_RULES.encode(), expect=None)
+    if done.status != 0:
+        log.debug("the bridge has no filter: %s", done.stderr.decode(errors="replace"))
+    return done.status == 0
+
+
+def _mac(address: str) -> str:
+    """A locally administered address (IEEE 802) that an IPv4 address gives."""
+    return "02:00:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
 
 
 def listen_in(namespace: Path, port: int, *, address: str = "0.0.0.0") -> socket.socket:
