@@ -129,7 +129,7 @@ head = b"\\xff" * 6 + own + b"\\x08\\x06"
 body = b"\\0\\1\\x08\\0\\6\\4\\0\\2" + own + claimed + b"\\xff" * 6 + claimed
 for _ in range(20):
     link.send(head + body)
-    time.sleep(0.02)
+    time.sleep(0.1)  # an entry is locked for a second after it changed
 """
 
 
