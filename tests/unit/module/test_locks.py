@@ -6,7 +6,6 @@ import pytest
 
 from layerline.engine.module.locks import (
     is_plain_requirement,
-    local_requirements,
     pins,
     without_versions,
 )
@@ -32,7 +31,6 @@ def test_the_sdk_and_paths_are_left_out_with_all_that_belongs_to_them() -> None:
         "httpx[http2]==0.27.0\n"
         "thing @ https://example.com/thing-1.0.tar.gz\n"
     )
-    assert local_requirements(LOCK) == ["-e ./sdk", "./lib"]
 
 
 def test_a_requirement_without_its_version_keeps_extras_markers_and_address() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline import command
 from layerline.engine.runtime import cgroups, step_limits
 from layerline.engine.runtime.bounds import Machine
 from layerline.engine.runtime.container import Runtime
@@ -196,26 +195,6 @@ def test_the_default_is_a_quarter_of_the_machines_processes(
         together = limits.cgroups.directory("pids")
         assert together is not None
         assert int((together / "pids.max").read_text()) == limits.session.processes <= most // 2
-
-
-def test_a_program_without_a_container_is_limited_too(
-    open_limited: OpenBox,
-) -> None:
-    """For a process of ours that confines itself: it waits until it is in the group."""
-    with (
-        open_limited(LAYERLINE_MEMORY="64MiB") as box,
-        box.runtime.limits.confine("module") as group,
-    ):
-        waiting = f"read line; awk '{MEMORY_BOMB[1]}'; exit $?"
-        process = command.start(["sh", "-c", waiting], stdin=command.PIPE)
-        group.admit(process.pid)
-        assert process.stdin is not None
-        process.stdin.write(b"\n")
-        process.stdin.close()
-        assert process.wait(timeout=60) == 137
-        assert group.watch.reason().startswith("out of memory: the limit for a step is 67.1 MB")
-        assert all(place.exists() for place in group.places)
-    assert not any(place.exists() for place in group.places)
 
 
 @pytest.fixture

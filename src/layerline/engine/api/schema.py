@@ -218,7 +218,7 @@ def _load_argument(call: Call, argument: Any, expected: str) -> Any:
 
 
 def _accept_void(field: GraphQLField) -> None:
-    """`Void!` is null, as on the Dagger engine: there is no other value of that type."""
+    """`Void!` is null, as on the Dagger engine: the type has no other value."""
     inner = field.type.of_type if isinstance(field.type, GraphQLNonNull) else None
     if isinstance(inner, GraphQLScalarType) and inner.name == "Void":
         field.type = inner

@@ -154,7 +154,7 @@ class Session:
     def identify(self, value: Any) -> str:
         """The id of a value; equal values, equal ids.
 
-        An id gives what it names to whoever has it. Those of what can be told from a name or a path
+        An id gives what it names to whoever has it. Those of what follows from a name or a path
         alone are salted: nobody guesses them.
         """
         identity = identity_of(value)
@@ -228,7 +228,6 @@ async def open_session(
         source = HostSecrets(settings=settings, workdir=workdir)
         session_secrets = SessionSecrets(settings=settings, source=source, masks=journal.masks)
         loopback = LoopbackPorts.of_user(arguments, settings)
-        reach = Reach(loopback.named)
         registries = SessionRegistries(store=store, settings=settings)
         stack.callback(registries.close)
         context = SolveContext(
@@ -242,7 +241,7 @@ async def open_session(
         )
         async with Solver.running(context) as solver:
             main = Client(token=token or new_token())
-            session = Session(
+            session = context.nested = Session(
                 settings=settings,
                 store=store,
                 solver=solver,
@@ -250,11 +249,10 @@ async def open_session(
                 secrets=session_secrets,
                 journal=journal,
                 workdir=workdir,
-                reach=reach,
+                reach=Reach(loopback.named),
                 main=main,
                 clients={main.token: main},
             )
-            context.nested = session
             yield session
             if session.given:
                 await solver.in_thread(kept_objects.keep, store.index, session.given.values())

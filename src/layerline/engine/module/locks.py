@@ -26,11 +26,6 @@ def pins(text: str) -> str:
     return "".join(f"{line}\n" for line in kept)
 
 
-def local_requirements(text: str) -> list[str]:
-    """The requirements that are paths, which no index has."""
-    return [line for line in _logical_lines(text) if _is_local(line)]
-
-
 def without_versions(text: str) -> str:
     """The same requirements in any version: what is to be resolved again."""
     lines: list[str] = []

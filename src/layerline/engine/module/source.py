@@ -201,7 +201,7 @@ def _read_foreign(context: Path, subpath: str, shown: str) -> ModuleConfig:
     for name in (".", CONFIG, *PROJECT_FILES):
         check_inside(root / name, context, name)
     if not (root / CONFIG).is_file():
-        message = f"{shown}: there is no {CONFIG} in {subpath or '.'}"
+        message = f"{shown}: no {CONFIG} in {subpath or '.'}"
         raise ModuleError(message)
     config = replace(read_config(root), context=context)
     for name in PROJECT_FILES:

@@ -194,10 +194,7 @@ class Runtime:
     def _write_bundle(
         self, spec: ContainerSpec, name: str, bundle: Path, stack: ExitStack, *, terminal: bool
     ) -> PreparedContainer:
-        ids = spec.network.users.ids if spec.network and spec.network.users else None
-        shifted = self._shifted_files() if ids == SHIFTED else None
-        if spec.privileged and spec.guest and ids is None and not kernel.in_user_namespace():
-            raise setup_error(spec, _NO_GUEST_RIGHTS)
+        shifted = self._files_for(spec)
         root = stack.enter_context(assemble_root(spec, self._provided, bundle, shifted))
         stdin = stdio.open_stdin(spec, root, stack)
         redirects = stdio.open_redirects(spec, root, stack)
@@ -244,6 +241,12 @@ class Runtime:
             launch_error=launch_error,
             watch=self.limits.watch(name),
         )
+
+    def _files_for(self, spec: ContainerSpec) -> ShiftedFiles | None:
+        ids = spec.network.users.ids if spec.network and spec.network.users else None
+        if spec.privileged and spec.guest and ids is None and not kernel.in_user_namespace():
+            raise setup_error(spec, _NO_GUEST_RIGHTS)
+        return self._shifted_files() if ids == SHIFTED else None
 
     def _environment(self, spec: ContainerSpec, root: Root) -> dict[str, str]:
         env = dict(spec.env)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -126,25 +125,6 @@ class StepLimits:
         """A look at the limits of a container that is about to start."""
         return LimitWatch(limits=self, container=container)
 
-    @contextmanager
-    def confine(self, name: str) -> Iterator[ConfinedGroup]:
-        """A group with a step's limits for a program that no OCI runtime starts.
-
-        What is left in it at the end is killed. `name` is unique in the session.
-        """
-        places = {each: self.cgroups.directory(each, name) for each in sorted(self.enforced)}
-        try:
-            for place in filter(None, places.values()):
-                place.mkdir(exist_ok=True)
-            self._write(name, self.step)
-            yield ConfinedGroup(
-                limits=self,
-                places=tuple(dict.fromkeys(filter(None, places.values()))),
-                watch=self.watch(name),
-            )
-        finally:
-            self.cgroups.remove(name)
-
     def hint(self, key: str) -> str:
         """How a user raises a limit."""
         return f"raise {variable_of(key)}, or {key} in [limits] of {self.config}"
@@ -166,24 +146,6 @@ class StepLimits:
             for name, value in _values(controller, bounds):
                 if (place / name).exists():
                     (place / name).write_text(value)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfinedGroup:
-    """The group of one program that is started without an OCI runtime."""
-
-    limits: StepLimits
-    places: tuple[Path, ...]
-    watch: LimitWatch
-
-    def admit(self, process: int) -> None:
-        """Move a process, which has not forked yet, into the group: with all it will start."""
-        for place in self.places:
-            (place / "cgroup.procs").write_text(str(process))
-        score = Path(f"/proc/{process}/oom_score_adj")
-        score.write_text(str(self.limits.oom_score))
-        for name, value in self.limits.rlimits.items():
-            resource.prlimit(process, getattr(resource, name), (value, value))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -52,11 +52,6 @@ class Demand:
 UNKNOWN = Demand()
 
 
-def is_full(exc: OSError) -> bool:
-    """Whether a write failed because no space is left."""
-    return exc.errno in _FULL
-
-
 def is_disk_failure(exc: OSError) -> bool:
     """Whether the disk is the reason, whatever the call was about."""
     return exc.errno in _BROKEN
