@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline import kernel
 from layerline.engine.api.host_export import write_file
 from layerline.errors import IsADirectory, NotADirectory
 
@@ -33,7 +34,7 @@ def export_file(
     process: ConfinedProcess, entry: Entry, name: str, path: str, *, allow_parent: bool
 ) -> str:
     """Write a file; with `allow_parent` into the directory at the path. Returns its path."""
-    with process.root() as root:
+    with _writable_root(process) as root:
         target = root.resolve(process.absolute(path))
         found = root.stat(target)
         if found is not None and stat.S_ISDIR(found.st_mode):
@@ -53,7 +54,7 @@ def export_directory(
     process: ConfinedProcess, tree: Tree, path: str, target: str, *, wipe: bool
 ) -> str:
     """Merge a directory; with `wipe`, what it lacks is removed. Returns the target's path."""
-    with process.root() as root:
+    with _writable_root(process) as root:
         resolved = root.resolve(process.absolute(target))
         with _directory(root, resolved) as opened:
             _merge(tree, tree.lookup(path), opened, wipe=wipe)
@@ -62,7 +63,7 @@ def export_directory(
 
 def export_by(process: ConfinedProcess, path: str, write: Callable[[Path], object]) -> str:
     """Let `write` write the file at a path of the container. Returns its path."""
-    with process.root() as root:
+    with _writable_root(process) as root:
         target = root.resolve(process.absolute(path))
         with _directory(root, posixpath.dirname(target)) as parent:
             # Under a name that the container cannot know in advance, and link to elsewhere.
@@ -71,6 +72,15 @@ def export_by(process: ConfinedProcess, path: str, write: Callable[[Path], objec
             _own(parent, part)
             os.rename(part, posixpath.basename(target), src_dir_fd=parent, dst_dir_fd=parent)
         return target
+
+
+@contextlib.contextmanager
+def _writable_root(process: ConfinedProcess) -> Iterator[ConfinedRoot]:
+    """The root of a container, whose own root creates what is created in the block."""
+    with process.root() as root:
+        owner = os.fstat(root.descriptor).st_uid  # another id than the container knows it by
+        with kernel.creating_as(owner) if owner else contextlib.nullcontext():
+            yield root
 
 
 @contextlib.contextmanager
