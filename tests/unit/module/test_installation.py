@@ -170,3 +170,24 @@ def test_a_source_of_a_package_comes_before_the_index(tmp_path: Path, source: st
     place = install_source(tmp_path, "ci")
     assert versions(place)["iniconfig"] == "99"
     assert list(place.glob("lib/*/site-packages/iniconfig.py")), "no link to where it was built"
+
+
+def test_the_installer_is_configured_by_the_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `uv.toml` where the user happens to be, which uv would write by as the user."""
+    (tmp_path / "links").mkdir()
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "uv.toml").write_text(f'cache-dir = "{tmp_path / "chosen-by-a-repository"}"\n')
+    monkeypatch.chdir(here)
+    install(tmp_path, "six")
+    assert not (tmp_path / "chosen-by-a-repository").exists()
+
+
+def test_an_option_is_no_requirement(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    target = tmp_path / "target"
+    with pytest.raises(ModuleError, match="cannot be installed"):
+        install(tmp_path, f"--target={target}")
+    assert not target.exists()

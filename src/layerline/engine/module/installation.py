@@ -241,12 +241,11 @@ class Installation:
     def _uv(self, *argv: str) -> command.Finished:
         """Run one of uv's commands on the host, with the user's index settings."""
         # A project's own environment would be asked for its version: its Python is a program.
-        # Nor is a configuration of the module or of the working directory the user's.
-        environ = {
-            **self._environ(),
-            "UV_PROJECT_ENVIRONMENT": str(self.scratch / "none"),
-            "UV_NO_CONFIG": "1",
-        }
+        # The user's own configuration counts; that of the working directory or the module does not:
+        # uv looks for it from where it runs, or in the project that it is given.
+        environ = {**self._environ(), "UV_PROJECT_ENVIRONMENT": str(self.scratch / "none")}
+        if "--project" in argv:
+            environ["UV_NO_CONFIG"] = "1"
         try:
             return command.run(
                 [_uv_program(), *argv], env=environ, cwd=self.scratch, timeout=_LONGEST_SECONDS
