@@ -69,7 +69,9 @@ class Replay:
         return _one_name(data.decode().replace(str(self.home), "/home/user"))
 
 
-@pytest.fixture(scope="module", params=["root", "ordinary user"])
+@pytest.fixture(
+    scope="module", params=["root", pytest.param("ordinary user", marks=pytest.mark.slow)]
+)
 def replays(request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[dict[str, Replay]]:
     """One replay for each module: of root, and of an ordinary user in a home of its own."""
     if request.param == "root":

@@ -25,7 +25,9 @@ TOKEN = "tok-51f0c7a2e9"
 GZIP = b"\x1f\x8b"
 
 
-@pytest.fixture(scope="module", params=["root", "ordinary user"])
+@pytest.fixture(
+    scope="module", params=["root", pytest.param("ordinary user", marks=pytest.mark.slow)]
+)
 def shared(request: pytest.FixtureRequest, bases: str) -> Iterator[CommandLine]:
     """Root and an ordinary user, each with one store for all programs."""
     if request.param == "ordinary user":
