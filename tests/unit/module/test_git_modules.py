@@ -146,7 +146,7 @@ def test_a_default_path_does_not_follow_a_link_out(modules: GitModules, tmp_path
     [
         ("a.git@none", 'repository does not contain ref "none"'),
         ("none.git", "repository not found: "),
-        ("a.git/none", "there is no dagger.json in none"),
+        ("a.git/none", "no dagger.json in none"),
     ],
 )
 def test_what_is_not_there_is_named(
