@@ -247,6 +247,7 @@ def test_a_program_has_its_session_only_while_both_live(
         assert process.stdout is not None
         port = int(process.stdout.readline())
         socket.create_connection(("127.0.0.1", port)).close()
+        time.sleep(0.5)  # the program may be faster than who attends it: a signal before is the end
         process.send_signal(number)
         error = process.communicate(timeout=60)[1]
         assert process.returncode == status, error
