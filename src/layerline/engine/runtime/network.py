@@ -141,12 +141,13 @@ class SessionNetwork:
             network = next((n for n in idle if not _has_sockets(n.namespace)), None)
             if network is not None:
                 idle.remove(network)
-            else:
-                made = self.attach(ids, isolated=True)
-                network = self._stack.enter_context(made).network
-        yield network
-        with self._lock:
-            idle.append(network)
+        if network is None:  # outside of the lock: steps that start together do not wait in turn
+            network = self._stack.enter_context(self.attach(ids, isolated=True)).network
+        try:
+            yield network
+        finally:
+            with self._lock:
+                idle.append(network)
 
     @contextmanager
     def attach(self, ids: UserIds | None = None, *, isolated: bool = False) -> Iterator[Attachment]:
