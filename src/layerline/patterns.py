@@ -20,6 +20,11 @@ _SPECIAL = _WILD | {"^"}
 _ESCAPED_IN_CLASS = frozenset("[&~|")
 
 
+def escape(name: str) -> str:
+    """The pattern that one name matches, and no other."""
+    return "".join(f"\\{letter}" if letter in "*?[]\\!" else letter for letter in name)
+
+
 class PatternError(ValueError):
     """Text that is not a valid pattern."""
 

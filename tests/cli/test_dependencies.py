@@ -74,6 +74,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) ->
     shutil.copytree(HERE / "git_served", repository, ignore=shutil.ignore_patterns("sub"))
     pin = git_server.commit(repository, "v1.0.0")
     shutil.copytree(HERE / "git_served" / "sub", repository / "sub")
+    shutil.copytree(HERE / "git_served" / "src", repository / "sub" / "src")  # the same code
     git_server.commit(repository, "sub/v1.1.0")
     with git_server.serve(home / "served") as at:
         yield Served(replay=make_replay(home, "git_user", environ), at=at, pin=pin)

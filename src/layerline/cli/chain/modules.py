@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from layerline import host
 from layerline.cli.chain.defaults import UserDefaults, read_defaults
@@ -17,11 +17,14 @@ from layerline.engine.module.types import Types
 from layerline.errors import ModuleError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
+    from layerline.engine.module.calls import Caller
     from layerline.engine.module.definitions import Module
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,26 +102,29 @@ def _read(console: Console, reference: str | None) -> tuple[LoadedModule, Module
 def _prepare(console: Console, loaded: LoadedModule) -> None:
     """Create the module's environment before it is needed."""
     console.enter()
+    _with_caller(console, loaded, lambda caller: caller.prepare())
+
+
+def _with_caller(
+    console: Console, loaded: LoadedModule, use: Callable[[Caller], Awaitable[T]]
+) -> T:
+    """Use what calls the module's functions, in a session of its own; the console has entered."""
     from layerline.cli.chain.engine_session import run_in_session
     from layerline.engine.module.calls import Caller
 
-    async def work(session: Session) -> None:
-        await Caller.of(session, loaded).prepare()
+    async def work(session: Session) -> T:
+        return await use(Caller.of(session, loaded))
 
-    run_in_session(console, work)
+    return run_in_session(console, work)
 
 
 def _ask(console: Console, loaded: LoadedModule) -> Module:
     """Ask the module's process for its definition."""
     console.enter()
-    from layerline.cli.chain.engine_session import run_in_session
-    from layerline.engine.module.calls import Caller, DefinitionFailed
-
-    async def work(session: Session) -> Module:
-        return await Caller.of(session, loaded).define()
+    from layerline.engine.module.calls import DefinitionFailed
 
     try:
-        return run_in_session(console, work)
+        return _with_caller(console, loaded, lambda caller: caller.define())
     except DefinitionFailed as exc:
         named = module_reference(console)
         kind, what = ("extra module", named) if named else ("module", str(loaded.config.root))

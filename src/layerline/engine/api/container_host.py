@@ -19,6 +19,7 @@ from layerline.engine.solve import ops
 from layerline.engine.store.ingest import ingest
 from layerline.engine.store.path_filter import PathFilter
 from layerline.errors import IsADirectory, NotADirectory, PathNotFound, SecretError
+from layerline.patterns import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,8 +53,7 @@ def read_file(store: Store, process: ConfinedProcess, path: str) -> File:
     with process.root() as root:
         _require_kind(root, absolute, directory=False)
         parent, name = posixpath.split(root.resolve(absolute))
-        escaped = "".join(f"\\{letter}" if letter in "*?[]\\!" else letter for letter in name)
-        tree = _ingest(store, root, parent, [escaped], (), gitignore=False).tree
+        tree = _ingest(store, root, parent, [escape(name)], (), gitignore=False).tree
         return File(tree=tree, path=f"/{name}")
 
 

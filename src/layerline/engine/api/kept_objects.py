@@ -10,10 +10,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.solve.keys import identity_of
-from layerline.engine.solve.serialization import decode, encode
+from layerline.engine.solve.serialization import decode, encode, snapshots_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from layerline.engine.store.index import Index
 
@@ -30,7 +30,7 @@ def keep(index: Index, values: Iterable[Any]) -> None:
         text = json.dumps(document, separators=(",", ":"))
         if not any(mark in text for mark in _OF_ONE_SESSION):
             row: dict[str, object] = {"id": name, "document": document}
-            snapshots = sorted(set(_snapshots(document)))
+            snapshots = sorted(set(snapshots_in(document)))
             index.put(_TABLE, _slot(name), row, snapshots=snapshots)
 
 
@@ -55,18 +55,3 @@ def _slot(identifier: str) -> str:
         return f"slot {int(digest[-8:], 16) % _SLOTS}"
     except ValueError:
         return "slot"
-
-
-def _snapshots(document: Any) -> Iterator[str]:
-    """The snapshots that stored trees inside a document are based on."""
-    match document:
-        case {"$": "Stored", "snapshots": names}:
-            yield from names
-        case dict():
-            for item in document.values():
-                yield from _snapshots(item)
-        case list():
-            for item in document:
-                yield from _snapshots(item)
-        case _:
-            pass

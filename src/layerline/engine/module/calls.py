@@ -281,20 +281,24 @@ class Caller:
         if self._program:
             return
         cancel = threading.Event()
-
-        def run(described: ContainerSpec) -> ProcessResult:
-            with session.services.attach(described) as container:
-                return process.run_program(
-                    container,
-                    session.solver.context.runtime(),
-                    on_output=lambda _data, _stream: None,
-                    cancel=cancel,
-                )
-
+        run = functools.partial(
+            self._run_container, on_output=lambda _data, _stream: None, cancel=cancel
+        )
         make = functools.partial(
             self.module.program, session.store, session.settings, session.journal, run=run
         )
         self._program.append(await self._in_thread(make, cancel))
+
+    def _run_container(
+        self,
+        described: ContainerSpec,
+        *,
+        on_output: Callable[[bytes, int], None],
+        cancel: threading.Event,
+    ) -> ProcessResult:
+        runtime = self.session.solver.context.runtime()
+        with self.session.services.attach(described) as container:
+            return process.run_program(container, runtime, on_output=on_output, cancel=cancel)
 
     async def _in_thread(self, work: Callable[[], T], cancel: threading.Event) -> T:
         """Do blocking work that ends when `cancel` is set, as it is when the call is cancelled."""
@@ -322,13 +326,9 @@ class Caller:
                 loopback=(session.port,),
                 process=running.process,
             )
-            with session.services.attach(described) as container:
-                return process.run_program(
-                    container,
-                    session.solver.context.runtime(),
-                    on_output=lambda data, _stream: step.write(data),
-                    cancel=cancel,
-                )
+            return self._run_container(
+                described, on_output=lambda data, _stream: step.write(data), cancel=cancel
+            )
 
         return await self._in_thread(work, cancel)
 

@@ -18,7 +18,7 @@ from layerline.engine.api.durations import nanoseconds
 from layerline.engine.api.schema import load_resolvers
 from layerline.engine.module.objects import ModuleObject
 from layerline.engine.solve.keys import identity_of
-from layerline.engine.solve.serialization import decode, encode
+from layerline.engine.solve.serialization import decode, encode, snapshots_in
 from layerline.engine.store.digest import digest_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def remember(
         "objects": documents,
         "made": made,
     }
-    index.put(_TABLE, key, row, snapshots=sorted(set(_snapshots(documents))))
+    index.put(_TABLE, key, row, snapshots=sorted(set(snapshots_in(documents))))
 
 
 def _objects_in(value: Json, load: Callable[[str], Any]) -> dict[str, Any]:
@@ -128,20 +128,5 @@ def ids_in(value: Json) -> Iterator[str]:
         case dict():
             for item in value.values():
                 yield from ids_in(item)
-        case _:
-            pass
-
-
-def _snapshots(document: Json) -> Iterator[str]:
-    """The snapshots that stored trees inside a document are based on."""
-    match document:
-        case {"$": "Stored", "snapshots": names}:
-            yield from names
-        case dict():
-            for item in document.values():
-                yield from _snapshots(item)
-        case list():
-            for item in document:
-                yield from _snapshots(item)
         case _:
             pass

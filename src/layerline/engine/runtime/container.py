@@ -215,7 +215,7 @@ class Runtime:
         options = runtime_spec.SandboxOptions(
             root=root.path,
             hostname=spec.hostname,
-            privileged=spec.privileged and not spec.guest,
+            privileged=spec.rules_host,
             capable=spec.privileged,
             cgroup=self._cgroups.path(name),
             network=spec.network.namespace if spec.network else None,

@@ -58,7 +58,7 @@ class Port:
 class ServiceSpec:
     """A service to start; `container` creates its container and discards it when it has ended.
 
-    `ids` are those of its user namespace.
+    `rules_host` is that of its container, whose network is made before it.
     """
 
     key: str
@@ -66,7 +66,7 @@ class ServiceSpec:
     container: Callable[[], AbstractContextManager[ContainerSpec]]
     ports: tuple[Port, ...] = ()
     healthcheck: Healthcheck | None = None
-    ids: UserIds | None = None
+    rules_host: bool = False
     on_output: Callable[[bytes, int], None] = lambda _data, _stream: None
 
 
@@ -101,8 +101,10 @@ class Service:
     def start(self, runtime: Runtime, network: SessionNetwork, hosts: Hosts) -> None:
         """Start and return when it is healthy; one that is not, or is cancelled, is ended again."""
         with ExitStack() as stack:
-            made = network.attach(None if isinstance(self.spec, HostService) else self.spec.ids)
-            attached = stack.enter_context(made)
+            ids = None
+            if not isinstance(self.spec, HostService):
+                ids = runtime.ids(privileged=self.spec.rules_host)
+            attached = stack.enter_context(network.attach(ids))
             self.address = attached.address
             if isinstance(self.spec, HostService):
                 for port, backend in self.spec.ports.items():
@@ -275,7 +277,7 @@ class Services:
         """The container on a network of its own: services by name, bound ones by alias as well."""
         aliases = tuple((service.address, alias) for alias, service in bindings)
         with self.network(
-            self._runtime.ids(privileged=spec.privileged and not spec.guest, same=spec.same_ids),
+            self._runtime.ids(privileged=spec.rules_host, same=spec.same_ids),
             loopback=spec.loopback,
             fresh=spec.privileged,
         ) as network:

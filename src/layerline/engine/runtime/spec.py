@@ -143,6 +143,11 @@ class ContainerSpec:
     process: ConfinedProcess | None = None
     same_ids: bool = False
 
+    @property
+    def rules_host(self) -> bool:
+        """Whether its root is the host's: only what the user asked for is privileged so far."""
+        return self.privileged and not self.guest
+
 
 class Output:
     """What a program wrote to one stream: in memory while it is small, else in an unnamed file."""

@@ -42,6 +42,21 @@ def decode(document: dict[str, Any]) -> Any:
     return _Decoder(document["ops"]).value(document["value"])
 
 
+def snapshots_in(document: Any) -> Iterator[str]:
+    """The snapshots that stored trees inside a document are based on."""
+    match document:
+        case {"$": "Stored", "snapshots": names}:
+            yield from names
+        case dict():
+            for item in document.values():
+                yield from snapshots_in(item)
+        case list():
+            for item in document:
+                yield from snapshots_in(item)
+        case _:
+            pass
+
+
 def _written_fields(value: object) -> Iterator[dataclasses.Field[Any]]:
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
         if field.metadata.get("written", True):

@@ -210,7 +210,7 @@ class SessionServices:
                 for port in spec.ports
             ),
             healthcheck=None if check is None else _healthcheck(check),
-            ids=self.context.runtime().ids(privileged=exec_op.privileged and not exec_op.guest),
+            rules_host=exec_op.privileged and not exec_op.guest,
             on_output=progress.write,
         )
 

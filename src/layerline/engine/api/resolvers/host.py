@@ -18,6 +18,7 @@ from layerline.engine.store.digest import digest_of
 from layerline.engine.store.ingest import Ingested, ingest
 from layerline.engine.store.path_filter import PathFilter
 from layerline.errors import IsADirectory, NotADirectory, PathNotFound, QueryError
+from layerline.patterns import escape
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +105,7 @@ async def file(_self: Host, call: Call, *, path: str, no_cache: bool = False) ->
             raise IsADirectory(message)
         if not source.exists():
             raise PathNotFound(str(source))
-        name = _escape_glob(source.name)
+        name = escape(source.name)
         parent = await import_directory(call, source.parent, include=[name])
         return File(tree=parent.tree, path=f"/{source.name}")
 
@@ -112,10 +113,6 @@ async def file(_self: Host, call: Call, *, path: str, no_cache: bool = False) ->
         return await load()
     found: File = await call.session.once(digest_of(["host.file", str(source)]), load)
     return found
-
-
-def _escape_glob(name: str) -> str:
-    return "".join(f"\\{letter}" if letter in "*?[]\\!" else letter for letter in name)
 
 
 @field("Host", "unixSocket")
