@@ -88,7 +88,8 @@ def test_an_interrupt_ends_the_step_and_says_so(project: Project, tmp_path: Path
     said = log.read_text().splitlines()
     assert said[-2] == "Canceled."
     assert said[-1].startswith("Full log: ")
-    assert processes("86418") == []
+    # The janitor waits for the end of the session, so it ends after it.
+    wait_until(lambda: processes("86418") == [], seconds=10)
     assert names(project.store / "scratch") == set()
 
 
