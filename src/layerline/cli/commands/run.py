@@ -39,8 +39,10 @@ def run_program(console: Console, argv: Sequence[str]) -> int:
         return _run_outside(console, [executable, *program[1:]])
     console.enter()
     from layerline.cli.chain.engine_session import run_in_session
+    from layerline.cli.commands.client_version import serve_client_version
 
     async def work(served: Session) -> int:
+        serve_client_version(console, served)
         return await _wait_for_program(console, served, [executable, *program[1:]])
 
     status = run_in_session(console, work, interactive=True)
@@ -115,8 +117,10 @@ def _serve(console: Console, report: int, alive: int) -> int:
     import anyio
 
     from layerline.cli.chain.engine_session import run_in_session
+    from layerline.cli.commands.client_version import serve_client_version
 
     async def work(served: Session) -> int:
+        serve_client_version(console, served)
         os.write(report, json.dumps(served.environ(served.main)).encode() + b"\n")
         os.close(report)
         await anyio.wait_readable(alive)

@@ -25,15 +25,20 @@ _CHUNK = 1 << 16
 def session(console: Console, argv: Sequence[str]) -> int:
     """Print the port and the token as one JSON line, then serve until stdin ends."""
     path = f"{console.program} session"
-    parse_flags(_flags(console), argv, path)
+    flags = _flags(console)
+    parse_flags(flags, argv, path)
     if console.options.help:
         print_help(console, about=_ABOUT, path=path)
         return 0
     console.enter()
     from layerline.cli.chain.engine_session import run_in_session
+    from layerline.cli.commands.client_version import serve_client_version
+
+    given, labels = flags.flags["version"].value or "", flags.flags["label"].value or ()
 
     async def work(served: Session) -> int:
         served.keeps_ids = True
+        serve_client_version(console, served, given=given, labels=labels)
         line = {"port": served.port, "session_token": served.main.token}
         console.print(json.dumps(line) + "\n")
         await _wait_for_end_of_input()
@@ -46,9 +51,12 @@ def session(console: Console, argv: Sequence[str]) -> int:
 
 
 def _flags(console: Console) -> FlagSet:
-    """The flags that SDKs give; they have no meaning here."""
+    """The flags that SDKs give; most have no meaning here."""
     flags = FlagSet((console.flags,))
-    for name in ("label", "version", "project", "workspace"):
+    labels = Flag(name="label", kind="stringArray", parse=lambda text: [text], repeated=True)
+    labels.hidden = True
+    flags.add(labels)
+    for name in ("version", "project", "workspace"):
         add_text_flag(flags, name, short="W" if name == "workspace" else "")
     for name in ("load-workspace-modules", "skip-workspace-modules"):
         flags.add(Flag(name=name, kind="bool", parse=parse_bool, bare="true", hidden=True))

@@ -23,6 +23,8 @@ class Field:
 
 
 FIELDS: dict[tuple[str, str], Field] = {}
+# What SDKs older than v0.19 find instead.
+OLD_FIELDS: dict[tuple[str, str], Field] = {}
 
 
 def field(type_name: str, name: str, *, differs: str | None = None) -> Callable[[F], F]:
@@ -31,9 +33,19 @@ def field(type_name: str, name: str, *, differs: str | None = None) -> Callable[
     It is called with the receiver, the `Call`, and the arguments by their snake_case names; an
     argument that is absent or null is left out, and an id arrives as the value that it names.
     """
+    return _adder(FIELDS, type_name, name, differs)
 
+
+def old_field(type_name: str, name: str) -> Callable[[F], F]:
+    """Decorator: the function answers the field for SDKs older than v0.19."""
+    return _adder(OLD_FIELDS, type_name, name, None)
+
+
+def _adder(
+    fields: dict[tuple[str, str], Field], type_name: str, name: str, differs: str | None
+) -> Callable[[F], F]:
     def add(function: F) -> F:
-        FIELDS[type_name, name] = Field(
+        fields[type_name, name] = Field(
             type_name=type_name, name=name, resolve=function, differs=differs
         )
         return function

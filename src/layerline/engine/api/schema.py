@@ -30,14 +30,16 @@ from graphql import (
     build_schema,
     print_ast,
 )
+from packaging.version import Version
 
-from layerline.engine.api.fields import FIELDS
+from layerline.engine.api.fields import FIELDS, OLD_FIELDS
 from layerline.engine.api.names import snake
 from layerline.errors import NotSupported, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from layerline.engine.api.fields import Field
     from layerline.engine.api.session import Call
 
 Info = GraphQLResolveInfo[Any]
@@ -49,6 +51,7 @@ _RESOLVERS = (
     "layerline.engine.dockerfile.resolvers",
     "layerline.engine.module.resolvers",
 )
+_FIRST_OF_NOW = Version("0.19.0")
 _BUILDING = threading.Lock()
 
 
@@ -64,20 +67,36 @@ def load_resolvers() -> None:
 def served_schema() -> GraphQLSchema:
     """The schema that sessions serve; concurrent callers wait for the first to build it."""
     with _BUILDING:
-        return _build_schema()
+        return _build_schema(old=False)
+
+
+def schema_of_view(version: str) -> tuple[str, GraphQLSchema] | None:
+    """A name for what an SDK of a version is served, and it; None for what everybody is.
+
+    The Dagger engine has a view for each version; what changed for clients since v0.18 is little.
+    Raises InvalidVersion (packaging).
+    """
+    if not version or Version(version) >= _FIRST_OF_NOW:
+        return None
+    with _BUILDING:
+        return "view before v0.19", _build_schema(old=True)
 
 
 @functools.cache
-def _build_schema() -> GraphQLSchema:
+def _build_schema(*, old: bool) -> GraphQLSchema:
     load_resolvers()
-    text = files("layerline.resources").joinpath("schema.graphql").read_text()
+    resources = files("layerline.resources")
+    text = resources.joinpath("schema.graphql").read_text()
+    if old:
+        text += resources.joinpath("schema_before_v0.19.graphql").read_text()
     schema = build_schema(text, assume_valid=True, assume_valid_sdl=True)
+    fields = {**FIELDS, **OLD_FIELDS} if old else FIELDS
     for graphql_type in schema.type_map.values():
         if graphql_type.name.startswith("__"):
             continue
         if isinstance(graphql_type, GraphQLObjectType):
             for name, field in graphql_type.fields.items():
-                field.resolve = in_turn(_resolver(graphql_type.name, name, field))
+                field.resolve = in_turn(_resolver(fields, graphql_type.name, name, field))
                 _accept_void(field)
         elif isinstance(graphql_type, GraphQLInterfaceType):
             graphql_type.resolve_type = _typename
@@ -107,8 +126,10 @@ def _typename(value: Any, info: Info, _abstract: Any) -> str:
     return cast("str", named(info) if named is not None else value.typename)
 
 
-def _resolver(type_name: str, name: str, field: GraphQLField) -> Callable[..., Any]:
-    registered = FIELDS.get((type_name, name))
+def _resolver(
+    fields: Mapping[tuple[str, str], Field], type_name: str, name: str, field: GraphQLField
+) -> Callable[..., Any]:
+    registered = fields.get((type_name, name))
     if registered is not None:
         return _registered_resolver(registered.resolve, field)
     if name == "id":
