@@ -17,6 +17,7 @@ from layerline.pipeline.diagnostics import (
     Diagnostic,
     diagnostics,
 )
+from layerline.pipeline.platform import Platform
 from layerline.pipeline.requirement import REQUIREMENT, project
 
 T = TypeVar("T")
@@ -300,9 +301,10 @@ def _look_up(table: Mapping[str, T], name: str, what: str) -> T:
     return table[name]
 
 
-def roots(group: Group, target: str) -> tuple[str, ...]:
-    """The projects that a group requires directly."""
-    return tuple(project(requirement) for requirement in group.requirements_for(target))
+def roots(group: Group, target: str, platform: Platform) -> tuple[str, ...]:
+    """The projects that a group requires directly on the platform of the target."""
+    wanted = filter(platform.wants, group.requirements_for(target))
+    return tuple(project(requirement) for requirement in wanted)
 
 
 def from_source(groups: Iterable[Group]) -> tuple[str, ...]:

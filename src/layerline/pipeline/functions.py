@@ -117,13 +117,13 @@ class PipelineFunctions:
         current = await project.lock_text(target)
         environment = await project.environment(definition, target, current)
         locked = await resolve(environment, definition, current=current, upgrade=upgrade or [])
-        if check and await locked.contents() != current:
+        if check and locked != current:
             message = (
-                f"{lock.path(target)} is out of date with {FILE}: regenerate it with "
-                f"'layerline call lock --target={target} export --path={lock.path(target)}'"
+                f"{lock.path(target)} is out of date with {FILE}: "
+                f"regenerate it with '{lock.command(target)}'"
             )
             raise lock.LockError(message)
-        return locked
+        return dag.file(f"{target}.txt", locked)
 
     @function
     async def publish(

@@ -30,6 +30,11 @@ def path(target: str) -> str:
     return f"locks/{target}.txt"
 
 
+def command(target: str) -> str:
+    """The command that writes a target's lock."""
+    return f"layerline call lock --target={target} export --path={path(target)}"
+
+
 def parse(text: str) -> dict[str, Pin]:
     """The pins of a lock that `uv pip compile --annotation-style line` wrote."""
     pins: dict[str, Pin] = {}

@@ -28,7 +28,7 @@ import fnmatch
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from layerline.pipeline import lock
+from layerline.pipeline import lock, lock_inputs
 from layerline.pipeline.definition import Definition, Group, Image, builders, roots
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.lock import LockError, Pin
@@ -70,11 +70,15 @@ class Partition:
 
 
 def partition(text: str, definition: Definition, target: str) -> Partition:
-    """Partition a target's lock into layers; the rules are those of the module's docstring."""
-    pins = lock.parse(text)
+    """Partition a target's lock into layers; the rules are those of the module's docstring.
+
+    A `LockError` says where the lock does not fit the definition.
+    """
+    lock_inputs.check(text, definition, target)
+    pins, platform = lock.parse(text), lock_inputs.platform_of(text)
     groups = definition.groups_of(target)
     installer = lock.closure(pins, [INSTALLER])
-    direct = {name: frozenset(roots(group, target)) for name, group in groups.items()}
+    direct = {name: frozenset(roots(group, target, platform)) for name, group in groups.items()}
     needed = {name: lock.closure(pins, packages) for name, packages in direct.items()}
     tools = lock.closure(pins, builders(groups.values()))
     _check_complete(pins, installer.union(tools, *needed.values()))

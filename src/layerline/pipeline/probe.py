@@ -18,6 +18,7 @@ from layerline.pipeline import changes
 from layerline.pipeline.definition import Definition, Image
 from layerline.pipeline.environment import PYTHON
 from layerline.pipeline.layer import Layer
+from layerline.pipeline.lock_rules import CUDA_PACKAGES
 
 _PROGRAMS = Path(__file__).parent / "probes"
 # The names that users write and evidence shows, and the programs behind them.
@@ -103,7 +104,7 @@ def of_image(image: Image, definition: Definition) -> tuple[Probe, ...]:
         if target.architectures:
             probes.append(Probe(program="architectures", arguments=target.architectures))
     else:
-        probes.append(Probe(program="absent", arguments=("nvidia-*", "jax-cuda*")))
+        probes.append(Probe(program="absent", arguments=CUDA_PACKAGES))
     if image.commands:
         probes.append(Probe(program="commands", arguments=image.commands))
     if image.budget_mb is not None:

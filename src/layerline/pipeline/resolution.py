@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 
 import dagger
 
+from layerline.pipeline import lock_rules
 from layerline.pipeline.definition import Definition, builders, from_source
 from layerline.pipeline.environment import PYTHON, UV, UV_CACHE, Environment, program
 from layerline.pipeline.layer import INSTALLER
+from layerline.pipeline.lock_inputs import LockInputs
+from layerline.pipeline.partition import partition
+from layerline.pipeline.platform import Platform
 
 _LOCK = "/mnt/lock.txt"
 
@@ -23,26 +27,12 @@ async def resolve(
     *,
     current: str,
     upgrade: Sequence[str],
-) -> dagger.File:
-    """Resolve a target's lock, keeping current versions where the requirements allow."""
-    target = environment.target
-    groups = definition.groups_of(target)
-    request = {
-        "target": target,
-        "groups": {
-            **{name: group.requirements_for(target) for name, group in groups.items()},
-            "installer": [INSTALLER, *builders(groups.values())],
-        },
-        "without": sorted({each for group in groups.values() for each in group.without}),
-        "upgrade": list(upgrade),
-        "uv": [
-            *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
-            "--only-binary=:all:",
-            *(f"--no-binary={name}" for name in from_source(groups.values())),
-            *environment.wheels.arguments(),
-        ],
-        "lock": _LOCK,
-    }
+) -> str:
+    """Resolve a target's lock, keeping current versions where the requirements allow.
+
+    The lock is one that can be read back and partitioned, and whose images can be built.
+    """
+    request = _request(environment, definition, upgrade)
     container = (
         (await environment.builder())
         .with_mounted_cache(UV_CACHE, environment.volume("resolve"))
@@ -58,7 +48,35 @@ async def resolve(
         stdin=json.dumps(request, sort_keys=True),
     )
     try:
-        await done.sync()
+        found = json.loads(await done.stdout())
     except dagger.ExecError as exc:
         raise Conflict(exc.stderr.strip()) from exc
-    return done.file(_LOCK)
+    target = environment.target
+    inputs = LockInputs.of(definition, target, Platform(**found))
+    text = inputs.header() + await done.file(_LOCK).contents()
+    lock_rules.check(text, partition(text, definition, target), definition, target)
+    return text
+
+
+def _request(
+    environment: Environment, definition: Definition, upgrade: Sequence[str]
+) -> dict[str, object]:
+    """The input of the resolving program."""
+    target = environment.target
+    groups = definition.groups_of(target)
+    return {
+        "target": target,
+        "groups": {
+            **{name: group.requirements_for(target) for name, group in groups.items()},
+            "installer": [INSTALLER, *builders(groups.values())],
+        },
+        "without": sorted({each for group in groups.values() for each in group.without}),
+        "upgrade": list(upgrade),
+        "uv": [
+            *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
+            "--only-binary=:all:",
+            *(f"--no-binary={name}" for name in from_source(groups.values())),
+            *environment.wheels.arguments(),
+        ],
+        "lock": _LOCK,
+    }

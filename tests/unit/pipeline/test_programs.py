@@ -21,6 +21,7 @@ from layerline.pipeline.programs.resolve_or_explain_conflict import (
     Resolver,
     explanation,
     suspects,
+    unknown_extras,
 )
 
 PROGRAMS = Path(__file__).parents[3] / "src" / "layerline" / "pipeline" / "programs"
@@ -173,3 +174,21 @@ def test_what_the_cache_knows_is_not_asked_of_an_index(tmp_path: Path) -> None:
     assert trying.resolves([Requirement("core", "known")])
     assert not trying.resolves([Requirement("core", "never-seen")])
     assert (tmp_path / "asked").read_text() == "cache cache index "
+
+
+def test_an_extra_that_a_project_lacks_is_an_error_with_those_that_it_has(tmp_path: Path) -> None:
+    # As uv 0.13.9 warns: it locks such a requirement without the extra.
+    said = "warning: The package `jax==0.10.2` does not have an extra named `cuda-13`\n"
+    pip = tmp_path / "pip"
+    pip.write_text(
+        "#!/bin/sh\n"
+        """echo '{"install": [{"metadata": {"provides_extra": ["cuda12", "cuda13"]}}]}'\n"""
+    )
+    pip.chmod(0o755)
+    wanted = [Requirement("gpu", "jax[cuda_13]==0.10.*"), Requirement("core", "numpy")]
+    assert list(unknown_extras(wanted, said, [str(tmp_path / "uv")])) == [
+        "group gpu requires jax[cuda_13]==0.10.*, but jax has no extra 'cuda-13': "
+        "did you mean jax[cuda13]?"
+    ]
+    # What other packages ask for is theirs.
+    assert not list(unknown_extras([Requirement("core", "flax")], said, [str(tmp_path / "uv")]))

@@ -8,9 +8,11 @@ The resolver's own derivation names the conflicting packages, so only few and sm
 The search has a time limit; if it is reached, the answer may name more requirements than necessary.
 """
 
+import difflib
 import json
 import os
 import pathlib
+import platform
 import re
 import subprocess
 import sys
@@ -22,13 +24,19 @@ from typing import Any, NamedTuple
 # From the beginning; what the resolution itself leaves of it is never less than the second one.
 LONGEST_SECONDS = 12.0
 LEAST_SEARCH_SECONDS = 6.0
+INDEX_ARGS = ("--index-url=", "--extra-index-url=", "--find-links=")
 NO_SOLUTION = "No solution found"
 NOT_KEPT = "network was disabled"
 LOCK_ARGS = (
     *("--generate-hashes", "--annotation-style=line", "--no-header"),
     *("--no-emit-index-url", "--no-emit-find-links"),
 )
-PLAIN_ARGS = ("--no-annotate", "--no-header")
+PLAIN_ARGS = ("--no-annotate", "--no-header", "--quiet")
+# uv's warning; it locks such a requirement without the extra.
+NO_EXTRA = re.compile(
+    r"The package `(?P<name>[^`=]+)(?P<version>==[^`]+)?` "
+    r"does not have an extra named `(?P<extra>[^`]+)`"
+)
 
 
 class Requirement(NamedTuple):
@@ -42,6 +50,12 @@ class Requirement(NamedTuple):
         """The requirement without a version."""
         found = re.match(r"[A-Za-z0-9._-]+\s*(\[[^]]*\])?", self.text)
         return found[0].strip() if found else self.text
+
+    @property
+    def extras(self) -> list[str]:
+        """The extras that it asks for."""
+        inside = self.bare.partition("[")[2].rstrip("]")
+        return [extra.strip() for extra in inside.split(",") if extra.strip()]
 
     @property
     def project(self) -> str:
@@ -65,7 +79,7 @@ class Resolver:
         self, wanted: list[Requirement], *args: str, kept: bool = False
     ) -> subprocess.CompletedProcess[str]:
         """Run the resolver, with only its cache if `kept`; TimeoutError after the time limit."""
-        argv = [*self.request["uv"], f"--override={self.overrides}", "--quiet", *args]
+        argv = [*self.request["uv"], f"--override={self.overrides}", *args]
         offline = ["--offline"] if kept or self.offline else []
         left = self.deadline - time.monotonic()
         try:
@@ -198,8 +212,40 @@ def indent(text: str) -> str:
     return "\n".join(f"  {line.strip(' │╰─▶')}" for line in text.splitlines())
 
 
+def unknown_extras(wanted: list[Requirement], said: str, uv: list[str]) -> Iterator[str]:
+    """Yield each requirement whose extra its project does not have, with those that it has."""
+    for found in NO_EXTRA.finditer(said):
+        name = normalize_name(found["name"])
+        for each in wanted:
+            asked = {normalize_name(extra) for extra in each.extras}
+            if normalize_name(each.project) != name or normalize_name(found["extra"]) not in asked:
+                continue
+            known = extras_of(f"{found['name']}{found['version'] or ''}", uv)
+            near = difflib.get_close_matches(found["extra"], known, n=1)
+            hint = f"did you mean {each.project}[{near[0]}]?" if near else ""
+            hint = hint or f"use one of {', '.join(known)}" if known else "remove it"
+            yield (
+                f"group {each.group} requires {each.text}, but {name} has no extra "
+                f"{found['extra']!r}: {hint}"
+            )
+
+
+def extras_of(pinned: str, uv: list[str]) -> list[str]:
+    """The extras that a project has; empty if pip, which is next to uv, cannot say."""
+    flags = [arg for arg in uv if arg.startswith(INDEX_ARGS)]
+    pip = str(pathlib.Path(uv[0]).with_name("pip"))
+    argv = [pip, "install", "--dry-run", "--quiet", "--ignore-installed", "--no-deps", *flags]
+    done = subprocess.run(
+        [*argv, "--report=-", pinned], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return []
+    [each] = json.loads(done.stdout)["install"]
+    return sorted(each["metadata"].get("provides_extra", []))
+
+
 def main() -> None:
-    """Write the lock, or end with the explanation."""
+    """Write the lock and print the platform as JSON, or end with the explanation."""
     request = json.load(sys.stdin)
     resolver = Resolver(request)
     wanted = [
@@ -209,6 +255,9 @@ def main() -> None:
     newer += [f"--upgrade-package={name}" for name in request["upgrade"] if name != "all"]
     done = resolver.invoke(wanted, *LOCK_ARGS, *newer, f"--output-file={request['lock']}")
     if done.returncode == 0:
+        if wrong := list(unknown_extras(wanted, done.stderr, request["uv"])):
+            sys.exit("\n".join(wrong))
+        print(json.dumps({"python": platform.python_version(), "machine": platform.machine()}))
         return
     if NOT_KEPT in done.stderr:
         more = "not all of it is cached: run the same command once without --offline."

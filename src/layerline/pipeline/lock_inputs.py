@@ -1,0 +1,133 @@
+"""What a lock was resolved from: recorded in its first lines, and compared before a build.
+
+A lock that does not fit `layerline.toml` is refused, as `uv sync --locked` refuses one: the
+requirements are compared as they are written, not only by name. A lock without the record, by an
+earlier version, is out of date only where a pinned version does not fit its requirement.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from packaging.requirements import Requirement
+
+from layerline.pipeline import lock
+from layerline.pipeline.definition import Definition
+from layerline.pipeline.diagnostics import FILE
+from layerline.pipeline.lock import LockError, Pin
+from layerline.pipeline.platform import Platform
+from layerline.pipeline.requirement import normalize_name
+
+_FORMAT = "# layerline lock, format 1"
+_LINE = re.compile(r"^# (?P<key>python|requirement|without): (?P<value>.+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockInputs:
+    """The requirements of all groups, the packages left out, and the platform."""
+
+    requirements: frozenset[str]
+    without: frozenset[str]
+    platform: Platform
+
+    @classmethod
+    def of(cls, definition: Definition, target: str, platform: Platform) -> "LockInputs":
+        """The inputs that the definition has for a target now."""
+        groups = definition.groups_of(target).values()
+        return cls(
+            requirements=frozenset(
+                _spelled(each) for group in groups for each in group.requirements_for(target)
+            ),
+            without=frozenset(normalize_name(each) for group in groups for each in group.without),
+            platform=platform,
+        )
+
+    @classmethod
+    def read(cls, text: str) -> "LockInputs | None":
+        """The inputs that a lock records; None if it records none."""
+        lines = [line for line in text.splitlines() if line.startswith("#")]
+        if _FORMAT not in lines:
+            return None
+        found: dict[str, set[str]] = {"python": set(), "requirement": set(), "without": set()}
+        for line in lines:
+            if match := _LINE.match(line):
+                found[match["key"]].add(match["value"])
+        python, _, machine = " ".join(found["python"]).partition(" on ")
+        return cls(
+            requirements=frozenset(found["requirement"]),
+            without=frozenset(found["without"]),
+            platform=Platform(python=python, machine=machine) if machine else Platform(),
+        )
+
+    def header(self) -> str:
+        """The first lines of the lock, which `read` reads."""
+        return "\n".join(
+            [
+                _FORMAT,
+                f"# python: {self.platform.python} on {self.platform.machine}",
+                *(f"# requirement: {each}" for each in sorted(self.requirements)),
+                *(f"# without: {each}" for each in sorted(self.without)),
+                "",
+            ]
+        )
+
+
+def platform_of(text: str) -> Platform:
+    """The platform that a lock is for."""
+    recorded = LockInputs.read(text)
+    return recorded.platform if recorded is not None else Platform()
+
+
+def check(text: str, definition: Definition, target: str) -> None:
+    """Raise a `LockError` that lists where the lock of a target does not fit the definition."""
+    if not text.strip():
+        message = f"{lock.path(target)} does not exist: write it with '{lock.command(target)}'"
+        raise LockError(message)
+    pins = lock.parse(text)
+    recorded = LockInputs.read(text)
+    now = LockInputs.of(definition, target, platform_of(text))
+    wrong = [*_misfits(pins, definition, target, now.platform, recorded)]
+    if recorded is not None:
+        gone = recorded.requirements - now.requirements
+        wrong += [f"no group requires {each} any more" for each in sorted(gone)]
+        wrong += [f"{each} is left out now" for each in sorted(now.without - recorded.without)]
+        back = recorded.without - now.without
+        wrong += [f"{each} is not left out any more" for each in sorted(back)]
+    if wrong:
+        message = "\n  ".join(
+            [
+                f"{lock.path(target)} is out of date with {FILE}: "
+                f"regenerate it with '{lock.command(target)}'",
+                *wrong,
+            ]
+        )
+        raise LockError(message)
+
+
+def _misfits(
+    pins: Mapping[str, Pin],
+    definition: Definition,
+    target: str,
+    platform: Platform,
+    recorded: LockInputs | None,
+) -> Iterator[str]:
+    """Yield the requirements that the lock does not fulfil or was not resolved for."""
+    for name, group in definition.groups_of(target).items():
+        for text in group.requirements_for(target):
+            if not platform.wants(text):
+                continue
+            required = Requirement(text)
+            pin = pins.get(normalize_name(required.name))
+            if pin is None:
+                yield f"group {name} requires {text}; the lock has no entry for {required.name}"
+            elif not required.specifier.contains(pin.version, prereleases=True):
+                yield f"group {name} requires {text}; the lock has {pin.name}=={pin.version}"
+            elif recorded is not None and _spelled(text) not in recorded.requirements:
+                yield f"group {name} requires {text}, which the lock was not resolved for"
+
+
+def _spelled(requirement: str) -> str:
+    """A requirement in the one spelling that records have."""
+    parsed = Requirement(requirement)
+    parsed.name = normalize_name(parsed.name)
+    return str(parsed)

@@ -1,0 +1,40 @@
+"""The platform that a lock is for, which decides the markers of requirements (PEP 508)."""
+
+from dataclasses import dataclass
+
+from packaging.requirements import Requirement
+
+PYTHON = "3.11"
+MACHINE = "x86_64"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """CPython on Linux; the base image has the version, e.g. `3.11.2`, and the machine.
+
+    The defaults are those of locks that do not record their platform.
+    """
+
+    python: str = PYTHON
+    machine: str = MACHINE
+
+    def wants(self, requirement: str) -> bool:
+        """Whether the marker of a requirement is true here, or there is none."""
+        marker = Requirement(requirement).marker
+        return marker is None or marker.evaluate(self._variables())
+
+    def _variables(self) -> dict[str, str]:
+        """The variables of markers; the kernel's release is not known before the image runs."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": self.python,
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": self.python,
+            "python_version": ".".join(self.python.split(".")[:2]),
+            "sys_platform": "linux",
+        }
