@@ -33,6 +33,7 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "prometheus-client": "prometheus_client",
     "python-multipart": "python_multipart",
+    "pyyaml": "yaml",
     "scikit-learn": "sklearn",
 }
 # The recordings name what the recording machine asked for; locks are nothing but names and hashes.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from layerline.engine.image.config import Healthcheck, History, ImageConfig
 from layerline.engine.image.platform import Platform
-from layerline.engine.solve.keys import WRITTEN, register, wire
+from layerline.engine.solve.keys import SPARSE, WRITTEN, register, wire
 from layerline.engine.solve.ops import (
     Exec,
     Mount,
@@ -112,6 +112,7 @@ class Container(Value):
     terminal_command: TerminalCommand | None = None
     last_exec: Exec | None = field(default=None, metadata=wire("last"))
     image_ref: str = ""
+    gpus: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
 
 @register("EnvVariable")

@@ -53,7 +53,7 @@ class Runner:
         for text in run.mounts:
             container = await self._mount(container, state, parse_mount(text, state.expand))
         argv, container = _argv(container, state, run.command, self.call)
-        container = container_exec.with_exec(
+        container = container_exec.run_command(
             self._with_environment(container, state),
             _as_guest(self.call),
             args=argv,

@@ -23,6 +23,7 @@ from layerline import command, kernel
 from layerline.engine.runtime import executable, runtime_spec, stdio
 from layerline.engine.runtime.cgroups import Cgroups
 from layerline.engine.runtime.container_exec import execute_in
+from layerline.engine.runtime.gpu_devices import gpu_devices
 from layerline.engine.runtime.root import INIT, Provided, Root, assemble_root
 from layerline.engine.runtime.runc import Container, find_init, find_runtime, keeps_container
 from layerline.engine.runtime.spec import ExecOutcome, Output
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
+    from layerline.engine.runtime.gpu_devices import GpuDevices
     from layerline.engine.runtime.spec import ContainerSpec
     from layerline.settings import Settings
 
@@ -70,6 +72,7 @@ class Runtime:
         self._keeps = keeps_container(self.program)
         self._provided = provided
         self._proxies = settings.proxies
+        self._environ = settings.environ
         self._scratch = scratch
         self._files = files
         self._stack = ExitStack()
@@ -195,6 +198,8 @@ class Runtime:
         self, spec: ContainerSpec, name: str, bundle: Path, stack: ExitStack, *, terminal: bool
     ) -> PreparedContainer:
         shifted = self._files_for(spec)
+        gpus = stack.enter_context(gpu_devices(spec, bundle, self._environ))
+        spec = gpus.container(spec)
         root = stack.enter_context(assemble_root(spec, self._provided, bundle, shifted))
         stdin = stdio.open_stdin(spec, root, stack)
         redirects = stdio.open_redirects(spec, root, stack)
@@ -207,22 +212,12 @@ class Runtime:
             argv=(INIT, "--", *spec.argv) if spec.init else spec.argv,
             env=env,
             cwd=cwd,
-            user=root.user,
+            user=gpus.user(root.user),
             terminal=terminal,
             rlimits=self.limits.rlimits,
             oom_score=self.limits.oom_score,
         )
-        options = runtime_spec.SandboxOptions(
-            root=root.path,
-            hostname=spec.hostname,
-            privileged=spec.rules_host,
-            capable=spec.privileged,
-            cgroup=self._cgroups.path(name),
-            network=spec.network.namespace if spec.network else None,
-            late=root.late,
-            users=spec.network.users if spec.network else None,
-            resources=self.limits.resources,
-        )
+        options = self._sandbox(spec, root, gpus, name)
         document = json.dumps(runtime_spec.configuration(process, options))
         (bundle / "config.json").write_text(document)
         container = Container(
@@ -240,6 +235,23 @@ class Runtime:
             redirects=redirects,
             launch_error=launch_error,
             watch=self.limits.watch(name),
+        )
+
+    def _sandbox(
+        self, spec: ContainerSpec, root: Root, gpus: GpuDevices, name: str
+    ) -> runtime_spec.SandboxOptions:
+        return runtime_spec.SandboxOptions(
+            root=root.path,
+            hostname=spec.hostname,
+            privileged=spec.rules_host,
+            capable=spec.privileged,
+            cgroup=self._cgroups.path(name),
+            network=spec.network.namespace if spec.network else None,
+            late=root.late,
+            device_rules=gpus.rules,
+            hooks=gpus.hooks,
+            users=spec.network.users if spec.network else None,
+            resources=self.limits.resources,
         )
 
     def _files_for(self, spec: ContainerSpec) -> ShiftedFiles | None:

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from layerline.engine.runtime.user_ids import ShiftedFiles
     from layerline.engine.runtime.users import User
 
+_RESTRICTIONS = {
+    "nosuid": kernel.ATTR_NOSUID,
+    "nodev": kernel.ATTR_NODEV,
+    "noexec": kernel.ATTR_NOEXEC,
+}
 _SECRET = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV | kernel.ATTR_NOEXEC
 
 
@@ -205,6 +210,9 @@ def _attributes(mount: Mount) -> int:
             return _SECRET if mount.mode & 0o111 == 0 else _SECRET & ~kernel.ATTR_NOEXEC
         case Tmpfs():
             return 0
+        case Bind():
+            options = (flag for name, flag in _RESTRICTIONS.items() if name in mount.options)
+            return sum(options) | (kernel.ATTR_RDONLY if mount.readonly else 0)
         case _:
             return kernel.ATTR_RDONLY if mount.readonly else 0
 

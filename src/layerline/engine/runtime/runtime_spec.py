@@ -112,7 +112,8 @@ class SandboxOptions:
     """What it is started in. `late` are host paths to show below /dev, which the runtime makes.
 
     One that is `capable` but not privileged has all capabilities over its own namespaces.
-    `users` is a user namespace to join. `resources` are limits in OCI's terms.
+    `users` is a user namespace to join. `resources` are limits, `device_rules` what devices may be
+    opened and `hooks` programs of the host, all in OCI's terms.
     """
 
     root: Path
@@ -124,6 +125,8 @@ class SandboxOptions:
     late: Mapping[str, Path]
     users: Users | None = None
     resources: Mapping[str, object] = field(default_factory=dict)
+    device_rules: Sequence[Json] = ()
+    hooks: Mapping[str, Sequence[Json]] = field(default_factory=dict)
 
 
 def configuration(process: Process, options: SandboxOptions) -> Json:
@@ -132,7 +135,7 @@ def configuration(process: Process, options: SandboxOptions) -> Json:
     linux: Json = {
         "namespaces": _namespaces(options),
         "resources": {
-            "devices": [{"allow": privileged, "access": "rwm"}],
+            "devices": [{"allow": privileged, "access": "rwm"}, *options.device_rules],
             **options.resources,
         },
     }
@@ -153,6 +156,7 @@ def configuration(process: Process, options: SandboxOptions) -> Json:
         "process": _process(process, capable=options.capable),
         "root": {"path": str(options.root), "readonly": False},
         "hostname": options.hostname,
+        "hooks": {name: list(hooks) for name, hooks in options.hooks.items()},
         "mounts": [*_system_mounts(options), *_late_mounts(options.late)],
         "linux": linux,
     }

@@ -38,11 +38,12 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bind:
-    """A file or directory of the host."""
+    """A file or directory of the host; `options` are nosuid, nodev and noexec."""
 
     target: str
     source: Path
     readonly: bool = False
+    options: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,8 @@ class ContainerSpec:
     of the program. A relative redirect is under `cwd`. `loopback` are ports of the host's loopback
     that are on the container's as well. `process` gets the container once it runs.
     A privileged `guest` is so over its own namespaces, not over the host. `same_ids` asks for a
-    user namespace also where its ids cannot be shifted.
+    user namespace also where its ids cannot be shifted. `gpus` are names of the Container Device
+    Interface.
     """
 
     rootfs: Overlay
@@ -142,6 +144,7 @@ class ContainerSpec:
     loopback: tuple[int, ...] = ()
     process: ConfinedProcess | None = None
     same_ids: bool = False
+    gpus: tuple[str, ...] = ()
 
     @property
     def rules_host(self) -> bool:

@@ -79,6 +79,7 @@ class ContainerStage:
                 secrets=tuple(self.secrets),
                 loopback=loopback,
                 process=process,
+                gpus=op.gpus,
             )
         )
 

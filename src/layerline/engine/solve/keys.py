@@ -22,6 +22,8 @@ KEY_EPOCH = 3
 UNKEYED = {"keyed": False, "written": False}
 WRITTEN = {"keyed": False}
 """Metadata of a field that takes no part in keys but is kept in documents."""
+SPARSE = {"sparse": True}
+"""Metadata of a field that is in keys and documents only where it is not its default."""
 
 C = TypeVar("C", bound=type)
 
@@ -97,8 +99,13 @@ def ops_in(value: object) -> Iterator[Keyed]:
 def keyed_fields(value: object) -> Iterator[dataclasses.Field[Any]]:
     """The fields that take part in keys."""
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
-        if field.metadata.get("keyed", True):
+        if field.metadata.get("keyed", True) and not is_left_out(value, field):
             yield field
+
+
+def is_left_out(value: object, field: dataclasses.Field[Any]) -> bool:
+    """Whether a field was added later and says nothing."""
+    return bool(field.metadata.get("sparse")) and getattr(value, field.name) == field.default
 
 
 def keyed_document(value: object) -> dict[str, Any]:

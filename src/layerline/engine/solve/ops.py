@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.solve.keys import WRITTEN, Keyed, keyed_document, register, wire
+from layerline.engine.solve.keys import SPARSE, WRITTEN, Keyed, keyed_document, register, wire
 
 if TYPE_CHECKING:
     from layerline.engine.solve.service_definitions import ServiceBinding
@@ -352,6 +352,7 @@ class Exec(Op):
     volatile: tuple[tuple[str, str], ...] = field(default=(), metadata=WRITTEN)
     proxies: tuple[tuple[str, str], ...] = field(default=(), metadata=WRITTEN)
     guest: bool = field(default=False, metadata=WRITTEN)
+    gpus: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
     def identity(self) -> Any:
         """The names of volatile variables count, their values do not."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from layerline.engine.solve.keys import (
     CLASSES,
     document_of,
+    is_left_out,
     object_document,
     ops_in,
     wire_name,
@@ -59,7 +60,7 @@ def snapshots_in(document: Any) -> Iterator[str]:
 
 def _written_fields(value: object) -> Iterator[dataclasses.Field[Any]]:
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
-        if field.metadata.get("written", True):
+        if field.metadata.get("written", True) and not is_left_out(value, field):
             yield field
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
+from layerline.engine.runtime.cdi import ALL
+from layerline.engine.runtime.cdi_files import edits_for
 from layerline.engine.solve import ops
 from layerline.engine.store.digest import Digest
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from layerline.engine.api.objects import Container
     from layerline.engine.api.session import Call
     from layerline.engine.solve.result import Result, Text
@@ -22,13 +26,17 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _NO_COMMAND = "no command has been set"
+_BY_CDI = "by the Container Device Interface, as root"
 
 
-@field(
-    "Container",
-    "withExec",
-)
-def with_exec(
+@field("Container", "withExec")
+def with_exec(self: Container, call: Call, **arguments: Any) -> Container | Awaitable[Container]:
+    """Run a command; the files after it are the new root file system."""
+    made = run_command(self, call, **arguments)
+    return _once_gpus_are_found(call, made) if self.gpus else made
+
+
+def run_command(
     self: Container,
     call: Call,
     *,
@@ -44,7 +52,7 @@ def with_exec(
     expand: bool = False,
     no_init: bool = False,
 ) -> Container:
-    """Run a command; the files after it are the new root file system."""
+    """The container after a command."""
     if stdin and redirect_stdin:
         message = "cannot set both stdin and redirectStdin"
         raise QueryError(message)
@@ -66,6 +74,25 @@ def with_exec(
         expect=expect,
     )
     return after(self, exec_op)
+
+
+async def _once_gpus_are_found(call: Call, container: Container) -> Container:
+    """The container; without the GPUs it fails here, before what leads to the exec is run."""
+    solver, environ = call.session.solver, call.session.settings.environ
+    await solver.in_thread(edits_for, container.gpus, environ)
+    return container
+
+
+@field("Container", "experimentalWithGPU", differs=_BY_CDI)
+def with_gpu(self: Container, _call: Call, *, devices: list[str]) -> Container:
+    """Give execs and services GPUs, by their names."""
+    return replace(self, gpus=tuple(devices))
+
+
+@field("Container", "experimentalWithAllGPUs", differs=_BY_CDI)
+def with_all_gpus(self: Container, _call: Call) -> Container:
+    """Give execs and services all GPUs."""
+    return replace(self, gpus=(ALL,))
 
 
 def command_of(
@@ -107,6 +134,7 @@ def exec_of(
         nesting=nesting,
         init=init,
         guest=guest,
+        gpus=container.gpus,
         platform=str(container.config.platform),
     )
 
