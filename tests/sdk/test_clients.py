@@ -96,6 +96,6 @@ def test_a_typescript_program(desk: Desk, version: str) -> None:
     home: Path = desk.project.home
     node = typescript_sdk(home, version)
     shutil.copy(PROGRAMS / "client.mjs", home)
-    done = desk.run(node, "client.mjs")
+    done = desk.run(node, "client.mjs", _EXPERIMENTAL_DAGGER_VERSION=f"v{version}")
     assert done.status == 0, done.stderr
     assert json.loads(done.stdout) == expected(desk)
