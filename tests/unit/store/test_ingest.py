@@ -10,6 +10,7 @@ import pytest
 
 from layerline.engine.store import hostwalk
 from layerline.engine.store import ingest as module
+from layerline.engine.store.import_digests import digest_in_import
 from layerline.engine.store.ingest import Ingested, ingest
 from layerline.engine.store.tree_digest import tree_digest
 from layerline.errors import NotADirectory, PathError, PathNotFound
@@ -44,6 +45,17 @@ def contents(store: Store, found: Ingested) -> dict[str, bytes]:
     """The files of a snapshot."""
     tree = store.tree([found.snapshot])
     return {entry.path: tree.read(entry.path) for entry in tree.walk() if entry.is_file}
+
+
+def test_the_digests_of_its_directories_are_recorded(store: Store, host: Path) -> None:
+    (host / "d" / "more").mkdir(mode=0o700)
+    name = ingest(store, host).snapshot
+    tree = store.tree([name])
+    for path in ("/", "/d", "/d/empty", "/d/more"):
+        assert digest_in_import(store, name, path) == tree_digest(tree, path)
+    for path in ("/d/f", "/link", "/none"):
+        assert digest_in_import(store, name, path) is None
+    assert digest_in_import(store, "other", "/") is None
 
 
 def test_names_bytes_modes_times_and_links_arrive(store: Store, host: Path) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from layerline.engine.store.path_filter import PathFilter
 from layerline.engine.store.tree import Tree
-from layerline.engine.store.tree_digest import file_digest, tree_digest
-from layerline.engine.store.writer import Writer
+from layerline.engine.store.tree_digest import Selection, TooLarge, file_digest, tree_digest
+from layerline.engine.store.writer import CopyOptions, Writer
 from layerline.errors import PathNotFound
 
 MakeLayer = Callable[[Tree, Callable[[Writer], None]], Tree]
@@ -86,3 +87,44 @@ def test_the_digest_of_a_file(empty: Tree, layer: MakeLayer) -> None:
     assert tree_digest(tree, "d/e/f") != tree_digest(changed, "d/e/f")
     with pytest.raises(PathNotFound):
         tree_digest(tree, "nope")
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude"),
+    [
+        (["d/e"], []),
+        (["d/*/f"], []),
+        (["**/f", "empty"], ["d/g"]),
+        ([], ["d/e"]),
+        ([], ["d/e", "!d/e/f"]),
+        (["none"], []),
+    ],
+)
+def test_a_selection_has_the_digest_of_its_copy(
+    empty: Tree, layer: MakeLayer, include: list[str], exclude: list[str]
+) -> None:
+    tree = layer(empty, sample)
+    path_filter = PathFilter(tree, "/", include=include, exclude=exclude)
+    copy = layer(
+        empty, lambda writer: writer.copy(tree, "/", "/", CopyOptions(path_filter=path_filter))
+    )
+    assert tree_digest(tree, "/", Selection(path_filter=path_filter)) == tree_digest(copy)
+
+
+def test_times_count_where_they_are_asked_for(empty: Tree, layer: MakeLayer) -> None:
+    base = layer(empty, sample)
+    later = layer(base, lambda writer: writer.set("d/e/f", mtime=1))
+    timed = Selection(times=True)
+    assert tree_digest(later) == tree_digest(base)
+    assert tree_digest(later, "/", timed) != tree_digest(base, "/", timed)
+    assert tree_digest(later, "d/e/f", timed) != tree_digest(base, "d/e/f", timed)
+
+
+@pytest.mark.parametrize("limit", [Selection(entries=5), Selection(size=6)])
+def test_a_large_tree_is_refused_before_it_is_read(
+    empty: Tree, layer: MakeLayer, limit: Selection
+) -> None:
+    tree = layer(empty, sample)
+    assert tree_digest(tree, "empty", limit) == tree_digest(tree, "empty")
+    with pytest.raises(TooLarge):
+        tree_digest(tree, "/", limit)

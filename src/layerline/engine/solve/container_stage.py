@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import stat
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,16 @@ from layerline.engine.runtime import spec
 from layerline.engine.runtime.confined_process import ConfinedProcess
 from layerline.engine.solve import ops
 from layerline.engine.solve.result import INLINE_BYTES, Result, Text
+from layerline.engine.store.digest import digest_of
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import CopyOptions, Writer
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Mapping
 
     from layerline.engine.runtime.spec import ExecOutcome, Output
-    from layerline.engine.solve.step_context import StepContext
+    from layerline.engine.solve.step_context import SolveContext, StepContext
     from layerline.engine.store.snapshots import Draft
 
 
@@ -172,7 +174,8 @@ class ContainerStage:
         draft = self.drafts[index]
         if mount.readonly or not any(draft.fs.iterdir()):
             return below
-        return (*self.step.context.flat(below), draft.commit(f"{self.step.key}-m{index}"))
+        name = _mount_layer(self.step.key, index, mount)
+        return (*self.step.context.flat(below), draft.commit(name))
 
     def _text(self, output: Output) -> Text:
         if output.size <= INLINE_BYTES:
@@ -182,3 +185,37 @@ class ContainerStage:
             while chunk := reader.read(1 << 20):
                 writer.write(chunk)
             return Text(blob=writer.commit().digest)
+
+
+def adopt(
+    op: ops.Op, known: Result, inputs: Mapping[str, Result], context: SolveContext
+) -> Result | None:
+    """The result of an operation from one of the same identity; None if it cannot be used.
+
+    What an exec wrote to a mount is placed over the files that are mounted here. For that they have
+    to be at the same path in their tree.
+    """
+    if not isinstance(op, ops.Exec):
+        return known
+    mounts: list[tuple[str, ...]] = []
+    for index, (mount, left) in enumerate(zip(op.mounts, known.mounts, strict=True)):
+        if not isinstance(mount, ops.DirectoryMount | ops.FileMount):
+            mounts.append(())
+            continue
+        below = inputs[mount.source.key].layers
+        name = _mount_layer(known.identity, index, mount)
+        if left[-1:] == (name,):
+            below = (*context.flat(below), name)
+        elif left and left[-1].startswith(_mount_prefix(known.identity, index)):
+            return None
+        mounts.append(below)
+    return replace(known, mounts=tuple(mounts))
+
+
+def _mount_layer(key: str, index: int, mount: ops.DirectoryMount | ops.FileMount) -> str:
+    """The name of the layer that an exec writes over a mount: it depends on the mounted path."""
+    return _mount_prefix(key, index) + digest_of(mount.path)[:16]
+
+
+def _mount_prefix(key: str, index: int) -> str:
+    return f"{key}-m{index}-"

@@ -119,6 +119,11 @@ class CopyDirectory(Op):
     mode: int | None = None
     names: Names | None = None
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether only a part of the directory may be copied."""
+        return bool(self.include or self.exclude or self.gitignore)
+
 
 @register("CopyFile")
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +161,11 @@ class DockerfileCopy(Op):
     mode: str = ""
     parents: bool = False
     unpack: bool = False
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it copies all of the source, as `COPY . .` does."""
+        return self.patterns == ("/",) and not (self.exclude or self.parents)
 
 
 @register("Chown")

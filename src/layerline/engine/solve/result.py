@@ -20,7 +20,8 @@ class Text:
 class Result:
     """A tree (`layers`, bottom first).
 
-    For an exec: the trees of its mounts, exit code and outputs.
+    For an exec: the trees of its mounts, exit code and outputs. Results with the same `identity`
+    have the same files, whatever their keys are.
     """
 
     layers: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Result:
     stdout: Text = Text()
     stderr: Text = Text()
     combined: Text = Text()
+    identity: str = ""
 
     def snapshots(self) -> set[str]:
         """Every snapshot that the result needs."""
@@ -36,7 +38,7 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """The row of the store's index."""
-        row: dict[str, Any] = {"layers": list(self.layers)}
+        row: dict[str, Any] = {"layers": list(self.layers), "identity": self.identity}
         if self.mounts or self.code or self.stdout != Text() or self.stderr != Text():
             row |= {
                 "mounts": [list(mount) for mount in self.mounts],
@@ -57,6 +59,7 @@ class Result:
             stdout=_text(row.get("stdout")),
             stderr=_text(row.get("stderr")),
             combined=_text(row.get("combined")),
+            identity=row.get("identity", ""),
         )
 
 

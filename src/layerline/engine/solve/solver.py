@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
@@ -18,6 +18,9 @@ import anyio.to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from layerline.engine.runtime.cgroups import sweep_dead_sessions
+from layerline.engine.solve.container_stage import adopt
+from layerline.engine.solve.contents import Contents
+from layerline.engine.solve.identities import identity_of_step, identity_of_view
 from layerline.engine.solve.keys import children
 from layerline.engine.solve.labels import describe
 from layerline.engine.solve.ops import Op
@@ -65,6 +68,7 @@ class Solver:
     results_by_key: dict[str, Result] = field(default_factory=dict)
     listeners: list[Callable[[Op, Result], None]] = field(default_factory=list)
     services: SessionServices = field(init=False)
+    contents: Contents = field(init=False)
     _flights: dict[str, _Flight] = field(default_factory=dict)
     _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS))
     _slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(_AT_ONCE))
@@ -74,6 +78,7 @@ class Solver:
         self.services = SessionServices(
             context=self.context, evaluate=self.results, in_thread=self.in_thread
         )
+        self.contents = Contents(store=self.context.store, results=self.results_by_key)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -189,7 +194,7 @@ class Solver:
         parents = parents_of(op)
         inputs = dict(zip([p.key for p in parents], await self.results(parents), strict=True))
         if isinstance(op, VIEWS):
-            return view(op, inputs)
+            return replace(view(op, inputs), identity=identity_of_view(op, inputs))
         async with self._slots:
             return await self.in_thread(self._make, op, inputs, flight.cancel)
 
@@ -199,41 +204,60 @@ class Solver:
             return None
         result = Result.from_document(row)
         if all(self.context.store.snapshots.has(name) for name in result.snapshots()):
-            return result
+            return result if result.identity else replace(result, identity=key)
         return None
 
     def _report_cached(self, op: Op) -> None:
         self.context.journal.step(describe(op)).end(Status.CACHED)
 
     def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
-        """Evaluate under the key's lock: other processes wait for this result."""
+        """Take the result of the same identity, or evaluate."""
+        with cancelled_by(cancel):
+            identity = identity_of_step(op, inputs, self.contents)
+        if identity != op.key:
+            with self.context.store.locks.exclusive(f"key {identity}", cancel=cancel):
+                known = self._stored_result(identity)
+                if known is None:
+                    return self._run(identity, op, inputs, cancel)
+                if (result := adopt(op, known, inputs, self.context)) is not None:
+                    self._record(op.key, result, inputs=[*inputs_of(op), identity], made=[])
+                    self._report_cached(op)
+                    return result
+        # Other processes wait here for this result.
         with self.context.store.locks.exclusive(f"key {op.key}", cancel=cancel):
-            if (known := self._stored_result(op.key)) is not None:
-                return known
-            progress = self.context.journal.step(describe(op))
-            step = StepContext(
-                context=self.context,
-                services=self.services,
-                key=op.key,
-                inputs=inputs,
-                progress=progress,
-                cancel=cancel,
-            )
-            store = self.context.store
-            try:
-                failed = disk_errors(f"{describe(op)} failed", store.root)
-                with cancelled_by(cancel), failed:
-                    result = evaluate(op, step)
-                given = set[str]().union(*(each.snapshots() for each in inputs.values()))
-                made = sorted(result.snapshots() - given)
-                row = {**result.document(), INPUTS: inputs_of(op), MADE: made}
-                store.index.put("result", op.key, row, snapshots=sorted(result.snapshots()))
-            except LayerlineError as exc:
-                status = Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR
-                progress.end(status, str(exc))
-                raise
-            progress.end()
-            return result
+            known = self._stored_result(op.key)
+            return known or self._run(op.key, op, inputs, cancel)
+
+    def _run(
+        self, identity: str, op: Op, inputs: dict[str, Result], cancel: threading.Event
+    ) -> Result:
+        progress = self.context.journal.step(describe(op))
+        step = StepContext(
+            context=self.context,
+            services=self.services,
+            key=identity,
+            inputs=inputs,
+            progress=progress,
+            cancel=cancel,
+        )
+        try:
+            failed = disk_errors(f"{describe(op)} failed", self.context.store.root)
+            with cancelled_by(cancel), failed:
+                result = replace(evaluate(op, step), identity=identity)
+            given = set[str]().union(*(each.snapshots() for each in inputs.values()))
+            made = sorted(result.snapshots() - given)
+            for key in dict.fromkeys((identity, op.key)):
+                self._record(key, result, inputs=inputs_of(op), made=made)
+        except LayerlineError as exc:
+            status = Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR
+            progress.end(status, str(exc))
+            raise
+        progress.end()
+        return result
+
+    def _record(self, key: str, result: Result, *, inputs: list[str], made: list[str]) -> None:
+        row = {**result.document(), INPUTS: inputs, MADE: made}
+        self.context.store.index.put("result", key, row, snapshots=sorted(result.snapshots()))
 
 
 def _run_until(cancel: threading.Event, function: Callable[..., T], *arguments: object) -> T:

@@ -23,6 +23,7 @@ from layerline.engine.store.cancellation import check_cancelled
 from layerline.engine.store.digest import canonical, digest_of, parse_digest
 from layerline.engine.store.file_metadata import NANOSECONDS
 from layerline.engine.store.hostwalk import Handles, Observation, open_root, walk
+from layerline.engine.store.import_digests import import_name, record_directories
 from layerline.engine.store.tree_digest import Part, combine, header
 from layerline.errors import StoreDamaged
 
@@ -108,6 +109,7 @@ class _Import:
         self._last = last
         self.observations = observations
         self.payloads: dict[str, bytes] = {}
+        self.directories: dict[str, str] = {}
         self.unsettled: set[str] = set()
 
     def by_content(self) -> Ingested | None:
@@ -146,8 +148,9 @@ class _Import:
             return result
 
     def _result(self, parts: Iterable[Part]) -> Ingested:
-        digest = combine(_entry_header(self.observations[0].mode), list(parts))
-        return Ingested(snapshot=f"import-{digest}", digest=digest)
+        root = _entry_header(self.observations[0].mode)
+        digest = combine(root, list(parts), directories=self.directories)
+        return Ingested(snapshot=import_name(digest), digest=digest)
 
     def _part(self, entry: Observation, place: str | None) -> Part:
         """An entry's part of the digest; with `place`, the entry is also copied there."""
@@ -253,6 +256,7 @@ def _remember(store: Store, root: Path, walk_digest: str, result: Ingested, work
     row: dict[str, object] = {"snapshot": result.snapshot, "digest": result.digest}
     if not work.unsettled:
         store.index.put(_TABLE, walk_digest, row, snapshots=(result.snapshot,))
+    record_directories(store, result.snapshot, work.directories)
     manifest = store.blobs.put(canonical(files))
     latest = {**row, "manifest": manifest.digest}
     store.index.put(_TABLE, _latest_key(root), latest, snapshots=(result.snapshot,))

@@ -36,7 +36,7 @@ VIEWS = (ops.Scratch, ops.Stored, ops.ExecRootfs, ops.ExecMount)
 
 
 def view(op: ops.Op, inputs: Mapping[str, Result]) -> Result:
-    """What such an op gives."""
+    """The files of such an op."""
     match op:
         case ops.Stored():
             return Result(layers=op.snapshots)

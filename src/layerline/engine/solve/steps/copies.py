@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layerline.engine.solve import ops
     from layerline.engine.solve.result import Result
     from layerline.engine.solve.step_context import StepContext
+    from layerline.engine.store.tree import Tree
     from layerline.engine.store.writer import Writer
 
 
@@ -27,7 +28,7 @@ def copy_directory(op: ops.CopyDirectory, step: StepContext) -> Result:
         message = f"path {op.source_path} is a file, not a directory"
         raise NotADirectory(message)
     path_filter = None
-    if _is_filtered(op):
+    if op.is_filtered:
         path_filter = PathFilter(
             source, op.source_path, include=op.include, exclude=op.exclude, gitignore=op.gitignore
         )
@@ -50,15 +51,11 @@ def copy_directory(op: ops.CopyDirectory, step: StepContext) -> Result:
 
 def _name(op: ops.CopyDirectory, step: StepContext) -> str | None:
     """The name of a layer that does not depend on its base; None for any other."""
-    if _is_filtered(op) or op.owner or op.mode is not None:
+    if op.is_filtered or op.owner or op.mode is not None:
         return None
     return copied_layer_name(
         step.layers(op.source), step.tree(op.source), op.source_path, step.tree(op.base), op.path
     )
-
-
-def _is_filtered(op: ops.CopyDirectory) -> bool:
-    return bool(op.include or op.exclude or op.gitignore)
 
 
 def copy_file(op: ops.CopyFile, step: StepContext) -> Result:
@@ -68,9 +65,7 @@ def copy_file(op: ops.CopyFile, step: StepContext) -> Result:
     if entry.is_dir:
         message = f"path {op.source_path} is a directory, not a file"
         raise IsADirectory(message)
-    existing = step.tree(op.base).find(op.path)
-    into = op.path.endswith("/") or (existing is not None and existing.is_dir)
-    path = posixpath.join(op.path, op.name) if into else op.path
+    path = target_of(op, step.tree(op.base))
 
     def change(writer: Writer) -> None:
         if owner is not None and op.path.endswith("/") and op.path != "/":
@@ -79,3 +74,11 @@ def copy_file(op: ops.CopyFile, step: StepContext) -> Result:
         writer.put_file(path, entry, mode=op.mode, owner=owner)
 
     return step.context.add_layer(step.key, step.layers(op.base), change)
+
+
+def target_of(op: ops.CopyFile, base: Tree) -> str:
+    """The path of the copy."""
+    existing = base.find(op.path)
+    if op.path.endswith("/") or (existing is not None and existing.is_dir):
+        return posixpath.join(op.path, op.name)
+    return op.path

@@ -57,6 +57,35 @@ def matching(tree: Tree, pattern: str) -> list[str]:
     return found
 
 
+def selections(
+    op: ops.DockerfileCopy, source: Tree
+) -> Iterator[tuple[str, str, PathFilter | None]]:
+    """What a step copies: the name of each match that counts, its path, and what of it is left.
+
+    Raises PathNotFound for a path without wildcards that does not exist.
+    """
+    for pattern in op.patterns:
+        if op.parents:
+            pivot, rest = _split_parents(pattern)
+            for path in matching(source, pivot):
+                include = [] if rest == "." else [rest]
+                yield rest, path, PathFilter(source, path, include=include, exclude=op.exclude)
+            continue
+        for path in matching(source, pattern):
+            if source.lookup(path).is_dir:
+                yield "", path, PathFilter(source, path, exclude=op.exclude)
+            elif not Matcher(op.exclude).matches(name := posixpath.basename(path)):
+                yield name, path, None
+
+
+def _split_parents(pattern: str) -> tuple[str, str]:
+    """The path whose content is copied, and the pattern below it; `.` is all of it."""
+    pivot, found, rest = pattern.partition(_PIVOT)
+    if not found:
+        pivot, rest = "/", pattern
+    return pivot or "/", posixpath.normpath(rest).lstrip("/")
+
+
 def _children(tree: Tree, path: str, part: str) -> Iterator[str]:
     if not has_wildcards(part):
         child = posixpath.join(path, part)
@@ -102,13 +131,10 @@ class _Copier:
             self._copy(path, self._entry(path))
 
     def _copy_with_parents(self, pattern: str) -> None:
-        pivot, found, rest = pattern.partition(_PIVOT)
-        if not found:
-            pivot, rest = "/", pattern
-        rest = posixpath.normpath(rest).lstrip("/")
+        pivot, rest = _split_parents(pattern)
         if not has_wildcards(pattern):
             self._entry(posixpath.join(pivot, rest))
-        for path in matching(self.source, pivot or "/"):
+        for path in matching(self.source, pivot):
             self._merge(self._entry(path), "" if rest == "." else rest)
 
     def _entry(self, path: str) -> Entry:
