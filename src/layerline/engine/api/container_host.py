@@ -98,6 +98,13 @@ class ContainerSecrets:
             raise SecretError(message)
         return done.stdout
 
+    def provided(self, scheme: str, _rest: str) -> bytes:
+        """Nothing: the providers know the caller, not a container."""
+        message = (
+            f"only the main client can read {scheme}:// secrets: pass the secret as an argument"
+        )
+        raise SecretError(message)
+
 
 def _require_kind(root: ConfinedRoot, path: str, *, directory: bool) -> None:
     found = root.stat(path)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
 from layerline import command, user_namespace
+from layerline.engine.api.secret_providers import KNOWN, SCHEMES, SecretProviders
 from layerline.engine.store.digest import digest_of
 from layerline.errors import CommandFailed, HostError, LayerlineError, SecretError
 from layerline.scrub import SecretMasks
@@ -115,6 +116,9 @@ class SecretSource(Protocol):
     def output(self, text: str) -> bytes:
         """What a shell command prints. Raises SecretError where it fails."""
 
+    def provided(self, scheme: str, rest: str) -> bytes:
+        """What another program keeps. Raises SecretError."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSecrets:
@@ -122,6 +126,16 @@ class HostSecrets:
 
     settings: Settings
     workdir: Path
+    providers: SecretProviders = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One set of providers for the session: they remember logins and values."""
+        providers = SecretProviders(settings=self.settings, workdir=self.workdir)
+        object.__setattr__(self, "providers", providers)
+
+    def provided(self, scheme: str, rest: str) -> bytes:
+        """A secret of 1Password, Vault and the like, read as the caller."""
+        return self.providers.read(scheme, rest)
 
     def variable(self, name: str) -> str | None:
         """A variable of the caller."""
@@ -158,9 +172,10 @@ def _reader(uri: str, source: SecretSource) -> Callable[[], bytes]:
             return lambda: _contents(source, rest)
         case "cmd":
             return lambda: source.output(rest)
+        case _ if scheme in SCHEMES:
+            return lambda: source.provided(scheme, rest)
         case _:
-            known = "this engine reads env://, file:// and cmd://"
-            message = f'unsupported secret provider: "{scheme}"; {known}'
+            message = f'unsupported secret provider: "{scheme}"; this engine reads {KNOWN}'
             raise SecretError(message)
 
 
@@ -196,7 +211,10 @@ def salt_of(store: Path) -> bytes:
 
 
 def split_cache_key(uri: str) -> tuple[str, str | None]:
-    """A URI without its `?cacheKey=K`, and K."""
+    """A URI without its `cacheKey=K`, and K."""
     plain, _, query = uri.partition("?")
     keys = parse_qs(query).get("cacheKey")
-    return (plain, keys[0]) if keys else (uri, None)
+    if not keys:
+        return uri, None
+    rest = "&".join(part for part in query.split("&") if not part.startswith("cacheKey="))
+    return f"{plain}?{rest}" if rest else plain, keys[0]
