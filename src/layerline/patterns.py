@@ -1,5 +1,8 @@
 """Which paths are meant: the patterns of Dockerfiles and the Dagger API, read as moby does.
 
+The rules are those of moby/patternmatcher 0.6.1, which Dagger 0.21.8 and BuildKit use:
+https://github.com/moby/patternmatcher/blob/v0.6.1/patternmatcher.go
+
 Invariant: a path is matched when the last pattern that matches it, or a directory above it, is not
 negated. Paths are relative, with slashes.
 """
@@ -18,6 +21,13 @@ if TYPE_CHECKING:
 _WILD = frozenset("*?[]\\")
 _SPECIAL = _WILD | {"^"}
 _ESCAPED_IN_CLASS = frozenset("[&~|")
+# A backslash and a letter reach Go's regular expressions as they are, where these mean something.
+_GO_ESCAPES = {
+    **{letter: "\\" + letter for letter in "dDwWbBAaftnrv"},
+    "s": r"[\t\n\f\r ]",
+    "S": r"[^\t\n\f\r ]",
+    "z": r"\Z",
+}
 
 
 def escape(name: str) -> str:
@@ -189,7 +199,23 @@ def _clean(text: str) -> str:
 
 
 def _compile(text: str) -> re.Pattern[str]:
-    """Translate as moby does: a class is copied into the expression, `**/` also matches nothing."""
+    """Translate as moby does; only `**` at one end of a plain text is compared as text."""
+    if text.startswith("**/") and not _WILD.intersection(text[3:]):
+        expression = "(?s:.*/)?" + re.escape(text[3:])
+    elif text.startswith("**") and not _WILD.intersection(text[2:]):
+        expression = "(?s:.*)" + re.escape(text[2:])
+    elif text.endswith("**") and not _WILD.intersection(text[:-2]):
+        expression = re.escape(text[:-2]) + "(?s:.*)"
+    else:
+        expression = _expression(text)
+    try:
+        return re.compile(expression, re.ASCII)
+    except re.error as exc:
+        raise _broken(text) from exc
+
+
+def _expression(text: str) -> str:
+    """A class is copied into the expression; `**` means directories, at the end anything."""
     pieces: list[str] = []
     at = 0
     while at < len(text):
@@ -205,14 +231,19 @@ def _compile(text: str) -> re.Pattern[str]:
             continue
         if char == "\\":
             at += 1
-            pieces.append(re.escape(text[at]))
+            pieces.append(_escaped(text, text[at]))
         else:
             pieces.append({"*": "[^/]*", "?": "[^/]", "^": "^"}.get(char) or re.escape(char))
         at += 1
-    try:
-        return re.compile("".join(pieces), re.DOTALL)
-    except re.error as exc:
-        raise _broken(text) from exc
+    return "".join(pieces)
+
+
+def _escaped(pattern: str, char: str) -> str:
+    if char.isascii() and not char.isalnum():
+        return re.escape(char)
+    if char not in _GO_ESCAPES:
+        raise _broken(pattern)
+    return _GO_ESCAPES[char]
 
 
 def _class(text: str) -> str:

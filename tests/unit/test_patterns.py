@@ -46,6 +46,7 @@ def walk(files: tuple[str, ...], **patterns: list[str]) -> list[str]:
         (["  a.txt  ", ""], ["a.txt"]),
         (["**/*.txt", "!d/**"], ["a.txt"]),
         (["/a.txt"], []),
+        (["**.txt"], ["a.txt", "d", "d/c.txt", "d/e", "d/e/f.txt"]),
     ],
 )
 def test_include_keeps_matches_and_their_parents(include: list[str], expected: list[str]) -> None:
@@ -61,6 +62,8 @@ def test_include_keeps_matches_and_their_parents(include: list[str], expected: l
         (["d/**"], ["a.txt", "b.md", "d"]),
         (["**"], []),
         (["*", "!a.txt"], ["a.txt"]),
+        (["*", "!**.txt"], ["a.txt", "d", "d/c.txt", "d/e", "d/e/f.txt"]),
+        (["**.txt"], ["b.md", "d", "d/e"]),
         (["**/*.txt", "!d/e/f.txt"], ["b.md", "d", "d/e", "d/e/f.txt"]),
         (["d", "!d/e"], ["a.txt", "b.md", "d", "d/e", "d/e/f.txt"]),
         (["!a.txt", "*.txt"], ["b.md", "d", "d/c.txt", "d/e", "d/e/f.txt"]),
@@ -106,7 +109,19 @@ def test_include_and_exclude_together() -> None:
         ("a/**", "a", False),
         ("a/**", "a/b/c", True),
         ("a**", "abc/d", True),
-        ("**a", "b/ca", False),
+        ("a**b", "ab", True),
+        ("a**b", "axb", False),
+        ("a**b", "ax/y/b", True),
+        ("**.pyc", "a/b.pyc", True),
+        ("**.pyc", ".pyc", True),
+        ("**.pyc", "a.pyc/b", False),
+        ("**b/c", "a/bb/c", True),
+        ("**x^y", "wx^y", True),
+        ("x^**", "x^y/z", True),
+        ("**/x*", "a\nb/x1", False),
+        ("**/x", "a\nb/x", True),
+        ("a\\d*", "a1", True),
+        ("a\\d*", "ad", False),
         ("//x", "/x", True),
         ("///x", "/x", True),
         ("naïve*", "naïveté", True),
@@ -117,11 +132,80 @@ def test_one_pattern_matches_a_path(pattern: str, path: str, matched: bool) -> N
 
 
 @pytest.mark.parametrize(
-    "pattern", ["[", "a[", "[]", "[]a]", "[^]", "[a-]", "[-a]", "a\\", "[\\", "!", "[b-a]"]
+    "pattern", ["[", "a[", "[]", "[]a]", "[^]", "[a-]", "[-a]", "a\\", "[\\", "!", "[b-a]", "\\y"]
 )
 def test_a_broken_pattern_is_named(pattern: str) -> None:
     with pytest.raises(PatternError, match="pattern"):
         Matcher([pattern])
+
+
+# The cases of moby/patternmatcher 0.6.1, TestMatches and TestMatch in patternmatcher_test.go: for a
+# pattern the paths that match, that match by a directory above them, and that do not.
+MOBY: dict[str, tuple[str, str, str]] = {
+    "**": ("file file/ / dir/file dir/file/", "", ""),
+    "**/": ("file file/ / dir/file dir/file/", "", ""),
+    "**/**": ("dir/file dir/file/", "", ""),
+    "dir/**": ("dir/file dir/file/ dir/dir2/file dir/dir2/file/", "", ""),
+    "**/dir": ("dir", "dir/file", ""),
+    "**/dir2/*": ("dir/dir2/file", "dir/dir2/file/", ""),
+    "**/dir2/**": ("dir/dir2/dir3/file dir/dir2/dir3/file/", "", ""),
+    "**file": ("file dir/file dir/dir/file", "", ""),
+    "**/file": ("dir/file dir/dir/file", "", ""),
+    "**/file*": ("dir/dir/file dir/dir/file.txt", "", ""),
+    "**/file*txt": ("dir/dir/file.txt", "", ""),
+    "**/file*.txt*": ("dir/dir/file.txt", "", ""),
+    "**/**/*.txt": ("dir/dir/file.txt file.txt", "", ""),
+    "**/**/*.txt2": ("", "", "dir/dir/file.txt"),
+    "**/*.txt": ("file.txt", "", ""),
+    "a**/*.txt": ("a/file.txt a/dir/file.txt a/dir/dir/file.txt", "", ""),
+    "a/*.txt": ("a/file.txt", "", "a/dir/file.txt"),
+    "a/*.txt**": ("a/file.txt", "", ""),
+    "a[b-d]e": ("ace", "", "ae aae"),
+    "a[^b-d]e": ("aze", "", ""),
+    ".*": (".foo", "", "foo"),
+    "abc.def": ("abc.def", "", "abcdef abcZdef"),
+    "abc?def": ("abcZdef", "", "abcdef"),
+    "**/foo/bar": ("foo/bar dir/foo/bar dir/dir2/foo/bar", "", ""),
+    "abc/**": ("abc/def abc/def/ghi", "", "abc"),
+    "**/.foo": (".foo", "", "bar.foo"),
+    "a(b)c/def": ("a(b)c/def", "", "a(b)c/xyz"),
+    "a.|)$(}+{bc": ("a.|)$(}+{bc", "", ""),
+    "dist/*.whl": ("dist/proxy.py-2.4.0rc3.dev36+g08acad9-py3-none-any.whl", "", ""),
+    "a\\\\": ("a\\", "", ""),
+    "a\\*b": ("a*b", "", "ab"),
+    "a*": ("a abc", "ab/c", ""),
+    "a*b*c*d*e*/f": ("axbxcxdxe/f axbxcxdxexxx/f", "", "axbxcxdxe/xxx/f axbxcxdxexxx/fff"),
+    "a*b?c*x": ("abxbbxdbxebxczzx", "", "abxbbxdbxebxczzy"),
+    "a?b": ("a☺b", "", "a/b"),
+    "a[^a][^a][^a]b": ("", "", "a☺b"),
+    "[a-ζ]*": ("\N{GREEK SMALL LETTER ALPHA}", "", ""),
+    "*[a-ζ]": ("", "", "A"),
+    "[\\]a]": ("]", "", ""),
+    "[x\\-]": ("x -", "", "z"),
+    "[\\-x]": ("x -", "", "a"),
+}
+
+
+@pytest.mark.parametrize("pattern", MOBY)
+def test_the_cases_of_moby(pattern: str) -> None:
+    exactly, by_parent, never = (paths.split() for paths in MOBY[pattern])
+    matcher = Matcher([pattern])
+    for path in (*exactly, *by_parent, *never):
+        assert matcher.matches_exactly(path) is (path in exactly), path
+        assert matcher.matches(path) is (path not in never), path
+
+
+@pytest.mark.parametrize(
+    ("patterns", "matched"),
+    [
+        (["**", "!util/docker/web"], False),
+        (["**", "!util/docker/web", "util/docker/web/foo"], True),
+        (["**", "!util/**foo"], False),
+        (["**oo", "!**.md"], True),
+    ],
+)
+def test_exceptions_as_moby_reads_them(patterns: list[str], matched: bool) -> None:  # noqa: FBT001
+    assert Matcher(patterns).matches("util/docker/web/foo") is matched
 
 
 def test_a_directory_covers_what_is_below_it_but_not_exactly() -> None:

@@ -61,7 +61,7 @@ class Excluded:
             self._sort(number, pattern)
         others = (self._patterns[number].regex for number in self._others)
         self._any_other = re.compile(
-            "|".join(f"(?:{each.pattern})" for each in others if each), re.DOTALL
+            "|".join(f"(?:{each.pattern})" for each in others if each), re.ASCII
         )
         kept = [pattern for pattern in self._patterns if pattern.negated]
         self._exceptions = tuple(pattern.text + "/" for pattern in kept)

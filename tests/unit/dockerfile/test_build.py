@@ -158,6 +158,23 @@ async def test_what_is_ignored_is_not_in_the_context(
     assert files == ["d/", "d/sub/", "d/sub/y", "d/x"]
 
 
+async def test_two_stars_before_a_text_match_in_any_directory(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    """As moby/patternmatcher's `**file`: ignore files, COPY --exclude and the API's patterns."""
+    (context / "d" / "y.pyc").write_text("")
+    (context / ".dockerignore").write_text("*\n!**y\n!**.pyc\n")
+    fields = """rootfs {
+        glob(pattern: "**.pyc") filter(exclude: ["**.pyc"]) { glob(pattern: "**") }
+    }"""
+    async with open_a_session() as session:
+        found = await Builds(session, context).build("FROM scratch\nCOPY . /\n", fields)
+    assert found["rootfs"] == {"glob": ["d/y.pyc"], "filter": {"glob": ["d/", "d/sub/", "d/sub/y"]}}
+    async with open_a_session() as session:
+        excluded = "FROM scratch\nCOPY --exclude=**.pyc . /\n"
+        assert await Builds(session, context).files(excluded) == ["d/", "d/sub/", "d/sub/y"]
+
+
 async def test_an_ignore_file_of_the_dockerfile_counts_instead(
     open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from layerline.doctor.build_context import Excluded
 from layerline.doctor.finding import Severity
 from layerline.doctor.ignore import ESSENTIAL, ignore_lines, is_secret
 from layerline.doctor.subject import MB, Limits
@@ -203,3 +204,11 @@ def test_a_folder_that_cannot_be_read(healthy: Host) -> None:
     if os.access(locked, os.R_OK):
         pytest.skip("this user reads everything")
     assert healthy.look("context-readable").findings[0].facts["paths"] == ["locked"]
+
+
+def test_two_stars_before_a_text_are_read_as_docker_does() -> None:
+    excluded = Excluded(["**.ckpt", "!**best.ckpt", "**/x", "a**"])
+    assert excluded.excludes("runs/1/last.ckpt")
+    assert not excluded.excludes("runs/1/best.ckpt")
+    assert excluded.excludes("d/x")
+    assert excluded.excludes("abc/d")
