@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated
 
 import dagger
-from dagger import Doc, dag, function, object_type
+from dagger import DefaultPath, Doc, Ignore, dag, function, object_type
 
 from ci.modules import image_tests
 from ci.modules.cloudrun import Deployment
@@ -13,8 +13,14 @@ from ci.modules.image_test import render_results
 from ci.modules.workload import Workload, watching, with_model
 from layerline.pipeline.functions import PipelineFunctions
 from layerline.pipeline.image import APP
+from layerline.pipeline.source import NOT_LOADED
 
 # The test's container decides whether it runs again. The SDK's types lack the parameter.
+# What tools leave in a checkout is not even read; no pattern in layerline.toml names it.
+CACHES = [
+    *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache", ".grimp_cache"),
+    *(".hypothesis", ".tools", "benchmarks", "data", "dist", "outputs", "*.tar"),
+]
 uncached_function = partial(function, cache="never")
 Junit = Annotated[bool, Doc("Print JUnit XML instead, whether the tests pass or fail")]
 Fresh = Annotated[bool, Doc("Run the tests again even if nothing has changed")]
@@ -23,6 +29,13 @@ Fresh = Annotated[bool, Doc("Run the tests again even if nothing has changed")]
 @object_type
 class Layerline(PipelineFunctions):
     """Machine-learning images, built and validated layer by layer from a layerline.toml."""
+
+    source: Annotated[
+        dagger.Directory,
+        DefaultPath("/"),
+        Ignore([*NOT_LOADED, *CACHES]),
+        Doc("Project directory with layerline.toml and locks"),
+    ]
 
     @function
     async def build_train_cuda(self) -> dagger.Container:

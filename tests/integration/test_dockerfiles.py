@@ -16,7 +16,7 @@ import pytest
 from layerline import command
 from layerline.pipeline import dockerfile, lock
 from layerline.pipeline.definition import parse_definition
-from layerline.pipeline.functions import NOT_SOURCE
+from layerline.pipeline.source import NEVER_SELECTED
 from layerline.settings import process_environ
 from tests.docker import daemon
 
@@ -83,7 +83,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / lock.path("cpu")).write_bytes(done.stdout)
     definition = parse_definition(DEFINITION)
     locks = {"cpu": done.stdout.decode()}
-    files = dockerfile.render(definition, locks, ignored=NOT_SOURCE)
+    files = dockerfile.render(definition, locks, ignored=NEVER_SELECTED)
     for path, text in {**files, "probes/probe.py": PROBE}.items():
         place = home / dockerfile.PLACE / path
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SECRET_NAMES = frozenset(
     {
         *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", ".pypirc", ".git-credentials"),
-        *(".htpasswd", "kaggle.json", "kubeconfig"),
+        *(".htpasswd", "credentials", "kaggle.json", "kubeconfig"),
     }
 )
 _SECRET_SUFFIXES = frozenset({"pem", "key", "p12", "pfx", "kdbx", "keystore", "jks"})

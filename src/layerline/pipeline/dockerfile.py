@@ -29,6 +29,7 @@ from layerline.pipeline.image import APP, EPOCH
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition, partition
 from layerline.pipeline.probe import Probe
+from layerline.pipeline.source import beginnings
 
 PLACE = "dockerfiles"
 PROGRAMS = ("install.py", "slice.py", "system.sh")
@@ -288,5 +289,20 @@ def _quote(value: str) -> str:
 
 def _dockerignore(image: Image, ignored: Sequence[str]) -> str:
     """The build context: the image's source, its lock, and what the Dockerfile uses."""
-    lines = ["*", *(f"!{pattern}" for pattern in image.source), *ignored]
+    chosen = [_inverted(pattern) for pattern in image.source]
+    named = [_inverted(pattern) for pattern in image.source if _starts_ignored(pattern, ignored)]
+    lines = ["*", *chosen, *ignored, *named]
     return "\n".join([*lines, f"!{lock.path(image.target)}", f"!{PLACE}"]) + "\n"
+
+
+def _inverted(pattern: str) -> str:
+    return pattern[1:] if pattern.startswith("!") else f"!{pattern}"
+
+
+def _starts_ignored(pattern: str, ignored: Sequence[str]) -> bool:
+    """Whether a pattern names, before any wildcard, what an ignore file leaves out."""
+    return any(
+        fnmatch.fnmatchcase(path, each) or fnmatch.fnmatchcase(f"/{path}", each.removeprefix("**"))
+        for path in beginnings(pattern)
+        for each in ignored
+    )

@@ -13,12 +13,8 @@ from layerline.pipeline.environment import PYTHON, program
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project import Project
 from layerline.pipeline.resolution import resolve
+from layerline.pipeline.source import NOT_LOADED, docker_patterns
 from layerline.pipeline.wheels import Wheels
-
-NOT_SOURCE = [
-    *(".*", "**/__pycache__", "**/*.pyc", "*.tar"),
-    *("benchmarks", "data", "dist", "dockerfiles", "outputs"),
-]
 
 ImageName = Annotated[str, Doc("An image of layerline.toml")]
 TargetName = Annotated[str, Doc("A target of layerline.toml")]
@@ -34,7 +30,7 @@ class PipelineFunctions:
     source: Annotated[
         dagger.Directory,
         DefaultPath("/"),
-        Ignore(NOT_SOURCE),
+        Ignore(list(NOT_LOADED)),
         Doc("Project directory with layerline.toml and locks"),
     ]
     index_url: Annotated[str, Doc("Package index to use instead of the default")] = ""
@@ -159,8 +155,9 @@ class PipelineFunctions:
         definition = await project.definition()
         targets = sorted({image.target for image in definition.images.values()})
         locks = {target: await project.lock_text(target) for target in targets}
+        ignored = await docker_patterns(self.source)
         made = dag.directory()
-        for path, text in dockerfile.render(definition, locks, ignored=NOT_SOURCE).items():
+        for path, text in dockerfile.render(definition, locks, ignored=ignored).items():
             made = made.with_new_file(path, text)
         for path in dockerfile.own_probes(definition):
             name = path.rpartition("/")[2]

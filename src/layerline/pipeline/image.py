@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 import dagger
@@ -14,6 +14,7 @@ from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
+from layerline.pipeline.source import select
 
 APP = "/app"
 EPOCH = 315532800
@@ -29,6 +30,7 @@ class Assembly:
     partition: Partition
     environment: Environment
     source: dagger.Directory
+    _files: dict[str, dagger.Directory] = field(default_factory=dict, init=False)
 
     async def image(self, name: str) -> dagger.Container:
         """Build an image and run its probes; the evidence becomes a label of the image."""
@@ -47,6 +49,7 @@ class Assembly:
         layers = self.partition.of(spec.groups)
         foundations = self.partition.foundations(spec.groups)
         subject = probe.subject_of(name)
+        await self.files_of(name)  # a wrong pattern fails here, not after the layers
         for layer in layers:
             await self.environment.layer_files(layer)  # cached before several tasks need it
         found: dict[str, Evidence] = {}
@@ -110,24 +113,32 @@ class Assembly:
             "inputs": await self.environment.inputs(),
             "image": spec.model_dump(mode="json"),
             "probed": await probe.identities(probe.of_image(spec, self.definition), self.source),
-            "source": await source_of(spec, self.source).digest(),
+            "source": await (await self.files_of(name)).digest(),
         }
         return found
 
     async def files(self, name: str) -> dict[str, dict[str, str]]:
         """Digests of the files that an image is built from, by their origin."""
-        spec = self.definition.image(name)
         places = {
-            "source": source_of(spec, self.source),
+            "source": await self.files_of(name),
             "--wheelhouse": self.environment.wheels.wheelhouse,
         }
         return {place: await changes.manifest(files) for place, files in places.items() if files}
+
+    async def files_of(self, name: str) -> dagger.Directory:
+        """The part of the source that goes into an image; a `DefinitionError` if it cannot."""
+        if name not in self._files:
+            selection = await select(self.source, self.definition.image(name).source)
+            await selection.check(name)
+            self._files[name] = selection.files
+        return self._files[name]
 
     async def assemble(self, name: str, spec: Image) -> dagger.Container:
         """An image without its evidence."""
         layers = self.partition.of(spec.groups)
         container = await self._base_with(layers, spec.groups, user=spec.user)
-        return configure(with_source(container, spec, self.source), name, spec, self.definition)
+        filled = with_source(container, spec, await self.files_of(name))
+        return configure(filled, name, spec, self.definition)
 
     async def tools(self, groups: Sequence[str]) -> dagger.Container:
         """The base with the layers of groups, whether or not an image combines them."""
@@ -180,22 +191,16 @@ class Assembly:
 
 
 def with_source(
-    container: dagger.Container, spec: Image, source: dagger.Directory
+    container: dagger.Container, spec: Image, files: dagger.Directory
 ) -> dagger.Container:
-    """Add the source and the image's directories, which are created empty, never copied.
+    """Add the source's files and the image's directories, which are created empty, never copied.
 
     All have one timestamp instead of those of the checkout.
     """
-    files = source_of(spec, source)
     for name in sorted(spec.directories):
         files = files.with_new_directory(name, permissions=0o755)
     owner = f"{spec.user}:{spec.user}"
     return container.with_directory(APP, files.with_timestamps(EPOCH), owner=owner)
-
-
-def source_of(spec: Image, source: dagger.Directory) -> dagger.Directory:
-    """The part of the source that goes into an image."""
-    return source.filter(include=list(spec.source))
 
 
 def configure(

@@ -12,6 +12,7 @@ from layerline.pipeline.image import Assembly
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.network import network
 from layerline.pipeline.partition import partition
+from layerline.pipeline.source import check_patterns
 from layerline.pipeline.wheels import Wheels
 
 
@@ -27,7 +28,10 @@ class Project:
 
     async def definition(self) -> Definition:
         """The project's `layerline.toml`; a `DefinitionError` lists what is wrong with it."""
-        return parse_definition(await self.source.file(FILE).contents())
+        text = await self.source.file(FILE).contents()
+        definition = parse_definition(text)
+        check_patterns(definition, text)
+        return definition
 
     async def lock_text(self, target: str) -> str:
         """The lock of a target; empty before the first `lock`."""

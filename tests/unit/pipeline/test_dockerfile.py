@@ -7,7 +7,8 @@ from pathlib import Path
 
 from layerline.pipeline import dockerfile, lock
 from layerline.pipeline.definition import parse_definition
-from layerline.pipeline.functions import NOT_SOURCE
+from layerline.pipeline.ignore_files import from_gitignore
+from layerline.pipeline.source import NEVER_SELECTED
 from tests.unit.pipeline.test_partition import TOML, lock_text
 
 HOME = Path(__file__).parents[3]
@@ -15,13 +16,14 @@ HOME = Path(__file__).parents[3]
 
 def render(toml: str = TOML, text: str | None = None) -> dict[str, str]:
     locks = {"cu13": text or lock_text()}
-    return dockerfile.render(parse_definition(toml), locks, ignored=NOT_SOURCE)
+    return dockerfile.render(parse_definition(toml), locks, ignored=NEVER_SELECTED)
 
 
 def test_the_committed_dockerfiles_are_what_is_rendered() -> None:
     definition = parse_definition((HOME / "layerline.toml").read_text())
     locks = {name: (HOME / lock.path(name)).read_text() for name in definition.targets}
-    wanted = dockerfile.render(definition, locks, ignored=NOT_SOURCE)
+    git = from_gitignore({".gitignore": (HOME / ".gitignore").read_text()})
+    wanted = dockerfile.render(definition, locks, ignored=[*git, *NEVER_SELECTED])
     place = HOME / dockerfile.PLACE
     # What a person reads is committed; programs and probes are rendered next to it when asked for.
     committed = {path.name: path.read_text() for path in place.iterdir() if path.is_file()}
@@ -60,10 +62,20 @@ def test_words_of_the_user_arrive_as_they_are() -> None:
 def test_the_context_has_the_source_of_the_image_and_nothing_else() -> None:
     toml = TOML + 'source = ["src/**"]\n'
     assert render(toml)["small.Dockerfile.dockerignore"].splitlines() == [
-        *("*", "!src/**", *NOT_SOURCE, "!locks/cu13.txt", "!dockerfiles"),
+        *("*", "!src/**", *NEVER_SELECTED, "!locks/cu13.txt", "!dockerfiles"),
     ]
     assert "rm -rf dockerfiles locks" in render(toml)["small.Dockerfile"]
     assert "rm -rf dockerfiles \\\n" in render()["small.Dockerfile"]
+
+
+def test_the_context_has_what_is_ignored_only_where_the_source_starts_with_it() -> None:
+    toml = TOML + 'source = ["src/**", "!src/x", "data/train/**"]\n'
+    ignored = ["**/data", "*.log"]
+    files = dockerfile.render(parse_definition(toml), {"cu13": lock_text()}, ignored=ignored)
+    assert files["small.Dockerfile.dockerignore"].splitlines() == [
+        *("*", "!src/**", "src/x", "!data/train/**", *ignored, "!data/train/**"),
+        *("!locks/cu13.txt", "!dockerfiles"),
+    ]
 
 
 def test_the_users_own_probes_are_named_apart() -> None:
