@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 TREES = 500
 NAMES = ("a", "b", "ab", ".c", "x.txt", "y.pyc", "data", "out put", "w*d", "é", "[z]")
-# 20.10 reads `**` as today's builders do, except directly before a text that ends the pattern.
+# 20.10 reads `a**` as today's builders do. It reads `**a` in another way, and of what matches in a
+# deeper directory it does not look below: those forms are compared with moby's own cases.
 PARTS = (
     *NAMES,
     "*",
     "**",
     "a**",
-    "a**b",
-    "**x*",
     "?",
     "a*",
     "*.txt",
