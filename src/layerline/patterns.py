@@ -9,6 +9,7 @@ negated. Paths are relative, with slashes.
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from dataclasses import dataclass
@@ -33,6 +34,13 @@ _GO_ESCAPES = {
 def escape(name: str) -> str:
     """The pattern that one name matches, and no other."""
     return "".join(f"\\{letter}" if letter in "*?[]\\!" else letter for letter in name)
+
+
+def literal_beginning(pattern: str) -> str:
+    """The path that a pattern starts with, before its first part with a wildcard; may be empty."""
+    parts = _clean(pattern.strip().removeprefix("!")).split("/")
+    plain = itertools.takewhile(lambda part: not _WILD.intersection(part), parts)
+    return "/".join(plain)
 
 
 class PatternError(ValueError):

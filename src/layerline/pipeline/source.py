@@ -119,7 +119,9 @@ class Selection:
         for path in sorted(path for path in ignored if not path.endswith("/")):
             return f"only ignored files: start it with one of them to include it, e.g. {path!r}"
         near = difflib.get_close_matches(pattern.split("/")[0], self.names, n=1)
-        return f"no file: did you mean {near[0]!r}?" if near else "no file: correct or remove it"
+        if near:
+            return f"no file: did you mean {near[0]!r}?"
+        return "no file: correct it, or start it with the ignored file or directory that it means"
 
     async def _definition_text(self) -> str:
         return await self.loaded.file(FILE).contents() if FILE in self.names else ""

@@ -143,7 +143,7 @@ async def test_a_pattern_that_selects_nothing_is_an_error_at_its_line(repository
     message = await refused(repository, "src/**", "nothing/**")
     assert message == (
         "layerline.toml:8: images.app.source has 'nothing/**', which matches no file: "
-        "correct or remove it"
+        "correct it, or start it with the ignored file or directory that it means"
     )
     assert "did you mean 'src'?" in await refused(repository, "scr/**")
     assert "only ignored files" in await refused(repository, "*.ckpt")

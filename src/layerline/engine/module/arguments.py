@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.module.host_files import read_directory, read_file
+from layerline.engine.module.unread_files import unread_patterns
 from layerline.engine.solve.keys import identity_of
 from layerline.errors import LayerlineError, ModuleError
 
@@ -80,7 +81,8 @@ def _contextual(arg: FunctionArg, config: ModuleConfig, reader: Reader) -> str:
     path = config.resolve(arg.default_path)
     try:
         if arg.type_def.name == "Directory":
-            return reader.directory(path, ignore=arg.ignore)
+            unread = unread_patterns(path) if config.is_shipped else ()
+            return reader.directory(path, ignore=(*arg.ignore, *unread))
         if arg.type_def.name == "File":
             return reader.file(path)
     except LayerlineError as exc:

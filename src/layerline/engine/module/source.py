@@ -76,6 +76,11 @@ class ModuleConfig:
         return self.root / self.source
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether it is the pipeline that comes with the tool, working for another directory."""
+        return self.served is not None and self.root == shipped_pipeline()
+
+    @property
     def is_foreign(self) -> bool:
         """Whether the files are not the caller's own: their links must not lead to the host."""
         return self.origin is not None or self.copied
