@@ -1,26 +1,29 @@
-"""A `layerline.toml` for a repository, guessed from what it has: groups, target and image.
+"""A `layerline.toml` for a repository, from what it has: groups, target and image.
 
-Invariant: every guess is reported, with its reason.
+Invariant: every guess is reported, with its reason, and what is not taken over is a comment.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from layerline.cli.scaffold.dockerfiles import adopt
+from layerline.cli.scaffold.program import find_program, import_paths
+from layerline.cli.scaffold.python_version import DISTRIBUTIONS, distribution
 from layerline.cli.scaffold.requirements import project
+from layerline.cli.scaffold.tables import comment, table
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from layerline.cli.scaffold.requirements import Requirements
-    from layerline.doctor.dockerfile import Dockerfile, Instruction
+    from layerline.doctor.dockerfile import Dockerfile
 
-BASE = "debian:bookworm-slim"
+BASE = next(iter(DISTRIBUTIONS))
 PACKAGES = ("ca-certificates", "libgomp1", "python3", "python3-venv", "tini")
 # What changes together; other packages are the group `core`.
 SUBJECTS = {
@@ -44,16 +47,14 @@ CLAIMS = {
     "cuda": ["nvidia-*", "cuda-*"],
 }
 _CUDA = re.compile(r"(?:cuda|cu)[:=-]?(1[1-9])(?!\d{2,})", re.IGNORECASE)
-_DISTRIBUTION = re.compile(r"(?:debian|ubuntu):[A-Za-z0-9._-]+")
-_RELEASE = re.compile(r"(?P<release>bookworm|trixie)")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-_INSTALL = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(?P<packages>[^;&|]+)")
-_NEEDED_TO_BUILD = {"build-essential", "gcc", "g++", "make", "cmake", "python3-pip", "python3-dev"}
 
 
 @dataclass(slots=True, kw_only=True)
 class Proposal:
-    """The content of a new layerline.toml; `notes` are the guesses with their reasons."""
+    """The content of a new layerline.toml; `notes` are the guesses with their reasons.
+
+    `left` is what the repository has and the file has not, with the reason for each.
+    """
 
     image: str
     base: str = BASE
@@ -63,11 +64,23 @@ class Proposal:
     env: dict[str, str] = field(default_factory=dict)
     start: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
     @property
     def target(self) -> str:
         """The name of the one target."""
         return f"cu{self.cuda}" if self.cuda else "cpu"
+
+    @property
+    def is_service(self) -> bool:
+        """Whether the image listens on ports."""
+        return bool(self.start.get("ports"))
+
+    @property
+    def command(self) -> list[str]:
+        """The default arguments of the image's entrypoint."""
+        given = self.start.get("command")
+        return [str(word) for word in given] if isinstance(given, list) else ["python"]
 
     def text(self) -> str:
         """The text of the file."""
@@ -88,27 +101,42 @@ class Proposal:
             **({"env": self.env} if self.env else {}),
             **self.start,
         }
-        return "\n".join(_table(name, content) for name, content in tables.items())
+        parts = [comment("Not taken over:", self.left)] if self.left else []
+        parts += [table(name, content) for name, content in tables.items()]
+        if not {"command", "entrypoint"} & set(self.start):
+            parts[-1] += '# command = ["python", "main.py"]  # no program was found\n'
+        return "\n".join(parts)
 
 
-def propose(name: str, required: Requirements, dockerfiles: Sequence[Dockerfile]) -> Proposal:
-    """The proposal for a repository of that name."""
-    found = Proposal(image=_normal(required.project or name), notes=list(required.notes))
+def propose(home: Path, required: Requirements, dockerfiles: Sequence[Dockerfile]) -> Proposal:
+    """The proposal for a repository."""
+    found = Proposal(image=normal(required.project or home.name))
+    for each in dockerfiles[:1]:
+        adopt(found, home, each, required)
+    for other in dockerfiles[1:]:
+        found.left.append(f"{other.path}: add an image for it")
+    found.notes = [*required.notes, *found.notes]
+    found.left = [*required.left, *found.left]
     found.groups = _group_by_subject(required)
     if not found.groups:
+        reasons = "".join(f"\n  {each}" for each in found.left)
         message = (
             "no requirements found: add dependencies to pyproject.toml or a requirements*.txt, "
-            "then run init again"
+            f"then run init again{reasons}"
         )
         raise UsageError(message)
     for group, requirements in found.groups.items():
         found.notes.append(f"group {group}: {', '.join(project(each) for each in requirements)}")
-    if dockerfiles:
-        _by_dockerfile(found, dockerfiles[0])
-    for other in dockerfiles[1:]:
-        found.notes.append(f"{other.path}: ignored; add an image for it by hand")
-    _target(found, dockerfiles)
+    found.packages += [each for each in required.packages if each not in found.packages]
+    _base(found, required)
+    _target(found, required, dockerfiles)
+    _program(found, home)
     return found
+
+
+def normal(name: str) -> str:
+    """A name as `layerline.toml` has it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "image"
 
 
 def _group_by_subject(required: Requirements) -> dict[str, list[str]]:
@@ -117,7 +145,7 @@ def _group_by_subject(required: Requirements) -> dict[str, list[str]]:
     for extra, requirements in required.by_name.items():
         for text in requirements:
             subjects = (name for name, them in SUBJECTS.items() if project(text) in them)
-            group = next(subjects, _normal(extra) if extra else "core")
+            group = next(subjects, normal(extra) if extra else "core")
             known = groups.setdefault(group, [])
             if text not in known:
                 known.append(text)
@@ -131,17 +159,42 @@ def _place(order: Sequence[str], name: str) -> tuple[int, str]:
     return (order.index(name) if name in order else 0, name)
 
 
-def _target(found: Proposal, dockerfiles: Sequence[Dockerfile]) -> None:
+def _base(found: Proposal, required: Requirements) -> None:
+    """The distribution that has the Python that is asked for; a Dockerfile's own one stays."""
+    wanted = [text for text in required.python if text]
+    if found.base not in DISTRIBUTIONS or not wanted:
+        return
+    fitting = distribution([*wanted, *_of_base(found)])
+    fitting = fitting or distribution(wanted)
+    shown = " and ".join(dict.fromkeys(wanted))
+    if fitting is None:
+        known = ", ".join(f"{version} in {name}" for name, version in DISTRIBUTIONS.items())
+        found.left.append(f"Python {shown}: no base has it ({known}); {found.base} is used")
+        return
+    found.base = fitting
+    found.notes.append(f"base {fitting}, which has Python {DISTRIBUTIONS[fitting]}: for {shown}")
+
+
+def _of_base(found: Proposal) -> list[str]:
+    return [] if found.base == BASE else [f"=={DISTRIBUTIONS[found.base]}"]
+
+
+def _target(found: Proposal, required: Requirements, dockerfiles: Sequence[Dockerfile]) -> None:
     """CUDA where a requirement or a base image names its version."""
     texts = {text: "requirement" for them in found.groups.values() for text in them}
     for each in dockerfiles[:1]:
         bases = [one.text for one in each.instructions if one.keyword == "FROM"]
         texts |= dict.fromkeys(bases, f"base image in {each.path}")
-    for text, what in texts.items():
-        if version := _CUDA.search(text):
-            found.cuda = version[1]
-            found.notes.append(f"target cu{found.cuda}: because of the {what} {text!r}")
-            return
+    versions = (
+        (match[1], f"the {what} {text!r}")
+        for text, what in texts.items()
+        if (match := _CUDA.search(text))
+    )
+    asked = [(required.cuda, "the repository's environment")] if required.cuda else []
+    for version, reason in [*asked, *versions]:
+        found.cuda = version
+        found.notes.append(f"target cu{found.cuda}: because of {reason}")
+        return
     found.notes.append("target cpu: nothing names a version of CUDA")
     if "pytorch" in found.groups:
         found.notes.append(
@@ -150,107 +203,22 @@ def _target(found: Proposal, dockerfiles: Sequence[Dockerfile]) -> None:
         )
 
 
-def _by_dockerfile(found: Proposal, dockerfile: Dockerfile) -> None:
-    """Take over how the last stage of a Dockerfile starts, and what it installs from Debian."""
-    starts = [n for n, each in enumerate(dockerfile.instructions) if each.keyword == "FROM"]
-    if not starts:
-        return
-    last = dockerfile.instructions[starts[-1] :]
-    _base(found, dockerfile.path, last[0].text.split()[0])
-    for each in last:
-        if note := _take_over(found, each):
-            found.notes.append(f"{dockerfile.path}:{each.line}: {note}")
-
-
-def _base(found: Proposal, path: str, base: str) -> None:
-    plain = base.removeprefix("docker.io/").removeprefix("library/")
-    release = _RELEASE.search(plain)
-    if _DISTRIBUTION.fullmatch(plain):
-        found.base = plain
-    elif release is not None:
-        found.base = f"debian:{release['release']}-slim"
-    found.notes.append(
-        f"base {found.base}: {path} is based on {base}"
-        + ("" if found.base == plain else ", instead of which Debian's own Python is used")
-    )
-
-
-def _take_over(found: Proposal, each: Instruction) -> str:
-    """Apply an instruction to the proposal; a note about it, empty where it has no counterpart."""
-    match each.keyword:
-        case "RUN":
-            return _packages(found, each.text)
-        case "EXPOSE":
-            ports = [int(port) for port in re.findall(r"(\d+)(?:/tcp)?(?:\s|$)", each.text)]
-            found.start["ports"] = ports
-            return f"ports {ports}"
-        case "ENV":
-            pairs = _pairs(each.text)
-            found.env |= pairs
-            return f"env {', '.join(pairs)}" if pairs else ""
-        case "USER" if _NAME.fullmatch(each.text) and not each.text.isdigit():
-            found.start["user"] = each.text
-            return f"user {each.text}"
-        case "CMD":
-            found.start["command"] = _command(each.text)
-            return "command"
-        case "ENTRYPOINT":
-            found.start["entrypoint"] = ["tini", "--", *_command(each.text)]
-            return "entrypoint, behind tini"
-        case "HEALTHCHECK" if each.text.startswith("CMD "):
-            found.start["healthcheck"] = _command(each.text.removeprefix("CMD "))
-            return "healthcheck"
-        case _:
-            return ""
-
-
-def _packages(found: Proposal, text: str) -> str:
-    """The packages of Debian that a RUN installs; wheels need no compiler."""
-    names = [
-        word
-        for install in _INSTALL.finditer(text)
-        for word in install["packages"].split()
-        if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", word)
-    ]
-    new = [name for name in names if name not in {*found.packages, *_NEEDED_TO_BUILD}]
-    found.packages += new
-    return f"packages {' '.join(new)}" if new else ""
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """The variables of an ENV; those made of others are about the old image's own places."""
-    try:
-        assignments = shlex.split(text)
-    except ValueError:
-        return {}
-    if assignments and "=" not in assignments[0]:
-        assignments = [f"{assignments[0]}={' '.join(assignments[1:])}"]
-    pairs = dict(each.partition("=")[::2] for each in assignments)
-    return {key: value for key, value in pairs.items() if "$" not in value and key != "PATH"}
-
-
-def _command(text: str) -> list[str]:
-    """A command in either form."""
-    if text.startswith("["):
-        try:
-            return [str(word) for word in json.loads(text)]
-        except ValueError:
-            pass
-    return ["sh", "-c", text]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "image"
-
-
-def _table(name: str, content: Mapping[str, object]) -> str:
-    lines = [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in content.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: object) -> str:
-    """JSON's strings, numbers and lists are TOML, too; its objects are written otherwise."""
-    if isinstance(value, dict):
-        pairs = (f"{json.dumps(str(key))} = {_toml(item)}" for key, item in value.items())
-        return "{ " + ", ".join(pairs) + " }"
-    return json.dumps(value, ensure_ascii=False)
+def _program(found: Proposal, home: Path) -> None:
+    """What the image runs, and where its modules are imported from."""
+    paths = import_paths(home)
+    if not {"command", "entrypoint"} & set(found.start):
+        program = find_program(home)
+        if program is None:
+            found.notes.append("command: no program was found; set it in the image")
+        else:
+            found.start["command"] = program.command
+            found.notes.append(f"command {' '.join(program.command)}: {program.reason}")
+            paths = program.paths
+            if program.ports and "ports" not in found.start:
+                found.start["ports"] = program.ports
+    if paths and "PYTHONPATH" not in found.env:
+        places = ["/app" if path == "." else f"/app/{path}" for path in paths]
+        found.env["PYTHONPATH"] = ":".join(places)
+        found.notes.append(
+            f"env PYTHONPATH={found.env['PYTHONPATH']}: modules are imported from it"
+        )

@@ -164,7 +164,8 @@ def find_module(
     root = _find_up(start, CONFIG, DEFINITION)
     if root is None:
         message = (
-            f"no {CONFIG} and no {DEFINITION} in {start} or above it; name the module with -m PATH"
+            f"no {CONFIG} and no {DEFINITION} in {start} or above it: name the module with -m "
+            f"PATH, or write a {DEFINITION} with 'layerline init'"
         )
         raise ModuleError(message)
     if not (root / CONFIG).exists():

@@ -1,0 +1,102 @@
+"""Dependencies as Poetry and Pipenv write them, in the common form (PEP 508).
+
+The rules of `^` and `~` are those of
+https://python-poetry.org/docs/dependency-specification/#version-constraints
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from layerline.cli.scaffold.requirements import project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from layerline.cli.scaffold.requirements import Requirements
+
+_SOURCES = ("git", "hg", "svn", "path", "file", "url", "source", "index")
+
+
+def take_poetry(poetry: Mapping[str, Any], found: Requirements) -> None:
+    """The dependencies, groups and extras of a `tool.poetry` table."""
+    where = "pyproject.toml, tool.poetry"
+    extras = {project(each) for them in poetry.get("extras", {}).values() for each in them}
+    main = poetry.get("dependencies", {})
+    if "python" in main:
+        found.python.append(",".join(specifiers(str(main["python"]))))
+    needed = {name: value for name, value in main.items() if project(name) not in extras}
+    found.take("", dependencies(needed, found, f"{where}.dependencies"), f"{where}.dependencies")
+    for extra, names in poetry.get("extras", {}).items():
+        chosen = {name: main[name] for name in names if name in main}
+        texts = dependencies(chosen, found, f"{where}.extras.{extra}")
+        found.take(extra, texts, f"{where}, the extra {extra!r}")
+    groups = {**poetry.get("group", {})}
+    if "dev-dependencies" in poetry:
+        groups["dev"] = {"dependencies": poetry["dev-dependencies"]}
+    for name, table in groups.items():
+        texts = dependencies(table.get("dependencies", {}), found, f"{where}.group.{name}")
+        found.take(name, texts, f"{where}, the group {name!r}")
+
+
+def dependencies(table: Mapping[str, Any], found: Requirements, where: str) -> Iterator[str]:
+    """The requirements of a table of names and constraints, which may be lists of several."""
+    for name, values in table.items():
+        if project(name) == "python":
+            continue
+        for value in values if isinstance(values, list) else [values]:
+            source = next((key for key in _SOURCES if isinstance(value, dict) and key in value), "")
+            if source:
+                reason = f"as its source is {source} = {value[source]!r}: build a wheel of it"
+                found.leave(where, name, reason)
+            else:
+                yield requirement(name, value)
+
+
+def requirement(name: str, value: str | Mapping[str, Any]) -> str:
+    """One dependency in the common form."""
+    table: Mapping[str, Any] = {"version": value} if isinstance(value, str) else value
+    extras = table.get("extras", [])
+    full = f"{name}[{','.join(extras)}]" if extras else name
+    text = full + ",".join(specifiers(str(table.get("version", "*"))))
+    markers = [f"({each})" for each in _markers(table)]
+    return f"{text} ; {' and '.join(markers)}" if markers else text
+
+
+def specifiers(constraint: str) -> list[str]:
+    """The version specifiers of a constraint; none for any version."""
+    return [text for part in constraint.split(",") for text in _specifiers(part.strip())]
+
+
+def _specifiers(part: str) -> list[str]:
+    if part in ("*", ""):
+        return []
+    if part.startswith("^"):
+        return [f">={part[1:].strip()}", f"<{_next(part[1:], caret=True)}"]
+    if part.startswith("~") and not part.startswith("~="):
+        return [f">={part[1:].strip()}", f"<{_next(part[1:], caret=False)}"]
+    return [f"=={part}"] if part[0].isdigit() else [part.replace(" ", "")]
+
+
+def _next(version: str, *, caret: bool) -> str:
+    """The first version that is kept out: a caret keeps the first part that is not zero."""
+    parts = [int(part) for part in re.findall(r"\d+", version.split("+")[0])] or [0]
+    if caret:
+        place = next((index for index, part in enumerate(parts) if part), len(parts) - 1)
+    else:
+        place = min(1, len(parts) - 1)
+    return ".".join(str(part) for part in [*parts[:place], parts[place] + 1])
+
+
+def _markers(table: Mapping[str, Any]) -> Iterator[str]:
+    if "markers" in table:
+        yield str(table["markers"])
+    if "python" in table:
+        yield " and ".join(
+            f"python_version {operator} {version!r}".replace("'", '"')
+            for text in specifiers(str(table["python"]))
+            for operator, version in re.findall(r"([<>=!~]+)(.*)", text)
+        )
+    if "platform" in table:
+        yield f'sys_platform == "{table["platform"]}"'

@@ -1,0 +1,103 @@
+"""The requirements in pyproject.toml: PEP 621, dependency groups, uv's sources, Poetry."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from layerline.cli.scaffold.poetry import take_poetry
+from layerline.cli.scaffold.requirements import project
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from layerline.cli.scaffold.requirements import Requirements
+
+FILE = "pyproject.toml"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file; empty where there is none, an error that names it where it is broken."""
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        message = f"{path.name} is not valid TOML: {exc}"
+        raise UsageError(message) from exc
+
+
+def take_project(home: Path, found: Requirements) -> None:
+    """The requirements in a directory's pyproject.toml."""
+    document = read_toml(home / FILE)
+    table = document.get("project", {})
+    tools = document.get("tool", {})
+    poetry = tools.get("poetry", {})
+    found.project = project(str(table.get("name") or poetry.get("name") or ""))
+    if "requires-python" in table:
+        found.python.append(str(table["requires-python"]))
+    found.own |= uv_sources(home, tools.get("uv", {}))
+    if "dependencies" in table:
+        found.take("", table["dependencies"], f"{FILE}, project.dependencies")
+    if "dependencies" in poetry or "group" in poetry:
+        take_poetry(poetry, found)
+    if "dependencies" in table.get("dynamic", []):
+        found.left.append(f"{FILE}: project.dependencies is dynamic, its build backend computes it")
+    for extra, texts in table.get("optional-dependencies", {}).items():
+        found.take(extra, texts, f"{FILE}, the extra {extra!r}")
+    groups = document.get("dependency-groups", {})
+    for name in groups:
+        group = list(_of_group(name, groups, found, within=()))
+        found.take(name, group, f"{FILE}, the dependency group {name!r}")
+
+
+def uv_sources(home: Path, uv: Mapping[str, Any]) -> dict[str, str]:
+    """The projects that uv takes from elsewhere than the index, with the reason to leave them."""
+    found = {}
+    for name, value in uv.get("sources", {}).items():
+        for source in value if isinstance(value, list) else [value]:
+            kind = next(
+                (key for key in ("git", "path", "url", "workspace", "index") if key in source), ""
+            )
+            if kind == "index" and _is_of_pytorch(str(source["index"]), uv):
+                continue
+            if kind:
+                shown = "the workspace" if kind == "workspace" else f"{kind} = {source[kind]!r}"
+                found[project(name)] = f"as its source in tool.uv.sources is {shown}"
+    for member in workspace_members(home, uv):
+        name = project(str(read_toml(member / FILE).get("project", {}).get("name", "")))
+        found.setdefault(name, f"as it is {member.relative_to(home).as_posix()} of the workspace")
+    return found
+
+
+def workspace_members(home: Path, uv: Mapping[str, Any]) -> list[Path]:
+    """The directories of the members of uv's workspace."""
+    patterns = uv.get("workspace", {}).get("members", [])
+    found = {path for pattern in patterns for path in home.glob(str(pattern))}
+    return sorted(path for path in found if (path / FILE).is_file() and path != home)
+
+
+def _is_of_pytorch(index: str, uv: Mapping[str, Any]) -> bool:
+    """PyTorch's own index has the names of the public one, built for another platform."""
+    return any(
+        each.get("name") == index and ".pytorch.org/" in str(each.get("url"))
+        for each in uv.get("index", [])
+    )
+
+
+def _of_group(
+    name: str, groups: Mapping[str, Any], found: Requirements, *, within: tuple[str, ...]
+) -> Iterator[str]:
+    """The requirements of a dependency group, and of those that it includes."""
+    named = {project(each): each for each in groups}
+    for entry in groups[name]:
+        other = entry.get("include-group") if isinstance(entry, dict) else None
+        if isinstance(entry, str):
+            yield entry
+        elif other is None or (known := named.get(project(str(other)))) is None:
+            what = f"{FILE}, the dependency group {name!r}"
+            found.left.append(f"{what}: {entry} left out, as it names an unknown group")
+        elif known not in within:
+            yield from _of_group(known, groups, found, within=(*within, name))
