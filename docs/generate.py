@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 PLACE = Path(__file__).parent / "reference"
-COMMANDS = ("doctor", "init", "query", "run", "session", "store", "version")
+COMMANDS = (
+    "check",
+    "doctor",
+    "generate",
+    "init",
+    "query",
+    "run",
+    "session",
+    "store",
+    "up",
+    "version",
+)
 TABLES: dict[str, type[BaseModel]] = {
     "base": Base,
     "targets.NAME": Target,

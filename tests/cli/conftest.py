@@ -12,10 +12,12 @@ import pytest
 
 from layerline import command
 from layerline.settings import process_environ
+from tests.cli.warm import warm_program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from tests.cli.warm import WarmProgram
     from tests.ordinary_user import OrdinaryUser
 
 HERE = Path(__file__).parent
@@ -25,11 +27,15 @@ PROGRAM = "from layerline.cli.main import main; main()"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a user stands, and the user's environment."""
+    """Where a user stands, and the user's environment.
+
+    With `warm`, calls are made in processes that need not start from nothing.
+    """
 
     workdir: Path
     environ: Mapping[str, str]
     user: OrdinaryUser | None = None
+    warm: WarmProgram | None = None
 
     def argv(self, *args: str) -> list[str]:
         argv = [sys.executable, "-c", PROGRAM, *args]
@@ -38,6 +44,8 @@ class Place:
     def call(self, *args: str, stdin: bytes | None = None, **more: str) -> command.Finished:
         """Run `layerline` to its end; `more` are further variables."""
         environ = {**self.environ, **more}
+        if self.warm is not None:
+            return self.warm.call(args, env=environ, cwd=self.workdir, stdin=stdin)
         return command.run(
             self.argv(*args), env=environ, cwd=self.workdir, expect=None, stdin=stdin
         )
@@ -70,6 +78,12 @@ def environ(home: Path, bases: str) -> dict[str, str]:
         "PYTHONPATH": str(HERE.parents[1] / "src"),
     }
     return {**process_environ(), **own}
+
+
+@pytest.fixture(scope="session")
+def warm(environ: dict[str, str]) -> Iterator[WarmProgram]:
+    with warm_program(environ) as program:
+        yield program
 
 
 @pytest.fixture

@@ -42,6 +42,15 @@ class Recorded:
     stdin: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellCommand:
+    """What a shell ran between two calls, and what it printed without the last newlines."""
+
+    number: int
+    line: str
+    output: str
+
+
 @dataclass(slots=True)
 class Classes:
     """Numbers the digests and stamps in the order in which they first appear."""
@@ -68,6 +77,17 @@ def parse_transcript(path: Path) -> Iterator[Recorded]:
         elif block.startswith("$ "):
             yield _parse_call(number, block, note)
             note = ""
+
+
+def parse_blocks(path: Path) -> Iterator[Recorded | ShellCommand]:
+    """The calls of a transcript and the shell commands between them, in order."""
+    for number, block in enumerate(re.split(r"^(?=\$ |\()", path.read_text(), flags=re.MULTILINE)):
+        if block.startswith("$ "):
+            yield _parse_call(number, block, "")
+        elif block.startswith("(") and not block.startswith("(…"):
+            line, _, output = block.partition("\n")
+            line = line[1:].rstrip().removesuffix(")").removesuffix(" …")
+            yield ShellCommand(number=number, line=line, output=output.rstrip("\n"))
 
 
 def _parse_call(number: int, block: str, note: str) -> Recorded:

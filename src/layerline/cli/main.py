@@ -29,14 +29,17 @@ _ABOUT = (
 )
 _COMMANDS = {
     "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
+    "check": ("check", "check", "Run the checks of a module"),
     "core": ("call", "core", "Call a core function"),
     "doctor": ("doctor", "doctor", "Diagnose and repair this machine"),
     "functions": ("functions", "functions", "List available functions"),
+    "generate": ("check", "generate", "Run the generators of a module"),
     "init": ("init", "init", "Write a layerline.toml for this repository"),
     "query": ("query", "query", "Send API queries to the engine"),
     "run": ("run", "run_program", "Run a program in a session"),
     "session": ("session", "session", "Serve a session until standard input ends"),
     "store": ("store", "store", "Inspect, verify and prune the store"),
+    "up": ("check", "up", "Start the services of a module"),
     "version": ("version", "version", "Print the versions of Layerline and of its API"),
 }
 _UNEXPECTED = 1

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from layerline.cli.chain.evaluate import Evaluation
 from layerline.engine import task_group
 from layerline.engine.api.server import serve_session
 from layerline.engine.api.session import Session, open_session
 from layerline.engine.module.addresses import resolve
+from layerline.engine.module.arguments import Reader
+from layerline.engine.module.calls import Caller
 from layerline.engine.module.queries import Literal, call_core
 from layerline.engine.module.session_arguments import complete_in_session
 from layerline.engine.module.types import element_of
@@ -26,9 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from layerline.cli.chain.modules import CallTarget
     from layerline.cli.console import Console
-    from layerline.engine.module.arguments import Reader
-    from layerline.engine.module.calls import Caller
     from layerline.engine.module.definitions import Function, FunctionArg, Json
     from layerline.log import Journal
 
@@ -131,6 +133,17 @@ class SessionBackend:
         kinds = {arg.name: arg for arg in function.args}
         written = {name: _graphql_value(kinds[name], value) for name, value in arguments.items()}
         return await call_core(self.session, receiver, typename, function, written)
+
+
+def evaluation_in(session: Session, console: Console, module: CallTarget) -> Evaluation:
+    """The evaluation of a module's pipelines in a session."""
+    caller = Caller.of(session, module.loaded) if module.loaded else None
+    return Evaluation(
+        backend=SessionBackend(session=session, caller=caller, reader=Reader(store=session.store)),
+        types=module.types,
+        workdir=console.workdir,
+        home=console.settings.home,
+    )
 
 
 def _graphql_value(arg: FunctionArg, value: Json) -> Json:

@@ -163,26 +163,19 @@ def _evaluate_in_session(
 ) -> ChainResult:
     """Evaluate in the engine."""
     console.enter()
-    from layerline.cli.chain.engine_session import SessionBackend, run_in_session
+    from layerline.cli.chain.engine_session import evaluation_in, run_in_session
     from layerline.engine.api.image_export import pack_ahead
-    from layerline.engine.module.calls import Caller
 
     async def work(session: Session) -> ChainResult:
         if (compression := packing(selected)) is not None:
             pack_ahead(session, compression or None)
-        caller = Caller.of(session, module.loaded) if module.loaded else None
-        backend = SessionBackend(session=session, caller=caller, reader=Reader(store=session.store))
-        evaluation = Evaluation(
-            backend=backend,
-            types=module.types,
-            workdir=console.workdir,
-            home=console.settings.home,
-        )
+        evaluation = evaluation_in(session, console, module)
         result = await evaluation.evaluate(selected, console.options.output)
         if element_of(result.type_def).name == "Changeset" and result.saved is None:
             from layerline.cli.chain.changes import apply_changes
 
-            await apply_changes(console, backend, result)
+            found = result.value if isinstance(result.value, list) else [result.value]
+            await apply_changes(console, session, found)
         return result
 
     return run_in_session(console, work, interactive=True, stay=True)

@@ -1,11 +1,11 @@
-"""Flags of the commands that call no functions: no operands, and help where it is asked for."""
+"""Flags of the commands that call no functions, and their help."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from layerline.cli.display.help import Page
-from layerline.cli.flags import Flag, FlagSet
+from layerline.cli.flags import Flag, FlagSet, parse_bool
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,25 @@ def parse_flags(flags: FlagSet, argv: Sequence[str], path: str) -> None:
     if rest:
         message = f'unknown command "{rest[0]}" for "{path}"'
         raise UsageError(message, usage=path)
+
+
+def parse_operands(flags: FlagSet, argv: Sequence[str], path: str) -> list[str]:
+    """Parse flags wherever they stand and return what is between them."""
+    operands: list[str] = []
+    rest = list(argv)
+    try:
+        while rest := flags.parse(rest):
+            operands.append(rest.pop(0))
+    except UsageError as exc:
+        raise UsageError(str(exc), usage=path) from exc
+    return operands
+
+
+def add_switch(flags: FlagSet, name: str, usage: str, *, short: str = "") -> Flag:
+    """Add a flag that is given or not."""
+    return flags.add(
+        Flag(name=name, short=short, kind="bool", parse=parse_bool, usage=usage, bare="true")
+    )
 
 
 def print_help(

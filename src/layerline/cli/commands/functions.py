@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from layerline.cli.chain.modules import load
 from layerline.cli.chain.parser import callable_members, constructor_of, short
 from layerline.cli.commands.call import toolchain_rows
-from layerline.cli.commands.flag_parsing import print_help
+from layerline.cli.commands.flag_parsing import parse_operands, print_help
 from layerline.cli.display.help import columns
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import module_flags
@@ -31,7 +31,7 @@ def functions(console: Console, argv: Sequence[str]) -> int:
     """Print the table of functions."""
     flags = FlagSet((console.flags, module_flags()))
     path = f"{console.program} functions"
-    chain = _operands(flags, argv, path)
+    chain = parse_operands(flags, argv, path)
     console.settle(flags.parents[1])
     if console.options.help:
         about = _ABOUT.format(program=console.program)
@@ -75,14 +75,3 @@ def _print_table(console: Console, rows: Sequence[tuple[str, str]], skipped: Seq
     if skipped:
         names = ", ".join(skipped)
         console.print(f"\nSkipped {len(skipped)} function(s) with unsupported types: {names}\n")
-
-
-def _operands(flags: FlagSet, argv: Sequence[str], path: str) -> list[str]:
-    operands: list[str] = []
-    rest = list(argv)
-    try:
-        while rest := flags.parse(rest):
-            operands.append(rest.pop(0))
-    except UsageError as exc:
-        raise UsageError(str(exc), usage=path) from exc
-    return operands

@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline.cli.chain.changes import apply_changes
-from layerline.cli.chain.engine_session import SessionBackend
-from layerline.cli.chain.evaluate import ChainResult
 from layerline.cli.console import Console
 from layerline.cli.options import Options
-from layerline.engine.module.arguments import Reader
-from layerline.engine.module.definitions import TypeDef
 from layerline.engine.module.queries import ask, literal
 from layerline.errors import LayerlineError
 from tests.unit.conftest import open_a_session
@@ -24,7 +20,6 @@ if TYPE_CHECKING:
     from tests.unit.conftest import OpenSession
 
 __all__ = ["open_a_session"]
-CHANGESET = TypeDef(kind="OBJECT_KIND", name="Changeset")
 
 
 async def make_changeset(session: Session, change: str) -> str:
@@ -42,9 +37,7 @@ async def apply(session: Session, workdir: Path, change: str, *argv: str) -> Non
         options=Options.scan([f"--workdir={workdir}", *argv]),
         settings=session.settings,
     )
-    backend = SessionBackend(session=session, caller=None, reader=Reader(store=session.store))
-    result = ChainResult(value=await make_changeset(session, change), type_def=CHANGESET)
-    await apply_changes(console, backend, result)
+    await apply_changes(console, session, [await make_changeset(session, change)])
 
 
 NEW = 'withNewFile(path: "a/b.txt", contents: "x")'
