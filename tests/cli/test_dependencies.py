@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline import command
 from tests import git_server
 from tests.cli.conftest import Place
 from tests.cli.transcript import (
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
 HERE = Path(__file__).parent
-_SHELL = re.compile(r"\((.*?)\)(?=\(|$)", re.DOTALL)
 _ID = re.compile(r"(?<=parameter id=')[^']+")
 
 
@@ -51,11 +49,6 @@ def make_replay(home: Path, name: str, environ: dict[str, str]) -> Replay:
     git_server.commit(module)
     own = {**environ, "TOK": "s3cr3tvalue"}
     return Replay(home=home, place=Place(workdir=module, environ=own))
-
-
-@pytest.fixture(scope="module")
-def deps(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Replay:
-    return make_replay(tmp_path_factory.mktemp("dependencies"), "deps", environ)
 
 
 @dataclass(slots=True)
@@ -87,13 +80,6 @@ def recorded(name: str, *commands: str) -> list[object]:
         for call in parse_transcript(HERE / f"{name}.transcript.txt")
         if not commands or call.line.startswith(commands)
     ]
-
-
-@pytest.mark.parametrize("call", recorded("deps"))
-def test_the_recorded_answer(deps: Replay, call: Recorded) -> None:
-    for line in _SHELL.findall(call.note):
-        command.run(["sh", "-c", line], cwd=deps.place.workdir)
-    compare(deps, call, call.line)
 
 
 # What `install` wrote is in the recording: the dependency with its commit.
