@@ -18,6 +18,7 @@ import anyio
 import anyio.lowlevel
 
 from layerline.engine.module import process, results
+from layerline.engine.module.call_cache import CallCache
 from layerline.engine.module.client_code import client_code
 from layerline.engine.module.client_schema import ServedModule, client_schema
 from layerline.engine.module.conversion import Conversion
@@ -218,27 +219,21 @@ class Caller:
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]
     ) -> Json:
         """The JSON value that a function returns; objects in it are ids."""
-        key = results.key_of(self.module.digest, owner, function.name, parent, arguments)
+        run = functools.partial(self._call_process, owner, function)
         seconds = results.lifetime(function, caching=self.module.config.caching)
         if seconds is None:
-            return await self._call_process(owner, function, parent, arguments)
-
-        async def make() -> Json:
-            known = results.recall(self.session.store.index, key) if seconds > 0 else None
-            if known is not None:
-                name = call_name(self.module.name, owner, function)
-                self.session.journal.step(name).end(Status.CACHED)
-                for value in known.objects.values():
-                    self.session.identify(value)
-                return known.value
-            value = await self._call_process(owner, function, parent, arguments)
-            if seconds > 0:
-                results.remember(
-                    self.session.store.index, key, value, seconds=seconds, load=self.session.load
-                )
-            return value
-
-        return await self.session.once(f"call {key}", make)
+            return await run(parent, arguments)
+        name = call_name(self.module.name, owner, function)
+        cache = CallCache(
+            session=self.session,
+            module=self.module.digest,
+            owner=owner,
+            function=function.name,
+            seconds=seconds,
+            run=run,
+            report_hit=lambda: self.session.journal.step(name).end(Status.CACHED),
+        )
+        return await cache.get(parent, arguments)
 
     async def _call_process(
         self, owner: str, function: Function, parent: Json, arguments: dict[str, Any]

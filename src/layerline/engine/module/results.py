@@ -99,6 +99,13 @@ def remember(
     index.put(_TABLE, key, row, snapshots=sorted(set(snapshots_in(documents))))
 
 
+def remember_also(index: Index, key: str, other: str) -> None:
+    """Keep the result of a key, if it is remembered, under another key until the same time."""
+    row = index.get(_TABLE, key)
+    if row is not None:
+        index.put(_TABLE, other, row, snapshots=sorted(set(snapshots_in(row["objects"]))))
+
+
 def _objects_in(value: Json, load: Callable[[str], Any]) -> dict[str, Any]:
     """The objects that ids name, in a value and in the states of other modules' objects."""
     found: dict[str, Any] = {}

@@ -43,7 +43,7 @@ class Contents:
     store: Store
     results: Mapping[str, Result]
     _digests: dict[str, str] = field(default_factory=dict)
-    _timed: dict[str, bool] = field(default_factory=dict)
+    _kinds: dict[type[ops.Op], dict[str, bool]] = field(default_factory=dict)
 
     def tree(self, op: ops.Op) -> Tree:
         """The files of an evaluated operation."""
@@ -52,7 +52,7 @@ class Contents:
     def content(self, op: ops.Op, path: str) -> str:
         """What a file or directory of an evaluated operation is known by."""
         layers = self.results[op.key].layers
-        if not self._has_times(op):
+        if not self.has(ops.Timestamps, op):
             # An exec that leaves a mount as it is gives the layer of the import.
             if len(layers) == 1 and (known := digest_in_import(self.store, layers[0], path)):
                 return known
@@ -100,7 +100,7 @@ class Contents:
         digest: Callable[[Tree, Selection], str],
         patterns: object = None,
     ) -> str:
-        layers, times = self.results[op.key].layers, self._has_times(op)
+        layers, times = self.results[op.key].layers, self.has(ops.Timestamps, op)
         bounded = not isinstance(op, ops.Stored)
         key = digest_of([_EPOCH, layers, path, patterns, times, bounded])
         found = self._digests.get(key)
@@ -129,19 +129,16 @@ class Contents:
                 return ["mount", self.results[op.exec.key].identity, op.index, below]
         return ["tree", self.results[op.key].identity, path]
 
-    def _has_times(self, op: Keyed) -> bool:
-        """Whether a step that sets times is among those that an operation is made of."""
+    def has(self, kind: type[ops.Op], op: Keyed) -> bool:
+        """Whether an operation, or one that it is made of, is of a kind."""
+        known = self._kinds.setdefault(kind, {})
         pending: list[Keyed] = [op]
         while pending:
             top = pending[-1]
-            if top.key in self._timed:
-                pending.pop()
-                continue
-            below = list(children(top))
-            missing = [each for each in below if each.key not in self._timed]
-            if isinstance(top, ops.Timestamps) or not missing:
-                self._timed[top.key] = isinstance(top, ops.Timestamps) or any(
-                    self._timed[each.key] for each in below
-                )
+            below = [] if isinstance(top, kind) else list(children(top))
+            missing = [each for each in below if each.key not in known]
             pending += missing
-        return self._timed[op.key]
+            if not missing:
+                known[top.key] = isinstance(top, kind) or any(known[each.key] for each in below)
+                pending.pop()
+        return known[op.key]

@@ -18,6 +18,7 @@ import anyio.to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from layerline.engine.runtime.cgroups import sweep_dead_sessions
+from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import adopt
 from layerline.engine.solve.contents import Contents
 from layerline.engine.solve.identities import identity_of_step, identity_of_view
@@ -143,20 +144,27 @@ class Solver:
         assert flight.result is not None
         return flight.result
 
-    async def results(self, ops: list[Op]) -> list[Result]:
+    async def content(self, op: Op, path: str) -> str | None:
+        """What a file or directory is known by; None if a process has to run to make it."""
+        if self.contents.has(ops.Exec, op):
+            return None
+        await self.result(op)
+        return await self.in_thread(self.contents.content, op, path)
+
+    async def results(self, wanted: list[Op]) -> list[Result]:
         """What several ops give, evaluated in parallel; the first failure ends the others."""
-        found: list[Result | None] = [None] * len(ops)
+        found: list[Result | None] = [None] * len(wanted)
         errors: list[Exception] = []
 
         async def one(index: int) -> None:
             try:
-                found[index] = await self.result(ops[index])
+                found[index] = await self.result(wanted[index])
             except LayerlineError as exc:
                 errors.append(exc)
                 group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for index in range(len(ops)):
+            for index in range(len(wanted)):
                 group.start_soon(one, index)
         if errors:
             raise errors[0]
