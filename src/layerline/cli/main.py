@@ -6,11 +6,15 @@ its process.
 
 from __future__ import annotations
 
+import difflib
+import os
 import shlex
+import stat
 import sys
 import time
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from layerline import settings
@@ -37,6 +41,7 @@ _COMMANDS = {
     "init": ("init", "init", "Write a layerline.toml for this repository"),
     "query": ("query", "query", "Send API queries to the engine"),
     "run": ("run", "run_program", "Run a program in a session"),
+    "shell": ("shell", "shell", "Run scripts of Dagger shell, or an interactive shell"),
     "session": ("session", "session", "Serve a session until standard input ends"),
     "store": ("store", "store", "Inspect, verify and prune the store"),
     "up": ("check", "up", "Start the services of a module"),
@@ -89,6 +94,10 @@ def _dispatch(console: Console) -> int:
     rest = flags.parse(console.argv)
     if flags.flags["version"].value:
         rest = ["version"]
+    elif flags.flags["code"].changed:
+        rest = ["shell", f"--code={flags.flags['code'].value}", *rest]
+    elif not console.options.help and _is_script(rest):
+        rest = ["shell", *rest]
     if not rest:
         console.print(_help(console))
         return 0
@@ -100,17 +109,43 @@ def _dispatch(console: Console) -> int:
         console.print(_help(console))
         return 0
     if name not in _COMMANDS:
-        message = f'unknown command "{name}" for "{PROGRAM}"'
-        raise UsageError(message, usage=PROGRAM)
+        raise _unknown(name)
     module, function, _ = _COMMANDS[name]
     command = getattr(import_module(f"layerline.cli.commands.{module}"), function)
     return int(command(console, arguments))
+
+
+def _is_script(rest: Sequence[str]) -> bool:
+    """Whether a command line without a command is for the shell: files, or standard input."""
+    if rest:
+        return rest[0] not in _COMMANDS and Path(rest[0]).is_file()
+    return sys.stdin.isatty() or _has_input()
+
+
+def _has_input() -> bool:
+    """Whether something was redirected or piped into this process."""
+    try:
+        kind = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(kind) or stat.S_ISREG(kind) or stat.S_ISSOCK(kind)
+
+
+def _unknown(name: str) -> UsageError:
+    """The error of a word that is neither a command nor a file."""
+    message = f'unknown command or file "{name}" for "{PROGRAM}"'
+    similar = difflib.get_close_matches(name, _COMMANDS)
+    if similar:
+        message += "\n\nDid you mean this?\n" + "".join(f"\t{each}\n" for each in similar)
+    return UsageError(message, usage=PROGRAM)
 
 
 def _own_flags(flags: FlagSet) -> FlagSet:
     """Add the flags of `layerline` without a command."""
     usage = _COMMANDS["version"][-1]
     flags.add(Flag(name="version", kind="bool", parse=parse_bool, usage=usage, bare="true"))
+    about = "Command to be executed by the shell"
+    flags.add(Flag(name="code", short="c", kind="string", parse=str, usage=about))
     return flags
 
 

@@ -31,4 +31,12 @@ def test_help_lists_the_commands(argv: list[str], capsys: pytest.CaptureFixture[
 
 def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["nothing"]) == 1
-    assert capsys.readouterr().err.startswith('Error: unknown command "nothing" for "layerline"\n')
+    wanted = 'Error: unknown command or file "nothing" for "layerline"\n'
+    assert capsys.readouterr().err.startswith(wanted)
+
+
+def test_a_mistyped_command_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    # https://github.com/dagger/dagger/blob/v0.21.8/core/integration/shell_test.go (TestScriptMode)
+    assert run_command_line(["qery"]) == 1
+    wanted = 'unknown command or file "qery" for "layerline"\n\nDid you mean this?\n\tquery\n'
+    assert wanted in capsys.readouterr().err

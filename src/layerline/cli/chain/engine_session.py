@@ -43,14 +43,18 @@ def run_in_session(
     *,
     interactive: bool = False,
     stay: bool = False,
+    interrupts: bool = True,
 ) -> T:
     """Run `work` in a session that is served, and end the session with it, or with a signal.
 
     With `interactive` a user at a terminal gets the options' program where an exec failed; with
-    `stay` the progress may stay until the user has seen it.
+    `stay` the progress may stay until the user has seen it. Without `interrupts` Ctrl-C is left to
+    `work`.
     """
+    ends = (signal.SIGINT, signal.SIGTERM) if interrupts else (signal.SIGTERM,)
     with console.working(stay=stay) as journal:
-        return _run_served(console, journal, work, console.interactive if interactive else ())
+        program = console.interactive if interactive else ()
+        return _run_served(console, journal, work, program, ends)
 
 
 def _run_served(
@@ -58,12 +62,13 @@ def _run_served(
     journal: Journal,
     work: Callable[[Session], Awaitable[T]],
     interactive: Sequence[str],
+    ends: Sequence[signal.Signals],
 ) -> T:
     results: list[T] = []
 
     async def main() -> None:
         async with task_group() as group:
-            group.start_soon(_cancel_on_signal, group.cancel_scope)
+            group.start_soon(_cancel_on_signal, group.cancel_scope, ends)
             opening = open_session(
                 console.settings,
                 journal,
@@ -82,8 +87,8 @@ def _run_served(
     return results[0]
 
 
-async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+async def _cancel_on_signal(scope: anyio.CancelScope, ends: Sequence[signal.Signals]) -> None:
+    with anyio.open_signal_receiver(*ends) as signals:
         async for _ in signals:
             scope.cancel()
 

@@ -83,14 +83,14 @@ class Evaluation:
         typename = "Query"
         for one in selected:
             arguments = await self._arguments(one)
-            value = await self._each(one.member, value, typename, arguments)
+            value = await self.apply(one.member, value, typename, arguments)
             typename = element_of(one.member.function.return_type).name
-        return await self._end(value, selected[-1].member.function.return_type, output)
+        return await self.finish(value, selected[-1].member.function.return_type, output)
 
     async def _arguments(self, one: SelectedFunction) -> dict[str, Any]:
         try:
             given = {
-                name: await self._value(one.args[name], value)
+                name: await self.resolve(one.args[name], value)
                 for name, value in one.given_values.items()
             }
         except (HostError, StoreError):
@@ -101,7 +101,8 @@ class Evaluation:
             return await self.backend.complete_arguments(one.member.function, given)
         return given
 
-    async def _value(self, arg: FunctionArg, value: Json) -> Json:
+    async def resolve(self, arg: FunctionArg, value: Json) -> Json:
+        """The value of an argument: the ids of the objects at addresses, other values as given."""
         if not is_addressed(arg.type_def):
             return value
         texts = value if isinstance(value, list) else [value]
@@ -127,11 +128,12 @@ class Evaluation:
             raise LayerlineError(message)
         return path
 
-    async def _each(
+    async def apply(
         self, member: Member, value: Json, typename: str, arguments: dict[str, Any]
     ) -> Json:
+        """What a member of a value gives, of a list that of each element."""
         if isinstance(value, list):
-            return [await self._each(member, item, typename, arguments) for item in value]
+            return [await self.apply(member, item, typename, arguments) for item in value]
         if value is None and member.owner and member.function.name:
             return None  # an optional object that a function did not return
         if member.is_field:
@@ -142,7 +144,8 @@ class Evaluation:
             return None
         return await self.backend.call_core(value, typename, member.function, arguments)
 
-    async def _end(self, value: Json, type_def: TypeDef, output: str) -> ChainResult:
+    async def finish(self, value: Json, type_def: TypeDef, output: str) -> ChainResult:
+        """The end of a pipeline: an object is evaluated, or saved to `output`."""
         element = element_of(type_def)
         plain = ChainResult(value=value, type_def=type_def)
         if element.kind not in OBJECTS or self.types.own_object(element.name) or value is None:
@@ -161,7 +164,7 @@ class Evaluation:
             return plain
         member = Member(function=sync, api_name="sync", owner="")
         return ChainResult(
-            value=await self._each(member, value, element.name, {}), type_def=type_def
+            value=await self.apply(member, value, element.name, {}), type_def=type_def
         )
 
 
