@@ -206,7 +206,7 @@ class Expansion:
         return next((text[:n] for n in begins if pattern.match(text[n:])), text)
 
     def _paths(self, field: list[_Piece]) -> list[str]:
-        """The files that a field matches; the field itself where it is no pattern or none does."""
+        """The files that a field matches; the field itself where none does."""
         text = "".join(piece.text for piece in field)
         if not any(_MAGIC.search(piece.text) for piece in field if not piece.quoted):
             return [text]
