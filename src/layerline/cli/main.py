@@ -68,10 +68,8 @@ def run_command_line(argv: Sequence[str]) -> int:
         return _show(Cancelled("Canceled."), console)
     except BrokenPipeError:
         return _UNEXPECTED
-    except OSError as exc:
-        return _show_os_error(exc, console)
     except Exception as exc:  # noqa: BLE001  the one place that shows errors
-        return _show_defect(exc, console)
+        return _show_other(exc, console)
 
 
 def _console(argv: Sequence[str]) -> Console:
@@ -185,14 +183,14 @@ def _step(exc: ExecError) -> str:
     return text if len(text) <= _LONGEST_STEP else f"{text[:_LONGEST_STEP]}…"
 
 
-def _show_os_error(exc: OSError, console: Console | None) -> int:
+def _show_other(exc: Exception, console: Console | None) -> int:
     """Report what the disk refuses as an error of the host; anything else is a defect."""
-    from layerline.engine import is_disk_failure, storage_error
+    from layerline.engine import known_failure
 
-    if console is None or not is_disk_failure(exc):
+    if console is None:
         return _show_defect(exc, console)
-    store = console.settings.store
-    return _show(storage_error(exc, "the command failed", store, store=store), console)
+    known = known_failure(exc, "the command failed", console.settings.store)
+    return _show_defect(exc, console) if known is None else _show(known, console)
 
 
 def _show_defect(exc: Exception, console: Console | None) -> int:

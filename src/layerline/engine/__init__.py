@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from layerline.engine.solve.task_groups import task_group
     from layerline.engine.store.auto_pruning import prunable_size
     from layerline.engine.store.digest import digest_of
-    from layerline.engine.store.disk_errors import is_disk_failure, storage_error, write_errors
+    from layerline.engine.store.disk_errors import known_failure, write_errors
     from layerline.engine.store.format import has_store
     from layerline.engine.store.fsck import find_problems, find_unverified, record, repair
     from layerline.engine.store.pruning import prune
@@ -41,14 +41,13 @@ __all__ = [
     "find_volumes",
     "has_store",
     "import_volume",
-    "is_disk_failure",
+    "known_failure",
     "list_items",
     "list_volumes",
     "prunable_size",
     "prune",
     "record",
     "repair",
-    "storage_error",
     "sweep_dead_sessions",
     "task_group",
     "write_errors",
@@ -66,14 +65,13 @@ _MODULES = {
     "find_volumes": "store.usage",
     "has_store": "store.format",
     "import_volume": "store.volume_archive",
-    "is_disk_failure": "store.disk_errors",
+    "known_failure": "store.disk_errors",
     "list_items": "store.usage",
     "list_volumes": "store.usage",
     "prunable_size": "store.auto_pruning",
     "prune": "store.pruning",
     "record": "store.fsck",
     "repair": "store.fsck",
-    "storage_error": "store.disk_errors",
     "sweep_dead_sessions": "runtime.cgroups",
     "task_group": "solve.task_groups",
     "write_errors": "store.disk_errors",

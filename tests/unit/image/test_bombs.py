@@ -11,9 +11,11 @@ import hashlib
 import io
 import itertools
 import json
+import random
 import sys
 import tarfile
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +27,7 @@ from layerline.engine.image.archive_reader import read_archive
 from layerline.engine.image.manifests import MOST_LAYERS
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.tarwriter import Member
-from layerline.engine.image.unpack import DEFAULT_LIMITS, limit_expansion, unpack
+from layerline.engine.image.unpack import DEFAULT_LIMITS, Limits, limit_expansion, unpack
 from layerline.errors import ArchiveInvalid
 from layerline.settings import process_environ
 from tests.conftest import SOURCE
@@ -146,7 +148,7 @@ LAYERS: dict[str, Callable[[], bytes]] = {
     ),
     "10 GiB after the end": lambda: repeat(10 * 1024, after=tarwriter.END),
     "200000 members of gzip": lambda: gzip.compress(b"", mtime=0) * 200_000,
-    "3 GiB by zstd": lambda: zstandard.compress(large(MIB - 512) + bytes(MIB - 512)) * 3072,
+    "10 GiB by zstd": lambda: zstandard.compress(large(MIB - 512) + bytes(MIB - 512)) * 10_240,
 }
 
 
@@ -238,6 +240,29 @@ def test_holes_are_where_the_zeros_were(arena: Arena) -> None:
     piece = member("f", content) + tarwriter.END
     unpack(iter([piece[at : at + MIB] for at in range(0, len(piece), MIB)]), arena.target)
     assert (arena.target / "f").read_bytes() == content
+
+
+def test_zeros_next_to_data_are_holes_and_do_not_count(arena: Arena) -> None:
+    """As a disk image has them: a little data in each MiB."""
+    block = random.Random(1).randbytes(4096) + bytes(MIB - 4096)
+    plain = member("disk", block * 64) + tarwriter.END
+    packed = len(compress([plain]))
+    limits = Limits(free_written=MIB)
+    assert packed * limits.written < len(plain)
+    chunks = (plain[at : at + MIB] for at in range(0, len(plain), MIB))
+    unpack(limit_expansion(chunks, packed, limits), arena.target, packed=packed, limits=limits)
+    assert (arena.target / "disk").read_bytes() == block * 64
+    assert (arena.target / "disk").stat().st_blocks * 512 < 64 * 3 * (1 << 16)
+
+
+def test_the_end_of_a_bomb_is_seen_before_all_of_it_is_unpacked() -> None:
+    zeros = itertools.repeat(bytes(MIB), 1025)
+    limits = Limits(free_expansion=GIB)
+    again = partial(itertools.repeat, bytes(MIB), 1025)
+    with pytest.raises(ArchiveInvalid, match="expands more than 200-fold"):
+        sum(map(len, limit_expansion(zeros, MIB, limits, again=again)))
+    assert next(zeros, None) is not None
+    assert len(list(zeros)) > 800
 
 
 def test_hundreds_of_layers_are_imported(store: Store, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
+from layerline.engine.image.unpack_root import UnpackRoot
 from layerline.engine.store.fsck import find_problems
 from layerline.engine.store.pruning import prune
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.store import Store
+from layerline.engine.store.usage import Sizes
 from layerline.errors import StoreError
 
 if TYPE_CHECKING:
@@ -138,3 +140,29 @@ def test_pruning_leaves_what_has_a_mount_in_it(tmp_path: Path) -> None:
         assert (victim / "file").exists()
     prune(root, keep_bytes=0)
     assert list((root / "snapshots").iterdir()) == []
+
+
+@pytest.mark.usefixtures("root")
+def test_what_is_mounted_in_a_tree_is_not_counted(tmp_path: Path) -> None:
+    victim, place = tmp_path / "victim", tmp_path / "t"
+    victim.mkdir()
+    (victim / "file").write_bytes(b"x" * (1 << 20))
+    (place / "directory").mkdir(parents=True)
+    (place / "file").touch()
+    empty = Sizes().of(place)
+    with bind(victim, place / "directory"), bind(victim / "file", place / "file"):
+        assert Sizes().of(place) <= empty
+
+
+@pytest.mark.usefixtures("root")
+def test_a_layer_does_not_remove_what_is_mounted_where_it_is_unpacked(tmp_path: Path) -> None:
+    victim, place = tmp_path / "victim", tmp_path / "t"
+    victim.mkdir()
+    (victim / "file").write_text("x")
+    (place / "d" / "here").mkdir(parents=True)
+    (place / "d" / "other").touch()
+    with bind(victim, place / "d" / "here"), UnpackRoot.open(place) as root:
+        with pytest.raises(StoreError, match="t/d/here is a mount point"):
+            root.clear(root.descriptor, b"d")
+        assert (victim / "file").exists()
+        assert [path.name for path in (place / "d").iterdir()] == ["here"]

@@ -20,10 +20,12 @@ from layerline import log
 from layerline.engine.api.query_cost import is_about_schema
 from layerline.engine.api.query_document import VALIDATION_FAILED, parse_query
 from layerline.engine.api.schema import served_schema
+from layerline.engine.store.disk_errors import known_failure
 from layerline.errors import LayerlineError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from layerline.engine.api.session import Call
     from layerline.scrub import SecretMasks
@@ -75,10 +77,11 @@ async def answer(
         return _not_executed(result.errors, VALIDATION_FAILED)
     if result.errors:
         masks = call.session.journal.masks
-        errors = [_mask(_format_failure(error), masks) for error in result.errors]
-        first = result.errors[0].original_error
-        known = first if isinstance(first, LayerlineError) else None
-        failure = known or LayerlineError(errors[0]["message"])
+        store = call.session.settings.store
+        known = [_known_failure(error, store) for error in result.errors]
+        both = zip(result.errors, known, strict=True)
+        errors = [_mask(_format_failure(error, cause), masks) for error, cause in both]
+        failure = known[0] or LayerlineError(errors[0]["message"])
         return Answer(body={"data": None, "errors": errors}, failure=failure)
     return Answer(body={"data": result.data}, about_schema=about_schema)
 
@@ -109,19 +112,24 @@ def _mask(value: Any, masks: SecretMasks) -> Any:
     return value
 
 
-def _format_failure(error: GraphQLError) -> dict[str, Any]:
+def _known_failure(error: GraphQLError, store: Path) -> LayerlineError | None:
+    if error.original_error is None:
+        return None
+    where = ".".join(map(str, error.path or ()))
+    return known_failure(error.original_error, f"the engine failed on {where}", store)
+
+
+def _format_failure(error: GraphQLError, known: LayerlineError | None) -> dict[str, Any]:
     cause = error.original_error
     path = [str(part) for part in error.path or ()]
-    if cause is not None and not isinstance(cause, LayerlineError | GraphQLError):
+    if known is None and cause is not None and not isinstance(cause, GraphQLError):
         log.debug("%s", "".join(traceback.format_exception(cause)))
         where, what = ".".join(path), f"{type(cause).__name__}: {cause}"
         message = f"the engine failed on {where} ({what}); this is a defect of Layerline"
         return {"message": message, "path": path}
-    formatted: dict[str, Any] = {
-        "message": str(cause) if isinstance(cause, LayerlineError) else error.message,
-        "path": path,
-    }
-    extensions = cause.extensions() if isinstance(cause, LayerlineError) else {}
+    message = error.message if known is None else str(known)
+    formatted: dict[str, Any] = {"message": message, "path": path}
+    extensions = {} if known is None else known.extensions()
     if extensions:
         formatted["extensions"] = extensions
     return formatted

@@ -7,6 +7,7 @@ import io
 import os
 import posixpath
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from layerline.engine.image import manifests, stream
@@ -106,8 +107,10 @@ class ArchiveSource:
         plain = scratch / f"archive-{os.getpid()}-{id(path):x}.tar"
         try:
             size = path.stat().st_size
-            with path.open("rb") as packed, plain.open("wb") as out:
-                unpacked = limit_expansion(stream.decompress(packed, compression), size)
+            with path.open("rb") as packed, path.open("rb") as twin, plain.open("wb") as out:
+                again = partial(stream.decompress, twin, compression)
+                chunks = stream.decompress(packed, compression)
+                unpacked = limit_expansion(chunks, size, again=again)
                 copied = _copy(unpacked, out.fileno())
                 archive = cls._index_members(plain, copied, DEFAULT_LIMITS.largest(size))
             yield archive

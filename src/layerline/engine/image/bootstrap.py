@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from layerline import command
 from layerline.engine.image.reference import DEFAULT_NAMESPACE, DEFAULT_REGISTRY, Reference
 from layerline.engine.store.devices import make_device
 from layerline.engine.store.epoch import EPOCH
+from layerline.engine.store.rmtree import remove_tree
 from layerline.errors import BootstrapFailed, ProgramMissing
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _empty(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         for child in path.iterdir():
             if child.is_dir() and not child.is_symlink():
-                shutil.rmtree(child)
+                remove_tree(child)
             else:
                 child.unlink()
     elif path.is_file():

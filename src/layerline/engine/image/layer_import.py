@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.image import manifests, stream
@@ -132,10 +133,12 @@ def _unpack(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, U
     _check_size(size, layer)
     compression = manifests.LAYER_TYPES[layer.media_type]
     hasher = stream.Hasher()
-    with store.blobs.open(layer.digest) as source:
-        plain = hasher.over(limit_expansion(stream.decompress(source, compression), size))
-        with _ahead(plain, size) as chunks:
-            done = unpack(chunks, target, packed=size)
+    with store.blobs.open(layer.digest) as source, store.blobs.open(layer.digest) as twin:
+        again = partial(stream.decompress, twin, compression)
+        chunks = stream.decompress(source, compression)
+        plain = hasher.over(limit_expansion(chunks, size, again=again))
+        with _ahead(plain, size) as ahead:
+            done = unpack(ahead, target, packed=size)
     blob = LayerBlob(diff_id=hasher.digest, digest=layer.digest, size=size, compression=compression)
     return blob, done
 

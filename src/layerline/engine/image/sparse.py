@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-_SHORTEST_HOLE = 1 << 16
-_LONGEST = 1 << 20
-_ZEROS = bytes(_LONGEST)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HOLE = 1 << 16
+_ZEROS = bytes(_HOLE)
 
 
-def is_zeros(data: bytes | memoryview) -> bool:
-    """Whether the data are zeros only, and enough of them for a hole. At most 1 MiB are."""
-    if not _SHORTEST_HOLE <= len(data) <= _LONGEST or data[0] or data[-1]:
-        return False
-    return _ZEROS.startswith(bytes(data))
+def count_data(data: bytes | memoryview) -> int:
+    """How many bytes are no zeros, or too few zeros for a hole."""
+    return sum(len(run) for run, is_hole in _runs(memoryview(data)) if not is_hole)
 
 
 def write_sparse(descriptor: int, data: bytes | memoryview) -> None:
-    """Append data or leave a hole. The file is to be truncated to its size: its end may be one."""
-    if is_zeros(data):
-        os.lseek(descriptor, len(data), os.SEEK_CUR)
-        return
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    """Append data, with holes in it. Truncate the file to its size at its end: it may be one."""
+    for run, is_hole in _runs(memoryview(data)):
+        if is_hole:
+            os.lseek(descriptor, len(run), os.SEEK_CUR)
+            continue
+        rest = run
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+
+def _runs(data: memoryview) -> Iterator[tuple[memoryview, bool]]:
+    """The data in runs, and whether each is a hole: blocks of zeros follow each other in it."""
+    start, was_hole = 0, False
+    for at in range(0, len(data), _HOLE):
+        block = data[at : at + _HOLE]
+        is_hole = len(block) == _HOLE and not block[0] and not block[-1] and block == _ZEROS
+        if is_hole != was_hole and at > start:
+            yield data[start:at], was_hole
+            start = at
+        was_hole = is_hole
+    yield data[start:], was_hole

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.engine.image.config import LARGEST_ID
-from layerline.engine.image.sparse import is_zeros, write_sparse
+from layerline.engine.image.sparse import count_data, write_sparse
 from layerline.engine.image.tarreader import Entry, Reader
 from layerline.engine.image.unpack_root import UnpackRoot, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
@@ -27,10 +28,13 @@ from layerline.engine.store.overlay import make_opaque, stored_name
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from layerline.engine.store.tree import Tree
 
+# More than 16-fold are text that repeats itself, zeros and bombs.
+_SUSPICIOUS = 128 << 20
+_STRANGE = 16
 _META = b".wh..wh."
 _LONGEST_PART = 255
 _KEPT_XATTRS = (b"security.capability", b"user.")
@@ -43,13 +47,14 @@ class Limits:
     """What a layer, or an archive around layers, may grow to.
 
     `expansion` bounds the unpacked bytes per packed byte, `written` those of them that take space
-    on the disk: runs of zeros become holes. What stays below the free amounts is not compared.
+    on the disk: runs of zeros become holes. What stays below the free amounts is not compared;
+    `free_expansion` is what a strange image may cost in time, about 1 s of a CPU for each GiB.
     """
 
     size: int = 256 << 30
     entries: int = 1_000_000
     expansion: int = 200
-    free_expansion: int = 2 << 30
+    free_expansion: int = 4 << 30
     written: int = 100
     free_written: int = 512 << 20
 
@@ -95,27 +100,46 @@ def unpack(
 
 
 def limit_expansion(
-    chunks: Iterator[bytes], packed: int, limits: Limits = DEFAULT_LIMITS
+    chunks: Iterator[bytes],
+    packed: int,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    again: Callable[[], Iterator[bytes]] | None = None,
 ) -> Iterator[bytes]:
-    """Yield the chunks; raises ArchiveInvalid when they exceed the limits for `packed` bytes."""
+    """Yield the chunks; raises ArchiveInvalid when they exceed the limits for `packed` bytes.
+
+    `again` unpacks from the start once more. It is used where the chunks expand beyond measure, to
+    see their end before more is hashed and written, which takes three times as long.
+    """
     size = written = 0
     most_written = max(limits.free_written, packed * limits.written)
     for chunk in chunks:
         size += len(chunk)
-        written += 0 if is_zeros(chunk) else len(chunk)
-        if size > limits.size:
-            message = f"the layer is refused: it unpacks to more than {limits.size} bytes"
-            raise ArchiveInvalid(message)
-        if size > limits.largest(packed):
-            message = f"the layer is refused: it expands more than {limits.expansion}-fold"
-            raise ArchiveInvalid(message)
+        written += count_data(chunk)
+        _check_size(size, packed, limits)
         if written > most_written:
             message = (
                 f"the layer is refused: it expands more than {limits.written}-fold "
                 "without the zeros in it"
             )
             raise ArchiveInvalid(message)
+        if again is not None and size > max(_SUSPICIOUS, packed * _STRANGE):
+            for total in itertools.accumulate(map(len, again())):
+                _check_size(total, packed, limits)
+            again = None
         yield chunk
+
+
+def _check_size(size: int, packed: int, limits: Limits) -> None:
+    if size > limits.size:
+        message = f"the layer is refused: it unpacks to more than {limits.size} bytes"
+        raise ArchiveInvalid(message)
+    if size > limits.largest(packed):
+        message = (
+            f"the layer is refused: it expands more than {limits.expansion}-fold, "
+            f"to more than {limits.free_expansion} bytes"
+        )
+        raise ArchiveInvalid(message)
 
 
 def inherit(target: Path, implied: tuple[bytes, ...], below: Tree) -> None:

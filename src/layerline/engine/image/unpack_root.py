@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from layerline.engine.store import overlay
+from layerline.engine.store.rmtree import remove_in
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class UnpackRoot:
         if status is None:
             return False
         if stat.S_ISDIR(status.st_mode):
-            self._remove_tree(directory, name)
+            remove_in(directory, os.fsdecode(name))
         else:
             os.unlink(name, dir_fd=directory)
         return overlay.is_whiteout(status)
@@ -160,20 +161,6 @@ class UnpackRoot:
         while len(self._open) > length:
             os.close(self._open.pop())
         del self._names[length:]
-
-    def _remove_tree(self, directory: int, name: bytes) -> None:
-        descriptor = self.open_directory(directory, name)
-        try:
-            for child in os.listdir(descriptor):  # noqa: PTH208 - Path knows no descriptors
-                inside = os.fsencode(child)
-                status = self.status(descriptor, inside)
-                if status is not None and stat.S_ISDIR(status.st_mode):
-                    self._remove_tree(descriptor, inside)
-                elif status is not None:
-                    os.unlink(inside, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        os.rmdir(name, dir_fd=directory)
 
 
 def refuse(name: bytes, reason: str) -> NoReturn:

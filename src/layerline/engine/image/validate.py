@@ -6,6 +6,7 @@ This refuses some broken layouts that the usual tools accept.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from layerline.engine.image import archive_source as files
@@ -71,9 +72,11 @@ def _check_image(source: Source, manifest: Manifest) -> None:
 def _check_layer(source: Source, layer: Descriptor, diff_id: Digest) -> None:
     files.verify_blob(source, layer)
     plain = stream.Hasher()
-    with source.open(files.blob_name(layer)) as file:
-        chunks = stream.decompress(file, manifests.LAYER_TYPES[layer.media_type])
-        hashed = plain.over(limit_expansion(chunks, layer.size))
+    name, compression = files.blob_name(layer), manifests.LAYER_TYPES[layer.media_type]
+    with source.open(name) as file, source.open(name) as twin:
+        chunks = stream.decompress(file, compression)
+        again = partial(stream.decompress, twin, compression)
+        hashed = plain.over(limit_expansion(chunks, layer.size, again=again))
         for _ in Reader(hashed, largest=DEFAULT_LIMITS.largest(layer.size)).entries():
             pass
     if plain.digest != diff_id:

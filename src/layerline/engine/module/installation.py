@@ -28,6 +28,7 @@ from layerline.engine.module.locks import (
     without_versions,
 )
 from layerline.engine.runtime.spec import Bind
+from layerline.engine.store.rmtree import discard_tree
 from layerline.errors import CommandFailed, ModuleError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Installation:
         self._pins.write_text(pins(self._pins.read_text()))
 
     def _create(self) -> None:
-        shutil.rmtree(self._place, ignore_errors=True)
+        discard_tree(self._place)
         self._uv(
             "venv", "--no-project", "--python", str(interpreter_of(self.project)), str(self._place)
         )
@@ -183,7 +184,7 @@ class Installation:
     def _copy_source(self) -> Path:
         """The module, as build backends may write into it and without a source for the SDK."""
         place = self.scratch / "project"
-        shutil.rmtree(place, ignore_errors=True)
+        discard_tree(place)
         shutil.copytree(self.source, place, symlinks=True)
         configuration = place / self.subpath / "pyproject.toml"
         if configuration.is_file() and not configuration.is_symlink():

@@ -10,7 +10,6 @@ import errno
 import itertools
 import json
 import os
-import shutil
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -30,6 +29,7 @@ from layerline.engine.runtime.spec import ExecOutcome, Output
 from layerline.engine.runtime.stdio import STDERR, STDOUT, Sinks, follow
 from layerline.engine.runtime.step_limits import LimitWatch, StepLimits
 from layerline.engine.runtime.user_ids import SHIFTED, ShiftedFiles, UserIds, same_ids
+from layerline.engine.store.rmtree import discard_tree
 from layerline.errors import Cancelled, ExecError, LayerlineError, NoSpace, UnknownUser
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Runtime:
         """Remove the session's state; no container may be running."""
         self._stack.close()
         kernel.unmount(self.state)
-        self.state.rmdir()
+        discard_tree(self.state)
         self._cgroups.close()
 
     def run(
@@ -185,7 +185,7 @@ class Runtime:
         bundle = self.state / name
         bundle.mkdir()
         with ExitStack() as stack:
-            stack.callback(shutil.rmtree, bundle)
+            stack.callback(discard_tree, bundle)
             try:
                 ready = self._write_bundle(spec, name, bundle, stack, terminal=terminal)
             except OSError as exc:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from layerline import command, kernel, log
 from layerline.engine.runtime.spec import Network, Users
 from layerline.engine.runtime.user_ids import same_ids, user_namespace
+from layerline.engine.store.rmtree import discard_tree
 from layerline.errors import HostError
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def _create_namespace(path: Path) -> Iterator[None]:
         yield
     finally:
         kernel.unmount(path)
-        path.unlink()
+        discard_tree(path)
 
 
 @contextmanager
@@ -296,7 +297,7 @@ def _pin_namespace(namespace: Path, path: Path) -> Iterator[None]:
         yield
     finally:
         kernel.unmount(path)
-        path.unlink()
+        discard_tree(path)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from layerline import command
 from layerline.engine.runtime.stdio import kill_process
+from layerline.engine.store.rmtree import discard_tree
 from layerline.errors import ProgramMissing, RuntimeMissing
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Container:
     def remove(self) -> None:
         """Remove what the runtime keeps of it, once it has ended."""
         self.cgroups.remove(self.name)
-        shutil.rmtree(self.state / self.name, ignore_errors=True)
+        discard_tree(self.state / self.name)
 
     def failure(self) -> str | None:
         """What the runtime itself could not do; None when it started the program."""

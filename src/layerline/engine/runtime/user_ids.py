@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import tempfile
 import time
 import uuid
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import command, kernel, log
+from layerline.engine.store.rmtree import discard_tree
 from layerline.errors import HostError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class ShiftedFiles:
         try:
             yield path
         finally:
-            shutil.rmtree(path)
+            discard_tree(path)
 
 
 @contextmanager

@@ -63,6 +63,20 @@ def is_disk_full(place: Path) -> bool:
     return disk.f_bavail * disk.f_frsize < FULL_BYTES or (disk.f_files > 0 and not disk.f_favail)
 
 
+def known_failure(exc: BaseException, what: str, store: Path) -> LayerlineError | None:
+    """The error to show for what was raised: a known one, or what the disk refused; else None.
+
+    `what` failed is said of a disk that failed outside of any `disk_errors`.
+    """
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    if isinstance(exc, LayerlineError):
+        return exc
+    if isinstance(exc, OSError) and is_disk_failure(exc):
+        return storage_error(exc, what, store, store=store)
+    return None
+
+
 @contextlib.contextmanager
 def disk_errors(what: str, place: Path) -> Iterator[None]:
     """Raise what the disk of `place` refuses in the block as an error; other errors pass."""
@@ -125,7 +139,7 @@ def no_space(
 
 
 def _ways_to_free(place: Path, store: Path | None) -> str:
-    if store is None or store.stat().st_dev != place.stat().st_dev:
+    if store is None or _existing(store).stat().st_dev != place.stat().st_dev:
         return "free some space there, or use another disk"
     size, complete = reclaimable(store)
     other = "set LAYERLINE_STORE to another disk"

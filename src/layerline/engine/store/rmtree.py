@@ -31,13 +31,18 @@ def remove_tree(path: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        mounts = _Removal(parent).remove(path.name)
+        remove_in(parent, path.name)
     finally:
         os.close(parent)
-    if mounts:
-        first = path.parent / mounts[0]
+
+
+def remove_in(directory: int, name: str) -> None:
+    """Remove a name in an open directory, and all below it; raises StoreError as `remove_tree`."""
+    if mounts := _Removal(directory).remove(name):
+        above = Path(f"/proc/self/fd/{directory}").readlink()
+        first = above / mounts[0]
         message = (
-            f"cannot remove {path}: {first} is a mount point: "
+            f"cannot remove {above / name}: {first} is a mount point: "
             f"unmount it with 'umount {shlex.quote(str(first))}'"
         )
         raise StoreError(message)

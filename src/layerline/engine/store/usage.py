@@ -12,11 +12,13 @@ import os
 import stat
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from layerline.engine.store.mountpoints import mount_points_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ITEM_KINDS = ("blob", "snapshot", "volume")
 USES = "uses"  # of a volume: its size in bytes counts the uses, its mtime is the last one
@@ -45,29 +47,32 @@ class VolumeUse:
 
 
 class Sizes:
-    """Measures trees; each file counts once."""
+    """Measures trees; each file counts once, and nothing that is mounted in a tree."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
 
     def of(self, path: Path) -> int:
-        """The size in bytes of a file, or of a directory tree on one file system."""
+        """The size in bytes of a file, or of a directory tree without what is mounted in it."""
         total = 0
         with contextlib.suppress(FileNotFoundError):  # others may remove it meanwhile
             info = path.lstat()
             total += self._count(info)
             if stat.S_ISDIR(info.st_mode):
-                total += sum(self._below(str(path), info.st_dev))
+                total += sum(self._below(str(path)))
         return total
 
-    def _below(self, root: str, device: int) -> Iterator[int]:
+    def _below(self, root: str) -> Iterator[int]:
+        mounts = {str(place) for place in mount_points_below(Path(root))}
         waiting = [root]
         while waiting:
             with contextlib.suppress(OSError):  # gone meanwhile, or too deep to be named
                 for entry in os.scandir(waiting.pop()):
+                    if entry.path in mounts:
+                        continue
                     info = entry.stat(follow_symlinks=False)
                     yield self._count(info)
-                    if stat.S_ISDIR(info.st_mode) and info.st_dev == device:
+                    if stat.S_ISDIR(info.st_mode):
                         waiting.append(entry.path)
 
     def _count(self, info: os.stat_result) -> int:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from layerline.engine.api.fields import field
 from layerline.engine.api.objects import Query, Value
 from layerline.engine.solve.keys import register
+from layerline.engine.store.usage import Sizes
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Call
 
 _KINDS = {"snapshots": "regular", "blobs": "regular", "volumes": "exec.cachemount"}
-_BLOCK = 512
 
 
 @register("Engine")
@@ -97,8 +94,7 @@ async def entry_set(_self: EngineCache, call: Call, **_key: str) -> EngineCacheE
     """What the store holds now; bytes that entries share are counted in the first of them."""
 
     def look() -> tuple[EngineCacheEntry, ...]:
-        counted: set[tuple[int, int]] = set()
-        return tuple(_entries(call.session.store.root, counted))
+        return tuple(_entries(call.session.store.root))
 
     entries = await call.session.solver.in_thread(look)
     return EngineCacheEntrySet(
@@ -108,33 +104,16 @@ async def entry_set(_self: EngineCache, call: Call, **_key: str) -> EngineCacheE
     )
 
 
-def _entries(root: Path, counted: set[tuple[int, int]]) -> Iterator[EngineCacheEntry]:
+def _entries(root: Path) -> Iterator[EngineCacheEntry]:
+    sizes = Sizes()
     for kind, record_type in _KINDS.items():
         for place in sorted((root / kind).iterdir()):
             info = place.lstat()
             yield EngineCacheEntry(
                 description=f"{kind.removesuffix('s')} {place.name}",
-                disk_space_bytes=_size(place, counted),
+                disk_space_bytes=sizes.of(place),
                 created_time_unix_nano=info.st_ctime_ns,
                 most_recent_use_time_unix_nano=info.st_atime_ns,
                 record_type=record_type,
                 record_types=(record_type,),
             )
-
-
-def _size(place: Path, counted: set[tuple[int, int]]) -> int:
-    """The bytes on the disk, without those of files that are counted already."""
-    total = 0
-    pending = [str(place)]
-    while pending:
-        path = pending.pop()
-        with contextlib.suppress(FileNotFoundError):  # another session takes it away meanwhile
-            info = os.lstat(path)
-            if (info.st_dev, info.st_ino) in counted:
-                continue
-            counted.add((info.st_dev, info.st_ino))
-            total += info.st_blocks * _BLOCK
-            if stat.S_ISDIR(info.st_mode):
-                with os.scandir(path) as listing:
-                    pending.extend(item.path for item in listing)
-    return total
