@@ -13,7 +13,7 @@ _ZEROS = bytes(_HOLE)
 
 
 def count_data(data: bytes | memoryview) -> int:
-    """How many bytes are no zeros, or too few zeros for a hole."""
+    """The number of bytes outside of holes."""
     return sum(len(run) for run, is_hole in _runs(memoryview(data)) if not is_hole)
 
 

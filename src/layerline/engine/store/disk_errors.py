@@ -109,7 +109,9 @@ def storage_error(
     root = store or find_store(place)
     if exc.errno in _FULL:
         return no_space(what, place, demand, quota=exc.errno == errno.EDQUOT, store=root)
-    where = Path(exc.filename) if isinstance(exc.filename, str) else place
+    where = place
+    if isinstance(exc.filename, str) and exc.filename.startswith("/"):
+        where = Path(exc.filename)  # others are relative to a descriptor
     inside = root is not None and (where == root or root in where.parents)
     kind = StoreError if inside else HostError
     if exc.errno not in _REASONS:
