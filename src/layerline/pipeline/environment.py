@@ -15,9 +15,8 @@ from dagger import dag
 from layerline.pipeline import changes
 from layerline.pipeline.definition import Base
 from layerline.pipeline.layer import INSTALLER, Layer
-from layerline.pipeline.network import Network
 from layerline.pipeline.object_ids import IdCache
-from layerline.pipeline.wheels import Wheels
+from layerline.pipeline.supplies import Mounts, Supplies
 
 PREFIX = "/opt/venv"
 PYTHON = f"{PREFIX}/bin/python"
@@ -39,8 +38,7 @@ class Environment:
 
     target: str
     base: Base
-    wheels: Wheels
-    network: Network
+    supplies: Supplies
     installer: str
     ids: IdCache = field(default_factory=IdCache)
 
@@ -48,9 +46,10 @@ class Environment:
         """The base image with system packages, the run user and an empty prefix."""
         wanted = sorted({*self.base.packages, *packages})
         key = f"system for {user} with {' '.join(wanted)}"
-        return await self.ids.container(key, lambda: self._system(wanted, user))
+        mounts = await self.supplies.of("system")
+        return await self.ids.container(key, lambda: self._system(wanted, user, mounts))
 
-    def _system(self, wanted: Sequence[str], user: str) -> dagger.Container:
+    def _system(self, wanted: Sequence[str], user: str, mounts: Mounts) -> dagger.Container:
         volume = dag.cache_volume(f"apt-cache-{self.target}-v2")
         return (
             dag.container()
@@ -58,9 +57,9 @@ class Environment:
             .with_mounted_cache(_APT_CACHE, volume, sharing=dagger.CacheSharingMode.LOCKED)
             .with_env_variable("RUN_USER", user)
             .with_env_variable("PREFIX", PREFIX)
-            .with_(self.network.mount)
+            .with_(mounts.add)
             .with_exec(["sh", "-s", "--", *wanted], stdin=program("system.sh"))
-            .with_(self.network.unmount)
+            .with_(mounts.remove)
             .without_mount(_APT_CACHE)
             .without_env_variable("RUN_USER")
             .without_env_variable("PREFIX")
@@ -72,25 +71,19 @@ class Environment:
     async def builder(self) -> dagger.Container:
         """The base with the installer outside the prefix; the newest without a lock."""
         system = await self.system()
-        return await self.ids.container("builder", lambda: self._builder(system))
+        mounts = await self.supplies.of("installer", [INSTALLER])
+        return await self.ids.container("builder", lambda: self._builder(system, mounts))
 
-    def _builder(self, system: dagger.Container) -> dagger.Container:
+    def _builder(self, system: dagger.Container, mounts: Mounts) -> dagger.Container:
         hashed = WHEELS_ONLY if "--hash" in self.installer else ()
-        wheels = self.wheels.of([INSTALLER])
         return (
             system.with_mounted_cache(_PIP_CACHE, self.volume("resolve"))
-            .with_(wheels.mount)
-            .with_(self.network.mount)
+            .with_(mounts.add)
             .with_new_file(_INSTALLER, self.installer)
             .with_exec(
-                [
-                    *("sh", "-s", "--", _TOOLS, _INSTALLER),
-                    *(*hashed, *self.wheels.arguments()),
-                ],
-                stdin=program("installer.sh"),
+                ["sh", "-s", "--", _TOOLS, _INSTALLER, *hashed], stdin=program("installer.sh")
             )
-            .with_(self.network.unmount)
-            .with_(wheels.unmount)
+            .with_(mounts.remove)
             .without_mount(_PIP_CACHE)
         )
 
@@ -104,10 +97,6 @@ class Environment:
             "base.packages": list(self.base.packages),
             "installer": f"{installer} {changes.digest(self.installer)}",
             "Layerline's own steps": changes.digest(steps),
-            "--index-url": self.wheels.index_url,
-            "--extra-index-url": self.wheels.extra_index_url,
-            **await self.wheels.of([INSTALLER]).identity(),
-            **await self.network.inputs(),
         }
 
     async def prefix(self) -> dagger.Directory:
@@ -120,34 +109,34 @@ class Environment:
     async def install(self, layer: Layer) -> dagger.Container:
         """Install a layer's packages in the builder; stdout has seconds and bytes as JSON."""
         builder, prefix = await self.builder(), await self.prefix()
+        projects = [pin.name for pin in (*layer.pins, *layer.builders)]
+        mounts = await self.supplies.of(f"{self.target}-{layer.name}", projects)
         key = f"installed {layer.name}"
-        return await self.ids.container(key, lambda: self._install(layer, builder, prefix))
+        return await self.ids.container(key, lambda: self._install(layer, builder, prefix, mounts))
+
+    async def installed(self, layer: Layer) -> str:
+        """Run the installation of a layer, or find it in the cache; returns its stdout."""
+        container = await self.install(layer)
+        return await self.supplies.again(container.stdout)
 
     def _install(
-        self, layer: Layer, builder: dagger.Container, prefix: dagger.Directory
+        self, layer: Layer, builder: dagger.Container, prefix: dagger.Directory, mounts: Mounts
     ) -> dagger.Container:
-        wheels = self.wheels_of(layer)
         if layer.from_source:
             builder = builder.with_new_file(BUILDERS, layer.build_requirements)
         return (
             builder.with_mounted_directory(PREFIX, prefix)
             .with_mounted_cache(UV_CACHE, self.volume(layer.name))
-            .with_(wheels.mount)
-            .with_(self.network.mount)
+            .with_(mounts.add)
             .with_exec(
                 [
                     *("python3", "-c", program("install.py"), PREFIX),
                     *(UV, "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
-                    *("--link-mode=copy", *WHEELS_ONLY, *build_flags(layer)),
-                    *(*self.wheels.arguments(), "--requirements=-"),
+                    *("--link-mode=copy", *WHEELS_ONLY, *build_flags(layer), "--requirements=-"),
                 ],
                 stdin=layer.requirements,
             )
         )
-
-    def wheels_of(self, layer: Layer) -> Wheels:
-        """The sources of a layer's wheels and of its build requirements."""
-        return self.wheels.of(pin.name for pin in (*layer.pins, *layer.builders))
 
     async def layer_files(self, layer: Layer) -> dagger.Directory:
         """The files of a layer: what its installation adds to the empty prefix."""

@@ -189,7 +189,7 @@ class PipelineFunctions:
             source=self.source,
             wheels=Wheels(
                 index_url=self.index_url,
-                extra_index_url=self.extra_index_url,
+                extra_index_urls=tuple(self.extra_index_url.split()),
                 wheelhouse=self.wheelhouse,
             ),
             ca_bundle=self.ca_bundle,

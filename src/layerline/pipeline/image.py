@@ -56,7 +56,7 @@ class Assembly:
         passed = {layer.name: anyio.Event() for layer in layers}
 
         async def gate(layer: Layer) -> None:
-            installed = await (await self.environment.install(layer)).stdout()
+            installed = await self.environment.installed(layer)
             for below in foundations[layer.name]:
                 await passed[below].wait()
             found[layer.name] = {**await self._layer_evidence(layer), **json.loads(installed)}
@@ -106,7 +106,6 @@ class Assembly:
             around = {"packages of the system": self._packages(layer.groups)}
             found[layer.name] = {
                 "lock": plan.lock_digest(layer),
-                "wheels": await self.environment.wheels_of(layer).identity(),
                 "probed": {**await probe.identities(probes, self.source), **around},
             }
         found[probe.subject_of(name)] = {
@@ -119,11 +118,7 @@ class Assembly:
 
     async def files(self, name: str) -> dict[str, dict[str, str]]:
         """Digests of the files that an image is built from, by their origin."""
-        places = {
-            "source": await self.files_of(name),
-            "--wheelhouse": self.environment.wheels.wheelhouse,
-        }
-        return {place: await changes.manifest(files) for place, files in places.items() if files}
+        return {"source": await changes.manifest(await self.files_of(name))}
 
     async def files_of(self, name: str) -> dagger.Directory:
         """The part of the source that goes into an image; a `DefinitionError` if it cannot."""

@@ -1,7 +1,6 @@
 """Network access of containers: certificates, credentials, and offline mode.
 
-Invariant: none of it is stored in a layer. Credentials are secrets, and offline mode is a volatile
-variable: a step that ran once is a cache hit without a network.
+Invariant: none of it is in a layer or in a key; `supplies` gives it to the steps.
 """
 
 import re
@@ -11,10 +10,6 @@ from urllib.parse import urlsplit
 import dagger
 from dagger import dag
 
-OFFLINE = "OFFLINE"
-_CA_BUNDLE = "/mnt/ca-bundle.crt"
-_TRUST = ("PIP_CERT", "SSL_CERT_FILE")
-_NETRC = "/mnt/netrc"
 _PASSWORD = re.compile(r"\bpassword\s+(\S+)")
 
 
@@ -24,46 +19,15 @@ class NetworkError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Certificates to trust instead of the image's, a netrc file, and its passwords alone.
+    """Certificates to trust instead of the image's, the text of a netrc file, and offline mode.
 
-    The passwords are mounted as well, because an engine redacts only complete secrets in output.
+    `masked` are passwords and hosts: an engine redacts only complete secrets and lines of them.
     """
 
     ca_bundle: dagger.File | None
-    netrc: dagger.Secret | None
-    passwords: tuple[dagger.Secret, ...]
+    netrc: str
+    masked: tuple[str, ...]
     offline: bool
-
-    def mount(self, container: dagger.Container) -> dagger.Container:
-        """Prepare a container for execs that download."""
-        container = container.with_volatile_variable(OFFLINE, "1" if self.offline else "")
-        if self.ca_bundle is not None:
-            container = container.with_mounted_file(_CA_BUNDLE, self.ca_bundle)
-            for name in _TRUST:
-                container = container.with_env_variable(name, _CA_BUNDLE)
-        if self.netrc is not None:
-            container = container.with_mounted_secret(_NETRC, self.netrc)
-            container = container.with_env_variable("NETRC", _NETRC)
-            for number, password in enumerate(self.passwords):
-                container = container.with_mounted_secret(f"{_NETRC}.{number}", password)
-        return container
-
-    def unmount(self, container: dagger.Container) -> dagger.Container:
-        """Undo `mount`."""
-        container = container.without_volatile_variable(OFFLINE)
-        if self.ca_bundle is not None:
-            container = container.without_mount(_CA_BUNDLE)
-            for name in _TRUST:
-                container = container.without_env_variable(name)
-        if self.netrc is not None:
-            container = container.without_mount(_NETRC).without_env_variable("NETRC")
-            for number in range(len(self.passwords)):
-                container = container.without_mount(f"{_NETRC}.{number}")
-        return container
-
-    async def inputs(self) -> dict[str, str]:
-        """The inputs of a layer's key, by flag."""
-        return {"--ca-bundle": await self.ca_bundle.digest() if self.ca_bundle else ""}
 
     async def check_base(self, image: str) -> None:
         """Raise an error with a hint if the base image is not in the store in offline mode."""
@@ -85,19 +49,16 @@ async def network(
     credentials: dagger.Secret | None,
     offline: bool,
     indexes: tuple[str, ...],
+    masked: tuple[str, ...],
 ) -> Network:
     """The network with the credentials of package indexes, in either form."""
     for url in indexes:
         check_no_credentials(url)
     text = "" if credentials is None else netrc(await credentials.plaintext(), indexes)
-    found = sorted(set(_PASSWORD.findall(text)))
     return Network(
         ca_bundle=ca_bundle,
-        netrc=dag.set_secret("layerline-netrc", text) if text else None,
-        passwords=tuple(
-            dag.set_secret(f"layerline-password-{number}", each)
-            for number, each in enumerate(found)
-        ),
+        netrc=text,
+        masked=(*sorted(set(_PASSWORD.findall(text))), *masked),
         offline=offline,
     )
 

@@ -68,7 +68,7 @@ def of_image(
     """Plan an image. `now` has the inputs of each step, `files` the digests of source files.
 
     A changed base, installer or flag runs every step. A layer is installed again if its part of
-    the lock or its wheels changed; if only its probes, or a layer that it depends on, changed, it
+    the lock changed; if only its probes, or a layer that it depends on, changed, it
     is probed again. The image is assembled and probed again after any other step.
     """
     known = {each["subject"]: each for each in earlier}
@@ -78,10 +78,7 @@ def of_image(
     wanted = now[subject_of(image)]
     changed_files = changes.of_files(before["files"], files)
     base = _base_step(before, wanted, changed_files)
-    reasons = {
-        layer.name: _install_reasons(layer, known, now, base=base, changed_files=changed_files)
-        for layer in layers
-    }
+    reasons = {layer.name: _install_reasons(layer, known, now, base=base) for layer in layers}
     steps = [base]
     steps += [_layer_step(layer, known, now, base=base, reasons=reasons) for layer in layers]
     why = [*_image_changed(image, before, wanted, changed_files)]
@@ -115,13 +112,12 @@ def _install_reasons(
     now: Mapping[str, Evidence],
     *,
     base: Step,
-    changed_files: Mapping[str, str],
 ) -> str:
     """Why a layer is installed again; empty if it is not."""
     if layer.name not in known:
         return "the earlier build has no such layer"
     reasons = ["its base"] if base.why else []
-    reasons += _layer_changed(layer, known[layer.name], now[layer.name], changed_files)
+    reasons += _layer_changed(layer, known[layer.name], now[layer.name])
     return "; ".join(reasons)
 
 
@@ -162,9 +158,7 @@ def _probe_reasons(
     return f"probes only: {'; '.join(found)}" if found else ""
 
 
-def _layer_changed(
-    layer: Layer, before: Evidence, now: Evidence, changed_files: Mapping[str, str]
-) -> Iterator[str]:
+def _layer_changed(layer: Layer, before: Evidence, now: Evidence) -> Iterator[str]:
     """Yield the reasons to install a layer again, other than its base."""
     old = {str(each["name"]): str(each["version"]) for each in before["packages"]}
     new = {pin.name: pin.version for pin in layer.pins}
@@ -172,7 +166,6 @@ def _layer_changed(
         yield ", ".join(lines)
     elif before["lock"] != now["lock"]:
         yield "hashes in the lock changed"
-    yield from changes.of_values(before["wheels"], now["wheels"], descriptions=changed_files)
 
 
 def _image_changed(

@@ -13,6 +13,7 @@ from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.network import network
 from layerline.pipeline.partition import partition
 from layerline.pipeline.source import check_patterns
+from layerline.pipeline.supplies import Supplies
 from layerline.pipeline.wheels import Wheels
 
 
@@ -64,18 +65,17 @@ class Project:
         """The build environment of a target; `locked` is the lock with the installer's version."""
         definition.target(target)
         pins = lock.parse(locked)
-        indexes = (self.wheels.index_url, self.wheels.extra_index_url)
         reached = await network(
             ca_bundle=self.ca_bundle,
             credentials=self.credentials,
             offline=self.offline,
-            indexes=tuple(filter(None, indexes)),
+            indexes=self.wheels.indexes,
+            masked=self.wheels.hosts,
         )
         await reached.check_base(definition.base.image)
         return Environment(
             target=target,
             base=definition.base,
-            wheels=self.wheels,
-            network=reached,
+            supplies=Supplies(base=definition.base.image, wheels=self.wheels, network=reached),
             installer=lock.requirements([pins[INSTALLER]]) if INSTALLER in pins else INSTALLER,
         )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagger
@@ -13,6 +14,7 @@ from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock_inputs import LockInputs
 from layerline.pipeline.partition import partition
 from layerline.pipeline.platform import Platform
+from layerline.pipeline.wheels import WHEELHOUSE
 
 _LOCK = "/mnt/lock.txt"
 
@@ -33,13 +35,20 @@ async def resolve(
     The lock is one that can be read back and partitioned, and whose images can be built.
     """
     request = _request(environment, definition, upgrade)
+    supplies = environment.supplies
+    wheels = supplies.wheels
+    mounts = replace(
+        await supplies.of(f"{environment.target}-lock"),
+        arguments=wheels.arguments(*([WHEELHOUSE] if wheels.wheelhouse else [])),
+    )
     container = (
         (await environment.builder())
         .with_mounted_cache(UV_CACHE, environment.volume("resolve"))
-        .with_(environment.wheels.mount)
-        .with_(environment.network.mount)
+        .with_(mounts.add)
         .with_new_file(_LOCK, current)
     )
+    if wheels.wheelhouse is not None:
+        container = container.with_mounted_directory(WHEELHOUSE, wheels.wheelhouse)
     if upgrade or not current:
         # The newest versions change over time: never a cache hit.
         container = container.with_env_variable("ASKED_AT", datetime.now(UTC).isoformat())
@@ -48,7 +57,7 @@ async def resolve(
         stdin=json.dumps(request, sort_keys=True),
     )
     try:
-        found = json.loads(await done.stdout())
+        found = json.loads(await supplies.again(done.stdout))
     except dagger.ExecError as exc:
         raise Conflict(exc.stderr.strip()) from exc
     target = environment.target
@@ -76,7 +85,6 @@ def _request(
             *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
             "--only-binary=:all:",
             *(f"--no-binary={name}" for name in from_source(groups.values())),
-            *environment.wheels.arguments(),
         ],
         "lock": _LOCK,
     }

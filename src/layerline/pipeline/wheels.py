@@ -1,11 +1,20 @@
-"""Where wheels come from: the installers' default index, another one, or a directory of wheels."""
+"""Where wheels come from: the installers' default index, other ones, and directories of wheels.
+
+Invariant: none of it is in the key of an installation, which the hashes of the lock decide. Indexes
+are arguments in a secret file; wheels are copied into a cache volume before they are needed.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import dagger
 
+# In every step that installs: the cache volume with this machine's wheels and certificates.
+SUPPLIES = "/mnt/supplies"
+# In the step that resolves, whose result may depend on them: all wheels as they are.
 WHEELHOUSE = "/mnt/wheelhouse"
+_LOOPBACK = ("localhost", "127.", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,38 +22,36 @@ class Wheels:
     """Sources of wheels; an empty index means the installers' default."""
 
     index_url: str
-    extra_index_url: str
+    extra_index_urls: tuple[str, ...]
     wheelhouse: dagger.Directory | None
 
-    def of(self, projects: Iterable[str]) -> "Wheels":
-        """The same sources with those projects' wheels only, to keep others out of step keys."""
-        if self.wheelhouse is None:
-            return self
+    async def of(self, projects: Iterable[str]) -> dagger.Directory | None:
+        """Those files of the wheelhouse that belong to projects; None if there are none."""
         patterns = [files_of(name) for name in sorted(projects)]
-        return replace(self, wheelhouse=self.wheelhouse.filter(include=patterns))
+        if self.wheelhouse is None or not patterns:
+            return None
+        found = self.wheelhouse.filter(include=patterns)
+        return found if await found.entries() else None
 
-    def arguments(self) -> list[str]:
-        """The same flags for pip and for uv."""
-        flags = {
-            "--index-url": self.index_url,
-            "--extra-index-url": self.extra_index_url,
-            "--find-links": WHEELHOUSE if self.wheelhouse else "",
-        }
-        return [f"{flag}={value}" for flag, value in flags.items() if value]
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """The URLs of all indexes that were named."""
+        return tuple(filter(None, (self.index_url, *self.extra_index_urls)))
 
-    async def identity(self) -> dict[str, str]:
-        """The digest of the wheelhouse, by flag."""
-        return {"--wheelhouse": await self.wheelhouse.digest() if self.wheelhouse else ""}
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts of the indexes, which logs do not show; those of this machine tell nothing."""
+        found = {urlsplit(url).netloc for url in self.indexes}
+        return tuple(sorted(each for each in found if each and not each.startswith(_LOOPBACK)))
 
-    def mount(self, container: dagger.Container) -> dagger.Container:
-        """Mount the wheelhouse where `arguments` refers to it."""
-        if self.wheelhouse is None:
-            return container
-        return container.with_mounted_directory(WHEELHOUSE, self.wheelhouse)
-
-    def unmount(self, container: dagger.Container) -> dagger.Container:
-        """Undo `mount`."""
-        return container if self.wheelhouse is None else container.without_mount(WHEELHOUSE)
+    def arguments(self, *directories: str) -> list[str]:
+        """The arguments for pip and for uv alike."""
+        default = [f"--index-url={self.index_url}"] if self.index_url else []
+        return [
+            *default,
+            *(f"--extra-index-url={url}" for url in self.extra_index_urls),
+            *(f"--find-links={each}" for each in directories),
+        ]
 
 
 def files_of(project: str) -> str:

@@ -15,8 +15,7 @@ IMAGE = "core"  # as one of its layers is called
 INPUTS = {
     "base": "debian:bookworm-slim@sha256:" + "a" * 64,
     "base.packages": ["python3", "tini"],
-    "--index-url": "here",
-    "--wheelhouse": "sha256:" + "b" * 64,
+    "installer": "uv==1 sha256:" + "b" * 64,
 }
 Found = dict[str, dict[str, Any]]
 
@@ -26,7 +25,6 @@ def made_from(parts: Partition = PARTS, **others: object) -> Found:
     layers = {
         layer.name: {
             "lock": plan.lock_digest(layer),
-            "wheels": {"--wheelhouse": ""},
             "probed": {"probe versions": "sha256:aa", "packages of the system": []},
         }
         for layer in parts.of(GROUPS)
@@ -114,25 +112,15 @@ def test_a_changed_base_or_argument_is_named_and_runs_everything() -> None:
         **INPUTS,
         "base": "debian:bookworm-slim@sha256:" + "c" * 64,
         "base.packages": ["curl", "python3"],
-        "--index-url": "there",
-        "--wheelhouse": "sha256:" + "d" * 64,
+        "installer": "uv==2 sha256:" + "d" * 64,
     }
-    files = {"--wheelhouse": {"one.whl": "sha256:11"}}
-    [base, *layers, _] = plan_image(now=made_from(inputs=others), files=files).steps
+    [base, *layers, _] = plan_image(now=made_from(inputs=others)).steps
     assert base.why == (
-        "--index-url: here -> there; --wheelhouse: one.whl new; "
         "base: debian:bookworm-slim@sha256:aaaaaaaaaaaa -> "
-        "debian:bookworm-slim@sha256:cccccccccccc; base.packages: + curl, - tini"
+        "debian:bookworm-slim@sha256:cccccccccccc; base.packages: + curl, - tini; "
+        "installer: uv==1 sha256:bbbbbbbbbbbb -> uv==2 sha256:dddddddddddd"
     )
     assert {step.why for step in layers} == {"its base"}
-
-
-def test_a_wheel_of_one_layer_is_named_and_leaves_the_others_alone() -> None:
-    now = made_from()
-    now["jax"]["wheels"] = {"--wheelhouse": "sha256:ee"}
-    found = why(plan_image(now=now, files={"--wheelhouse": {"jax-1.whl": "sha256:11"}}))
-    assert found["jax"] == "--wheelhouse: jax-1.whl new"
-    assert (found["base"], found["core"]) == ("", "")
 
 
 def test_a_changed_source_runs_no_layer_and_its_files_are_named() -> None:

@@ -2,9 +2,10 @@
 
     install.py PREFIX UV [ARGUMENT ...]
 
-Runs UV with the arguments; it reads the requirements from stdin, and uses only its cache if
-$OFFLINE is not empty. Then removes bytecode, sorts the RECORD files and gives all new files one
-timestamp. Prints the seconds that this took and the bytes of each downloaded wheel.
+Runs UV with the arguments and those of the file /mnt/arguments, one in each line; it reads the
+requirements from stdin, trusts the certificates in $CA_BUNDLE if that is not empty, and uses only
+its cache if $OFFLINE is not empty. Then removes bytecode, sorts the RECORD files and gives all new
+files one timestamp. Prints the seconds that this took and the bytes of each downloaded wheel.
 """
 
 import json
@@ -21,6 +22,7 @@ DOWNLOADING = re.compile(r"^Downloading (?P<name>\S+) \((?P<size>[\d.]+)(?P<unit
 BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 EPOCH = 315532800
 NOTE = "uv_cache.json"
+ARGUMENTS = pathlib.Path("/mnt/arguments")
 
 
 def normalise(prefix: pathlib.Path) -> None:
@@ -36,6 +38,22 @@ def normalise(prefix: pathlib.Path) -> None:
     for path in (*prefix.rglob("*"), prefix):
         if int(path.lstat().st_mtime) != EPOCH:
             os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
+
+
+def given_arguments() -> list[str]:
+    """Where this machine has wheels from; none where nobody says so."""
+    argv = ARGUMENTS.read_text().split("\n") if ARGUMENTS.exists() else []
+    places = [arg.removeprefix("--find-links=") for arg in argv if arg.startswith("--find-links=/")]
+    for place in [*places, os.environ.get("CA_BUNDLE", "")]:
+        if place and not pathlib.Path(place).exists():
+            sys.exit(f"{place} is missing from the cache volume")
+    return [arg for arg in argv if arg]
+
+
+def trust() -> None:
+    """Let programs that are started trust the user's own certificates."""
+    if bundle := os.environ.get("CA_BUNDLE"):
+        os.environ.update(SSL_CERT_FILE=bundle, PIP_CERT=bundle)
 
 
 def install(argv: list[str]) -> dict[str, int]:
@@ -57,7 +75,8 @@ def install(argv: list[str]) -> dict[str, int]:
 
 if __name__ == "__main__":
     begin = time.monotonic()
-    downloaded = install(sys.argv[2:])
+    trust()
+    downloaded = install([*sys.argv[2:], *given_arguments()])
     normalise(pathlib.Path(sys.argv[1]))
     seconds = round(time.monotonic() - begin, 3)
     print(json.dumps({"seconds": seconds, "downloaded": downloaded}))

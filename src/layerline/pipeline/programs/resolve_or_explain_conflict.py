@@ -1,8 +1,8 @@
 """Resolves the requirements of several groups together; explains conflicts if that fails.
 
 The request comes as JSON on stdin: the groups' requirements, packages to leave out and to upgrade,
-the resolver's command, and the lock to read and to write. If $OFFLINE is not empty, only the cache
-is used.
+the resolver's command, and the lock to read and to write. The file ARGUMENTS has further arguments
+of that command, one in each line. If $OFFLINE is not empty, only the cache is used.
 
 The resolver's own derivation names the conflicting packages, so only few and small sets are tried.
 The search has a time limit; if it is reached, the answer may name more requirements than necessary.
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 # From the beginning; what the resolution itself leaves of it is never less than the second one.
 LONGEST_SECONDS = 12.0
 LEAST_SEARCH_SECONDS = 6.0
+ARGUMENTS = pathlib.Path("/mnt/arguments")
 INDEX_ARGS = ("--index-url=", "--extra-index-url=", "--find-links=")
 NO_SOLUTION = "No solution found"
 NOT_KEPT = "network was disabled"
@@ -244,9 +245,19 @@ def extras_of(pinned: str, uv: list[str]) -> list[str]:
     return sorted(each["metadata"].get("provides_extra", []))
 
 
+def given_arguments() -> list[str]:
+    """Where this machine has wheels from; sets the certificates to trust."""
+    if bundle := os.environ.get("CA_BUNDLE"):
+        if not pathlib.Path(bundle).exists():
+            sys.exit(f"{bundle} is missing from the cache volume")
+        os.environ.update(SSL_CERT_FILE=bundle, PIP_CERT=bundle)
+    return ARGUMENTS.read_text().split()
+
+
 def main() -> None:
     """Write the lock and print the platform as JSON, or end with the explanation."""
     request = json.load(sys.stdin)
+    request["uv"] += given_arguments()
     resolver = Resolver(request)
     wanted = [
         Requirement(group, text) for group, them in request["groups"].items() for text in them

@@ -7,6 +7,10 @@ export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=315532800 PYTHONHASHSEED
 # Debian's images delete downloaded packages, which would leave the cache volume empty.
 rm -f /etc/apt/apt.conf.d/docker-clean
 mkdir -p /var/cache/apt/lists/partial
+if [ -n "${CA_BUNDLE:-}" ]; then
+    [ -f "$CA_BUNDLE" ] || { echo "$CA_BUNDLE is missing from the cache volume" >&2; exit 1; }
+    export SSL_CERT_FILE="$CA_BUNDLE"
+fi
 apt() {
     apt-get --quiet -o Dir::State::Lists=/var/cache/apt/lists -o APT::Keep-Downloaded-Packages=true \
         ${SSL_CERT_FILE:+-o "Acquire::https::CaInfo=$SSL_CERT_FILE"} "$@"
