@@ -60,7 +60,7 @@ RUN --mount=type=cache,id=uv-pytorch-cpu-v2,target=/mnt/uv \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+    INDEX_PAGES='https://download.pytorch.org/whl/cpu/torch/' python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
 FROM builder AS layer-shared
 RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from dagger import Doc
 
 from layerline import command
-from layerline.pipeline.definition import Base, Group, Image, Target
+from layerline.pipeline.definition import Base, Group, Image, Index, Target
 from layerline.pipeline.functions import PipelineFunctions
 from layerline.settings import process_environ
 
@@ -42,6 +42,7 @@ COMMANDS = (
 TABLES: dict[str, type[BaseModel]] = {
     "base": Base,
     "targets.NAME": Target,
+    "targets.NAME.indexes": Index,
     "groups.NAME": Group,
     "images.NAME": Image,
 }

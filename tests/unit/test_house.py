@@ -39,7 +39,8 @@ IMPORT_NAMES = {
 # The recordings name what the recording machine asked for; locks are nothing but names and hashes.
 RECORDED = ("tests/conformance/", "src/layerline/resources/schema.graphql")
 HOSTS = [
-    *("pypi" + ".org", "pythonhosted" + ".org", "download.pytorch" + ".org"),
+    # PyTorch's own index is named: layerline.toml has it for torch without CUDA, and for no other.
+    *("pypi" + ".org", "pythonhosted" + ".org"),
     *("deb.debian" + ".org", "archive.ubuntu" + ".com", "registry.npmjs" + ".org"),
     *("ghcr" + ".io", "quay" + ".io", "nvcr" + ".io", "registry-1.docker" + ".io"),
 ]

@@ -52,6 +52,24 @@ class Base(_Table):
     )
 
 
+class Index(_Table):
+    """A package index for some packages and no others, in addition to the default one."""
+
+    url: str = Field(
+        description="URL of a package index (PEP 503)",
+        pattern=r"^https?://[^@\s]+$",
+        examples=["https://download.pytorch.org/whl/cpu"],
+    )
+    packages: tuple[Name, ...] = Field(
+        description="Packages to look for in it", min_length=1, examples=[["torch"]]
+    )
+
+    def pages(self, projects: Iterable[str] | None = None) -> tuple[str, ...]:
+        """The pages of its packages, or of those among some projects."""
+        wanted = set(self.packages if projects is None else projects)
+        return tuple(f"{self.url.rstrip('/')}/{name}/" for name in self.packages if name in wanted)
+
+
 class Target(_Table):
     """A platform that wheels are for. `cuda` is the major version of CUDA, empty without CUDA.
 
@@ -81,6 +99,19 @@ class Target(_Table):
         default=(),
         examples=[["test"]],
     )
+    indexes: tuple[Index, ...] = Field(
+        description=(
+            "Package indexes that are used for the packages that they list and for no others, in "
+            "addition to what the machine is configured for"
+        ),
+        default=(),
+        examples=[[{"url": "https://download.pytorch.org/whl/cpu", "packages": ["torch"]}]],
+    )
+
+    def pages(self, projects: Iterable[str] | None = None) -> tuple[str, ...]:
+        """The pages of the packages of all indexes, or of those among some projects."""
+        names = None if projects is None else tuple(projects)
+        return tuple(page for index in self.indexes for page in index.pages(names))
 
 
 class Group(_Table):

@@ -199,10 +199,16 @@ class ImageDockerfile:
                 _bind_mount("programs/install.py", "/mnt/install.py"),
                 *_secrets("uv.toml", "/etc/uv/uv.toml"),
             ],
-            f"python3 /mnt/install.py {PREFIX} {UV} pip install --python={PYTHON} "
-            f"--cache-dir={UV_CACHE} --link-mode=copy {flags} "
+            f"{self._pages(layer)}python3 /mnt/install.py {PREFIX} {UV} pip install "
+            f"--python={PYTHON} --cache-dir={UV_CACHE} --link-mode=copy {flags} "
             "--requirements=/mnt/requirements.txt",
         )
+
+    def _pages(self, layer: Layer) -> str:
+        """The variable with the pages of packages that have an index of their own."""
+        names = [pin.name for pin in (*layer.pins, *layer.builders)]
+        pages = self.definition.target(self.image.target).pages(names)
+        return f"INDEX_PAGES='{' '.join(pages)}' " if pages else ""
 
     def _source(self) -> Iterator[str]:
         """The source and the image's empty directories, with one timestamp."""

@@ -6,6 +6,7 @@ earlier version, is out of date only where a pinned version does not fit its req
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,15 +20,16 @@ from layerline.pipeline.platform import Platform
 from layerline.pipeline.requirement import normalize_name
 
 _FORMAT = "# layerline lock, format 1"
-_LINE = re.compile(r"^# (?P<key>python|requirement|without): (?P<value>.+)$")
+_LINE = re.compile(r"^# (?P<key>python|requirement|without|index): (?P<value>.+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockInputs:
-    """The requirements of all groups, the packages left out, and the platform."""
+    """The requirements of all groups, the packages left out, their own indexes, the platform."""
 
     requirements: frozenset[str]
     without: frozenset[str]
+    indexes: frozenset[str]
     platform: Platform
 
     @classmethod
@@ -39,6 +41,7 @@ class LockInputs:
                 _spelled(each) for group in groups for each in group.requirements_for(target)
             ),
             without=frozenset(normalize_name(each) for group in groups for each in group.without),
+            indexes=frozenset(definition.target(target).pages()),
             platform=platform,
         )
 
@@ -48,7 +51,7 @@ class LockInputs:
         lines = [line for line in text.splitlines() if line.startswith("#")]
         if _FORMAT not in lines:
             return None
-        found: dict[str, set[str]] = {"python": set(), "requirement": set(), "without": set()}
+        found: dict[str, set[str]] = defaultdict(set)
         for line in lines:
             if match := _LINE.match(line):
                 found[match["key"]].add(match["value"])
@@ -56,6 +59,7 @@ class LockInputs:
         return cls(
             requirements=frozenset(found["requirement"]),
             without=frozenset(found["without"]),
+            indexes=frozenset(found["index"]),
             platform=Platform(python=python, machine=machine) if machine else Platform(),
         )
 
@@ -67,6 +71,7 @@ class LockInputs:
                 f"# python: {self.platform.python} on {self.platform.machine}",
                 *(f"# requirement: {each}" for each in sorted(self.requirements)),
                 *(f"# without: {each}" for each in sorted(self.without)),
+                *(f"# index: {each}" for each in sorted(self.indexes)),
                 "",
             ]
         )
@@ -93,6 +98,8 @@ def check(text: str, definition: Definition, target: str) -> None:
         wrong += [f"{each} is left out now" for each in sorted(now.without - recorded.without)]
         back = recorded.without - now.without
         wrong += [f"{each} is not left out any more" for each in sorted(back)]
+        moved = recorded.indexes ^ now.indexes
+        wrong += [f"the index {each} was added or removed" for each in sorted(moved)]
     if wrong:
         message = "\n  ".join(
             [

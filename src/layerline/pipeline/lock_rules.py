@@ -109,8 +109,8 @@ class _Rules:
         elif "torch" in lock.closure(self.pins, [project(text)]):
             version = self.pins["torch"].version.partition("+")[0]
             yield (
-                "an index that has torch for the CPU: "
-                f"layerline call --extra-index-url={CPU_INDEX} lock --target={self.target} …"
+                f'indexes = [{{ url = "{CPU_INDEX}", packages = ["torch"] }}] '
+                f"in [targets.{self.target}]"
             )
             yield f"such wheels: layerline call --wheelhouse=DIR lock --target={self.target} …"
             yield f'a pin, with either of these: "torch=={version}+cpu" in [groups.{group}]'

@@ -76,6 +76,11 @@ class Project:
         return Environment(
             target=target,
             base=definition.base,
-            supplies=Supplies(base=definition.base.image, wheels=self.wheels, network=reached),
+            supplies=Supplies(
+                base=definition.base.image,
+                target=definition.target(target),
+                wheels=self.wheels,
+                network=reached,
+            ),
             installer=lock.requirements([pins[INSTALLER]]) if INSTALLER in pins else INSTALLER,
         )

@@ -40,6 +40,7 @@ async def resolve(
     mounts = replace(
         await supplies.of(f"{environment.target}-lock"),
         arguments=wheels.arguments(*([WHEELHOUSE] if wheels.wheelhouse else [])),
+        pages=definition.target(environment.target).pages(),
     )
     container = (
         (await environment.builder())

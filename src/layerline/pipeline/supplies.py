@@ -13,11 +13,13 @@ from pathlib import Path
 import dagger
 from dagger import dag
 
+from layerline.pipeline.definition import Target
 from layerline.pipeline.network import Network
 from layerline.pipeline.wheels import SUPPLIES, Wheels
 
 ARGUMENTS = "/mnt/arguments"
 _OFFLINE = "OFFLINE"
+_PAGES = "INDEX_PAGES"
 _CA_BUNDLE = "CA_BUNDLE"
 _CA_FILE = "ca-bundle.crt"
 _GIVEN = "/mnt/given"
@@ -30,12 +32,16 @@ _EMPTIED = "is missing from the cache volume"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounts:
-    """The mounts and variables of one step; `step` names its secrets."""
+    """The mounts and variables of one step; `step` names its secrets.
+
+    `pages` are those of single packages in indexes that are used for no others.
+    """
 
     step: str
     network: Network
     certificates: str
     arguments: Sequence[str] = ()
+    pages: Sequence[str] = ()
 
     def add(self, container: dagger.Container) -> dagger.Container:
         """Prepare a container for an exec that downloads or installs."""
@@ -51,6 +57,7 @@ class Mounts:
             container.with_mounted_cache(SUPPLIES, _volume())
             .with_volatile_variable(_OFFLINE, "1" if self.network.offline else "")
             .with_volatile_variable(_CA_BUNDLE, self.certificates)
+            .with_volatile_variable(_PAGES, " ".join(self.pages))
             .with_env_variable("NETRC", _NETRC)
         )
 
@@ -61,6 +68,7 @@ class Mounts:
         return (
             container.without_volatile_variable(_OFFLINE)
             .without_volatile_variable(_CA_BUNDLE)
+            .without_volatile_variable(_PAGES)
             .without_env_variable("NETRC")
         )
 
@@ -70,12 +78,14 @@ class Supplies:
     """Fills the cache volume, with the base image's own `cp`; `filled` is by directory."""
 
     base: str
+    target: Target
     wheels: Wheels
     network: Network
     filled: dict[str, dagger.Directory] = field(default_factory=dict)
 
     async def of(self, step: str, projects: Iterable[str] = ()) -> Mounts:
         """The mounts of a step that installs those projects."""
+        projects = tuple(projects)
         files = await self.wheels.of(projects)
         directories = [] if files is None else [await self._fill(files)]
         return Mounts(
@@ -83,6 +93,7 @@ class Supplies:
             network=self.network,
             certificates=await self._certificates(),
             arguments=self.wheels.arguments(*directories),
+            pages=self.target.pages(projects),
         )
 
     async def again(self, evaluate: Callable[[], Awaitable[str]]) -> str:

@@ -39,7 +39,8 @@ def refusal(learn: str, via: dict[str, str]) -> str:
 def test_cuda_packages_are_refused_without_cuda_and_the_ways_are_named() -> None:
     said = refusal("clip", {"clip": "", "torch": "clip", "nvidia-cublas-cu12": "torch"})
     assert "group learn requires clip, which brings nvidia-cublas-cu12" in said
-    assert "call --extra-index-url=https://download.pytorch.org/whl/cpu lock --target=cpu" in said
+    index = '{ url = "https://download.pytorch.org/whl/cpu", packages = ["torch"] }'
+    assert f"indexes = [{index}] in [targets.cpu]" in said
     assert "such wheels: layerline call --wheelhouse=DIR lock --target=cpu" in said
     assert '"torch==2.13+cpu" in [groups.learn]' in said
     assert 'cuda = "12" in [targets.cpu]' in said

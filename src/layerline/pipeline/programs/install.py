@@ -16,12 +16,15 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Iterator
 
 # uv prints this for large wheels.
 DOWNLOADING = re.compile(r"^Downloading (?P<name>\S+) \((?P<size>[\d.]+)(?P<unit>[KMG]?)i?B\)")
 BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 EPOCH = 315532800
 NOTE = "uv_cache.json"
+PAGE_SECONDS = 5.0
 ARGUMENTS = pathlib.Path("/mnt/arguments")
 
 
@@ -50,6 +53,18 @@ def given_arguments() -> list[str]:
     return [arg for arg in argv if arg]
 
 
+def reached_pages() -> Iterator[str]:
+    """Yield the pages of single packages that can be reached, as an argument each."""
+    pages = [] if os.environ.get("OFFLINE") else os.environ.get("INDEX_PAGES", "").split()
+    for page in pages:
+        try:
+            urllib.request.urlopen(page, timeout=PAGE_SECONDS).close()
+        except OSError as exc:
+            print(f"warning: {page} is left out: {exc}", file=sys.stderr)
+        else:
+            yield f"--find-links={page}"
+
+
 def trust() -> None:
     """Let programs that are started trust the user's own certificates."""
     if bundle := os.environ.get("CA_BUNDLE"):
@@ -76,7 +91,7 @@ def install(argv: list[str]) -> dict[str, int]:
 if __name__ == "__main__":
     begin = time.monotonic()
     trust()
-    downloaded = install([*sys.argv[2:], *given_arguments()])
+    downloaded = install([*sys.argv[2:], *given_arguments(), *reached_pages()])
     normalise(pathlib.Path(sys.argv[1]))
     seconds = round(time.monotonic() - begin, 3)
     print(json.dumps({"seconds": seconds, "downloaded": downloaded}))

@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple
 # From the beginning; what the resolution itself leaves of it is never less than the second one.
 LONGEST_SECONDS = 12.0
 LEAST_SEARCH_SECONDS = 6.0
+PAGE_SECONDS = 5.0
 ARGUMENTS = pathlib.Path("/mnt/arguments")
 INDEX_ARGS = ("--index-url=", "--extra-index-url=", "--find-links=")
 NO_SOLUTION = "No solution found"
@@ -245,6 +247,18 @@ def extras_of(pinned: str, uv: list[str]) -> list[str]:
     return sorted(each["metadata"].get("provides_extra", []))
 
 
+def reached_pages() -> Iterator[str]:
+    """Yield the pages of single packages that can be reached, as an argument each."""
+    pages = [] if os.environ.get("OFFLINE") else os.environ.get("INDEX_PAGES", "").split()
+    for page in pages:
+        try:
+            urllib.request.urlopen(page, timeout=PAGE_SECONDS).close()
+        except OSError as exc:
+            print(f"warning: {page} is left out: {exc}", file=sys.stderr)
+        else:
+            yield f"--find-links={page}"
+
+
 def given_arguments() -> list[str]:
     """Where this machine has wheels from; sets the certificates to trust."""
     if bundle := os.environ.get("CA_BUNDLE"):
@@ -257,7 +271,7 @@ def given_arguments() -> list[str]:
 def main() -> None:
     """Write the lock and print the platform as JSON, or end with the explanation."""
     request = json.load(sys.stdin)
-    request["uv"] += given_arguments()
+    request["uv"] += [*given_arguments(), *reached_pages()]
     resolver = Resolver(request)
     wanted = [
         Requirement(group, text) for group, them in request["groups"].items() for text in them
