@@ -39,6 +39,7 @@ class Amount:
 class Storage:
     """What automatic pruning keeps. `keep` is None if it is off.
 
+    Once something has to go, no more than `target` is kept, if there is one.
     `forecast`: refuse a call that cannot fit on the disk according to its earlier runs.
     """
 
@@ -46,6 +47,7 @@ class Storage:
     min_free: Amount = Amount(percent=20, bytes=20 * _GB)
     reserved: Amount = Amount(percent=10, bytes=10 * _GB)
     forecast: bool = True
+    target: Amount = Amount()
 
     @classmethod
     def read(cls, document: Mapping[str, object], config: Path) -> Storage:
@@ -77,19 +79,26 @@ class Storage:
         """
         if self.keep is None:
             return None
-        available = used + free - self.min_free.of(disk)
-        return max(self.reserved.of(disk), min(self.keep.of(disk), available))
+        kept = min(self.keep.of(disk), used + free - self.min_free.of(disk))
+        target = self.target.of(disk)
+        if target and used > max(self.reserved.of(disk), kept):
+            kept = min(kept, target)
+        return max(self.reserved.of(disk), kept)
+
+
+def parse_amount(text: str) -> Amount:
+    """An amount as a number and a unit, or as a share of the disk. Raises ValueError."""
+    found = _PERCENT.fullmatch(text)
+    if found is not None and int(found[1]) <= 100:
+        return Amount(percent=int(found[1]))
+    return Amount(bytes=parse_size(text))
 
 
 def _amount(table: Mapping[str, object], key: str, config: Path) -> Amount | None:
     if key not in table:
         return None
-    text = str(table[key])
-    found = _PERCENT.fullmatch(text)
-    if found is not None and int(found[1]) <= 100:
-        return Amount(percent=int(found[1]))
     try:
-        return Amount(bytes=parse_size(text))
+        return parse_amount(str(table[key]))
     except ValueError as exc:
         off = ", or 'off'" if key == "keep_storage" else ""
         message = f"invalid {key} in [storage] of {config}: {exc}, or a share, e.g. 50%{off}"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from layerline.errors import LayerlineError
     from layerline.log import Journal
     from layerline.settings import Settings
+    from layerline.storage import Storage
 
 
 MAIN = "mainClient"
@@ -82,7 +83,8 @@ class Session:
 
     `workdir` is what relative host paths resolve against. `modules` are those whose functions may
     be called, by their digests. Values are kept under their ids until the session ends; those whose
-    ids were `given` to the main client longer, where the session `keeps_ids`.
+    ids were `given` to the main client longer, where the session `keeps_ids`. `pruning` is what a
+    client wants to be kept of the store.
     """
 
     settings: Settings
@@ -100,6 +102,7 @@ class Session:
     clients: dict[str, Client] = field(default_factory=dict)
     modules: dict[str, Any] = field(default_factory=dict)
     keeps_ids: bool = False
+    pruning: Storage | None = None
     given: dict[str, Any] = field(default_factory=dict)
     _values: dict[str, Any] = field(default_factory=dict)
     _once: dict[str, _Once] = field(default_factory=dict)
@@ -256,4 +259,4 @@ async def open_session(
             yield session
             if session.given:
                 await solver.in_thread(kept_objects.keep, store.index, session.given.values())
-    await anyio.to_thread.run_sync(upkeep.finish, store.snapshots.used, journal)
+    await anyio.to_thread.run_sync(upkeep.finish, store.snapshots.used, journal, session.pruning)

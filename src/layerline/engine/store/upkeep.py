@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from layerline.log import Journal
     from layerline.settings import Settings
+    from layerline.storage import Storage
 
 
 class Upkeep:
@@ -31,15 +32,23 @@ class Upkeep:
         if settings.storage.forecast:
             require_room(settings.store, self._call, settings.config)
 
-    def finish(self, snapshots: Collection[str], journal: Journal) -> None:
-        """Record what the call has used, these snapshots among it; prune the store, and say so."""
+    def finish(
+        self, snapshots: Collection[str], journal: Journal, asked: Storage | None = None
+    ) -> None:
+        """Record what the call has used, these snapshots among it; prune the store, and say so.
+
+        `asked` is how much the call itself wants to be kept, if it wants pruning.
+        """
         settings, began = self._settings, self._began
         remember_usage(settings.store, self._call, snapshots, since=began)
-        pruned = prune_automatically(settings.store, settings.storage, since=began)
+        pruned = prune_automatically(settings.store, asked or settings.storage, since=began)
         if pruned is None:
+            if asked:
+                reason = "nothing but what this session used, or another session is open"
+                journal.step(f"prune the store: removed nothing: {reason}").end()
             return
         what = f"{len(pruned.items)} items that were used longest ago, {format_size(pruned.size)}"
-        if pruned.first:
+        if pruned.first and not asked:
             what += (
                 f"; layers and blobs may take {format_size(pruned.limit)}: "
                 f"set keep_storage in [storage] of {settings.config}, or 'off'"

@@ -12,12 +12,13 @@ from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_paths import host_path, require_host
 from layerline.engine.api.image_export import assemble_image
-from layerline.engine.api.objects import Container, File, Secret, Service
+from layerline.engine.api.objects import Container, File, Host, Secret, Service
 from layerline.engine.api.resolvers.container_config import with_pair
 from layerline.engine.api.tree_access import file_in, tree_of
 from layerline.engine.image.archive import write_archive, write_layout
 from layerline.engine.image.archive_reader import read_archive
-from layerline.engine.image.docker_load import find_loader, load
+from layerline.engine.image.container_programs import find_container_program, load, save
+from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
 from layerline.engine.solve import ops, service_definitions
 from layerline.engine.store.digest import digest_of
@@ -202,7 +203,7 @@ async def export_image(self: Container, call: Call, *, name: str, **form: Any) -
     reference = Reference.parse(name).with_default_tag()
     session = call.session
     environ = session.settings.environ
-    found = await session.solver.in_thread(find_loader, environ)
+    found = await session.solver.in_thread(find_container_program, environ)
     image = await assemble_image(call, self, **form)
 
     def load_image() -> None:
@@ -214,6 +215,34 @@ async def export_image(self: Container, call: Call, *, name: str, **form: Any) -
     with session.journal.step(f"exportImage {name}") as step:
         await session.solver.in_thread(load_image)
         step.write(f"loaded into {found[0].program} as {reference}\n".encode())
+
+
+@field(
+    "Host",
+    "containerImage",
+    differs="of docker, podman, nerdctl or containerd, the first that answers",
+)
+async def container_image(_self: Host, call: Call, *, name: str) -> Container:
+    """An image of this machine's container engine, as it is now."""
+    require_host(call, "the container engine")
+    session = call.session
+    environ = session.settings.environ
+    found = await session.solver.in_thread(find_container_program, environ)
+
+    def read() -> Image:
+        with session.store.snapshots.draft() as draft:
+            archive = draft.fs / ARCHIVE
+            save(found, name, archive, environ)
+            return read_archive(session.store, archive, platform=Platform.of_host())
+
+    async def make() -> Container:
+        with session.journal.step(f"containerImage {name}"):
+            image = await session.solver.in_thread(read)
+        empty = Container(config=image.config)
+        return replace(with_image(empty, image, image.config), annotations=image.annotations)
+
+    made: Container = await session.once(digest_of(["host.containerImage", name]), make)
+    return made
 
 
 def _reach(call: Call, place: Reference, service: Service | None) -> Reach | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from layerline.engine.api.fields import field
@@ -10,6 +10,7 @@ from layerline.engine.api.objects import Query, Value
 from layerline.engine.solve.keys import register
 from layerline.engine.store.usage import Sizes
 from layerline.errors import QueryError
+from layerline.storage import Amount, Storage, parse_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Call
 
 _KINDS = {"snapshots": "regular", "blobs": "regular", "volumes": "exec.cachemount"}
+_EVERYTHING = Amount(bytes=1 << 62)
 
 
 @register("Engine")
@@ -83,9 +85,7 @@ def clients(_self: Engine, call: Call) -> list[str]:
 @field("Engine", "localCache")
 def local_cache(_self: Engine, call: Call) -> EngineCache:
     """The store."""
-    if not call.client.reaches_host:
-        message = "only the main client can access the local cache of the engine"
-        raise QueryError(message)
+    _require_main_client(call)
     return EngineCache()
 
 
@@ -102,6 +102,51 @@ async def entry_set(_self: EngineCache, call: Call, **_key: str) -> EngineCacheE
         entry_count=len(entries),
         disk_space_bytes=sum(entry.disk_space_bytes for entry in entries),
     )
+
+
+@field(
+    "EngineCache",
+    "prune",
+    differs="when the session ends, if no other one is open; cache volumes stay",
+)
+def prune(
+    _self: EngineCache,
+    call: Call,
+    *,
+    use_default_policy: bool = False,
+    max_used_space: str = "",
+    reserved_space: str = "",
+    min_free_space: str = "",
+    target_space: str = "",
+) -> None:
+    """Remove what no session uses: all of it, or what the policy and the limits say."""
+    _require_main_client(call)
+    default = call.session.settings.storage if use_default_policy else None
+    kept = (default.keep or Storage().keep) if default else None
+    if kept is None:
+        kept = _EVERYTHING if min_free_space or target_space else Amount()
+    policy = default or Storage(min_free=Amount(), reserved=Amount())
+    call.session.pruning = replace(
+        policy,
+        keep=_amount("maxUsedSpace", max_used_space, kept),
+        reserved=_amount("reservedSpace", reserved_space, policy.reserved),
+        min_free=_amount("minFreeSpace", min_free_space, policy.min_free),
+        target=_amount("targetSpace", target_space, policy.target),
+    )
+
+
+def _require_main_client(call: Call) -> None:
+    if not call.client.reaches_host:
+        message = "only the main client can access the local cache of the engine"
+        raise QueryError(message)
+
+
+def _amount(argument: str, text: str, default: Amount) -> Amount:
+    try:
+        return parse_amount(text) if text else default
+    except ValueError as exc:
+        message = f"invalid {argument}: {exc}, or a share, e.g. 50%"
+        raise QueryError(message) from exc
 
 
 def _entries(root: Path) -> Iterator[EngineCacheEntry]:
