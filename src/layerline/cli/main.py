@@ -6,7 +6,9 @@ its process.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
 import os
 import shlex
 import stat
@@ -34,6 +36,7 @@ _ABOUT = (
 _COMMANDS = {
     "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
     "check": ("check", "check", "Run the checks of a module"),
+    "completion": ("completion", "completion", "Generate the autocompletion script for a shell"),
     "core": ("call", "core", "Call a core function"),
     "doctor": ("doctor", "doctor", "Diagnose and repair this machine"),
     "functions": ("functions", "functions", "List available functions"),
@@ -106,11 +109,29 @@ def _dispatch(console: Console) -> int:
     if name == "help":
         console.print(_help(console))
         return 0
+    if name == "__complete":
+        return _complete(console, arguments)
     if name not in _COMMANDS:
         raise _unknown(name)
     module, function, _ = _COMMANDS[name]
     command = getattr(import_module(f"layerline.cli.commands.{module}"), function)
     return int(command(console, arguments))
+
+
+def _complete(console: Console, argv: Sequence[str]) -> int:
+    """Answer what the scripts of `completion` ask."""
+    from layerline.cli.commands.completion import complete
+
+    return complete(
+        console, argv, {name: about for name, (*_, about) in _COMMANDS.items()}, _help_of
+    )
+
+
+def _help_of(argv: Sequence[str]) -> str:
+    """The help of a command."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        run_command_line([*argv, "--help"])
+    return printed.getvalue()
 
 
 def _is_script(rest: Sequence[str]) -> bool:

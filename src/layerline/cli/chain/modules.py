@@ -55,6 +55,14 @@ def load(console: Console) -> CallTarget:
     return _target(console, loaded, definition)
 
 
+def load_known(console: Console) -> CallTarget | None:
+    """The module as `load` gives it; None where its process would have to be asked first."""
+    loaded, definition = _read(console, module_reference(console))
+    with Store.open(console.settings.store) as store:
+        missing = [each for each in loaded.toolchains if each.module.definition(store) is None]
+    return None if definition is None or missing else _target(console, loaded, definition)
+
+
 def _target(console: Console, loaded: LoadedModule, definition: Module | None) -> CallTarget:
     types = loaded.types(definition or _ask(console, loaded))
     defaults = read_defaults(

@@ -1,0 +1,1 @@
+"""What command lines can be completed to."""
