@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.sdk.client_calls import page
 from tests.sdk.conftest import PROGRAMS, python_sdk, typescript_sdk
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.sdk.conftest import Desk
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
+HOME = Path(__file__).parents[2]
 NEWEST_0_18 = "0.18.19"
+NEWEST_1_0 = "1.0.0b21"
 RUN = (
     "0.21.11",
-    "1.0.0b21",
+    NEWEST_1_0,
     *(
         pytest.param(version, marks=pytest.mark.slow)
         for version in ("0.19.11", "0.20.8", "0.21.0", "1.0.0b11")
@@ -34,7 +36,7 @@ PROVISIONED = (
     NEWEST_0_18,
     *(
         pytest.param(version, marks=pytest.mark.slow)
-        for version in ("0.18.0", "0.19.11", "0.20.8", "0.21.11", "1.0.0b21")
+        for version in ("0.18.0", "0.19.11", "0.20.8", "0.21.11", NEWEST_1_0)
     ),
 )
 TYPESCRIPT = (
@@ -74,6 +76,15 @@ def test_a_python_program_in_a_session_of_run(desk: Desk, version: str) -> None:
     assert (desk.project.home / "exported/a/b.txt").read_text() == "text"
 
 
+def test_what_the_client_of_1_0_asks_for(tmp_path: Path) -> None:
+    """The page of the documentation says what was measured."""
+    python = python_sdk(tmp_path, NEWEST_1_0)
+    [generated] = python.parents[1].glob("lib/python*/site-packages/dagger/client/gen.py")
+    document = HOME / "docs/reference/dagger-1.0.md"
+    again = f"python -m tests.sdk.client_calls GEN.PY {NEWEST_1_0} > {document}"
+    assert document.read_text() == page(generated, NEWEST_1_0), f"generate it again: {again}"
+
+
 @pytest.mark.parametrize("version", PROVISIONED)
 def test_a_python_program_that_starts_its_session(desk: Desk, version: str) -> None:
     done = desk.provision(python_sdk(desk.project.home, version), PROGRAMS / "client.py")
@@ -93,7 +104,7 @@ def test_a_program_of_0_18_in_a_session_of_run(desk: Desk) -> None:
 
 @pytest.mark.parametrize("version", TYPESCRIPT)
 def test_a_typescript_program(desk: Desk, version: str) -> None:
-    home: Path = desk.project.home
+    home = desk.project.home
     node = typescript_sdk(home, version)
     shutil.copy(PROGRAMS / "client.mjs", home)
     done = desk.run(node, "client.mjs", _EXPERIMENTAL_DAGGER_VERSION=f"v{version}")
