@@ -28,6 +28,7 @@ class Settings:
 
     `mirrors` maps a registry host (`docker.io`) to base URLs that are asked before it. `insecure`
     names registries that are spoken to without TLS, as those on a loopback address are.
+    `wheels` is the table of that name: indexes and directories of wheels for the pipeline.
     `source_date_epoch` is in seconds: times of files in new layers above it are clamped to it.
     """
 
@@ -42,6 +43,7 @@ class Settings:
     source_date_epoch: int | None = None
     limits: Limits = field(default_factory=Limits)
     storage: Storage = field(default_factory=Storage)
+    wheels: Mapping[str, object] = field(default_factory=dict, repr=False)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -69,6 +71,7 @@ class Settings:
             source_date_epoch=int(epoch) if epoch else None,
             limits=Limits.read(environ, document, config),
             storage=Storage.read(document, config),
+            wheels=_wheels(document, config),
             environ=dict(environ),
         )
 
@@ -101,6 +104,15 @@ def _document(path: Path) -> dict[str, object]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         message = f"cannot read {path}: {exc}: fix it or move it away"
         raise UsageError(message) from exc
+
+
+def _wheels(document: Mapping[str, object], config: Path) -> Mapping[str, object]:
+    table = document.get("wheels", {})
+    known = {"index", "extra-indexes", "wheelhouses"}
+    if not isinstance(table, dict) or table.keys() - known:
+        message = f"invalid [wheels] in {config}: use {', '.join(sorted(known))}"
+        raise UsageError(message)
+    return table
 
 
 def _registries(document: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:

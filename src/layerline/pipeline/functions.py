@@ -1,6 +1,7 @@
 """The functions that every project has; a module's object inherits them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,9 +35,11 @@ class PipelineFunctions:
         Doc("Project directory with layerline.toml and locks"),
     ]
     index_url: Annotated[str, Doc("Package index to use instead of the default")] = ""
-    extra_index_url: Annotated[str, Doc("Package index to use in addition")] = ""
+    extra_index_url: Annotated[
+        str, Doc("Package index to use in addition; several are separated by spaces")
+    ] = ""
     wheelhouse: Annotated[
-        dagger.Directory | None, Doc("Directory of wheels to use in addition to the indexes")
+        list[dagger.Directory] | None, Doc("Directory of wheels to use in addition to the indexes")
     ] = None
     ca_bundle: Annotated[
         dagger.File | None, Doc("Certificates to trust in downloads, instead of the image's")
@@ -190,12 +193,20 @@ class PipelineFunctions:
             wheels=Wheels(
                 index_url=self.index_url,
                 extra_index_urls=tuple(self.extra_index_url.split()),
-                wheelhouse=self.wheelhouse,
+                wheelhouse=_merged(self.wheelhouse or []),
             ),
             ca_bundle=self.ca_bundle,
             credentials=self.index_credentials,
             offline=self.offline,
         )
+
+
+def _merged(directories: Sequence[dagger.Directory]) -> dagger.Directory | None:
+    """The files of all directories of wheels; None without any."""
+    found = None
+    for each in directories:
+        found = each if found is None else found.with_directory("/", each)
+    return found
 
 
 async def _read_evidence(earlier: dagger.File | None) -> list[Evidence]:

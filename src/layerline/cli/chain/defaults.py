@@ -29,16 +29,29 @@ _SEPARATORS = re.compile(r"[-_. ]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserDefaults:
-    """The texts by their keys, which are spelled without separators and in small letters."""
+    """The texts by their keys, which are spelled without separators and in small letters.
+
+    `machine` has those of the constructor that the machine is configured with, which count last;
+    `used` gets the keys of those that were asked for.
+    """
 
     main_object: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
 
     def text(self, member: Member, arg: FunctionArg) -> str | None:
         """The user's default for an argument; None without one."""
         function = member.function.name
         owner = member.owner if function and _key(member.owner) != _key(self.main_object) else ""
-        return self.texts.get(_key(owner, function, arg.name))
+        key = _key(owner, function, arg.name)
+        if function or key in self.texts:
+            return self.texts.get(key)
+        for name, text in self.machine.items():
+            if _key(name) == key:
+                self.used.add(name)
+                return text
+        return None
 
 
 def read_defaults(

@@ -147,8 +147,10 @@ class Parser:
     def _fill(self, selected: SelectedFunction) -> None:
         """Use the user's defaults for flags that were not given."""
         for name, flag in selected.flags.items():
+            if flag.changed or not selected.member.owner:
+                continue
             text = self.defaults.text(selected.member, selected.args[name])
-            if not flag.changed and selected.member.owner and text is not None:
+            if text is not None:
                 flag.set(text)
 
     def _find(self, type_def: TypeDef, word: str, path: str) -> Member:

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING
 from layerline.cli.chain.evaluate import CachedBackend, ChainResult, Evaluation, run_sync
 from layerline.cli.chain.modules import CallTarget, load
 from layerline.cli.chain.parser import Parser, Root, SelectedFunction, constructor_of, short
+from layerline.cli.chain.wheel_sources import (
+    LOGIN_VARIABLE,
+    WheelSources,
+    takes_sources,
+    wheel_sources,
+)
 from layerline.cli.display.output import render, save
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import module_flags, output_flags
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
+    from layerline.engine.module.types import Member
 
 _CALL = "Call one or more functions, interconnected into a pipeline"
 _CORE = "Call a core function"
@@ -40,6 +47,7 @@ def call(console: Console, argv: Sequence[str]) -> int:
         module, argv = module.toolchain(name) or module, [*argv[:place], *argv[place + 1 :]]
         path = f"{path} {name}"
     constructor = constructor_of(module.types)
+    module, sources = _with_machine(console, module, constructor)
     root = Root(
         path=path,
         about=_CALL,
@@ -49,7 +57,20 @@ def call(console: Console, argv: Sequence[str]) -> int:
         inherited=console.flags,
         member=constructor,
     )
-    return _run_chain(console, argv, root, module)
+    return _run_chain(console, argv, root, module, sources)
+
+
+def _with_machine(
+    console: Console, module: CallTarget, constructor: Member
+) -> tuple[CallTarget, WheelSources]:
+    """The module with the machine's sources of wheels as defaults, if it is made for them."""
+    if not takes_sources(constructor):
+        return module, WheelSources()
+    sources = wheel_sources(console.settings)
+    if sources.login:
+        environ = {**console.settings.environ, LOGIN_VARIABLE: sources.login}
+        console.settings = replace(console.settings, environ=environ)
+    return replace(module, defaults=replace(module.defaults, machine=sources.texts)), sources
 
 
 def _toolchain(console: Console, module: CallTarget, argv: Sequence[str]) -> str | None:
@@ -82,7 +103,13 @@ def _core_root(console: Console, command: str, own: FlagSet) -> Root:
     )
 
 
-def _run_chain(console: Console, argv: Sequence[str], root: Root, module: CallTarget) -> int:
+def _run_chain(
+    console: Console,
+    argv: Sequence[str],
+    root: Root,
+    module: CallTarget,
+    sources: WheelSources | None = None,
+) -> int:
     parser = Parser(module.types, root, module.defaults, wants_help=console.options.help)
     selected = parser.parse(argv)
     if not selected or selected[-1].member is root.member:
@@ -91,6 +118,8 @@ def _run_chain(console: Console, argv: Sequence[str], root: Root, module: CallTa
     if console.options.help or not selected:
         console.print(parser.page.text())
         return 0
+    for note in sources.notes(module.defaults.used) if sources else ():
+        console.info(note)
     try:
         result = _evaluate_from_store(console, selected, module) or _evaluate_in_session(
             console, selected, module

@@ -43,7 +43,7 @@ def installer_environ(settings: Settings) -> dict[str, str]:
 
 def _pip_settings(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    for path in _files(environ, home):
+    for path in pip_files(environ, home):
         parser = configparser.RawConfigParser()
         try:
             parser.read_string(path.read_text())
@@ -60,7 +60,8 @@ def _pip_settings(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     return found
 
 
-def _files(environ: Mapping[str, str], home: Path) -> list[Path]:
+def pip_files(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """The configuration files of pip that exist; later ones win."""
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     candidates = [Path("/etc/pip.conf"), home / ".pip" / "pip.conf", config / "pip" / "pip.conf"]
     named = environ.get("PIP_CONFIG_FILE")

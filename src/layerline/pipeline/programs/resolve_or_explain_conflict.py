@@ -284,12 +284,15 @@ def main() -> None:
             sys.exit("\n".join(wrong))
         print(json.dumps({"python": platform.python_version(), "machine": platform.machine()}))
         return
-    if NOT_KEPT in done.stderr:
+    said = "".join(
+        line for line in done.stderr.splitlines(keepends=True) if not line.startswith("warning: ")
+    )
+    if NOT_KEPT in said:
         more = "not all of it is cached: run the same command once without --offline."
-        sys.exit(f"{done.stderr}{more}")
-    if NO_SOLUTION not in done.stderr:
-        sys.exit(done.stderr)
-    sys.exit("\n".join(explanation(resolver, wanted, done.stderr)))
+        sys.exit(f"{said}{more}")
+    if NO_SOLUTION not in said:
+        sys.exit(said)
+    sys.exit("\n".join(explanation(resolver, wanted, said)))
 
 
 if __name__ == "__main__":
