@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,8 +12,11 @@ from layerline.engine.api.image_export import assemble_image, pack_ahead
 from layerline.engine.api.objects import Container
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.solve import ops
+from tests.unit.conftest import ask, fail
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from layerline.engine.api.session import Session
     from tests.unit.conftest import OpenSession
 
@@ -54,3 +58,19 @@ async def test_nothing_is_packed_unless_asked(open_a_session: OpenSession) -> No
         await session.solver.result(copy_into_here())
     async with open_a_session() as session:
         assert packed_layers(session) == set()
+
+
+async def test_an_archive_gets_the_directories_above_it(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    """As the Dagger engine does (engine/client/filesync.go): they have the mode 0700."""
+    query = 'container { withNewFile(path: "/a", contents: "") { export(path: "out/deep/x.tar") } }'
+    async with open_a_session() as session:
+        made = await ask(session, "{" + query + "}")
+        (tmp_path / "file").write_text("")
+        error = await fail(session, "{" + query.replace("out/deep", "file") + "}")
+    target = tmp_path / "out/deep/x.tar"
+    assert made["container"]["withNewFile"]["export"] == str(target)
+    assert tarfile.is_tarfile(target)
+    assert [path.stat().st_mode & 0o777 for path in target.parents[:2]] == [0o700, 0o700]
+    assert f"failed to export to {tmp_path}/file/x.tar" in error["message"]

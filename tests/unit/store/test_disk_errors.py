@@ -98,3 +98,10 @@ def test_blocks_reserved_for_root_are_not_free(tmp_path: Path) -> None:
         assert "(0 B free)" in str(no_space("it", place))
     finally:
         command.run(["umount", place])
+
+
+def test_a_store_that_cannot_be_created_names_the_setting(tmp_path: Path) -> None:
+    store = tmp_path / "home" / ".local" / "store"
+    for number in (errno.EROFS, errno.ENOENT, errno.EACCES):
+        error = storage_error(failed(number, tmp_path / "home"), "it", store, store=store)
+        assert str(error).endswith("set LAYERLINE_STORE to another directory")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from layerline import command
+from layerline.engine.store.cancellation import cancelled_by
 from layerline.engine.store.locks import Locks
 from layerline.engine.store.pruning import prune
 from layerline.engine.store.store import Store
@@ -64,6 +65,14 @@ def test_waiting_can_be_cancelled(locks: Locks) -> None:
     cancel.set()
     with locks.exclusive("one"), pytest.raises(Cancelled):
         locks.exclusive("one", cancel=cancel).__enter__()
+
+
+def test_waiting_ends_when_the_work_of_the_thread_is_cancelled(locks: Locks) -> None:
+    cancel = threading.Event()
+    with locks.exclusive("one"), cancelled_by(cancel):
+        threading.Timer(0.1, cancel.set).start()
+        with pytest.raises(Cancelled):
+            locks.exclusive("one", timeout=10).__enter__()
 
 
 def test_a_killed_process_leaves_no_lock(locks: Locks, tmp_path: Path) -> None:

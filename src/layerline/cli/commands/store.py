@@ -53,6 +53,16 @@ def parse_size(text: str) -> int:
     return _parse(quantities.parse_size, text)
 
 
+def parse_kept(text: str) -> int:
+    """A size with its unit: `10` might mean bytes or gigabytes, and what is removed is gone."""
+    if text.strip() != "0" and text.strip().replace(".", "", 1).isdigit():
+        message = (
+            f"{text.strip()!r} has no unit: use {text.strip()}GB, or {text.strip()}B for bytes"
+        )
+        raise argparse.ArgumentTypeError(message)
+    return parse_size(text)
+
+
 def parse_duration(text: str) -> float:
     """Seconds from a duration such as 90s, 48h, 7d or 1d12h."""
     return _parse(quantities.parse_duration, text)
@@ -82,7 +92,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
     pruning = commands.add_parser("prune", help="remove the least recently used")
     size = "size of layers and blobs to keep, e.g. 10GB"
-    pruning.add_argument("--keep-storage", metavar="SIZE", type=parse_size, help=size)
+    pruning.add_argument("--keep-storage", metavar="SIZE", type=parse_kept, help=size)
     age = "keep what was created or used within this time, e.g. 48h or 7d"
     pruning.add_argument("--keep-duration", metavar="TIME", type=parse_duration, help=age)
     name = "only remove this cache volume; may be repeated"

@@ -47,7 +47,9 @@ def dependencies(table: Mapping[str, Any], found: Requirements, where: str) -> I
             continue
         for value in values if isinstance(values, list) else [values]:
             source = next((key for key in _SOURCES if isinstance(value, dict) and key in value), "")
-            if source:
+            if source == "path" and project(name) in found.directories:
+                found.import_from(found.directories[project(name)], where)
+            elif source:
                 reason = f"as its source is {source} = {value[source]!r}: build a wheel of it"
                 found.leave(where, name, reason)
             else:

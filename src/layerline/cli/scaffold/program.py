@@ -34,10 +34,15 @@ def find_program(home: Path) -> Program | None:
     return next(_programs(home), None)
 
 
-def import_paths(home: Path) -> list[str]:
-    """The directories, relative to the repository, that hold its packages apart from the root."""
-    has_packages = any((home / "src").glob("*/__init__.py"))
-    return ["src"] if has_packages else []
+def import_paths(home: Path, directory: str = "") -> list[str]:
+    """The directories, relative to the repository, that hold a project's packages.
+
+    Those in its root are found without a path, as programs start there.
+    """
+    has_packages = any((home / directory / "src").glob("*/__init__.py"))
+    if has_packages:
+        return [f"{directory}/src" if directory else "src"]
+    return [directory] if directory else []
 
 
 def _programs(home: Path) -> Iterator[Program]:

@@ -39,6 +39,7 @@ def take_project(home: Path, found: Requirements) -> None:
     if "requires-python" in table:
         found.python.append(str(table["requires-python"]))
     found.own |= uv_sources(home, tools.get("uv", {}))
+    found.directories |= _directories(home, tools)
     if "dependencies" in table:
         found.take("", table["dependencies"], f"{FILE}, project.dependencies")
     if "dependencies" in poetry or "group" in poetry:
@@ -77,6 +78,37 @@ def workspace_members(home: Path, uv: Mapping[str, Any]) -> list[Path]:
     patterns = uv.get("workspace", {}).get("members", [])
     found = {path for pattern in patterns for path in home.glob(str(pattern))}
     return sorted(path for path in found if (path / FILE).is_file() and path != home)
+
+
+def take_imports(home: Path, found: Requirements) -> None:
+    """The requirements of the repository's own projects that are imported from their source."""
+    for directory in found.imports:  # which grows on the way
+        path = home / directory
+        if not path.resolve().is_relative_to(home):
+            continue
+        table = read_toml(path / FILE).get("project", {})
+        where = f"{directory}/{FILE}, project.dependencies"
+        if "dependencies" in table:
+            found.take("", table["dependencies"], where)
+
+
+def _directories(home: Path, tools: Mapping[str, Any]) -> dict[str, str]:
+    """The directories of projects in the repository: members of uv's workspace, or by path."""
+    uv, poetry = tools.get("uv", {}), tools.get("poetry", {})
+    members = {member: read_toml(member / FILE) for member in workspace_members(home, uv)}
+    found = {
+        project(str(document.get("project", {}).get("name", ""))): member
+        for member, document in members.items()
+    }
+    tables = {**poetry.get("dependencies", {}), **uv.get("sources", {})}
+    for name, value in tables.items():
+        if isinstance(value, dict) and "path" in value:
+            found[project(name)] = home / str(value["path"])
+    return {
+        name: path.resolve().relative_to(home.resolve()).as_posix()
+        for name, path in found.items()
+        if path.is_dir() and path.resolve().is_relative_to(home.resolve())
+    }
 
 
 def _is_of_pytorch(index: str, uv: Mapping[str, Any]) -> bool:

@@ -130,7 +130,7 @@ def propose(home: Path, required: Requirements, dockerfiles: Sequence[Dockerfile
     found.packages += [each for each in required.packages if each not in found.packages]
     _base(found, required)
     _target(found, required, dockerfiles)
-    _program(found, home)
+    _program(found, home, required.imports)
     return found
 
 
@@ -203,7 +203,7 @@ def _target(found: Proposal, required: Requirements, dockerfiles: Sequence[Docke
         )
 
 
-def _program(found: Proposal, home: Path) -> None:
+def _program(found: Proposal, home: Path, imports: Sequence[str]) -> None:
     """What the image runs, and where its modules are imported from."""
     paths = import_paths(home)
     if not {"command", "entrypoint"} & set(found.start):
@@ -216,6 +216,7 @@ def _program(found: Proposal, home: Path) -> None:
             paths = program.paths
             if program.ports and "ports" not in found.start:
                 found.start["ports"] = program.ports
+    paths = [*paths, *(path for each in imports for path in import_paths(home, each))]
     if paths and "PYTHONPATH" not in found.env:
         places = ["/app" if path == "." else f"/app/{path}" for path in paths]
         found.env["PYTHONPATH"] = ":".join(places)

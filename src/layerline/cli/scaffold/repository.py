@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from layerline.cli.scaffold.other_files import take_others
-from layerline.cli.scaffold.project_file import FILE, read_toml, take_project, workspace_members
+from layerline.cli.scaffold.project_file import (
+    FILE,
+    read_toml,
+    take_imports,
+    take_project,
+    workspace_members,
+)
 from layerline.cli.scaffold.requirement_files import take_files
 from layerline.cli.scaffold.requirements import Requirements
 
@@ -34,6 +40,7 @@ def find_requirements(home: Path) -> Requirements:
         take_others(home, found)
     if not any(found.by_name.values()):
         take_files(home, found)
+    take_imports(home, found)
     return found
 
 

@@ -99,8 +99,13 @@ def _lines(
                 inner = _lines(home, other, found, within=(*within, path))
                 is_constraint = option[1].startswith(("-c", "--c"))
                 yield from (("-c" if is_constraint else kind, line) for kind, line in inner)
-        elif text.startswith(("-e", "--editable")):
-            found.leave(where, text, "as it is not from an index")
+        elif text.startswith(("-e", "--editable", "./")):
+            place = path.parent / re.sub(r"^(-e|--editable)[\s=]*", "", text)
+            inside = place.is_dir() and place.resolve().is_relative_to(home.resolve())
+            if inside and place.resolve() != home.resolve():
+                found.import_from(place.resolve().relative_to(home.resolve()).as_posix(), where)
+            elif place.resolve() != home.resolve():
+                found.leave(where, text, "as it is not from an index")
         elif text.startswith("-"):
             name = re.split(r"[\s=]", text, maxsplit=1)[0]
             hint = "; give indexes as flags when locking" if name in _INDEX_OPTIONS else ""

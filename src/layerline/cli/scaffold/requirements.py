@@ -28,7 +28,9 @@ class Requirements:
     """Requirements by extra, group or file, "" being the main ones; `notes` say where from.
 
     `left` is what could not be taken, with the reason. `own` are the projects of the repository
-    itself and those with a source other than the index. `python` are version specifiers.
+    itself and those with a source other than the index, `directories` those of them that lie in the
+    repository, and `imports` the directories of these that are required. `python` are version
+    specifiers.
     """
 
     by_name: dict[str, list[str]] = field(default_factory=dict)
@@ -36,6 +38,8 @@ class Requirements:
     left: list[str] = field(default_factory=list)
     project: str = ""
     own: dict[str, str] = field(default_factory=dict)
+    directories: dict[str, str] = field(default_factory=dict)
+    imports: list[str] = field(default_factory=list)
     python: list[str] = field(default_factory=list)
     cuda: str = ""
     packages: list[str] = field(default_factory=list)
@@ -51,6 +55,12 @@ class Requirements:
         main = self.by_name.get("", [])
         known += [text for text in dict.fromkeys(kept) if text not in known and text not in main]
         self.notes.append(f"{where}: {len(kept)} requirements")
+
+    def import_from(self, directory: str, where: str) -> None:
+        """Take a project of the repository as its source: no wheel of it is built."""
+        if directory not in self.imports:
+            self.imports.append(directory)
+            self.notes.append(f"{where}: {directory} is imported from the source")
 
     def leave(self, where: str, what: str, reason: str) -> None:
         """Say what is not taken, without credentials."""
@@ -69,6 +79,9 @@ class Requirements:
             return False
         if requirement.url is not None:
             self.leave(where, text, "as it is not from an index: build a wheel of it")
+            return False
+        if name in self.directories:
+            self.import_from(self.directories[name], where)
             return False
         if name in self.own:
             self.leave(where, text, self.own[name])

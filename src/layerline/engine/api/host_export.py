@@ -31,11 +31,11 @@ def export_directory(tree: Tree, path: str, target: Path, *, wipe: bool) -> None
         raise NotADirectory(message)
     store = find_store(tree.layers[-1])
     with write_errors(f"failed to export to {target}", target, store=store):
-        _make_directories(target)
+        make_directories(target)
         _merge(tree, tree.lookup(path), target, wipe=wipe)
 
 
-def _make_directories(directory: Path) -> None:
+def make_directories(directory: Path) -> None:
     """Make a directory and its parents with mode 0700."""
     for place in (*reversed(directory.parents), directory):
         place.mkdir(mode=_PARENT_MODE, exist_ok=True)
@@ -86,7 +86,7 @@ def export_file(entry: Entry, name: str, target: Path, *, allow_parent: bool) ->
         target = target / name
     size, store = entry.stat.st_size, find_store(Path(entry.location))
     with write_errors(f"failed to export to {target}", target, needed=size, store=store):
-        _make_directories(target.parent)
+        make_directories(target.parent)
         _replace_file(entry, target)
 
 

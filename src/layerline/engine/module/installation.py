@@ -27,6 +27,7 @@ from layerline.engine.module.locks import (
     pins,
     without_versions,
 )
+from layerline.engine.module.uv_cache import cache_of, is_writable
 from layerline.engine.runtime.spec import Bind
 from layerline.engine.store.rmtree import discard_tree
 from layerline.errors import CommandFailed, ModuleError
@@ -247,6 +248,8 @@ class Installation:
         environ = {**self._environ(), "UV_PROJECT_ENVIRONMENT": str(self.scratch / "none")}
         if "--project" in argv:
             environ["UV_NO_CONFIG"] = "1"
+        if not is_writable(cache_of(environ)):
+            environ["UV_CACHE_DIR"] = str(self.scratch / "cache")
         try:
             return command.run(
                 [_uv_program(), *argv], env=environ, cwd=self.scratch, timeout=_LONGEST_SECONDS

@@ -114,8 +114,10 @@ def storage_error(
         where = Path(exc.filename)  # others are relative to a descriptor
     inside = root is not None and (where == root or root in where.parents)
     kind = StoreError if inside else HostError
+    inside = inside or (root == place and where in place.parents)  # which could not be created
     if exc.errno not in _REASONS:
-        return kind(f"{what}: {where}: {(exc.strerror or str(exc)).lower()}")
+        hint = ": set LAYERLINE_STORE to another directory" if inside else ""
+        return kind(f"{what}: {where}: {(exc.strerror or str(exc)).lower()}{hint}")
     hint = _way_out(exc, where, inside=inside)
     return kind(f"{what}: {where}: {_REASONS[exc.errno]}: {hint}")
 

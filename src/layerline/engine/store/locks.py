@@ -17,6 +17,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
+from layerline.engine.store.cancellation import check_cancelled
 from layerline.engine.store.format import VERSION_FILE
 from layerline.errors import Cancelled, StoreBusy
 
@@ -46,10 +47,14 @@ class Locks:
     def exclusive(
         self, name: str, timeout: float | None = None, cancel: threading.Event | None = None
     ) -> Iterator[None]:
-        """Hold the lock `name` exclusively; StoreBusy is raised after `timeout` seconds."""
+        """Hold the lock `name` exclusively; StoreBusy is raised after `timeout` seconds.
+
+        Waiting ends with `Cancelled` once `cancel` is set, or the work of this thread is cancelled.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._open() as handle:
             while not _try(handle, name):
+                check_cancelled()
                 if cancel is not None and cancel.is_set():
                     message = f"cancelled while waiting for the lock {name!r}"
                     raise Cancelled(message)

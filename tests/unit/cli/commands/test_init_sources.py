@@ -94,7 +94,9 @@ def test_what_uv_has_from_elsewhere_is_never_a_name_of_the_index(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "packages/inner").mkdir(parents=True)
-    (tmp_path / "packages/inner/pyproject.toml").write_text('[project]\nname = "inner-lib"\n')
+    (tmp_path / "packages/inner/pyproject.toml").write_text(
+        '[project]\nname = "inner-lib"\ndependencies = ["scipy", "outer"]\n'
+    )
     (tmp_path / "pyproject.toml").write_text(
         """
 [project]
@@ -115,11 +117,12 @@ explicit = true
 """
     )
     definition = write_definition(tmp_path)
-    assert core(definition) == ("numpy",)
+    assert core(definition) == ("numpy", "scipy")
     assert definition.groups["pytorch"].requirements_for("cpu") == ("torch",)
     assert definition.base.image == "debian:trixie-slim"
+    assert definition.images["outer"].env == {"PYTHONPATH": "/app/packages/inner"}
     text = said(tmp_path, capsys)
-    assert "'inner_lib' left out, as its source in tool.uv.sources is the workspace" in text
+    assert "packages/inner is imported from the source" in text
     assert "'forked>=2' left out, as its source in tool.uv.sources is git" in text
     assert "'corp' left out, as its source in tool.uv.sources is index = 'corp'" in text
 

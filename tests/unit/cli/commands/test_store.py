@@ -42,6 +42,22 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
+@pytest.mark.parametrize("text", ["10", "1.5", " 1000 "])
+def test_a_size_to_keep_has_a_unit(
+    console: Console, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        store(console, ["prune", "--keep-storage", text])
+    assert caught.value.code == 2
+    number = text.strip()
+    assert f"'{number}' has no unit: use {number}GB, or {number}B" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["0", "10GB", "10B"])
+def test_a_size_to_keep_may_be_nothing(console: Console, text: str) -> None:
+    assert store(console, ["prune", "--keep-storage", text, "--dry-run"]) == 0
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("48h", 172800), ("1d12h", 129600)])
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds

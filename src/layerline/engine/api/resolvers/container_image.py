@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from layerline.engine.api import container_export
 from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
+from layerline.engine.api.host_export import make_directories
 from layerline.engine.api.host_paths import host_path, require_host
 from layerline.engine.api.image_export import assemble_image
 from layerline.engine.api.objects import Container, File, Host, Secret, Service
@@ -22,6 +23,7 @@ from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
 from layerline.engine.solve import ops, service_definitions
 from layerline.engine.store.digest import digest_of
+from layerline.engine.store.disk_errors import write_errors
 from layerline.errors import QueryError
 from layerline.log import Status
 
@@ -167,6 +169,8 @@ async def export(
     target = host_path(call, path)
     write = write_layout if path.endswith("/") else write_archive
     image = await assemble_image(call, self, **form)
+    with write_errors(f"failed to export to {target}", target):
+        make_directories(target.parent)
     with call.session.journal.step(f"export {target}") as step:
         if not await call.session.solver.in_thread(write, call.session.store, image, target):
             step.end(Status.CACHED)
