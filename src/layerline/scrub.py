@@ -125,6 +125,10 @@ class SecretMasks:
         data = text.encode(errors="surrogateescape")
         return (scrubber.feed(data) + scrubber.finish()).decode(errors="surrogateescape")
 
+    def holds(self, text: str) -> bool:
+        """Whether a secret is in the text, in any form."""
+        return self.mask(text) != text
+
 
 class MaskedStream:
     """A stream of bytes without the secrets that are known when they pass."""

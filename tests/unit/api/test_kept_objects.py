@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -60,3 +61,19 @@ def test_void_is_null() -> None:
     ]
     assert "Void!" not in {str(field.type) for field in fields}
     assert "Void" in {str(field.type) for field in fields}
+
+
+async def test_an_object_that_holds_a_secret_in_any_form_is_not_kept(
+    open_a_session: OpenSession,
+) -> None:
+    secret = "a long and secret value"
+    encoded = base64.b64encode(secret.encode()).decode()
+    async with open_a_session() as session:
+        await ask(session, f'{{ setSecret(name: "s", plaintext: "{secret}") {{ id }} }}')
+        made = f'{{ directory {{ withNewFile(path: "a", contents: "{encoded}") {{ id }} }} }}'
+        name = json.dumps((await ask(session, made))["directory"]["withNewFile"]["id"])
+        root = session.store.root
+    assert not any(encoded.encode() in path.read_bytes() for path in root.glob("index.db*"))
+    async with open_a_session() as session:
+        found = await ask(session, f"{{ loadDirectoryFromID(id: {name}) {{ entries }} }}")
+        assert "message" in found

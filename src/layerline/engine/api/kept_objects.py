@@ -6,7 +6,9 @@ is kept, so the store does not grow with them: a new one takes the slot of anoth
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.solve.keys import identity_of
@@ -16,22 +18,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from layerline.engine.store.index import Index
+    from layerline.scrub import SecretMasks
 
 _TABLE = "object"
 _SLOTS = 4096
+_BYTES = re.compile(r'\{"\$bytes":"([^"]*)"\}')
 _OF_ONE_SESSION = ('"$":"Secret"', '"$":"SecretRef"', '"$":"Service"')
 
 
-def keep(index: Index, values: Iterable[Any]) -> None:
-    """Keep the last of some values."""
+def keep(index: Index, values: Iterable[Any], masks: SecretMasks) -> None:
+    """Keep the last of some values, without those that hold a secret in any form."""
     for value in list(values)[-_SLOTS:]:
         name = _name(value)
         document = encode(value)
         text = json.dumps(document, separators=(",", ":"))
-        if not any(mark in text for mark in _OF_ONE_SESSION):
+        if not any(mark in text for mark in _OF_ONE_SESSION) and not _holds_secret(text, masks):
             row: dict[str, object] = {"id": name, "document": document}
             snapshots = sorted(set(snapshots_in(document)))
             index.put(_TABLE, _slot(name), row, snapshots=snapshots)
+
+
+def _holds_secret(text: str, masks: SecretMasks) -> bool:
+    """Whether a document has a secret in it; bytes are in base64 there."""
+    if not masks.forms:
+        return False
+    return masks.holds(
+        _BYTES.sub(lambda found: base64.b64decode(found[1]).decode(errors="replace"), text)
+    )
 
 
 def recall(index: Index, identifier: str) -> Any:

@@ -258,5 +258,6 @@ async def open_session(
             )
             yield session
             if session.given:
-                await solver.in_thread(kept_objects.keep, store.index, session.given.values())
+                given = session.given.values()
+                await solver.in_thread(kept_objects.keep, store.index, given, journal.masks)
     await anyio.to_thread.run_sync(upkeep.finish, store.snapshots.used, journal, session.pruning)

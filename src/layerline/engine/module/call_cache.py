@@ -6,6 +6,7 @@ for files that the function may never read.
 
 from __future__ import annotations
 
+import json
 import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,7 +53,8 @@ class CallCache:
                 if known is not None:
                     return known.value
                 value = await self.run(parent, arguments)
-                if self.seconds > 0:
+                # What holds a secret in any form is answered, but not written to the index.
+                if self.seconds > 0 and not self.session.journal.masks.holds(json.dumps(value)):
                     index, load = self.session.store.index, self.session.load
                     results.remember(index, same, value, seconds=self.seconds, load=load)
                 return value

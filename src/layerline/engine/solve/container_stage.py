@@ -18,6 +18,7 @@ from layerline.engine.solve.result import INLINE_BYTES, Result, Text
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import CopyOptions, Writer
+from layerline.scrub import SecretMasks
 
 if TYPE_CHECKING:
     import contextlib
@@ -177,9 +178,21 @@ class ContainerStage:
         name = _mount_layer(self.step.key, index, mount)
         return (*self.step.context.flat(below), draft.commit(name))
 
+    def _masks(self) -> SecretMasks:
+        masks = SecretMasks()
+        for value in self.secrets:
+            masks.add(value)
+        return masks
+
     def _text(self, output: Output) -> Text:
+        """An output for the index, or for a blob if it is large or has another form of a secret.
+
+        The value as it stands is masked already, as in the Dagger engine; answers have other forms.
+        """
         if output.size <= INLINE_BYTES:
-            return Text(inline=output.read().decode(errors="replace"))
+            text = output.read().decode(errors="replace")
+            if not self._masks().holds(text):
+                return Text(inline=text)
         with self.step.context.store.blobs.writer() as writer:
             reader = output.reader()
             while chunk := reader.read(1 << 20):
