@@ -1,86 +1,43 @@
-"""What tests need of the machine: measured once, and skipped with the reason where it is not there.
+"""What tests need of the machine: measured once, and skipped with the reason where it is missing.
 
-`--slow` runs what takes minutes; `privileged` and `network` mark tests that need what is measured
-here. The fixtures `root`, `runc`, `overlay` and `registry` ask for one thing each.
+`--slow` runs what takes minutes; `privileged` and `network` mark tests that need containers and a
+package index. Fixtures (`root`, `runc`, `overlay`, `loop_mounts`, `registry`, …) ask for one thing
+each. Nothing needs root of the machine only because containers do: see `engine_process`.
 """
 
 from __future__ import annotations
 
-import functools
-import os
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline import command
-from layerline.errors import LayerlineError
 from layerline.settings import process_environ
-from tests.images import cache_directory, serve
-from tests.ordinary_user import OrdinaryUser, no_ordinary_user, ordinary_user
+from tests.capabilities import (
+    SOURCE,
+    no_container_user,
+    no_containers,
+    no_device_nodes,
+    no_loop_mounts,
+    no_machine_root,
+    no_mounts,
+    no_network,
+    no_overlay,
+    no_root,
+    no_runc,
+    no_shifted_owners,
+)
+from tests.engine_process import needs_root, pytest_runtestloop, pytest_unconfigure
+from tests.ordinary_user import OrdinaryUser, ordinary_user
 from tests.registry import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-SOURCE = Path(__file__).parents[1] / "src"
-
-
-@functools.cache
-def no_root() -> str:
-    """Why this process may not do what a container engine needs; empty if it may."""
-    return "" if os.geteuid() == 0 else "not root"
-
-
-@functools.cache
-def no_runc() -> str:
-    """Why runc does not run here; empty if it does."""
-    try:
-        command.run(["runc", "--version"])
-    except LayerlineError as exc:
-        return str(exc)
-    return ""
-
-
-@functools.cache
-def no_overlay() -> str:
-    """Why overlayfs cannot be mounted where tests keep their files; empty if it can."""
-    if reason := no_root():
-        return reason
-    with tempfile.TemporaryDirectory() as name:
-        places = [Path(name, part) for part in ("lower", "upper", "work", "merged")]
-        for place in places:
-            place.mkdir()
-        lower, upper, work, merged = places
-        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-        mount: list[str | Path] = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
-        try:
-            command.run(["unshare", "--mount", *mount])
-        except LayerlineError as exc:
-            return str(exc)
-    return ""
-
-
-@functools.cache
-def no_container_user() -> str:
-    """Why an ordinary user cannot run containers here; empty if one can."""
-    return no_root() or no_ordinary_user()
-
-
-@functools.cache
-def no_network() -> str:
-    """Why no package index answers; empty if one does."""
-    uv = Path(sys.executable).with_name("uv")
-    with tempfile.TemporaryDirectory() as cache:
-        words = ("pip", "compile", "--quiet", "--no-deps", "--cache-dir", cache, "-")
-        try:
-            command.run([uv, *words], env=process_environ(), stdin=b"uv\n", timeout=60.0)
-        except LayerlineError as exc:
-            return f"no package index answers: {exc}"
-    return ""
+__all__ = ["SOURCE", "pytest_runtestloop", "pytest_unconfigure"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,7 +48,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("slow") and not item.config.getoption("--slow"):
         pytest.skip("takes minutes; give --slow to run it")
     if item.get_closest_marker("privileged"):
-        skip_because(no_root, no_runc, no_overlay)
+        skip_because(no_containers)
+    if needs_root(item):
+        skip_because(no_root)
     if item.get_closest_marker("network"):
         skip_because(no_network)
 
@@ -104,21 +63,51 @@ def skip_because(*measured: Callable[[], str]) -> None:
 
 @pytest.fixture(scope="session")
 def root() -> None:
-    """The test runs as root."""
+    """The test runs as root, of the machine or of a user namespace."""
     skip_because(no_root)
 
 
 @pytest.fixture(scope="session")
-def runc() -> Path:
+def machine_root() -> None:
+    """The test runs as root of the machine."""
+    skip_because(no_machine_root)
+
+
+@pytest.fixture(scope="session")
+def runc(root: None) -> Path:  # noqa: ARG001
     """The runtime program."""
-    skip_because(no_root, no_runc)
+    skip_because(no_runc)
     return command.require("runc")
 
 
 @pytest.fixture(scope="session")
-def overlay() -> None:
+def overlay(root: None) -> None:  # noqa: ARG001
     """Overlayfs can be mounted below tmp_path."""
     skip_because(no_overlay)
+
+
+@pytest.fixture(scope="session")
+def device_nodes(root: None) -> None:  # noqa: ARG001
+    """Device nodes can be created below tmp_path."""
+    skip_because(no_device_nodes)
+
+
+@pytest.fixture(scope="session")
+def mounts() -> None:
+    """File systems can be mounted in the namespace of this process."""
+    skip_because(no_mounts)
+
+
+@pytest.fixture(scope="session")
+def loop_mounts() -> None:
+    """A file system in a file can be mounted."""
+    skip_because(no_loop_mounts)
+
+
+@pytest.fixture(scope="session")
+def shifted_owners(root: None) -> None:  # noqa: ARG001
+    """Files below tmp_path can be shown with other owners."""
+    skip_because(no_shifted_owners)
 
 
 @pytest.fixture(scope="session")
@@ -137,8 +126,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def bases(registry: str) -> str:
     """The registry, with the base images `debian:bookworm-slim` and `python:3.11-slim` in it."""
-    skip_because(no_root, no_runc, no_overlay)
-    serve(registry, cache_directory(process_environ()))
+    skip_because(no_containers)
+    environ = {**process_environ(), "PYTHONPATH": f"{SOURCE}:{SOURCE.parent}"}
+    command.run([sys.executable, "-m", "tests.images", "--registry", registry], env=environ)
     return registry
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline import command
+from layerline import command, host
 from layerline.engine.image.assemble import AssembledImage, Part, assemble
 from layerline.engine.image.bootstrap import Recipe, bootstrap
 from layerline.engine.image.config import ImageConfig
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--registry", required=True, help="host:port of a registry without TLS")
     parser.add_argument("--cache", type=Path, default=cache_directory(process_environ()))
     options = parser.parse_args()
+    host.enter_namespaces()
     for name, image in serve(options.registry, options.cache).items():
         print(f"{options.registry}: {name} {image.root.digest}")
 

@@ -3,7 +3,8 @@
     python -m tests.ordinary_user layerline call …
 
 The user, a number, exists in a mount namespace alone: files of its own lie over /etc/passwd and the
-like there. Nothing of it is left behind, and a contributor's own files are never written to.
+like there. Nothing of it is left behind, and a contributor's own files are never written to. An
+ordinary user who runs the tests is that user itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from layerline import command
 from layerline.errors import LayerlineError
+from layerline.rootless import IdRange, read_ranges
 from layerline.settings import process_environ
 
 if TYPE_CHECKING:
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 UID = GID = 64321
 NAME = "ordinary"
 FIRST, COUNT = 700_000_000, 65536
+_RANGES = (IdRange(FIRST, COUNT),)
+# Files of subordinate ids in directories of any mode: root of a user namespace removes them.
+_REMOVE = """
+import shutil, sys
+from layerline import host
+host.become_root()
+shutil.rmtree(sys.argv[1])
+"""
 
 # Runs as root in a mount namespace: $1 has the files that name the user; $2 is this Python's
 # directory, $3 the closed directory that hides it from other users, if any, $4 an empty directory.
@@ -51,13 +61,19 @@ exec "$@"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrdinaryUser:
-    """The user; `home` and what is in it are its own."""
+    """The user; `home` and what is in it are its own. `files` name it, unless it runs the tests."""
 
     home: Path
-    files: Path
+    files: Path | None
+    uid: int = UID
+    gid: int = GID
+    uids: Sequence[IdRange] = _RANGES
+    gids: Sequence[IdRange] = _RANGES
 
     def argv(self, argv: Sequence[str | Path]) -> list[str]:
-        """The command line with which root runs a program as this user."""
+        """The command line that runs a program as this user."""
+        if self.files is None:
+            return [str(arg) for arg in argv]
         python = Path(sys.base_prefix).resolve()
         closed = next((str(p) for p in reversed(python.parents) if not _is_open(p)), "")
         setup = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SETUP, "sh"]
@@ -68,24 +84,32 @@ class OrdinaryUser:
     def environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Variables of the caller, with a home of the user's own."""
         kept = {name: value for name, value in environ.items() if not name.startswith("XDG_")}
-        return {**kept, "HOME": str(self.home), "USER": NAME, "TMPDIR": str(self.home / "tmp")}
+        own = {"HOME": str(self.home), "TMPDIR": str(self.home / "tmp")}
+        return {**kept, **own} if self.files is None else {**kept, **own, "USER": NAME}
 
     def directory(self, name: str) -> Path:
         """A new directory of the user's."""
         path = self.home / name
         path.mkdir()
-        os.chown(path, UID, GID)
+        os.chown(path, self.uid, self.gid)
         return path
 
     def give(self, path: Path) -> None:
         """Make the user the owner of a tree."""
         for each in (path, *path.rglob("*")):
-            os.chown(each, UID, GID, follow_symlinks=False)
+            os.chown(each, self.uid, self.gid, follow_symlinks=False)
 
 
 @contextmanager
 def ordinary_user(*, subordinate: bool = True) -> Iterator[OrdinaryUser]:
-    """A user for the length of the block; without `subordinate` it has no ids but its own."""
+    """A user for the length of the block, made by root; another one is its own.
+
+    Without `subordinate` the user, which root has to make, has no ids but its own.
+    """
+    if os.geteuid() != 0:
+        with _this_user() as user:
+            yield user
+        return
     with tempfile.TemporaryDirectory(prefix="ordinary-user-", dir="/tmp") as name:
         base = Path(name)
         base.chmod(0o755)
@@ -107,6 +131,20 @@ def ordinary_user(*, subordinate: bool = True) -> Iterator[OrdinaryUser]:
         finally:
             # Files of subordinate ids in directories of any mode: root removes them.
             shutil.rmtree(user.home)
+
+
+@contextmanager
+def _this_user() -> Iterator[OrdinaryUser]:
+    uid, gid = os.geteuid(), os.getegid()
+    home = Path(tempfile.mkdtemp(prefix="ordinary-user-", dir="/tmp"))
+    uids, gids = (read_ranges(Path("/etc", name), uid) for name in ("subuid", "subgid"))
+    user = OrdinaryUser(home=home, files=None, uid=uid, gid=gid, uids=uids, gids=gids)
+    user.directory("tmp")
+    try:
+        yield user
+    finally:
+        environ = {**process_environ(), "PYTHONPATH": _source()}
+        command.run([sys.executable, "-c", _REMOVE, home], env=environ)
 
 
 def no_ordinary_user() -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
+from tests.capabilities import USERS
 from tests.cli.conftest import Place
 from tests.cli.transcript import (
     Classes,
@@ -69,9 +70,7 @@ class Replay:
         return _one_name(data.decode().replace(str(self.home), "/home/user"))
 
 
-@pytest.fixture(
-    scope="module", params=["root", pytest.param("ordinary user", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=USERS)
 def replays(request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[dict[str, Replay]]:
     """One replay for each module: of root, and of an ordinary user in a home of its own."""
     if request.param == "root":

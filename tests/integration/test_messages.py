@@ -22,7 +22,7 @@ NO_SPACE = 7
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path, mounts: None) -> Iterator[Path]:  # noqa: ARG001
     """A file system of few megabytes."""
     place = tmp_path / "disk"
     place.mkdir()

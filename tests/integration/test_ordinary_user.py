@@ -19,8 +19,9 @@ import pytest
 from layerline import command
 from layerline.settings import process_environ
 from tests.conftest import SOURCE
+from tests.integration.conftest import processes
 from tests.integration.test_terminal import read_until
-from tests.ordinary_user import COUNT, OrdinaryUser, ordinary_user
+from tests.ordinary_user import OrdinaryUser, ordinary_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,6 +131,7 @@ def test_programs_of_the_user_run_with_the_users_ids(
     assert answer["secret"]["plaintext"].strip() == line
 
 
+@pytest.mark.usefixtures("machine_root")  # which alone can make the image
 def test_a_device_of_an_image_keeps_its_layer_and_cannot_be_opened(
     user: OrdinaryUser, environ: dict[str, str], command_line: CommandLine, bases: str
 ) -> None:
@@ -172,9 +174,10 @@ def test_an_owner_without_a_subordinate_id_is_refused(
     chown = 'chown(path: "f", owner: "%s") { digest }'
     query = '{ directory { withNewFile(path: "f", contents: "") { ' + chown + " } } }"
     argv = [sys.executable, "-m", "layerline", "query", "--silent"]
-    assert run(user, environ, *argv, stdin=(query % COUNT).encode()).status == 0
-    done = run(user, environ, *argv, stdin=(query % (COUNT + 1)).encode())
-    outside = f"the owner {COUNT + 1}:{COUNT + 1} is outside of this user's subordinate ids"
+    last = min(sum(each.count for each in ranges) for ranges in (user.uids, user.gids))
+    assert run(user, environ, *argv, stdin=(query % last).encode()).status == 0
+    done = run(user, environ, *argv, stdin=(query % (last + 1)).encode())
+    outside = f"the owner {last + 1}:{last + 1} is outside of this user's subordinate ids"
     assert done.status != 0
     assert outside in done.stdout.decode() + done.stderr.decode()
 
@@ -247,9 +250,23 @@ def test_a_program_has_its_session_only_while_both_live(
         assert process.stdout is not None
         port = int(process.stdout.readline())
         socket.create_connection(("127.0.0.1", port)).close()
-        time.sleep(0.5)  # the program may be faster than who attends it: a signal before is the end
         process.send_signal(number)
         error = process.communicate(timeout=60)[1]
         assert process.returncode == status, error
         assert (b"Canceled." in error) == (status == 2)
         assert is_closed_soon(port)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.2, 0.3, 0.5, 0.8])
+def test_a_signal_before_the_session_is_open_ends_everything(
+    user: OrdinaryUser, environ: dict[str, str], after: float
+) -> None:
+    mark = f"never-{after}"
+    words = [sys.executable, "-m", "layerline", "run", "--", "sh", "-c", "exec sleep 60", mark]
+    process = command.start(user.argv(words), env=environ, cwd=user.home, stderr=command.PIPE)
+    time.sleep(after)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode in (2, 128 + signal.SIGTERM, -signal.SIGTERM), error
+    assert b"Traceback" not in error
+    assert [line for line in processes(mark) if "sleep" in line] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import socket
 import sys
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,8 @@ import pytest
 
 from layerline import command
 from layerline.settings import process_environ
-from tests.conftest import SOURCE, no_container_user, skip_because
+from tests.capabilities import SOURCE, no_container_user
+from tests.conftest import skip_because
 from tests.ordinary_user import OrdinaryUser, ordinary_user
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class Probes:
         return json.dumps([*before, "python", "-c", CODE, *self.arguments])
 
 
-@pytest.fixture(scope="module", params=["root", "user"])
+@pytest.fixture(scope="module", params=["root", "user"] if os.geteuid() == 0 else ["user"])
 def probes(
     request: pytest.FixtureRequest, bases: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Probes]:

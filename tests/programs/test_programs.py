@@ -13,7 +13,8 @@ import pytest
 
 from layerline import command
 from layerline.settings import process_environ
-from tests.conftest import SOURCE, CommandLine
+from tests.capabilities import SOURCE, USERS
+from tests.conftest import CommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,7 @@ TOKEN = "tok-51f0c7a2e9"
 GZIP = b"\x1f\x8b"
 
 
-@pytest.fixture(
-    scope="module", params=["root", pytest.param("ordinary user", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=USERS)
 def shared(request: pytest.FixtureRequest, bases: str) -> Iterator[CommandLine]:
     """Root and an ordinary user, each with one store for all programs."""
     if request.param == "ordinary user":

@@ -13,7 +13,7 @@ import pytest
 import layerline
 from layerline import command, user_namespace
 from layerline.rootless import IdRange, read_ranges
-from tests.ordinary_user import COUNT, FIRST, GID, UID, OrdinaryUser, ordinary_user
+from tests.ordinary_user import OrdinaryUser, ordinary_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +46,16 @@ def test_the_user_is_root_and_its_subordinate_ids_are_the_others(user: OrdinaryU
         "print(os.getuid(), os.getgid(), os.getpid()); sys.exit(3)"
     )
     out, err = start(user, script).communicate(timeout=20)
-    maps = [["0", str(own), "1", "1", str(FIRST), str(COUNT)] for own in (UID, GID)]
+    maps = [
+        user_namespace.id_map(own, ranges)
+        for own, ranges in ((user.uid, user.uids), (user.gid, user.gids))
+    ]
     assert out.decode().splitlines() == [*map(str, maps), "0 0 2"], err
     mine, other = (user.home / name for name in ("mine", "other"))
-    assert (mine.stat().st_uid, mine.stat().st_gid) == (UID, GID)
+    assert (mine.stat().st_uid, mine.stat().st_gid) == (user.uid, user.gid)
     # Inside, 1 is the first subordinate id.
-    assert (other.stat().st_uid, other.stat().st_gid) == (FIRST + 32, FIRST + 65533)
+    first = user.uids[0].first, user.gids[0].first
+    assert (other.stat().st_uid, other.stat().st_gid) == (first[0] + 32, first[1] + 65533)
 
 
 def test_the_status_is_that_of_the_inner_process(user: OrdinaryUser) -> None:
@@ -101,6 +105,7 @@ def processes_of(user: OrdinaryUser) -> list[int]:
 
 def test_without_subordinate_ids_the_command_that_gives_some_is_named(
     container_user: None,  # noqa: ARG001
+    machine_root: None,  # noqa: ARG001
 ) -> None:
     script = (
         "from layerline import host\nfrom layerline.errors import PrivilegeMissing\n"

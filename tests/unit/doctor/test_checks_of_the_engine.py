@@ -18,7 +18,8 @@ from layerline.doctor.checks.capabilities import PROGRAMS
 from layerline.doctor.runner import run_checks
 from layerline.doctor.subject import Subject
 from layerline.errors import CommandFailed
-from tests.conftest import no_overlay, no_root, no_runc, skip_because
+from tests.capabilities import no_runc
+from tests.conftest import skip_because
 from tests.ordinary_user import ordinary_user
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def test_the_programs_are_those_that_the_launcher_sees_to() -> None:
     assert dict(pair.split(":") for pair in pairs.split()) == PROGRAMS
 
 
+@pytest.mark.usefixtures("machine_root")
 def test_root_without_the_right_to_make_namespaces(tmp_path: Path) -> None:
-    skip_because(no_root)
     less = (command.require("setpriv"), "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
     [finding] = alone(sys.executable, "engine-privilege", tmp_path, less)
     assert (finding["severity"], "CAP_SYS_ADMIN" in finding["seen"]) == ("high", True)
@@ -127,7 +128,8 @@ def test_an_ordinary_user_who_can_build(container_user: None) -> None:  # noqa: 
         assert as_user(user, *checks) == {check: [] for check in checks}
 
 
-def test_an_ordinary_user_without_subordinate_ids(container_user: None) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("container_user", "machine_root")
+def test_an_ordinary_user_without_subordinate_ids() -> None:
     span = "100000-165535"
     ranges = f"sudo usermod --add-subuids {span} --add-subgids {span} ordinary"
     with ordinary_user(subordinate=False) as user:
@@ -146,8 +148,8 @@ def test_a_device_for_networks_that_is_missing_or_closed(host: Host, tmp_path: P
     assert host.look("tun", tun=tun).status == "ok"
 
 
+@pytest.mark.usefixtures("overlay")
 def test_root_who_may_do_all(host: Host) -> None:
-    skip_because(no_root, no_overlay)
     assert host.look("engine-privilege").status == "ok"
 
 
@@ -160,7 +162,7 @@ def test_a_runtime_that_fails_and_one_that_works(host: Host) -> None:
 
 
 def test_the_runtime_of_this_machine(host: Host) -> None:
-    skip_because(no_root, no_runc)
+    skip_because(no_runc)
     assert host.look("engine-runtime").status == "ok"
 
 
@@ -173,8 +175,8 @@ def test_user_namespaces_that_work(host: Host) -> None:
     assert host.look("user-namespaces").status == "ok"
 
 
+@pytest.mark.usefixtures("machine_root")
 def test_a_folder_that_this_user_may_not_read() -> None:
-    skip_because(no_root)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         place.chmod(0o755)

@@ -19,7 +19,6 @@ from layerline.doctor.checks.rootless import check_user_namespaces
 from layerline.doctor.finding import Severity
 from layerline.doctor.subject import GB, Limits
 from layerline.engine.store.store import Store
-from layerline.errors import CommandFailed
 from layerline.host import shifts_owners
 
 if TYPE_CHECKING:
@@ -69,19 +68,14 @@ def test_a_linux_disk_below_mnt_is_fine_and_the_later_mount_counts(host: Host) -
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path, loop_mounts: None) -> Iterator[Path]:  # noqa: ARG001
     """A file system of 64 MB in a file, with few inodes."""
-    if os.geteuid() != 0:
-        pytest.skip("not root")
     image, place = tmp_path / "disk.img", tmp_path / "disk"
     place.mkdir()
     image.touch()
     os.truncate(image, 64 << 20)
     command.run(["mkfs.ext4", "-q", "-N", "256", image])
-    try:
-        command.run(["mount", "-o", "loop", image, place])
-    except CommandFailed as exc:
-        pytest.skip(f"no loop mounts here: {exc}")
+    command.run(["mount", "-o", "loop", image, place])
     yield place
     command.run(["umount", place])
 
@@ -268,9 +262,8 @@ def test_a_runtime_that_is_not_there(host: Host) -> None:
     assert "no-such-runtime" in host.look("engine-runtime").findings[0].seen
 
 
+@pytest.mark.usefixtures("root")  # for chroot(2)
 def test_user_namespaces_that_are_refused_name_the_setting(host: Host) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("not root")
     host.kernel("sys/user/max_user_namespaces", "0\n")
     host.kernel("sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")
     reader, writer = os.pipe()
@@ -318,7 +311,7 @@ def test_the_store_is_asked_about_by_its_own_command(host: Host, tmp_path: Path)
     assert [each.severity for each in found] == [Severity.HIGH]
 
 
-@pytest.mark.privileged
+@pytest.mark.usefixtures("shifted_owners")
 def test_where_owners_cannot_be_shifted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shifts_owners(host.proc)  # a directory of the test's file system, by trying
     assert not shifts_owners(Path("/proc"))

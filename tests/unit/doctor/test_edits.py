@@ -127,9 +127,8 @@ def test_what_is_no_plain_file_of_the_project_is_refused(tmp_path: Path, kind: s
     assert [each.name for each in project.iterdir()] == [path.name]
 
 
+@pytest.mark.usefixtures("root")
 def test_another_users_file_is_refused_and_root_keeps_its_owner(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("not root")
     path = tmp_path / ".dockerignore"
     path.write_text("x\n")
     os.chown(path, 1234, 4321)

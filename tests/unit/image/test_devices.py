@@ -76,8 +76,8 @@ def layer_with_devices() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.privileged
-def test_devices_are_the_same_for_root_and_for_an_ordinary_user(container_user: None) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("container_user", "machine_root")
+def test_devices_are_the_same_for_root_and_for_an_ordinary_user() -> None:
     with ordinary_user() as user:
         tar = user.home / "layer.tar"
         tar.write_bytes(layer_with_devices())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerline import command
+from layerline import command, kernel
 from layerline.engine.runtime.container import Runtime
-from layerline.engine.runtime.spec import ContainerSpec, Overlay
+from layerline.engine.runtime.spec import ContainerSpec, Network, Overlay
 from layerline.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Box:
     runtime: Runtime
     image: Path
     place: Path
+    network: Network | None = None
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def overlay(self, *lower: Path) -> Overlay:
@@ -60,7 +61,8 @@ class Box:
 
     def spec(self, *argv: str, **options: Any) -> ContainerSpec:  # noqa: ANN401
         """A container of the image."""
-        return ContainerSpec(**{"rootfs": self.overlay(), "argv": argv, **options})
+        given = {"rootfs": self.overlay(), "argv": argv, "network": self.network}
+        return ContainerSpec(**{**given, **options})
 
     def run(
         self,
@@ -112,9 +114,28 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return image
 
 
+@pytest.fixture(scope="session")
+def network(root: None) -> Iterator[Network | None]:  # noqa: ARG001
+    """The network of containers: root of a user namespace cannot show them the machine's /sys."""
+    if not kernel.in_user_namespace():
+        yield None
+        return
+    script = "ip link set lo up && echo ready && exec sleep infinity"
+    holder = command.start(["unshare", "--net", "sh", "-c", script], stdout=command.PIPE)
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"ready\n"
+        yield Network(
+            namespace=Path(f"/proc/{holder.pid}/ns/net"),
+            resolv_conf=Path("/etc/resolv.conf").read_bytes(),
+        )
+        holder.kill()
+
+
 @pytest.fixture
 def box(
     busybox: Path,
+    network: Network | None,
     runc: Path,  # noqa: ARG001
     overlay: None,  # noqa: ARG001
     tmp_path: Path,
@@ -122,7 +143,7 @@ def box(
     """A runtime of its own for the test; checks that it leaves no mount."""
     settings = Settings.from_environ({"HOME": str(tmp_path)})
     with Runtime.find(settings, tmp_path / "scratch", files=tmp_path.parent) as runtime:
-        yield Box(runtime=runtime, image=busybox, place=tmp_path)
+        yield Box(runtime=runtime, image=busybox, place=tmp_path, network=network)
         assert list((tmp_path / "scratch/run").glob("c*")) == []
     assert [line for line in mounts() if str(tmp_path) in line] == []
 

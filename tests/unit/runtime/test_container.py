@@ -178,8 +178,10 @@ def test_a_redirect_through_a_link_stays_inside(box: Box, tmp_path: Path) -> Non
 )
 @pytest.mark.parametrize("redirect", ["redirect_stdin", "redirect_stdout", "redirect_stderr"])
 def test_a_redirect_never_opens_a_device_of_the_image(
-    box: Box, tmp_path: Path, kind: int, device: int, redirect: str
+    request: pytest.FixtureRequest, box: Box, tmp_path: Path, kind: int, device: int, redirect: str
 ) -> None:
+    if kind != stat.S_IFIFO:
+        request.getfixturevalue("device_nodes")
     # An image may hold any node (mknod(2)); opened by the engine it is the host's own device.
     image = tmp_path / "nodes"
     image.mkdir()

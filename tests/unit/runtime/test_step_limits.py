@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from layerline.engine.runtime.spec import ContainerSpec
+    from layerline.engine.runtime.spec import ContainerSpec, Network
 
     OpenBox = Callable[..., AbstractContextManager[Box]]
 
@@ -34,6 +34,7 @@ NEVER_GIVES_UP = ("awk", 'BEGIN { while (1) system("sleep 100 2> /dev/null &") }
 @pytest.fixture
 def open_box(
     busybox: Path,
+    network: Network | None,
     runc: Path,  # noqa: ARG001
     overlay: None,  # noqa: ARG001
     tmp_path: Path,
@@ -44,7 +45,7 @@ def open_box(
     def opened(**variables: str) -> Iterator[Box]:
         settings = Settings.from_environ({"HOME": str(tmp_path), **variables})
         with Runtime.find(settings, tmp_path / "scratch") as runtime:
-            yield Box(runtime=runtime, image=busybox, place=tmp_path)
+            yield Box(runtime=runtime, image=busybox, place=tmp_path, network=network)
 
     return opened
 

@@ -36,7 +36,7 @@ HINT = "or set LAYERLINE_STORE to another directory"
 
 
 @pytest.fixture
-def user(container_user: None) -> Iterator[OrdinaryUser]:  # noqa: ARG001
+def user(container_user: None, machine_root: None) -> Iterator[OrdinaryUser]:  # noqa: ARG001
     with ordinary_user() as made:
         yield made
 
@@ -83,6 +83,7 @@ def test_a_store_made_with_other_subordinate_ids_is_refused(user: OrdinaryUser) 
     store = user.home / "store"
     assert open_as(user, store) == "opened"
     for file in ("subuid", "subgid"):
+        assert user.files is not None
         (user.files / file).write_text(f"{UID}:{FIRST + COUNT}:{COUNT}\n")
     ids = "made with other subordinate ids: correct /etc/subuid and /etc/subgid"
     assert open_as(user, store) == f"the store {store} is {ids}, {HINT}"

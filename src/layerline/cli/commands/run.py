@@ -6,19 +6,23 @@ import json
 import os
 import signal
 import sys
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layerline import command
 from layerline.cli.commands.flag_parsing import add_text_flag, print_help
 from layerline.cli.flags import FlagSet
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
 
 _ABOUT = "Run a program in a session, which it finds in its environment"
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _SIGNALLED = 128  # a shell's exit code for a signal: 128 and its number
 
 
@@ -55,8 +59,6 @@ def _is_help_for_us(argv: Sequence[str], program: Sequence[str]) -> bool:
 
 
 def _find_executable(console: Console, name: str, path: str) -> str:
-    from layerline import command
-
     search_path = console.settings.environ.get("PATH") or command.DEFAULT_PATH
     executable = command.find(name, path=search_path)
     if executable is None and "/" not in name:
@@ -68,8 +70,6 @@ def _find_executable(console: Console, name: str, path: str) -> str:
 async def _wait_for_program(console: Console, served: Session, argv: Sequence[str]) -> int:
     """Start a program and give its status; it is terminated when the wait is cancelled."""
     import anyio
-
-    from layerline import command
 
     process = command.start(
         argv,
@@ -92,23 +92,25 @@ def _run_outside(console: Console, argv: Sequence[str]) -> int:
     """
     ready, report = os.pipe()
     alive, hold = os.pipe()
-    child = os.fork()
-    if child == 0:
+    # A signal never finds this process unprepared, nor the child with this process's handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    session = os.fork()
+    if session == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         os.close(ready)
         os.close(hold)
         return _serve(console, report, alive)
     os.close(report)
     os.close(alive)
-    with open(ready) as lines:  # noqa: PTH123  a descriptor, not a path
+    outside = _Outside(session=session)
+    with outside.attended(), open(ready) as lines:  # noqa: PTH123  a descriptor, not a path
         line = lines.readline()
-    cancelled = False
-    status = 0
-    if line:
-        status, cancelled = _wait_outside(console, child, argv, json.loads(line))
-    if not cancelled:
-        os.close(hold)  # else the signal ends the session, whose status says so
-    of_session = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return of_session if cancelled or not line else status
+        status = outside.run(console, argv, json.loads(line)) if line else 0
+        if not outside.cancelled:
+            os.close(hold)  # else the signal ends the session, whose status says so
+        of_session = os.waitstatus_to_exitcode(os.waitpid(session, 0)[1])
+    found = of_session if outside.cancelled or not line else status
+    return found if found >= 0 else _SIGNALLED - found
 
 
 def _serve(console: Console, report: int, alive: int) -> int:
@@ -129,27 +131,43 @@ def _serve(console: Console, report: int, alive: int) -> int:
     return run_in_session(console, work, interactive=True)
 
 
-def _wait_outside(
-    console: Console, session: int, argv: Sequence[str], variables: Mapping[str, str]
-) -> tuple[int, bool]:
-    """The program's exit code, and whether a signal has ended it and the session."""
-    from layerline import command
+@dataclass(kw_only=True)
+class _Outside:
+    """What a signal ends: the session in a child, and the program once it was started."""
 
-    setpriv = command.require("setpriv", package="util-linux")
-    process = command.start(
-        [setpriv, "--pdeathsig", "KILL", "--", *argv],
-        env={**console.settings.environ, **variables},
-        cwd=console.workdir,
-        stdin=sys.stdin.fileno(),
-    )
-    cancelled: list[int] = []
+    session: int
+    program: command.Process[bytes] | None = None
+    cancelled: bool = False
 
-    def cancel(number: int, _frame: object) -> None:
-        cancelled.append(number)
-        process.terminate()
-        os.kill(session, signal.SIGTERM)
+    @contextmanager
+    def attended(self) -> Iterator[None]:
+        """Let signals cancel both; they are blocked until then."""
+        before = {number: signal.signal(number, self._cancel) for number in _ENDING}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, cancel)
-    status = process.wait()
-    return status if status >= 0 else _SIGNALLED - status, bool(cancelled)
+    def run(self, console: Console, argv: Sequence[str], variables: Mapping[str, str]) -> int:
+        """Run the program to its end; a signal that came first keeps it from being started."""
+        setpriv = command.require("setpriv", package="util-linux")
+        if self.cancelled:
+            return 0
+        self.program = command.start(
+            [setpriv, "--pdeathsig", "KILL", "--", *argv],
+            env={**console.settings.environ, **variables},
+            cwd=console.workdir,
+            stdin=sys.stdin.fileno(),
+        )
+        if self.cancelled:  # while it was started
+            self.program.terminate()
+        return self.program.wait()
+
+    def _cancel(self, _number: int, _frame: object) -> None:
+        self.cancelled = True
+        if self.program is not None:
+            self.program.terminate()
+        with suppress(ProcessLookupError):
+            os.kill(self.session, signal.SIGTERM)
