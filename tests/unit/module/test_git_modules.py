@@ -11,7 +11,8 @@ from layerline.engine.image.registry.reach import Reach
 from layerline.engine.module.dependencies import find_dependency
 from layerline.engine.module.git_addresses import parse_reference
 from layerline.engine.module.git_modules import GitModules
-from layerline.engine.module.source import Dependency
+from layerline.engine.module.loading import load_module
+from layerline.engine.module.source import Dependency, read_config, read_copied
 from layerline.engine.store.store import Store
 from layerline.errors import LayerlineError, ModuleError
 from layerline.settings import Settings
@@ -169,3 +170,28 @@ def test_module_code_has_neither_credentials_nor_the_loopback(
             theirs = GitModules(store=modules.store, settings=modules.settings, reach=reach)
             with pytest.raises(LayerlineError):
                 fetch(theirs, f"http://{at}/a.git")
+
+
+def test_volumes_of_modules_of_one_name_are_apart_unless_they_are_local(
+    modules: GitModules, tmp_path: Path
+) -> None:
+    # namespaceFromModule in core/schema/cache.go of Dagger: name, and repository or digest.
+    for name in ("a", "b"):
+        repository = tmp_path / "served" / f"{name}.git"
+        write(repository, "ci")
+        git_server.commit(write(repository / "sub", "ci").parent)
+    local = read_config(write(tmp_path / "local", "ci"))
+    copied = [read_copied(write(tmp_path / f"copied-{n}", "ci"), ".") for n in range(2)]
+    (tmp_path / "copied-1" / "code.py").write_text("# other code\n")
+    with git_server.serve(tmp_path / "served") as at:
+        fetched = [
+            fetch(modules, f"http://{at}/{name}") for name in ("a.git", "b.git", "a.git/sub")
+        ]
+        again = fetch(modules, f"http://{at}/a.git@main")
+
+    def namespace(config: ModuleConfig) -> str:
+        return load_module(config, modules.store, modules.fetch).namespace
+
+    assert namespace(local) == "mod(ci)"
+    assert namespace(again) == namespace(fetched[0]) == f"mod(ci http://{at}/a.git)"
+    assert len({namespace(each) for each in (local, *copied, *fetched)}) == 6

@@ -258,7 +258,7 @@ class Caller:
         with tempfile.TemporaryDirectory(dir=session.store.scratch, prefix="call-") as root:
             running = FunctionProcess(module=self.module, call=call, session=session)
             client = session.admit(
-                namespace=f"mod({self.module.name})",
+                namespace=self.module.namespace,
                 process=running.process,
                 function=running,
                 schema=schema.served if schema else None,

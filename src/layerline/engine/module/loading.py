@@ -61,6 +61,21 @@ class LoadedModule:
         """The module's name as its dagger.json has it."""
         return self.config.name
 
+    @property
+    def namespace(self) -> str:
+        """What its cache volumes and secrets are named by: a module from elsewhere by its place.
+
+        As Dagger does, but for the subdirectory of a local module, whose volumes would be lost:
+        https://github.com/dagger/dagger/blob/v0.21.8/core/schema/cache.go (namespaceFromModule).
+        """
+        place = ""
+        if self.config.origin is not None:
+            origin = self.config.origin
+            place = f" {origin.repository}/{origin.subpath}".rstrip("/")
+        elif self.config.copied:
+            place = f" {self.digest}"
+        return f"mod({self.name}{place})"
+
     def definition(self, store: Store) -> Module | None:
         """The cached definition; None if the module was never asked."""
         if not self.config.has_code:
