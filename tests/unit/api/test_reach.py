@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import ipaddress
+import shlex
 import socket
 import threading
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from layerline import command
 from layerline.engine.api.execute import answer
+from layerline.engine.api.resolvers.git import pinned_settings
 from layerline.engine.image.registry.reach import Reach
-from layerline.errors import HostError
+from layerline.errors import HostError, QueryError
 from tests.unit.conftest import RootedProcess, ask
 
 if TYPE_CHECKING:
@@ -135,3 +138,31 @@ async def test_a_service_leads_a_guest_nowhere_else(
         guest = session.admit(namespace="guest", process=RootedProcess.at(tmp_path))
         assert session.call(guest).reach is session.reach
         assert session.call().reach is None
+
+
+@pytest.mark.parametrize("port", [22, 2222])
+def test_ssh_connects_to_the_address_that_was_checked(tmp_path: Path, port: int) -> None:
+    # A name may mean the loopback once it was checked: ssh does not look it up again.
+    (tmp_path / "config").write_text("Host *\nProxyCommand nc 127.0.0.1 22\nIdentityFile /key\n")
+    reach = Reach(frozenset({port}))
+
+    def settings(**more: bool) -> dict[str, str]:
+        pinned = pinned_settings(reach, f"ssh://git@localhost:{port}/a.git", **more)
+        argv = [*shlex.split(pinned["core.sshCommand"]), f"-p{port}", "-G", "localhost"]
+        if more.get("keys"):
+            argv[1:1] = ["-F", str(tmp_path / "config")]
+        lines = command.run(argv).stdout.decode().splitlines()
+        return {name: value for name, _, value in (line.partition(" ") for line in lines)}
+
+    for found in (settings(), settings(keys=True)):
+        assert found["hostname"] in ("127.0.0.1", "::1")
+        # sshd(8): keys of another port are those of "[host]:port".
+        assert found["hostkeyalias"] == ("localhost" if port == 22 else "[localhost]:2222")
+        assert found.get("proxycommand", "none") == "none"
+    assert settings(keys=True)["identityfile"] == "/key"
+    assert (settings()["identityfile"], settings()["identityagent"]) == ("none", "none")
+
+
+def test_a_name_of_ssh_that_is_not_found_is_not_left_to_a_proxy() -> None:
+    with pytest.raises(QueryError, match="failed to list the refs"):
+        pinned_settings(Reach(), "git@no-such-host.invalid:a.git", proxied=True)

@@ -66,15 +66,20 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What a resolver may use in addition to its arguments."""
+    """What a resolver may use in addition to its arguments.
+
+    With `elsewhere` the engine connects to what is not of this machine only, whoever the client is.
+    """
 
     session: Session
     client: Client
+    elsewhere: bool = False
 
     @property
     def reach(self) -> Reach | None:
         """What the engine may connect to for this client; None for everything."""
-        return None if self.client.reaches_host else self.session.reach
+        everything = self.client.reaches_host and not self.elsewhere
+        return None if everything else self.session.reach
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -112,9 +117,9 @@ class Session:
         """The session's services."""
         return self.solver.services
 
-    def call(self, client: Client | None = None) -> Call:
+    def call(self, client: Client | None = None, *, elsewhere: bool = False) -> Call:
         """The context of a query by a client, the main one by default."""
-        return Call(session=self, client=client or self.main)
+        return Call(session=self, client=client or self.main, elsewhere=elsewhere)
 
     def environ(self, client: Client) -> dict[str, str]:
         """The variables that lead an SDK to this served session, with the rights of a client."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,14 +15,19 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Session
     from layerline.engine.module.definitions import Json
 
+    Ask = Callable[[str], Awaitable[Json]]
 
-async def resolve(session: Session, typename: str, text: str) -> Json:
-    """The id (or, of a platform, the text) that an address stands for."""
+
+async def resolve(session: Session, typename: str, text: str, *, elsewhere: bool = False) -> Json:
+    """The id (or, of a platform, the text) that an address stands for.
+
+    With `elsewhere` what is fetched for it never comes from this machine.
+    """
     resolver = _RESOLVERS.get(typename)
     if resolver is None:
         message = f"an argument of the type {typename} cannot be given on the command line"
         raise UsageError(message)
-    return await resolver(session, text)
+    return await resolver(partial(ask, session, elsewhere=elsewhere), text)
 
 
 async def read_repository(session: Session, typename: str, directory: str) -> Json:
@@ -32,18 +38,18 @@ async def read_repository(session: Session, typename: str, directory: str) -> Js
     return found["id"] if typename == "GitRepository" else found["head"]["id"]
 
 
-async def _secret(session: Session, text: str) -> Json:
+async def _secret(ask: Ask, text: str) -> Json:
     scheme, colon, rest = text.partition(":")
     uri = f"{scheme}://{rest.removeprefix('//')}" if colon else f"env://{text}"
-    return (await ask(session, f"{{ secret(uri: {literal(uri)}) {{ id }} }}"))["secret"]["id"]
+    return (await ask(f"{{ secret(uri: {literal(uri)}) {{ id }} }}"))["secret"]["id"]
 
 
-async def _container(session: Session, text: str) -> Json:
-    found = await ask(session, f"{{ container {{ from(address: {literal(text)}) {{ id }} }} }}")
+async def _container(ask: Ask, text: str) -> Json:
+    found = await ask(f"{{ container {{ from(address: {literal(text)}) {{ id }} }} }}")
     return found["container"]["from"]["id"]
 
 
-async def _service(session: Session, text: str) -> Json:
+async def _service(ask: Ask, text: str) -> Json:
     parts = urlsplit(text)
     try:
         port = parts.port
@@ -56,63 +62,59 @@ async def _service(session: Session, text: str) -> Json:
     ports = [{"backend": port, "frontend": port, "protocol": Literal(text=parts.scheme.upper())}]
     host = parts.hostname or "localhost"
     query = f"{{ host {{ service(ports: {literal(ports)}, host: {literal(host)}) {{ id }} }} }}"
-    return (await ask(session, query))["host"]["service"]["id"]
+    return (await ask(query))["host"]["service"]["id"]
 
 
-async def _cache_volume(session: Session, text: str) -> Json:
-    found = await ask(session, f"{{ cacheVolume(key: {literal(text)}) {{ id }} }}")
+async def _cache_volume(ask: Ask, text: str) -> Json:
+    found = await ask(f"{{ cacheVolume(key: {literal(text)}) {{ id }} }}")
     return found["cacheVolume"]["id"]
 
 
-async def _socket(session: Session, text: str) -> Json:
+async def _socket(ask: Ask, text: str) -> Json:
     path = text.removeprefix("unix://")
-    found = await ask(session, f"{{ host {{ unixSocket(path: {literal(path)}) {{ id }} }} }}")
+    found = await ask(f"{{ host {{ unixSocket(path: {literal(path)}) {{ id }} }} }}")
     return found["host"]["unixSocket"]["id"]
 
 
-async def _platform(session: Session, text: str) -> Json:
-    return (
-        (await ask(session, "{ defaultPlatform }"))["defaultPlatform"]
-        if text == "current"
-        else text
-    )
+async def _platform(ask: Ask, text: str) -> Json:
+    return (await ask("{ defaultPlatform }"))["defaultPlatform"] if text == "current" else text
 
 
-async def _git_repository(session: Session, text: str) -> Json:
-    found = await ask(session, f"{{ git(url: {literal(text)}) {{ id }} }}")
+async def _git_repository(ask: Ask, text: str) -> Json:
+    found = await ask(f"{{ git(url: {literal(text)}) {{ id }} }}")
     return found["git"]["id"]
 
 
-async def _git_ref(session: Session, text: str) -> Json:
-    return (await _git(session, text, "id"))["id"]
+async def _git_ref(ask: Ask, text: str) -> Json:
+    return (await _git(ask, text, "id"))["id"]
 
 
-async def _git_directory(session: Session, text: str) -> Json:
+async def _git_directory(ask: Ask, text: str) -> Json:
     subdirectory = text.partition("#")[2].partition(":")[2]
     if not subdirectory:
-        return (await _git(session, text, "tree { id }"))["tree"]["id"]
+        return (await _git(ask, text, "tree { id }"))["tree"]["id"]
     chosen = f"tree {{ directory(path: {literal(subdirectory)}) {{ id }} }}"
-    return (await _git(session, text, chosen))["tree"]["directory"]["id"]
+    return (await _git(ask, text, chosen))["tree"]["directory"]["id"]
 
 
-async def _git_file(session: Session, text: str) -> Json:
+async def _git_file(ask: Ask, text: str) -> Json:
     path = text.partition("#")[2].partition(":")[2]
     if not path:
         message = "no file path specified within git repository"
         raise LayerlineError(message)
     chosen = f"tree {{ file(path: {literal(path)}) {{ id }} }}"
-    return (await _git(session, text, chosen))["tree"]["file"]["id"]
+    return (await _git(ask, text, chosen))["tree"]["file"]["id"]
 
 
-async def _git(session: Session, text: str, chosen: str) -> Json:
+async def _git(ask: Ask, text: str, chosen: str) -> Json:
     url, _, fragment = text.partition("#")
     name = fragment.partition(":")[0]
     ref = f"ref(name: {literal(name)})" if name else "head"
-    found = await ask(session, f"{{ git(url: {literal(url)}) {{ found: {ref} {{ {chosen} }} }} }}")
+    found = await ask(f"{{ git(url: {literal(url)}) {{ found: {ref} {{ {chosen} }} }} }}")
     return found["git"]["found"]
 
 
-_RESOLVERS: dict[str, Callable[[Session, str], Awaitable[Any]]] = {
+_RESOLVERS: dict[str, Callable[[Ask, str], Awaitable[Any]]] = {
     "CacheVolume": _cache_volume,
     "Container": _container,
     "Directory": _git_directory,

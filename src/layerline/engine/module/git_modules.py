@@ -161,7 +161,7 @@ class GitModules:
             # Resolvers are not for the command line, which finds modules before a session begins.
             from layerline.engine.api.resolvers.git import pinned_settings
 
-            pinned = {} if settings.proxies else pinned_settings(self.reach, address)
+            pinned = pinned_settings(self.reach, address, proxied=bool(settings.proxies))
             return {**environ, **_configuration(pinned)}
         if "SSH_AUTH_SOCK" in settings.environ:
             environ["SSH_AUTH_SOCK"] = settings.environ["SSH_AUTH_SOCK"]

@@ -25,9 +25,9 @@ class Literal:
     text: str
 
 
-async def ask(session: Session, query: str) -> Json:
-    """The data of an answer; its first error is raised."""
-    got = await answer(query, session.call())
+async def ask(session: Session, query: str, *, elsewhere: bool = False) -> Json:
+    """The data of an answer; its first error is raised. `elsewhere` as a call has it."""
+    got = await answer(query, session.call(elsewhere=elsewhere))
     if got.failure is not None:
         raise got.failure
     return got.body["data"]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.api.resolvers.git import pinned_settings
-from layerline.engine.image.reference import Reference
 from layerline.engine.module.addresses import read_repository, resolve
 from layerline.engine.module.arguments import GIT, Reader, complete
 from layerline.engine.module.git_addresses import is_git
@@ -20,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from layerline.engine.api.session import Session
-    from layerline.engine.image.registry.reach import Reach
     from layerline.engine.module.definitions import Function, FunctionArg, Json
     from layerline.engine.module.source import ModuleConfig
 
@@ -55,18 +50,7 @@ async def _default(session: Session, arg: FunctionArg) -> Json:
             f"not take from this machine: give it, --{arg.name.replace('_', '-')}=…"
         )
         raise QueryError(message)
-    await session.solver.in_thread(_require_elsewhere, session.reach, arg)
-    return await resolve(session, arg.type_def.name, arg.default_address)
-
-
-def _require_elsewhere(reach: Reach, arg: FunctionArg) -> None:
-    """Raise HostError if an address is of this machine."""
-    if arg.type_def.name in _FILES:
-        pinned_settings(reach, arg.default_address.partition("#")[0], proxied=True)
-    elif arg.type_def.name == "Container":
-        host, _, port = Reference.parse(arg.default_address).registry.partition(":")
-        with contextlib.suppress(socket.gaierror):  # a mirror or a proxy may know it
-            reach.resolve(host, int(port or 443))
+    return await resolve(session, arg.type_def.name, arg.default_address, elsewhere=True)
 
 
 async def _repository(
@@ -74,7 +58,7 @@ async def _repository(
 ) -> Json:
     """The repository that a contextual path lies in, or what is checked out there."""
     if is_git(arg.default_path):
-        return await resolve(session, arg.type_def.name, arg.default_path)
+        return await resolve(session, arg.type_def.name, arg.default_path, elsewhere=True)
     path = config.resolve(arg.default_path)
     root = path.parent if path.name == ".git" else path
     directory = await session.solver.in_thread(reader.directory, root)

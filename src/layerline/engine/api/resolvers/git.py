@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Call
     from layerline.engine.image.registry.reach import Reach
 
+# Options of ssh(1). The user's settings lead to no other host than the one that was checked, and
+# code that is not the user's own has neither these nor the user's keys.
+_NO_DETOUR = ("-oProxyCommand=none", "-oProxyJump=none", "-oCanonicalizeHostname=no")
+_NO_KEYS = ("-Fnone", "-oIdentityFile=none", "-oIdentityAgent=none")
 _GIT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 _LOCAL = ("/", "./", "../", "~", "file://")
 _TOKEN_USER = "x-access-token"
@@ -275,15 +279,19 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
         env["GIT_SSL_CAINFO"] = str(settings.ca_bundle)
     if "SSH_AUTH_SOCK" in settings.environ and call.client.reaches_host:
         env["SSH_AUTH_SOCK"] = settings.environ["SSH_AUTH_SOCK"]
-    # ssh looks for its files in the home of the user that it runs as.
-    ssh = user_namespace.as_caller(["ssh"])
-    if len(ssh) > 1:
-        env |= {"GIT_SSH_COMMAND": shlex.join(map(str, ssh)), "GIT_SSH_VARIANT": "ssh"}
-    if call.reach is not None:
+    if call.reach is None:
+        # ssh looks for its files in the home of the user that it runs as.
+        config = {**config, **_ssh_settings()}
+    else:
         config = {**config, "http.followRedirects": "false"}
         if repository.service is None and is_git_url(repository.address):
             proxied = bool(settings.proxies)
-            config |= pinned_settings(call.reach, repository.address, proxied=proxied)
+            config |= pinned_settings(
+                call.reach,
+                repository.address,
+                proxied=proxied,
+                keys=call.client.reaches_host,
+            )
     header = _authorization(call, repository)
     if header:
         config = {**config, "http.extraHeader": f"Authorization: {header}"}
@@ -293,27 +301,42 @@ def _reachable(call: Call, repository: GitRepository, config: Mapping[str, str])
     return Remote(address=repository.address, env=env)
 
 
-def pinned_settings(reach: Reach, address: str, *, proxied: bool = False) -> dict[str, str]:
+def pinned_settings(
+    reach: Reach, address: str, *, proxied: bool = False, keys: bool = False
+) -> dict[str, str]:
     """Settings with which git connects to the address that was checked, and to no other.
 
-    A name that is not found is left to the proxy if there is one.
+    With `keys` ssh uses the caller's.
+    A name that is not found is left to the proxy if there is one: of HTTP, ssh has none.
     """
     parts = urlsplit(address if "://" in address else f"ssh://{address.replace(':', '/', 1)}")
     host, port = parts.hostname or "", parts.port or _GIT_PORTS[parts.scheme]
     try:
         found = reach.resolve(host, port)
     except socket.gaierror as exc:
-        if proxied:
+        if proxied and parts.scheme in ("http", "https"):
             return {"http.followRedirects": "false"}
         message = f"failed to list the refs of {address}: {host}: {exc.strerror}"
         raise QueryError(message) from exc
     bracketed = f"[{found}]" if ":" in found else found
     if parts.scheme == "git":
         return {f"url.git://{bracketed}:{port}/.insteadOf": f"git://{parts.netloc}/"}
+    if parts.scheme == "ssh":
+        # The host's keys are those of its name, which ssh looks up no more (ssh_config(5)).
+        alias = host if port == _GIT_PORTS["ssh"] else f"[{host}]:{port}"
+        pinned = (f"-oHostName={found}", f"-oHostKeyAlias={alias}", *_NO_DETOUR)
+        return _ssh_settings(*pinned, *(() if keys else _NO_KEYS))
     return {
         "http.followRedirects": "false",
         "http.curloptResolve": f"{host}:{port}:{bracketed}",
     }
+
+
+def _ssh_settings(*options: str) -> dict[str, str]:
+    """What makes git run ssh with options, as the user; none where it would do so by itself."""
+    ssh = user_namespace.as_caller(["ssh"])
+    argv = [*map(str, ssh), *options]
+    return {"core.sshCommand": shlex.join(argv), "ssh.variant": "ssh"} if len(argv) > 1 else {}
 
 
 def _authorization(call: Call, repository: GitRepository) -> str:
