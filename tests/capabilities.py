@@ -28,6 +28,7 @@ USERS = (
 )
 _ENTER = "import layerline.host as host; host.enter_namespaces(); host.try_overlay()"
 _MEGABYTES = 8
+_LARGE_ID = 2**31 + 5
 
 
 @functools.cache
@@ -130,6 +131,38 @@ def no_shifted_owners() -> str:
     with tempfile.TemporaryDirectory() as name:
         possible = host.shifts_owners(Path(name))
     return "" if possible else "this kernel shows no files with shifted owners to this process"
+
+
+@functools.cache
+def no_trusted_attributes() -> str:
+    """Why no `trusted.*` attribute can be set: overlayfs reads its markers there for root only."""
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            os.setxattr(name, "trusted.layerline", b"")
+        except OSError as exc:
+            return f"no trusted attributes: {exc.strerror}"
+    return ""
+
+
+@functools.cache
+def no_large_owners() -> str:
+    """Why a file cannot belong to an id beyond those that distributions use."""
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            os.chown(name, _LARGE_ID, 0)
+        except OSError as exc:
+            return f"no owner {_LARGE_ID}: {exc.strerror}"
+    return ""
+
+
+@functools.cache
+def no_process_limits() -> str:
+    """Why RLIMIT_NPROC cannot be that of a step: other processes of this user count, too."""
+    try:
+        command.run(["prlimit", "--nproc=32", "sh", "-c", "true & wait"])
+    except LayerlineError as exc:
+        return f"no limit of 32 processes: {exc}"
+    return ""
 
 
 @functools.cache

@@ -20,14 +20,17 @@ from tests.capabilities import (
     no_container_user,
     no_containers,
     no_device_nodes,
+    no_large_owners,
     no_loop_mounts,
     no_machine_root,
     no_mounts,
     no_network,
     no_overlay,
+    no_process_limits,
     no_root,
     no_runc,
     no_shifted_owners,
+    no_trusted_attributes,
 )
 from tests.engine_process import needs_root, pytest_runtestloop, pytest_unconfigure
 from tests.ordinary_user import OrdinaryUser, ordinary_user
@@ -108,6 +111,24 @@ def loop_mounts() -> None:
 def shifted_owners(root: None) -> None:  # noqa: ARG001
     """Files below tmp_path can be shown with other owners."""
     skip_because(no_shifted_owners)
+
+
+@pytest.fixture(scope="session")
+def trusted_attributes(root: None) -> None:  # noqa: ARG001
+    """Overlayfs has its markers in `trusted.overlay.`."""
+    skip_because(no_trusted_attributes)
+
+
+@pytest.fixture(scope="session")
+def large_owners(root: None) -> None:  # noqa: ARG001
+    """Files may belong to any id."""
+    skip_because(no_large_owners)
+
+
+@pytest.fixture(scope="session")
+def process_limits(root: None) -> None:  # noqa: ARG001
+    """Few processes can be allowed to a step by rlimits."""
+    skip_because(no_process_limits)
 
 
 @pytest.fixture(scope="session")

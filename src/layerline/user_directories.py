@@ -6,6 +6,8 @@ the XDG Base Directory Specification: https://specifications.freedesktop.org/bas
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,14 @@ if TYPE_CHECKING:
 
 
 def home_directory(environ: Mapping[str, str]) -> Path:
-    """The user's home."""
-    return Path(environ.get("HOME") or "/root")
+    """The user's home; without HOME the one that the system knows."""
+    home = environ.get("HOME")
+    if home:
+        return Path(home)
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path("/")
 
 
 def settings_file(environ: Mapping[str, str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,3 +65,14 @@ def test_the_home_of_another_user_is_refused_in_the_settings(
     with pytest.raises(UsageError) as caught:
         find({"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
     assert str(caught.value).startswith(f"invalid store in {config}: cannot expand home directory")
+
+
+@BOTH
+def test_without_home_it_is_the_one_that_the_system_knows(
+    find: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    monkeypatch.setattr("os.getuid", lambda: nobody.pw_uid)
+    assert find({}) == Path(nobody.pw_dir, ".local/share/layerline")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    assert find({}) == Path("/.local/share/layerline")

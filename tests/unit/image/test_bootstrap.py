@@ -110,7 +110,8 @@ def test_the_same_packages_are_the_same_image(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_the_devices_are_those_that_mmdebstrap_creates(root: None, tmp_path: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("device_nodes")
+def test_the_devices_are_those_that_mmdebstrap_creates(tmp_path: Path) -> None:
     # Its table has a name, a mode, a type of tar(5), a link's target, and a device's numbers.
     text = command.require("mmdebstrap").read_text()
     [table] = re.findall(r"my @devfiles = \((.*?)\n\);", text, re.DOTALL)

@@ -128,14 +128,19 @@ def test_what_is_pushed_can_be_pulled_bit_exact(
 
 
 def test_skopeo_reads_what_was_pushed(
-    store: Store, image: AssembledImage, registry: str, connect: Connect
+    store: Store, image: AssembledImage, registry: str, connect: Connect, tmp_path: Path
 ) -> None:
     skopeo = command.find("skopeo")
     if skopeo is None:
         pytest.skip("skopeo is not installed")
     connect(registry, "for/skopeo:1").push(store, image)
-    argv = [skopeo, "inspect", "--tls-verify=false", f"docker://{registry}/for/skopeo:1"]
-    assert json.loads(command.run([str(word) for word in argv]).stdout)["Env"] == ["A=b"]
+    argv: list[str | Path] = [
+        skopeo,
+        "inspect",
+        "--tls-verify=false",
+        f"docker://{registry}/for/skopeo:1",
+    ]
+    assert json.loads(command.run(argv, env={"HOME": str(tmp_path)}).stdout)["Env"] == ["A=b"]
 
 
 def test_several_platforms_go_and_come(

@@ -205,6 +205,7 @@ def open_unlimited(open_box: OpenBox, monkeypatch: pytest.MonkeyPatch) -> OpenBo
     return open_box
 
 
+@pytest.mark.usefixtures("process_limits")
 def test_without_cgroups_the_limits_are_those_of_a_process(
     open_unlimited: OpenBox,
 ) -> None:
@@ -217,11 +218,13 @@ def test_without_cgroups_the_limits_are_those_of_a_process(
         assert box.shell("while sleep 100 & do :; done", user="nobody").code != 0
 
 
+@pytest.mark.usefixtures("process_limits")
 def test_the_least_that_may_be_set_starts_a_program(open_box: OpenBox) -> None:
     with open_box(LAYERLINE_MEMORY="32MiB", LAYERLINE_PROCESSES="32", LAYERLINE_CPUS="0.1") as box:
         assert [box.run("echo", "on").stdout for _ in range(5)] == ["on\n"] * 5
 
 
+@pytest.mark.usefixtures("process_limits")
 def test_the_least_starts_a_program_without_cgroups(open_unlimited: OpenBox) -> None:
     with open_unlimited(LAYERLINE_MEMORY="32MiB", LAYERLINE_PROCESSES="32") as box:
         assert box.run("echo", "on").stdout == "on\n"

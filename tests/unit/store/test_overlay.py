@@ -66,7 +66,7 @@ def layers(tmp_path: Path) -> tuple[Path, Path]:
     return lower, upper
 
 
-@pytest.mark.usefixtures("overlay")
+@pytest.mark.usefixtures("overlay", "trusted_attributes")
 def test_attributes_of_a_program_hide_nothing(layers: tuple[Path, Path], tmp_path: Path) -> None:
     mounted = tmp_path / "mounted"
     mounted.mkdir()
@@ -86,7 +86,7 @@ def test_attributes_of_a_program_hide_nothing(layers: tuple[Path, Path], tmp_pat
     assert attributes(str(merged / "d")) == kernels
 
 
-@pytest.mark.usefixtures("root")
+@pytest.mark.usefixtures("trusted_attributes")
 def test_attributes_of_a_program_are_exported_and_imported_as_data(
     layers: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -106,7 +106,7 @@ def test_attributes_of_a_program_are_exported_and_imported_as_data(
     assert attributes(str(again / "d")) == dict.fromkeys(NAMES, b"y")
 
 
-@pytest.mark.usefixtures("root")
+@pytest.mark.usefixtures("trusted_attributes")
 def test_what_the_kernel_escaped_for_a_program_is_data(tmp_path: Path) -> None:
     os.setxattr(tmp_path, "trusted.overlay.overlay.opaque", b"y")
     os.setxattr(tmp_path, "trusted.overlay.origin", b"y")

@@ -27,14 +27,12 @@ def test_a_volume_keeps_what_is_in_it(tmp_path: Path) -> None:
     ["../../x", "/etc", "", "x" * 4096, "a\nb", "a\0b", ".", "..", "é", "e\u0301", "PIP"],
 )
 def test_an_identity_is_data_and_no_path(store: Store, identity: str) -> None:
+    before = sorted(path.name for path in store.root.iterdir())
     place = store.volumes.volume(identity)
     assert place.parent.parent == store.root / "volumes"
     assert len(place.parent.name) == 64
     assert place != store.volumes.volume("pip")
-    assert sorted(path.name for path in store.root.iterdir()) == [
-        "blobs", "empty", "index.db", "index.db-shm", "index.db-wal", "scratch",
-        "snapshots", "version", "volumes",
-    ]  # fmt: skip
+    assert sorted(path.name for path in store.root.iterdir()) == before
 
 
 def test_a_seed_is_used_once_and_completely(store: Store) -> None:

@@ -318,11 +318,8 @@ def test_sparse_files_stay_sparse(empty: Tree, layer: MakeLayer, tmp_path: Path)
         assert file.read(6) == b"\0\0end\0"
 
 
-def test_special_files_owners_and_attributes_survive_a_copy(
-    empty: Tree,
-    layer: MakeLayer,
-    root: None,  # noqa: ARG001
-) -> None:
+@pytest.mark.usefixtures("device_nodes", "trusted_attributes")
+def test_special_files_owners_and_attributes_survive_a_copy(empty: Tree, layer: MakeLayer) -> None:
     capability = bytes.fromhex("0100000200040000000000000000000000000000")
     source = layer(empty, many("suid", "cap", "d/f"))
     top = source.layers[-1]

@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerline import command
@@ -106,10 +107,10 @@ def _run_outside(console: Console, argv: Sequence[str]) -> int:
     with outside.attended(), open(ready) as lines:  # noqa: PTH123  a descriptor, not a path
         line = lines.readline()
         status = outside.run(console, argv, json.loads(line)) if line else 0
-        if not outside.cancelled:
+        if not outside.cancelled.is_set():
             os.close(hold)  # else the signal ends the session, whose status says so
         of_session = os.waitstatus_to_exitcode(os.waitpid(session, 0)[1])
-    found = of_session if outside.cancelled or not line else status
+    found = of_session if outside.cancelled.is_set() or not line else status
     return found if found >= 0 else _SIGNALLED - found
 
 
@@ -137,7 +138,7 @@ class _Outside:
 
     session: int
     program: command.Process[bytes] | None = None
-    cancelled: bool = False
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def attended(self) -> Iterator[None]:
@@ -153,7 +154,7 @@ class _Outside:
     def run(self, console: Console, argv: Sequence[str], variables: Mapping[str, str]) -> int:
         """Run the program to its end; a signal that came first keeps it from being started."""
         setpriv = command.require("setpriv", package="util-linux")
-        if self.cancelled:
+        if self.cancelled.is_set():
             return 0
         self.program = command.start(
             [setpriv, "--pdeathsig", "KILL", "--", *argv],
@@ -161,12 +162,12 @@ class _Outside:
             cwd=console.workdir,
             stdin=sys.stdin.fileno(),
         )
-        if self.cancelled:  # while it was started
+        if self.cancelled.is_set():  # while it was started
             self.program.terminate()
         return self.program.wait()
 
     def _cancel(self, _number: int, _frame: object) -> None:
-        self.cancelled = True
+        self.cancelled.set()
         if self.program is not None:
             self.program.terminate()
         with suppress(ProcessLookupError):

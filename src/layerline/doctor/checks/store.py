@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from layerline import command
 from layerline.doctor.finding import Check, NotApplicable, Observation, Severity
+from layerline.user_directories import home_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ def check_store(subject: Subject) -> Iterator[Observation]:
         message = "Layerline is not installed yet"
         raise NotApplicable(message)
     argv = [*subject.tool, "store", "check", "--json"]
-    env = {"HOME": subject.environ.get("HOME", "/root"), "LAYERLINE_STORE": str(subject.store)}
+    env = {"HOME": str(home_directory(subject.environ)), "LAYERLINE_STORE": str(subject.store)}
     done = command.run(argv, env=env, timeout=_PATIENCE, expect=None)
     try:
         problems = json.loads(done.stdout)["problems"]

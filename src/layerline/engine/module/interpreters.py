@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from layerline import command
 from layerline.errors import ModuleError
 from layerline.settings import process_environ
+from layerline.user_directories import home_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ def installed_interpreters() -> tuple[tuple[Version, Path], ...]:
 
 def _installed() -> Iterator[tuple[Version, Path]]:
     environ = process_environ()
-    home = Path(environ.get("HOME") or "/root")
+    home = home_directory(environ)
     data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     managed = Path(environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
     path = environ.get("PATH") or command.DEFAULT_PATH

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.unit.conftest import OpenSession
 
 __all__ = ["open_a_session"]
+pytestmark = pytest.mark.usefixtures("root")
 
 
 async def make_changeset(session: Session, change: str) -> str:

@@ -21,7 +21,8 @@ SOURCE = Path(__file__).parents[3] / "src"
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    return {"LAYERLINE_STORE": str(tmp_path / "store"), "PYTHONPATH": str(SOURCE), "OWN": "kept"}
+    home = {"HOME": str(tmp_path), "LAYERLINE_STORE": str(tmp_path / "store")}
+    return {**home, "PYTHONPATH": str(SOURCE), "OWN": "kept"}
 
 
 def layerline(environ: dict[str, str], *argv: str, stdin: bytes = b"") -> command.Finished:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def console(tmp_path: Path) -> Console:
+def console(tmp_path: Path, root: None) -> Console:  # noqa: ARG001
     environ = {"HOME": str(tmp_path), "LAYERLINE_STORE": str(tmp_path / "store")}
     with Store.open(tmp_path / "store") as opened:
         opened.blobs.put(b"x" * 5000)
