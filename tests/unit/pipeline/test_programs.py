@@ -20,9 +20,11 @@ from layerline.pipeline.programs.resolve_or_explain_conflict import (
     Requirement,
     Resolver,
     explanation,
+    prune_cache,
     suspects,
     unknown_extras,
 )
+from tests.integration.wheels import write_wheel
 
 PROGRAMS = Path(__file__).parents[3] / "src" / "layerline" / "pipeline" / "programs"
 
@@ -192,3 +194,26 @@ def test_an_extra_that_a_project_lacks_is_an_error_with_those_that_it_has(tmp_pa
     ]
     # What other packages ask for is theirs.
     assert not list(unknown_extras([Requirement("core", "flax")], said, [str(tmp_path / "uv")]))
+
+
+def test_a_wheel_whose_links_changed_takes_no_more_of_the_cache(tmp_path: Path) -> None:
+    # uv keys wheels of a directory by their ctime (crates/uv-cache-info), which links change.
+    wheel = write_wheel(tmp_path / "wheels", "layerline-test-one", "1.0")
+    uv = str(Path(sys.executable).with_name("uv"))
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    argv = [
+        uv,
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-config",
+        "--no-index",
+        "--generate-hashes",
+        cache,
+    ]
+    for number in range(3):
+        (tmp_path / f"link-{number}").hardlink_to(wheel)
+        find = [f"--find-links={tmp_path / 'wheels'}", "-"]
+        command.run([*argv, *find], stdin=b"layerline-test-one\n")
+        prune_cache([uv, "pip", "compile", cache])
+        assert len(list((tmp_path / "cache" / "archive-v0").iterdir())) == 1

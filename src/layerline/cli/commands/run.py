@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from layerline import command
 from layerline.cli.commands.flag_parsing import add_text_flag, print_help
+from layerline.cli.commands.sdk_interpreter import with_sdk
 from layerline.cli.flags import FlagSet
 from layerline.errors import UsageError
 
@@ -65,7 +66,12 @@ def _find_executable(console: Console, name: str, path: str) -> str:
     if executable is None and "/" not in name:
         message = f"{name} is not on the PATH"
         raise UsageError(message, usage=path)
-    return str(executable or name)
+    if executable is None or "/" in name:
+        return str(executable or name)
+    chosen = with_sdk(str(executable))
+    if chosen != str(executable):
+        console.info(f"{executable} has no dagger-io: {name} is {chosen}")
+    return chosen
 
 
 async def _wait_for_program(console: Console, served: Session, argv: Sequence[str]) -> int:

@@ -259,6 +259,12 @@ def reached_pages() -> Iterator[str]:
             yield f"--find-links={page}"
 
 
+def prune_cache(uv: list[str]) -> None:
+    """Remove what is outdated: uv unpacks a wheel of a directory again when its links change."""
+    cache = next(arg for arg in uv if arg.startswith("--cache-dir="))
+    subprocess.run([uv[0], "cache", "prune", "--quiet", cache], check=False)
+
+
 def given_arguments() -> list[str]:
     """Where this machine has wheels from; sets the certificates to trust."""
     if bundle := os.environ.get("CA_BUNDLE"):
@@ -279,6 +285,7 @@ def main() -> None:
     newer = ["--upgrade"] if "all" in request["upgrade"] else []
     newer += [f"--upgrade-package={name}" for name in request["upgrade"] if name != "all"]
     done = resolver.invoke(wanted, *LOCK_ARGS, *newer, f"--output-file={request['lock']}")
+    prune_cache(request["uv"])
     if done.returncode == 0:
         if wrong := list(unknown_extras(wanted, done.stderr, request["uv"])):
             sys.exit("\n".join(wrong))
