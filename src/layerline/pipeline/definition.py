@@ -3,26 +3,40 @@
 Invariant: a definition is complete; every name in it refers to something that exists.
 """
 
+import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic import ValidationError as PydanticError
 
 from layerline.pipeline.diagnostics import (
     EVERY_TARGET,
-    FILE,
     DefinitionError,
     Diagnostic,
     diagnostics,
 )
 from layerline.pipeline.platform import Platform
-from layerline.pipeline.requirement import REQUIREMENT, project
+from layerline.pipeline.requirement import REQUIREMENT, check_requirement, project
 
+LAST_PORT = 65535
+# The layer of packages that all images need is called so.
+SHARED = "shared"
+_SIMILAR = 0.7
 T = TypeVar("T")
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Requirement = Annotated[str, StringConstraints(pattern=REQUIREMENT)]
+# A pattern first: options of an installer are not requirements, and no message of PEP 508 says so.
+Requirement = Annotated[
+    str, StringConstraints(pattern=REQUIREMENT), AfterValidator(check_requirement)
+]
 Path = Annotated[str, StringConstraints(pattern=r"^[^/]")]
 
 
@@ -30,6 +44,23 @@ def _by_target(value: object) -> object:
     return {EVERY_TARGET: value} if isinstance(value, list | tuple) else value
 
 
+def _port(value: int) -> int:
+    if not 1 <= value <= LAST_PORT:
+        message = f"ports are numbers from 1 to {LAST_PORT}"
+        raise ValueError(message)
+    return value
+
+
+def _user(value: str) -> str:
+    if value.isdigit():
+        message = "the run user gets the ids 1000:1000, so a number would be another one's"
+        raise ValueError(message)
+    return value
+
+
+Port = Annotated[int, AfterValidator(_port)]
+# The names that useradd of Debian accepts.
+User = Annotated[str, AfterValidator(_user), StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$")]
 ByTarget = Annotated[dict[str, tuple[Requirement, ...]], BeforeValidator(_by_target)]
 
 
@@ -208,11 +239,11 @@ class Image(_Table):
         default=("python",),
         examples=[["python", "-m", "train"]],
     )
-    ports: tuple[int, ...] = Field(
+    ports: tuple[Port, ...] = Field(
         description="Ports that the image exposes", default=(), examples=[[8000]]
     )
-    user: Name = Field(
-        description="Name of the run user, created with the ids 1000:1000",
+    user: User = Field(
+        description="Name of the run user, created with the ids 1000:1000 unless the base has it",
         default="app",
         examples=["app"],
     )
@@ -283,12 +314,15 @@ def parse_definition(text: str) -> Definition:
 
 
 def _dangling(definition: Definition) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each reference to an undefined name."""
+    """Yield a diagnostic for each reference to an undefined name, and for a reserved one."""
+    if SHARED in definition.groups:
+        message = f"group {SHARED} has the name of the layer that all images share: rename it"
+        yield Diagnostic(message, ("groups", SHARED))
     for name, group in definition.groups.items():
         for target in sorted(group.requirements.keys() - {EVERY_TARGET, *definition.targets}):
             yield Diagnostic(
                 f"group {name} has requirements for unknown target {target!r}: "
-                f"{_one_of('targets', definition.targets)}",
+                f"{_one_of('targets', definition.targets, target)}",
                 ("groups", name, "requirements", target),
             )
     for name, each in definition.targets.items():
@@ -299,7 +333,7 @@ def _dangling(definition: Definition) -> Iterator[Diagnostic]:
             continue
         yield Diagnostic(
             f"image {name} has unknown target {image.target!r}: "
-            f"{_one_of('targets', definition.targets)}",
+            f"{_one_of('targets', definition.targets, image.target)}",
             ("images", name, "target"),
         )
 
@@ -312,7 +346,7 @@ def _dangling_groups(
         place = (f"{kind}s", name, "groups", group)
         if group not in definition.groups:
             message = f"{subject} has unknown group {group!r}: "
-            yield Diagnostic(message + _one_of("groups", definition.groups), place)
+            yield Diagnostic(message + _one_of("groups", definition.groups, group), place)
         elif not definition.groups[group].requirements_for(target):
             yield Diagnostic(
                 f"group {group} of {subject} has no requirements for {target}: add "
@@ -321,13 +355,15 @@ def _dangling_groups(
             )
 
 
-def _one_of(what: str, names: Mapping[str, Any]) -> str:
-    return f"use one of the {what} {', '.join(sorted(names))}"
+def _one_of(what: str, names: Iterable[str], wrong: str) -> str:
+    near = difflib.get_close_matches(wrong, list(names), n=1, cutoff=_SIMILAR)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"{guess}use one of the {what} {', '.join(sorted(names))}"
 
 
 def _look_up(table: Mapping[str, T], name: str, what: str) -> T:
     if name not in table:
-        message = f"unknown {what} {name!r} in {FILE}: use one of {', '.join(sorted(table))}"
+        message = f"unknown {what} {name!r}: {_one_of(f'{what}s', table, name)}"
         raise DefinitionError([Diagnostic(message)])
     return table[name]
 

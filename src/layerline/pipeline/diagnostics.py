@@ -56,11 +56,23 @@ def _diagnostic(
             where = ".".join(str(each) for each in keys if isinstance(each, str))
             text = f"{where} is {shown!r}: {_reason(found)}"
             named = tuple(each for each in keys if isinstance(each, str))
-            return Diagnostic(f"{text}; use {_example(name, field)}", (*named, str(shown)))
+            fixed = _fixed(kind, str(keys[-1]), name, shown) or _example(name, field)
+            hint = "" if text.endswith("?") else f"; use {fixed}"
+            return Diagnostic(f"{text}{hint}", (*named, str(shown)))
+
+
+def _fixed(kind: str, key: str, name: str, value: object) -> str:
+    """What was written as it should be, where that is clear; empty where it is not."""
+    if kind == "string_type" and isinstance(value, int | float):
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return f'{name} = ["{text}"]' if key.isdigit() else f'{key} = "{text}"'
+    if kind == "tuple_type" and isinstance(value, str | int):
+        return f"{key} = {_toml([value])}"
+    return ""
 
 
 def _reason(found: Mapping[str, object]) -> str:
-    said = str(found["msg"])
+    said = str(found["msg"]).removeprefix("Value error, ").replace("valid tuple", "list")
     if found["type"] == "string_pattern_mismatch":
         return "invalid value"
     return said[:1].lower() + said[1:]

@@ -64,6 +64,32 @@ def test_a_definition_does_not_change() -> None:
         ('target = "cpu"', 'target = "gpu"', ":10: image train has unknown target 'gpu': use one"),
         ('["core"]', '["core", "jax"]', ":11: image train has unknown group 'jax': use one"),
         ("[targets.cpu]", "[targets.cpu]\ncuda = 13", ":2: targets.cpu.cuda is 13: input should"),
+        (
+            '"scipy"',
+            '"scipy=1"',
+            ":6: groups.core.requirements is 'scipy=1': '=' is not an operator",
+        ),
+        ('"scipy"', '"scipy>=x"', ":6: groups.core.requirements is 'scipy>=x': not a requirement"),
+        ('["core"]', '["coer"]', ":11: image train has unknown group 'coer': did you mean 'core'?"),
+        ('["core"]', '"core"', ":11: images.train.groups is 'core': input should be a list; use"),
+        ('["core"]', '["core"]\nenv = { A = 1 }', ":12: images.train.env.A is 1: input should be"),
+        ('["core"]', '["core"]\nenv = { A = 1 }', '; use A = "1"'),
+        (
+            '["core"]',
+            '["core"]\nports = [0]',
+            ":12: images.train.ports is 0: ports are numbers from 1",
+        ),
+        (
+            '["core"]',
+            '["core"]\nports = [65536]',
+            "ports is 65536: ports are numbers from 1 to 65535",
+        ),
+        (
+            '["core"]',
+            '["core"]\nuser = "1001"',
+            ":12: images.train.user is '1001': the run user gets",
+        ),
+        ("[groups.core]", "[groups.shared]", ":3: group shared has the name of the layer that all"),
         ("[images.train]", "[images.Train]", "use a name of lower-case letters, digits and"),
         ("requirements = [", "requirements [", ":4: invalid TOML: "),
     ],
@@ -88,7 +114,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
 
 
 def test_an_unknown_name_is_reported_with_the_known_ones() -> None:
-    with pytest.raises(DefinitionError, match=r"unknown image 'tran' in .*: use one of train"):
+    with pytest.raises(DefinitionError, match=r"image 'tran': did you mean 'train'\? use one"):
         parse_definition(SMALL).image("tran")
 
 

@@ -6,6 +6,7 @@ type and nothing that is required is missing.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -154,10 +155,13 @@ class Parser:
                 flag.set(text)
 
     def _find(self, type_def: TypeDef, word: str, path: str) -> Member:
-        for member in callable_members(self.types, type_def)[0]:
+        members = callable_members(self.types, type_def)[0]
+        for member in members:
             if member.command == word:
                 return member
+        near = difflib.get_close_matches(word, [member.command for member in members], n=1)
         message = f'unknown command "{word}" for "{path}"'
+        message += f'; did you mean "{near[0]}"?' if near else ""
         raise UsageError(message, usage=path)
 
     def _describe(self, member: Member, path: str, flags: FlagSet) -> None:

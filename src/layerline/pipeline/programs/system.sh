@@ -24,7 +24,12 @@ else
         exit 1
     }
 fi
-if [ "$RUN_USER" != root ]; then
+# A user that the base has stays as it is. Ubuntu's has one with the id 1000, which nothing uses.
+if getent passwd "$RUN_USER" >/dev/null; then
+    getent group "$RUN_USER" >/dev/null || groupadd --system "$RUN_USER"
+else
+    other=$(getent passwd 1000 | cut -d: -f1)
+    [ -z "$other" ] || userdel --remove "$other" 2>/dev/null
     useradd --uid 1000 --user-group --create-home --shell /bin/bash "$RUN_USER"
 fi
 python3 -m venv --without-pip "$PREFIX"

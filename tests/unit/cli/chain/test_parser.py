@@ -132,6 +132,16 @@ def test_a_pipeline_that_ends_in_an_image_says_how_to_pack_it(
             "layerline call name",
         ),
         (["name", "--nope"], "unknown flag: --nope", "layerline call name"),
+        (
+            ["nam"],
+            'unknown command "nam" for "layerline call"; did you mean "name"?',
+            "layerline call",
+        ),
+        (
+            ["greet-all", "--whoo=x"],
+            "unknown flag: --whoo; did you mean --who?",
+            "layerline call greet-all",
+        ),
         (["greet-all"], 'required flag(s) "who" not set', "layerline call greet-all"),
         (
             ["flavor", "--f=nope"],
