@@ -37,18 +37,43 @@ _COMMANDS = {
     "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
     "check": ("check", "check", "Run the checks of a module"),
     "completion": ("completion", "completion", "Generate the autocompletion script for a shell"),
+    "config": ("develop", "config", "Print what a module's dagger.json says"),
     "core": ("call", "core", "Call a core function"),
+    "develop": ("develop", "develop", "Generate the files that a module's developer needs"),
     "doctor": ("doctor", "doctor", "Diagnose and repair this machine"),
     "functions": ("functions", "functions", "List available functions"),
     "generate": ("check", "generate", "Run the generators of a module"),
-    "init": ("init", "init", "Write a layerline.toml for this repository"),
+    "init": ("init", "init", "Write a layerline.toml for this repository, or a new module"),
+    "install": ("install", "install", "Add a dependency to a module"),
     "query": ("query", "query", "Send API queries to the engine"),
     "run": ("run", "run_program", "Run a program in a session"),
     "shell": ("shell", "shell", "Run scripts of Dagger shell, or an interactive shell"),
     "session": ("session", "session", "Serve a session until standard input ends"),
     "store": ("store", "store", "Inspect, verify and prune the store"),
+    "toolchain": ("install", "toolchain", "Manage the toolchains of a module"),
+    "uninstall": ("install", "uninstall", "Remove a dependency from a module"),
     "up": ("check", "up", "Start the services of a module"),
+    "update": ("install", "update", "Update the dependencies of a module"),
     "version": ("version", "version", "Print the versions of Layerline and of its API"),
+}
+# Other names of commands, as Dagger has them.
+_ALIASES = {"checks": "check", "use": "install"}
+_NO_CLOUD = "the embedded engine has no account and no service that it sends anything to"
+_REFUSED = {
+    "client": "bindings are made for modules only: connect with an SDK's own client",
+    "cloud": _NO_CLOUD,
+    "engine": "the engine is part of this program and runs for one command only",
+    "listen": "no session outlives its command: use 'session', or 'run' for a program in one",
+    "login": _NO_CLOUD,
+    "logout": _NO_CLOUD,
+    "lsp": "there is no language server",
+    "mcp": "the embedded engine has no language models",
+    "migrate": "modules are used as they are; there are no workspaces",
+    "publish": _NO_CLOUD,
+    "release": "releases of Dagger are not those of this program",
+    "trace": "no traces are recorded: the full log of a call is in the store's logs directory",
+    "watch": "there are no workspaces to watch",
+    "workspace": "modules are named with -m; there are no workspaces",
 }
 _UNEXPECTED = 1
 _LONGEST_STEP = 200
@@ -111,6 +136,10 @@ def _dispatch(console: Console) -> int:
         return 0
     if name == "__complete":
         return _complete(console, arguments)
+    if name in _REFUSED:
+        message = f'command "{name}" is not supported: {_REFUSED[name]}'
+        raise UsageError(message, usage=PROGRAM)
+    name = _ALIASES.get(name, name)
     if name not in _COMMANDS:
         raise _unknown(name)
     module, function, _ = _COMMANDS[name]

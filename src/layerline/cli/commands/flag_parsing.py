@@ -52,8 +52,21 @@ def add_switch(flags: FlagSet, name: str, usage: str, *, short: str = "") -> Fla
 
 
 def print_help(
-    console: Console, *, about: str, path: str, use: str = "[options]", local: FlagSet | None = None
+    console: Console,
+    *,
+    about: str,
+    path: str,
+    use: str = "[options]",
+    local: FlagSet | None = None,
+    commands: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print the help of a command with the flags of every command."""
-    page = Page(about=about, path=path, use=use, local=local, inherited=console.flags)
+    page = Page(
+        about=about,
+        path=path,
+        use=use,
+        commands={"Available Commands": list(commands)},
+        local=local,
+        inherited=console.flags,
+    )
     console.print(page.text())

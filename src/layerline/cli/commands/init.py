@@ -1,13 +1,20 @@
-"""`init`: a `layerline.toml` for the current repository, guessed from its files."""
+"""`init`: a `layerline.toml` for the current repository, guessed from its files, or a module."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import shlex
 from typing import TYPE_CHECKING
 
+from layerline.cli.commands.flag_parsing import (
+    add_switch,
+    add_text_flag,
+    parse_operands,
+    print_help,
+)
+from layerline.cli.flags import FlagSet, parse_list
+from layerline.cli.manage.license_file import DEFAULT, check_license
 from layerline.cli.scaffold.proposal import propose
 from layerline.cli.scaffold.repository import find_projects, find_requirements
 from layerline.doctor.dockerfile import find_dockerfiles
@@ -21,23 +28,76 @@ if TYPE_CHECKING:
     from layerline.cli.scaffold.proposal import Proposal
 
 FILE = "layerline.toml"
-_ABOUT = (
-    f"Write a {FILE} from what the repository has: pyproject.toml, setup.py, requirements*.txt, "
-    "Pipfile, environment.yml, cog.yaml, Dockerfile. Report each guess and what is not taken over. "
-    "An existing file is never changed."
-)
+_ABOUT = f"""Write a {FILE} from what the repository has: pyproject.toml, setup.py,
+requirements*.txt, Pipfile, environment.yml, cog.yaml, Dockerfile. Report each guess
+and what is not taken over. An existing file is never changed.
+
+With a path or any option of a module, create a Dagger module instead, as 'dagger init'
+does."""
 
 
 def init(console: Console, argv: Sequence[str]) -> int:
-    """Write the file."""
-    parser = argparse.ArgumentParser(
-        prog=f"{console.program} init", description=_ABOUT, allow_abbrev=False
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only print the file")
-    options = parser.parse_args(list(argv))
+    """Write the file, or a new module where the arguments ask for one."""
+    path = f"{console.program} init"
+    flags, module = FlagSet((console.flags,)), FlagSet()
+    dry_run = add_switch(flags, "dry-run", "Only print the layerline.toml")
+    _add_module_flags(module)
+    flags.flags.update(module.flags)
+    operands = parse_operands(flags, argv, path)
+    console.settle(flags)
+    if console.options.help:
+        print_help(console, about=_ABOUT, path=path, use="[options] [path]", local=flags)
+        return 0
+    if len(operands) > 1:
+        message = f"accepts at most 1 arg(s), received {len(operands)}"
+        raise UsageError(message, usage=path)
+    if operands or any(flag.changed for flag in module.flags.values()):
+        if dry_run.value:
+            message = "--dry-run is for a layerline.toml, not for a module"
+            raise UsageError(message, usage=path)
+        _create_module(console, module, operands[0] if operands else ".", path)
+        return 0
+    return _write_definition(console, dry_run=bool(dry_run.value))
+
+
+def _add_module_flags(flags: FlagSet) -> None:
+    for name, usage in (
+        ("sdk", "Create a Dagger module with this SDK (python)"),
+        ("name", "Create a Dagger module with this name; by default that of its directory"),
+        ("source", "Directory of the module's code, if not its root"),
+        ("blueprint", "Create a Dagger module that is another one under a name of its own"),
+        ("license", "License to write (SPDX), or none if empty"),
+    ):
+        add_text_flag(flags, name, usage=usage)
+    flags.flags["license"].default = DEFAULT
+    include = add_text_flag(flags, "include", usage="More paths that the module consists of")
+    include.kind, include.parse, include.repeated = "stringSlice", parse_list(str), True
+    add_switch(flags, "with-self-calls", "Let the module call its own functions (experimental)")
+
+
+def _create_module(console: Console, module: FlagSet, place: str, path: str) -> None:
+    from layerline.cli.manage.new_module import NewModule
+
+    given = {name: flag.value for name, flag in module.flags.items() if flag.changed}
+    license_name = given.get("license")
+    check_license(license_name or "", path)
+    NewModule(
+        path=place,
+        name=given.get("name", ""),
+        sdk=given.get("sdk", ""),
+        source=given.get("source", ""),
+        blueprint=given.get("blueprint", ""),
+        include=tuple(given.get("include", ())),
+        license=license_name,
+        self_calls=bool(given.get("with-self-calls")),
+    ).create(console)
+
+
+def _write_definition(console: Console, *, dry_run: bool) -> int:
+    """Propose the images of this repository."""
     home = console.workdir.resolve()
     proposal = _propose(home)
-    if options.dry_run:
+    if dry_run:
         console.print(proposal.text())
     else:
         try:
@@ -49,8 +109,9 @@ def init(console: Console, argv: Sequence[str]) -> int:
     console.info("\n".join(["Guessed:", *(f"  {note}" for note in proposal.notes)]))
     if proposal.left:
         console.info("\n".join(["Not taken over:", *(f"  {each}" for each in proposal.left)]))
-    if not options.dry_run:
+    if not dry_run:
         console.info(_next(console.program, proposal))
+        console.info(f"For a Dagger module instead: {console.program} init --sdk=python")
     return 0
 
 

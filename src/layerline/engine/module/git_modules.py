@@ -17,7 +17,7 @@ from layerline import command, user_namespace
 from layerline.engine.module.git_addresses import GitOrigin
 from layerline.engine.module.source import read_fetched
 from layerline.engine.sources import git as git_source
-from layerline.engine.sources.git import TAGS, Ref, Remote
+from layerline.engine.sources.git import HEADS, TAGS, Ref, Remote
 from layerline.engine.store.digest import digest_of
 from layerline.errors import CommandFailed, ModuleError, QueryError
 
@@ -103,7 +103,7 @@ class GitModules:
                 reference=reference.text,
                 repository=address,
                 subpath=subpath,
-                version=reference.version,
+                version=_version_of(found, reference, pinned=bool(pin)),
                 commit=found.commit,
             )
         assert failure is not None
@@ -204,6 +204,16 @@ def _configuration(values: Mapping[str, str]) -> dict[str, str]:
     for number, (name, value) in enumerate(values.items()):
         environ |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return environ
+
+
+def _version_of(found: Ref, reference: GitReference, *, pinned: bool) -> str:
+    """The short name of the ref that was found, or else its commit; with a pin as it is written."""
+    if pinned and reference.version:
+        return reference.version
+    short = found.name
+    for prefix in (HEADS, TAGS, "refs/"):
+        short = short.removeprefix(prefix)
+    return short or found.commit
 
 
 def _lookup(refs: Refs, version: str, subpath: str) -> Ref:

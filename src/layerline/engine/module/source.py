@@ -288,6 +288,11 @@ def _version(text: object) -> tuple[int, ...]:
     return tuple(int(part) for part in core.split(".") if part.isdigit())
 
 
+def is_older(version: str, other: str) -> bool:
+    """Whether a version of the engine comes before another one."""
+    return _version(version) < _version(other)
+
+
 def _find_up(start: Path, *names: str) -> Path | None:
     for directory in (start, *start.parents):
         if any((directory / name).exists() for name in names):
