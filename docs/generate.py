@@ -29,14 +29,20 @@ if TYPE_CHECKING:
 PLACE = Path(__file__).parent / "reference"
 COMMANDS = (
     "check",
+    "config",
+    "develop",
     "doctor",
     "generate",
     "init",
+    "install",
     "query",
     "run",
     "session",
     "store",
+    "toolchain",
+    "uninstall",
     "up",
+    "update",
     "version",
 )
 TABLES: dict[str, type[BaseModel]] = {

@@ -75,6 +75,15 @@ def serve(registry: str, cache: Path) -> dict[str, AssembledImage]:
         return made
 
 
+def serve_as(registry: str, cache: Path, alias: str) -> None:
+    """Push the first base image under another name too."""
+    settings = Settings.from_environ({"HOME": str(cache), "LAYERLINE_STORE": str(cache / "store")})
+    with Store.open(settings.store) as store, Registries.open(settings) as registries:
+        plain = Reference.parse(alias)
+        place = Reference(registry=registry, repository=plain.repository, tag=plain.tag)
+        registries.registry(place).push(store, make(store, BASES[0]))
+
+
 def make(store: Store, base: Base) -> AssembledImage:
     """A base image, from the store if it was made before."""
     key = f"test {_EPOCH} {base!r}"

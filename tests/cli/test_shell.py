@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.test_dependencies import Replay, compare, make_replay, recorded
+from tests.cli.replay import Replay, make_replay, recorded_blocks
 
 if TYPE_CHECKING:
     from tests.cli.transcript import Recorded
+    from tests.cli.warm import WarmProgram
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network]
 
 
 @pytest.fixture(scope="module")
-def deps(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Replay:
-    return make_replay(tmp_path_factory.mktemp("shell"), "deps", environ)
+def deps(
+    tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str], warm: WarmProgram
+) -> Replay:
+    return make_replay(tmp_path_factory.mktemp("shell"), "deps", environ, warm)
 
 
-@pytest.mark.parametrize("call", recorded("shell"))
-def test_the_recorded_answer(deps: Replay, call: Recorded) -> None:
-    compare(deps, call, call.line)
+@pytest.mark.parametrize(("name", "call"), recorded_blocks("shell"))
+def test_the_recorded_answer(deps: Replay, name: str, call: Recorded) -> None:
+    assert name == "shell"
+    deps.play(call)

@@ -66,14 +66,14 @@ _REFUSED = {
     "listen": "no session outlives its command: use 'session', or 'run' for a program in one",
     "login": _NO_CLOUD,
     "logout": _NO_CLOUD,
-    "lsp": "there is no language server",
+    "lsp": "this program has no language server",
     "mcp": "the embedded engine has no language models",
-    "migrate": "modules are used as they are; there are no workspaces",
+    "migrate": "modules are used as they are, without a workspace",
     "publish": _NO_CLOUD,
     "release": "releases of Dagger are not those of this program",
     "trace": "no traces are recorded: the full log of a call is in the store's logs directory",
-    "watch": "there are no workspaces to watch",
-    "workspace": "modules are named with -m; there are no workspaces",
+    "watch": "modules are used without a workspace, so none can be watched",
+    "workspace": "modules are named with -m and used without a workspace",
 }
 _UNEXPECTED = 1
 _LONGEST_STEP = 200

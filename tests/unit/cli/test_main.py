@@ -40,3 +40,27 @@ def test_a_mistyped_command_is_suggested(capsys: pytest.CaptureFixture[str]) -> 
     assert run_command_line(["qery"]) == 1
     wanted = 'unknown command or file "qery" for "layerline"\n\nDid you mean this?\n\tquery\n'
     assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("listen", "no session outlives its command"),
+        ("mcp", "no language models"),
+        ("login", "no account"),
+        ("trace", "no traces are recorded"),
+        ("engine", "part of this program"),
+    ],
+)
+def test_a_command_that_cannot_be_is_refused_with_the_reason(
+    command: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line([command]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f'Error: command "{command}" is not supported: ')
+    assert reason in error
+
+
+def test_checks_is_another_name_of_check(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["checks", "--help"]) == 0
+    assert "layerline check [options] [pattern]..." in capsys.readouterr().out

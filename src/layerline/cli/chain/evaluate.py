@@ -6,7 +6,7 @@ objects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,11 +61,16 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainResult:
-    """The value that a pipeline ends in, its type, and where it was saved if it was."""
+    """The value that a pipeline ends in, its type, and where it was saved if it was.
+
+    `fields` are what was asked of the elements of a list on the way: the names in the API, and
+    whether they are lists themselves.
+    """
 
     value: Json
     type_def: TypeDef
     saved: str | None = None
+    fields: tuple[tuple[str, bool], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +90,8 @@ class Evaluation:
             arguments = await self._arguments(one)
             value = await self.apply(one.member, value, typename, arguments)
             typename = element_of(one.member.function.return_type).name
-        return await self.finish(value, selected[-1].member.function.return_type, output)
+        ended = await self.finish(value, selected[-1].member.function.return_type, output)
+        return replace(ended, fields=_fields_of_elements(selected))
 
     async def _arguments(self, one: SelectedFunction) -> dict[str, Any]:
         try:
@@ -166,6 +172,16 @@ class Evaluation:
         return ChainResult(
             value=await self.apply(member, value, element.name, {}), type_def=type_def
         )
+
+
+def _fields_of_elements(selected: Sequence[SelectedFunction]) -> tuple[tuple[str, bool], ...]:
+    """What is behind the first function that returns a list."""
+    listed = [one.member.function.return_type.as_list is not None for one in selected]
+    if True not in listed:
+        return ()
+    begin = listed.index(True) + 1
+    names = (one.member.api_name for one in selected[begin:])
+    return tuple(zip(names, listed[begin:], strict=True))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -217,7 +217,13 @@ def _show(console: Console, result: ChainResult, types: Types) -> None:
         return
     if element_of(result.type_def).name == "Changeset":
         return
-    text = render(result.value, result.type_def, types, as_json=console.options.json)
+    text = render(
+        result.value,
+        result.type_def,
+        types,
+        as_json=console.options.json,
+        fields=result.fields,
+    )
     if output and result.type_def.kind != "VOID_KIND":
         console.info(f'Saved output to "{save(text, output, console.workdir)}".')
     console.print(text)

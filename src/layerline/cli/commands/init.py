@@ -44,7 +44,6 @@ def init(console: Console, argv: Sequence[str]) -> int:
     _add_module_flags(module)
     flags.flags.update(module.flags)
     operands = parse_operands(flags, argv, path)
-    console.settle(flags)
     if console.options.help:
         print_help(console, about=_ABOUT, path=path, use="[options] [path]", local=flags)
         return 0

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from layerline.engine import digest_of
 from layerline.engine.module.types import OBJECTS, Types, element_of
+from layerline.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from layerline.engine.module.definitions import Json, TypeDef
@@ -20,8 +22,18 @@ _LEAST_POWER = -4
 _SCIENTIFIC_FROM = 6
 
 
-def render(value: Json, type_def: TypeDef, types: Types, *, as_json: bool) -> str:
-    """The text that is printed for a value of a type."""
+def render(
+    value: Json,
+    type_def: TypeDef,
+    types: Types,
+    *,
+    as_json: bool,
+    fields: Sequence[tuple[str, bool]] = (),
+) -> str:
+    """The text that is printed for a value of a type.
+
+    `fields` are what was asked of the elements of a list: JSON shows them as objects.
+    """
     element = element_of(type_def)
     if type_def.kind == "VOID_KIND":
         return ""
@@ -29,7 +41,8 @@ def render(value: Json, type_def: TypeDef, types: Types, *, as_json: bool) -> st
         name = types.shown_name(type_def)
         return "".join(_objects(value, name, listed=type_def.as_list is not None))
     if as_json:
-        return json.dumps(value, ensure_ascii=False, indent=4) + "\n"
+        shown = _with_fields(value, fields)
+        return json.dumps(shown, ensure_ascii=False, indent=4, sort_keys=True) + "\n"
     return plain(value)
 
 
@@ -53,9 +66,28 @@ def plain(value: Json) -> str:
 def save(text: str, output: str, workdir: Path) -> Path:
     """Write a result to a file, making the directories above it."""
     path = workdir / output
+    if path.is_dir():
+        message = f"cannot save the result to {output}: it is a directory; name a file in it"
+        raise UsageError(message)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def _with_fields(value: Json, fields: Sequence[tuple[str, bool]]) -> Json:
+    """The elements of a list as objects of one field each, as the API answers for them."""
+    if not fields or not isinstance(value, list):
+        return value
+    return [_element(item, fields) for item in value]
+
+
+def _element(item: Json, fields: Sequence[tuple[str, bool]]) -> Json:
+    if not fields:
+        return item
+    (name, is_list), *rest = fields
+    if rest and is_list:
+        return {name: _with_fields(item, rest)}
+    return {name: _element(item, rest)}
 
 
 def _objects(value: Json, name: str, *, listed: bool) -> list[str]:

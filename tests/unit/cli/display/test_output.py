@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from layerline.cli.display.output import plain, render, save
 from layerline.engine.module.definitions import ListTypeDef, Module, ObjectTypeDef, TypeDef
 from layerline.engine.module.types import Types
+from layerline.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,24 @@ def test_json_is_indented_by_four_and_not_escaped() -> None:
     assert render(["<ä>"], listed, TYPES, as_json=True) == '[\n    "<ä>"\n]\n'
 
 
+@pytest.mark.parametrize(
+    ("value", "fields", "shown"),
+    [
+        (["a", None], [("name", False)], [{"name": "a"}, {"name": None}]),
+        ([["x", "y"]], [("tags", True)], [{"tags": ["x", "y"]}]),
+        ([["x"]], [("inner", False), ("tags", True)], [{"inner": {"tags": ["x"]}}]),
+        ([["x"]], [("parts", True), ("name", False)], [{"parts": [{"name": "x"}]}]),
+    ],
+)
+def test_json_of_the_elements_of_a_list_has_what_was_asked_of_them(
+    value: list[object], fields: list[tuple[str, bool]], shown: list[object]
+) -> None:
+    # dagger/querybuilder of v0.21.8 leaves a list as the API answers it.
+    printed = render(value, TEXT, TYPES, as_json=True, fields=fields)
+    assert json.loads(printed) == shown
+    assert render(["a"], TEXT, TYPES, as_json=False, fields=[("name", False)]) == "a\n"
+
+
 def test_void_prints_nothing() -> None:
     assert render(None, TypeDef(kind="VOID_KIND", optional=True), TYPES, as_json=False) == ""
 
@@ -69,3 +89,8 @@ def test_a_saved_result_gets_the_directories_above_it(tmp_path: Path) -> None:
     path = save("x", "a/b/c.txt", tmp_path)
     assert path == tmp_path / "a/b/c.txt"
     assert path.read_text() == "x"
+
+
+def test_a_directory_does_not_become_a_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="it is a directory; name a file in it"):
+        save("x", ".", tmp_path)
