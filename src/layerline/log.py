@@ -7,27 +7,34 @@ Secrets are masked here, in names, outputs and messages, before any listener get
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import itertools
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from layerline.errors import Cancelled, LayerlineError
 from layerline.scrub import MaskedStream, SecretMasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
 _logger = logging.getLogger("layerline")
+_parent: contextvars.ContextVar[int | None] = contextvars.ContextVar("parent", default=None)
 
 
 def debug(message: str, *args: object) -> None:
     """A line for developers; shown with --debug and kept in the log of a call."""
     _logger.debug(message, *args)
+
+
+Attribute = str | bool | int | float
+"""The value of an attribute of a span, as OpenTelemetry has them; lists are left out."""
 
 
 class Status(Enum):
@@ -39,16 +46,29 @@ class Status(Enum):
     CANCELED = "CANCELED"
 
 
+class Kind(Enum):
+    """What a step is: work of the engine, a function call, or a span that a module opened."""
+
+    WORK = "work"
+    CALL = "call"
+    SPAN = "span"
+
+
 @dataclass(frozen=True)
 class Event:
     """One thing that happened to a step.
 
-    `time` is in seconds since the epoch, `seconds` how long the step took.
+    `time` is in seconds since the epoch, `seconds` how long the step took. `parent` is the step
+    that it is a part of, which may begin later: a span's name arrives after its work.
+    `attributes` are those of a span.
     """
 
     step: int
     name: str
     time: float
+    kind: Kind = Kind.WORK
+    parent: int | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
     output: bytes | None = None
     stream: int = 1
     status: Status | None = None
@@ -64,6 +84,9 @@ class Step:
     number: int
     name: str
     began: float
+    kind: Kind = Kind.WORK
+    parent: int | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
     ended: bool = False
     streams: dict[int, MaskedStream] = field(default_factory=dict)
 
@@ -74,10 +97,24 @@ class Step:
 
     def _emit_output(self, data: bytes, stream: int) -> None:
         if data:
-            now = time.time()
-            self.journal.emit(
-                Event(step=self.number, name=self.name, time=now, output=data, stream=stream)
-            )
+            self.journal.emit(replace(self.event(time.time()), output=data, stream=stream))
+
+    def event(self, when: float) -> Event:
+        """An event of this step that tells nothing but that it has begun."""
+        return Event(
+            step=self.number,
+            name=self.name,
+            time=when,
+            kind=self.kind,
+            parent=self.parent,
+            attributes=self.attributes,
+        )
+
+    @contextlib.contextmanager
+    def around(self) -> Iterator[None]:
+        """Steps that begin in this context until the end of the block are parts of this one."""
+        with parts_of(self.number):
+            yield
 
     def __enter__(self) -> Step:
         return self
@@ -92,24 +129,34 @@ class Step:
         else:
             self.end(Status.CANCELED)
 
-    def end(self, status: Status = Status.DONE, message: str = "") -> None:
+    def end(
+        self, status: Status = Status.DONE, message: str = "", *, when: float | None = None
+    ) -> None:
         """The step is over; a second call does nothing."""
         if self.ended:
             return
         self.ended = True
         for stream, masked in self.streams.items():
             self._emit_output(masked.finish(), stream)
-        now = time.time()
+        ended = time.time() if when is None else when
         self.journal.emit(
-            Event(
-                step=self.number,
-                name=self.name,
-                time=now,
+            replace(
+                self.event(ended),
                 status=status,
-                seconds=now - self.began,
+                seconds=ended - self.began,
                 message=self.journal.masks.mask(message),
             )
         )
+
+
+@contextlib.contextmanager
+def parts_of(step: int | None) -> Iterator[None]:
+    """Steps that begin in this context until the end of the block are parts of a step."""
+    token = _parent.set(step)
+    try:
+        yield
+    finally:
+        _parent.reset(token)
 
 
 @dataclass
@@ -123,11 +170,35 @@ class Journal:
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def step(self, name: str) -> Step:
-        """Begin a step."""
-        name = self.masks.mask(name)
-        step = Step(journal=self, number=next(self._numbers), name=name, began=time.time())
-        self.emit(Event(step=step.number, name=name, time=step.began))
+    def step(self, name: str, kind: Kind = Kind.WORK) -> Step:
+        """Begin a step, as a part of the one that this context is in."""
+        return self.begin(self.next_number(), name, kind=kind, parent=_parent.get())
+
+    def next_number(self) -> int:
+        """The number of a step that begins later."""
+        return next(self._numbers)
+
+    def begin(
+        self,
+        number: int,
+        name: str,
+        *,
+        kind: Kind,
+        parent: int | None,
+        began: float | None = None,
+        attributes: Mapping[str, Attribute] = MappingProxyType({}),
+    ) -> Step:
+        """Begin a step whose number is known already."""
+        step = Step(
+            journal=self,
+            number=number,
+            name=self.masks.mask(name),
+            began=time.time() if began is None else began,
+            kind=kind,
+            parent=parent,
+            attributes=attributes,
+        )
+        self.emit(step.event(step.began))
         return step
 
     def emit(self, event: Event) -> None:

@@ -30,8 +30,11 @@ IMPORT_NAMES = {
     "graphql-core": "graphql",
     "hydra-core": "hydra",
     "mlflow-skinny": "mlflow",
+    "opentelemetry-api": "opentelemetry",
+    "opentelemetry-proto": "opentelemetry",
     "pillow": "PIL",
     "prometheus-client": "prometheus_client",
+    "protobuf": "google",
     "python-multipart": "python_multipart",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
@@ -130,7 +133,9 @@ def test_a_modules_distribution_is_light_and_as_new_as_the_tool(module: str) -> 
     # The Dagger engine installs it into its runtime: a dependency on uv replaces the running
     # program ("Text file busy"), and a version of dagger-io would contradict the engine's own.
     project = tomllib.loads((HOME / module / "pyproject.toml").read_text())["project"]
-    assert project["dependencies"] == ["anyio", "dagger-io", "packaging", "pydantic"]
+    assert project["dependencies"] == [
+        *("anyio", "dagger-io", "opentelemetry-api", "packaging", "pydantic")
+    ]
     assert project["version"] == layerline.__version__
 
 

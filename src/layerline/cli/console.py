@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import host
+from layerline.cli.display import summary
 from layerline.cli.display.progress import CallLog, PlainLines, debug_lines, without_terminal
+from layerline.cli.display.step_tree import Folded, StepTree
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import Options
 from layerline.engine import has_store, write_errors
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _DEBUG_VERBOSITY = 2
 _NOTHING = -2
+_SUMMARIZED = ("auto", "plain", "tty")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,26 +109,31 @@ class Console:
         if stay and options.stay and not (live and shown and sys.stdin.isatty()):
             message = "--no-exit (-E) requires progress on a terminal"
             raise UsageError(message)
+        tree = StepTree()
         with contextlib.ExitStack() as stack:
             if shown:
-                self._show(stack, live=live)
+                self._show(stack, tree, live=live)
             if stay and options.stay:
                 stack.callback(_wait_for_user)
             yield self.journal
+        if options.verbosity >= 0 and options.progress in _SUMMARIZED:
+            for line in summary.lines(tree):
+                self.info(line)
 
-    def _show(self, stack: contextlib.ExitStack, *, live: bool) -> None:
+    def _show(self, stack: contextlib.ExitStack, tree: StepTree, *, live: bool) -> None:
         progress, verbosity = self.options.progress, self.options.verbosity
         if live:
             from layerline.cli.display.live import LiveView
 
-            view = LiveView(keeps=verbosity >= 0, outputs=verbosity > 0)
+            view = LiveView(keeps=verbosity >= 0, outputs=verbosity > 0, tree=tree)
             stack.enter_context(view.showing())
             self.journal.listeners.append(view)
             self.journal.displays.append(view.hidden)
             stack.callback(self.journal.displays.clear)
         else:
             listener = without_terminal(progress, _to_stderr, verbosity)
-            self.journal.listeners.append(listener)
+            folds = verbosity <= 0 and progress in _SUMMARIZED
+            self.journal.listeners.append(Folded(listener, tree) if folds else listener)
         stack.callback(self.journal.listeners.pop)
         if verbosity >= _DEBUG_VERBOSITY:
             stack.enter_context(debug_lines())

@@ -16,6 +16,7 @@ from layerline.pipeline import changes
 from layerline.pipeline.definition import Base
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.object_ids import IdCache
+from layerline.pipeline.spans import span
 from layerline.pipeline.supplies import Mounts, Supplies
 
 PREFIX = "/opt/venv"
@@ -86,6 +87,14 @@ class Environment:
             .with_(mounts.remove)
             .without_mount(_PIP_CACHE)
         )
+
+    async def prepare(self) -> None:
+        """Prepare what all layers need: the base, and the installer on it."""
+        with span(f"prepare {self.base.image}"):
+            await self.supplies.again((await self.system()).stdout)
+        [installer, *_] = self.installer.split()
+        with span(f"install {installer}"):
+            await self.supplies.again((await self.builder()).stdout)
 
     async def inputs(self) -> dict[str, Any]:
         """The inputs of every layer, by the name that a user knows them by."""

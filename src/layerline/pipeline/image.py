@@ -1,7 +1,7 @@
 """Assembles images from the base, independent layers, the source and their configuration."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -15,6 +15,7 @@ from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.source import select
+from layerline.pipeline.spans import BYTES, PASSED, install_of, span
 
 APP = "/app"
 EPOCH = 315532800
@@ -35,8 +36,13 @@ class Assembly:
     async def image(self, name: str) -> dagger.Container:
         """Build an image and run its probes; the evidence becomes a label of the image."""
         spec = self.definition.image(name)
-        found = await self.evidence(name)
-        return (await self.assemble(name, spec)).with_label(EVIDENCE_LABEL, _label(found))
+        # The base, the installer, each layer and its probes, the image and its probes.
+        steps = 4 + 2 * len(self.partition.of(spec.groups))
+        with span(f"build {name}", steps=steps):
+            found = await self.evidence(name)
+            with span(f"assemble {name}"):
+                assembled = await self.assemble(name, spec)
+                return await assembled.with_label(EVIDENCE_LABEL, _label(found)).sync()
 
     async def evidence(self, name: str) -> list[Evidence]:
         """Run the probes of an image and its layers.
@@ -52,20 +58,27 @@ class Assembly:
         await self.files_of(name)  # a wrong pattern fails here, not after the layers
         for layer in layers:
             await self.environment.layer_files(layer)  # cached before several tasks need it
+        await self.environment.prepare()
         found: dict[str, Evidence] = {}
         passed = {layer.name: anyio.Event() for layer in layers}
 
         async def gate(layer: Layer) -> None:
-            installed = await self.environment.installed(layer)
-            for below in foundations[layer.name]:
-                await passed[below].wait()
-            found[layer.name] = {**await self._layer_evidence(layer), **json.loads(installed)}
+            with span(install_of(layer, self.target)) as opened:
+                installed = json.loads(await self.environment.installed(layer))
+                opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
+            await self._wait(f"probe {layer.name}", foundations[layer.name], passed)
+            with span(f"probe {layer.name}") as opened:
+                probed = await self._layer_evidence(layer)
+                opened.set_attribute(PASSED, len(probed["probes"]))
+            found[layer.name] = {**probed, **installed}
             passed[layer.name].set()
 
         async def gate_image() -> None:
-            for below in sorted(set().union(*foundations.values())):
-                await passed[below].wait()
-            found[subject] = await self._image_evidence(name)
+            needed = sorted(set().union(*foundations.values()))
+            await self._wait(f"probe {subject}", needed, passed)
+            with span(f"probe {subject}") as opened:
+                found[subject] = await self._image_evidence(name)
+                opened.set_attribute(PASSED, len(found[subject]["probes"]))
 
         try:
             async with anyio.create_task_group() as group:
@@ -76,6 +89,14 @@ class Assembly:
             # The first failure has cancelled the other tasks: show that one.
             raise several.exceptions[0] from None
         return [*(found[layer.name] for layer in layers), found[subject]]
+
+    @staticmethod
+    async def _wait(who: str, needed: Sequence[str], passed: Mapping[str, anyio.Event]) -> None:
+        """Wait until the layers that are needed have passed their probes."""
+        if missing := [name for name in needed if not passed[name].is_set()]:
+            with span(f"{who} waits for {', '.join(missing)}", waits=True):
+                for name in missing:
+                    await passed[name].wait()
 
     async def evidence_with_inputs(self, name: str) -> list[Evidence]:
         """The evidence with the inputs that a later plan compares with its own."""

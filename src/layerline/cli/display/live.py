@@ -1,4 +1,4 @@
-"""Progress on a terminal: what runs now, kept at the bottom; what ended scrolls away above it."""
+"""Progress on a terminal: what runs now, as a tree at the bottom; what ended scrolls away above."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from layerline.log import Event, Status
+from layerline.cli.display.downloads import Downloads
+from layerline.cli.display.step_tree import Node, StepTree
+from layerline.log import Event, Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +26,25 @@ _MARKS = {
 }
 _PER_SECOND = 8
 _LONGEST_SHOWN = 4096  # bytes of a line
+_STDERR = 2
 
 
 @dataclass(slots=True)
-class _Row:
-    name: str
-    began: float
+class _Writing:
+    """What a step wrote last, and what it downloads."""
+
     last: str = ""
+    downloads: Downloads = field(default_factory=Downloads)
+
+    def take(self, event: Event) -> None:
+        assert event.output is not None
+        lines = event.output.decode(errors="replace").splitlines()
+        about = [self.downloads.read(line, event.time) for line in lines]
+        others = [
+            line for line, read in zip(lines, about, strict=True) if line.strip() and not read
+        ]
+        if others:
+            self.last = others[-1][-_LONGEST_SHOWN:]
 
 
 @dataclass(slots=True)
@@ -38,14 +52,15 @@ class LiveView:
     """A listener of the journal that draws on a terminal while its block lasts.
 
     `keeps` leaves a line for each step that ended; failed ones have one always. `outputs` also
-    leaves all that steps wrote.
+    leaves all that steps wrote, and the work that spans stand for.
     """
 
     keeps: bool = True
     outputs: bool = False
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
-    rows: dict[int, _Row] = field(default_factory=dict)
+    tree: StepTree = field(default_factory=StepTree)
     live: Live | None = None
+    _writing: dict[int, _Writing] = field(default_factory=dict)
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -71,28 +86,78 @@ class LiveView:
 
     def __call__(self, event: Event) -> None:
         """Take an event of the journal."""
-        if event.status is not None:
-            self.rows.pop(event.step, None)
-            word, colour = _MARKS[event.status]
-            clock = time.strftime("%H:%M:%S", time.localtime(event.time))
-            line = f"{clock} {word:>8} {event.seconds:6.1f}s  {event.name}"
-            if self.keeps or event.status is Status.ERROR:
-                self.console.print(Text(line, style=colour), soft_wrap=True)
-        elif event.output is None:
-            self.rows[event.step] = _Row(name=event.name, began=event.time)
-        elif event.step in self.rows:
-            if self.outputs:
-                lines = event.output.decode(errors="replace").split("\n")
-                written = Text("\n".join(line for line in lines if line.strip()), style="dim")
-                self.console.print(written, soft_wrap=True)
-            last = event.output[-_LONGEST_SHOWN:].rstrip().rpartition(b"\n")[2]
-            self.rows[event.step].last = last.decode(errors="replace")
+        node = self.tree.take(event)
+        folded = self.tree.is_folded(event) and not self.outputs
+        if event.output is not None:
+            self._take_output(event, folded=folded)
+        elif node.last.status is not None:
+            self._writing.pop(event.step, None)
+            failed = node.last.status is Status.ERROR
+            if failed or (self.keeps and not folded and not node.waits):
+                self._leave_line(node)
+
+    def _take_output(self, event: Event, *, folded: bool) -> None:
+        assert event.output is not None
+        if self.outputs:
+            lines = event.output.decode(errors="replace").split("\n")
+            written = Text("\n".join(line for line in lines if line.strip()), style="dim")
+            self.console.print(written, soft_wrap=True)
+        shown = event.step
+        if folded:
+            span = self.tree.span_of(event)
+            if span is None or event.stream != _STDERR:
+                return
+            shown = span.last.step
+        self._writing.setdefault(shown, _Writing()).take(event)
+
+    def _leave_line(self, node: Node) -> None:
+        event, status = node.last, node.status()
+        assert status is not None
+        word, colour = _MARKS[status]
+        clock = time.strftime("%H:%M:%S", time.localtime(event.time))
+        line = f"{clock} {word:>8} {event.seconds:6.1f}s  {event.name}"
+        self.console.print(Text(line, style=colour), soft_wrap=True)
 
     def _frame(self) -> Group:
         now = time.time()
         lines: list[Text] = []
-        for row in list(self.rows.values()):
-            lines.append(Text(f"  {now - row.began:6.1f}s  {row.name}", no_wrap=True, style="bold"))
-            if row.last:
-                lines.append(Text(f"           {row.last}", no_wrap=True, style="dim"))
+        for node in list(self.tree.nodes.values()):
+            if node.running and not self._has_parent(node):
+                self._draw(node, lines, now=now, depth=0)
         return Group(*lines)
+
+    def _has_parent(self, node: Node) -> bool:
+        return any(each.running for each in self.tree.ancestors(node.last))
+
+    def _draw(self, node: Node, lines: list[Text], *, now: float, depth: int) -> None:
+        event = node.last
+        folds = event.kind is Kind.SPAN and not self.outputs
+        below = [
+            each
+            for each in list(node.parts)
+            if each.running and not (folds and each.last.kind is Kind.WORK)
+        ]
+        # A function stands for itself only until it says what it does.
+        stands = not (
+            event.kind is Kind.CALL and any(each.last.kind is Kind.SPAN for each in below)
+        )
+        if stands:
+            indent = "  " * depth
+            style = "dim" if node.waits else "bold"
+            text = f"  {now - node.began:6.1f}s  {indent}{event.name}  {node.progress()}"
+            lines.append(Text(text.rstrip(), no_wrap=True, style=style))
+            lines += [
+                Text(f"           {indent}{line}", no_wrap=True, style="dim")
+                for line in self._below(event.step, now)
+            ]
+        for each in below:
+            self._draw(each, lines, now=now, depth=depth + stands)
+
+    def _below(self, step: int, now: float) -> Iterator[str]:
+        writing = self._writing.get(step)
+        if writing is None:
+            return
+        if writing.downloads.running:
+            yield writing.downloads.bar(now)
+        elif writing.last:
+            yield writing.last

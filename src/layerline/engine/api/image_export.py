@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from layerline.engine.api.objects import Container
     from layerline.engine.api.session import Call, Session
     from layerline.engine.solve.result import Result
+    from layerline.log import Attribute
 
 
 # The names that older clients write.
 _MEDIA_TYPES = {"OCI": MediaTypes.OCI.value, "DOCKER": MediaTypes.DOCKER.value}
+
+
+def facts_of(image: AssembledImage) -> dict[str, Attribute]:
+    """What progress tells of an image that is written: its digest, and its layers' bytes."""
+    size = sum(layer.size for layer in image.layers)
+    return {"layerline.digest": str(image.root.digest), "layerline.bytes": size}
 
 
 async def assemble_image(

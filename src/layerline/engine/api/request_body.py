@@ -49,7 +49,7 @@ class RequestBody:
         Raises QueryError for a body that is not valid, RequestRefused for one that is too large or
         too slow.
         """
-        return _decode(await self._read())
+        return _decode(await self.read())
 
     async def drain(self) -> None:
         """Read what a refused client still sends, for a while: it reads its answer afterwards."""
@@ -71,7 +71,8 @@ class RequestBody:
             self._complete = not message.get("more_body", False)
             yield message.get("body", b"")
 
-    async def _read(self) -> bytearray:
+    async def read(self) -> bytearray:
+        """The body as it is; RequestRefused is raised if it is too large or too slow."""
         body = bytearray()
         declared = self._request.headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > limits.LARGEST_BODY:

@@ -22,7 +22,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from layerline.engine.api import introspection
+from layerline.engine.api import introspection, spans
 from layerline.engine.api import request_limits as limits
 from layerline.engine.api.answer_body import encode
 from layerline.engine.api.execute import answer
@@ -30,6 +30,7 @@ from layerline.engine.api.http_protocol import SessionProtocol, WaitingConnectio
 from layerline.engine.api.request_body import RequestBody, RequestRefused
 from layerline.engine.api.schema import served_schema
 from layerline.errors import QueryError
+from layerline.log import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from layerline.engine.api.session import Client, Session
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_QUERIES = b"/query"
+_SPANS = spans.PATH.encode()
+_MEDIA_TYPES = {_QUERIES: "application/json", _SPANS: spans.MEDIA_TYPE}
 _CLOSE = {"Connection": "close"}
 _REALM = {"WWW-Authenticate": 'Basic realm="Access to the Layerline session"'}
 
@@ -120,16 +124,28 @@ def _application(session: Session) -> ASGIApp:
         if problem := _reject(request, client):
             await body.drain()
             return problem
+        known = cast("Client", client)
         try:
+            if request.scope["raw_path"] == _SPANS:
+                return await _take_spans(known, body)
             document = await body.document()
         except RequestRefused as exc:
             await body.drain()
             return _error_response(exc.status, str(exc), headers=_CLOSE)
         except QueryError as exc:
             return _error_response(400, str(exc))
-        return await _answer(session, cast("Client", client), request, document)
+        with parts_of(known.step_of(request.headers.get("traceparent", ""))):
+            return await _answer(session, known, request, document)
 
     return application
+
+
+async def _take_spans(client: Client, body: RequestBody) -> Response:
+    """Show a batch of spans; a client whose spans nobody asked for is answered all the same."""
+    batch = await body.read()
+    if client.spans is not None:
+        await anyio.to_thread.run_sync(client.spans.take, bytes(batch))
+    return Response(b"", media_type=spans.MEDIA_TYPE)
 
 
 async def _answer(
@@ -201,7 +217,8 @@ def _reject(request: Request, client: Client | None) -> Response | None:
 
     Each of these answers closes the connection, so only clients of the session keep theirs.
     """
-    if request.scope["raw_path"] != b"/query":  # Not decoded: a proxy decides by this form.
+    path = request.scope["raw_path"]  # Not decoded: a proxy decides by this form.
+    if path not in _MEDIA_TYPES:
         return _error_response(404, "not found: send queries to /query", headers=_CLOSE)
     if client is None:
         headers = {**_REALM, **_CLOSE}
@@ -212,8 +229,10 @@ def _reject(request: Request, client: Client | None) -> Response | None:
         return _error_response(403, message, headers=_CLOSE)
     if request.method != "POST":
         return _error_response(405, "invalid method: send queries with POST", headers=_CLOSE)
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        message = "invalid content type: send queries as application/json"
+    expected = _MEDIA_TYPES[path]
+    if request.headers.get("content-type", "").partition(";")[0].strip() != expected:
+        what = "queries" if path == _QUERIES else "spans"
+        message = f"invalid content type: send {what} as {expected}"
         return _error_response(415, message, headers=_CLOSE)
     return None
 

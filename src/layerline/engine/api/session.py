@@ -15,6 +15,7 @@ from layerline.engine.api import kept_objects
 from layerline.engine.api.objects import Query
 from layerline.engine.api.secrets import HostSecrets, SessionSecrets, salt_of
 from layerline.engine.api.session_registries import SessionRegistries
+from layerline.engine.api.spans import ClientSpans
 from layerline.engine.api.turns import Turns
 from layerline.engine.image.registry.reach import Reach
 from layerline.engine.runtime.container import Runtime
@@ -48,7 +49,8 @@ class Client:
 
     Only the main client reaches the caller's machine; the host of the others is their own container
     (`process`). `failure` is why the last query failed, if it did. `schema` is what the client is
-    served where that is more than the core: its digest, and the schema.
+    served where that is more than the core: its digest, and the schema. `spans` are what its
+    process tells of its work.
     """
 
     token: str
@@ -57,6 +59,11 @@ class Client:
     process: ConfinedProcess | None = None
     failure: LayerlineError | None = None
     schema: tuple[str, Any] | None = None
+    spans: ClientSpans | None = None
+
+    def step_of(self, traceparent: str) -> int | None:
+        """The step of the journal that a request is a part of."""
+        return None if self.spans is None else self.spans.step_of(traceparent)
 
     @property
     def reaches_host(self) -> bool:
@@ -123,7 +130,12 @@ class Session:
 
     def environ(self, client: Client) -> dict[str, str]:
         """The variables that lead an SDK to this served session, with the rights of a client."""
-        return {"DAGGER_SESSION_PORT": str(self.port), "DAGGER_SESSION_TOKEN": client.token}
+        port, token = self.port, client.token
+        proxies = self.settings.proxies
+        spans = (
+            client.spans.variables(port=port, token=token, proxies=proxies) if client.spans else {}
+        )
+        return {"DAGGER_SESSION_PORT": str(port), "DAGGER_SESSION_TOKEN": token, **spans}
 
     def admit(
         self,
@@ -132,14 +144,16 @@ class Session:
         process: ConfinedProcess,
         function: Any = None,
         schema: tuple[str, Any] | None = None,
+        call: int | None = None,
     ) -> Client:
-        """Create a client with a token of its own."""
+        """Create a client with a token of its own; `call` is the step that it is started for."""
         client = Client(
             token=new_token(),
             namespace=namespace,
             process=process,
             function=function,
             schema=schema,
+            spans=None if call is None else ClientSpans(journal=self.journal, call=call),
         )
         self.clients[client.token] = client
         return client
@@ -158,6 +172,8 @@ class Session:
     def dismiss(self, client: Client) -> None:
         """Revoke the client's token."""
         self.clients.pop(client.token, None)
+        if client.spans is not None:
+            client.spans.close()
 
     def identify(self, value: Any) -> str:
         """The id of a value; equal values, equal ids.

@@ -42,7 +42,7 @@ from layerline.errors import (
     ModuleError,
     QueryError,
 )
-from layerline.log import Status
+from layerline.log import Kind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -231,7 +231,7 @@ class Caller:
             function=function.name,
             seconds=seconds,
             run=run,
-            report_hit=lambda: self.session.journal.step(name).end(Status.CACHED),
+            report_hit=lambda: self.session.journal.step(name, Kind.CALL).end(Status.CACHED),
         )
         return await cache.get(parent, arguments)
 
@@ -247,7 +247,8 @@ class Caller:
                 for name, value in arguments.items()
             ),
         )
-        with self.session.journal.step(call_name(self.module.name, owner, function)) as step:
+        name = call_name(self.module.name, owner, function)
+        with self.session.journal.step(name, Kind.CALL) as step:
             return json.loads(await self._run_process(call, function.name, step))
 
     async def _run_process(self, call: FunctionCall, name: str, step: Step) -> str:
@@ -262,6 +263,7 @@ class Caller:
                 process=running.process,
                 function=running,
                 schema=schema.served if schema else None,
+                call=step.number if call.parent_name else None,
             )
             bindings = client_code(schema) if schema else ""
             try:

@@ -12,7 +12,7 @@ from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_export import make_directories
 from layerline.engine.api.host_paths import host_path, require_host
-from layerline.engine.api.image_export import assemble_image
+from layerline.engine.api.image_export import assemble_image, facts_of
 from layerline.engine.api.objects import Container, File, Host, Secret, Service
 from layerline.engine.api.resolvers.container_config import with_pair
 from layerline.engine.api.tree_access import file_in, tree_of
@@ -172,9 +172,14 @@ async def export(
     with write_errors(f"failed to export to {target}", target):
         make_directories(target.parent)
     with call.session.journal.step(f"export {target}") as step:
+        step.attributes = {**facts_of(image), **_loading(target)}
         if not await call.session.solver.in_thread(write, call.session.store, image, target):
             step.end(Status.CACHED)
     return str(target)
+
+
+def _loading(target: Path) -> dict[str, str]:
+    return {} if target.is_dir() else {"layerline.next": f"docker load --input {target}"}
 
 
 @field("Container", "asTarball")
@@ -269,7 +274,8 @@ async def publish(
     image = await assemble_image(call, self, **form)
     place = await _reachable_reference(call, reference, registry_service)
     reach = _reach(call, place, registry_service)
-    with call.session.journal.step(f"publish {address}"):
+    with call.session.journal.step(f"publish {address}") as step:
+        step.attributes = {**facts_of(image), "layerline.next": f"docker run {address}"}
         await call.session.solver.in_thread(call.session.registries.publish, image, place, reach)
     return str(reference.with_digest(image.root.digest))
 

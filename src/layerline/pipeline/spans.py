@@ -1,0 +1,48 @@
+"""What the pipeline is doing, as spans of OpenTelemetry: both engines show them by name.
+
+The attributes are for those who show progress: `layerline.steps` is how many spans a span will
+have below it, `layerline.waits` marks one that only waits for others, `layerline.bytes` and
+`layerline.passed` are what came of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, Status, StatusCode
+
+from layerline.pipeline.layer import Layer
+
+BYTES = "layerline.bytes"
+PASSED = "layerline.passed"
+_CANCELED = "dagger.io/dag.canceled"  # Dagger's own
+_tracer = trace.get_tracer("layerline")
+
+
+@contextmanager
+def span(name: str, **attributes: int) -> Iterator[Span]:
+    """A span around the block; what is raised in it is shown by the caller."""
+    with _tracer.start_as_current_span(
+        name, record_exception=False, set_status_on_exception=False
+    ) as opened:
+        for key, value in attributes.items():
+            opened.set_attribute(f"layerline.{key}", value)
+        try:
+            yield opened
+        except Exception:
+            opened.set_status(Status(StatusCode.ERROR))
+            raise
+        except BaseException:  # cancelled
+            opened.set_attribute(_CANCELED, value=True)
+            raise
+
+
+def install_of(layer: Layer, target: str) -> str:
+    """The name of an installation: `install pytorch (cu13): torch 2.14.1 +5`."""
+    pins = {pin.name: pin for pin in layer.pins}
+    known = [name for name in layer.imported if name in pins] or sorted(pins)
+    if not known:
+        return f"install {layer.name} ({target})"
+    first = pins[known[0]]
+    rest = f" +{len(pins) - 1}" if len(pins) > 1 else ""
+    return f"install {layer.name} ({target}): {first.name} {first.version}{rest}"
