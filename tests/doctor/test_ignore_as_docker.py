@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 TREES = 500
 NAMES = ("a", "b", "ab", ".c", "x.txt", "y.pyc", "data", "out put", "w*d", "é", "[z]")
-# 20.10 reads `**a` in another way than today's builders (moby/patternmatcher compares a suffix) and
-# forgets directories above that match `**/a`: the forms are in tests/unit/test_patterns.py.
+# 20.10 reads `**a` in another way than moby/patternmatcher, which compares a suffix today. That
+# form is in tests/unit/test_patterns.py.
 PARTS = (
     *NAMES,
     "*",
     "**",
+    "a**",
+    "a**b",
+    "**x*",
     "?",
     "a*",
     "*.txt",
@@ -106,7 +109,10 @@ def in_output(docker: Docker, context: Path) -> tuple[set[str], int] | None:
 
 
 class Afresh(Excluded):
-    """As BuildKit of 20.10 matches: the folder above is compared, not what was found for it."""
+    """As 20.10 matches: one folder above is compared, not what was found for those above.
+
+    Its `PatternMatcher.Matches`, which moby/patternmatcher keeps as deprecated and buggy.
+    """
 
     def match(self, path: str, _name: str, _inherited: int) -> tuple[bool, int]:
         matched, parts = False, path.split("/")
@@ -117,10 +123,12 @@ class Afresh(Excluded):
         return matched, 0
 
 
-def survey_context(context: Path, *, buildkit: bool) -> tuple[set[str], int] | None:
+def survey_context(
+    context: Path, *, buildkit: bool, afresh: bool = False
+) -> tuple[set[str], int] | None:
     try:
         patterns = IgnoreFile.of(context).patterns
-        excluded = (Afresh if buildkit else Excluded)(patterns, classic=True)
+        excluded = (Afresh if buildkit or afresh else Excluded)(patterns, classic=True)
     except PatternError:
         return None
     folders = list(walk_context(context, excluded, pytest.fail))
@@ -137,7 +145,7 @@ def differences(
     docker: Docker, place: Path, seeds: range, *, buildkit: bool
 ) -> list[tuple[object, ...]]:
     different: list[tuple[object, ...]] = []
-    refused = 0
+    refused = older = 0
     for seed in seeds:
         chance = random.Random(seed)
         context = place / str(seed)
@@ -152,11 +160,15 @@ def differences(
         said = survey_context(context, buildkit=buildkit)
         done = in_output(docker, context) if buildkit else in_image(docker, context)
         refused += done is None
-        if said != done:
+        if said != done and done == survey_context(context, buildkit=buildkit, afresh=True):
+            older += 1  # a rule of 20.10 that today's builders have no more
+        elif said != done:
             different.append((seed, lines, said, done))
     print(
-        f"{len(seeds)} trees, {refused} pattern files refused by both, {len(different)} differences"
+        f"{len(seeds)} trees, {refused} pattern files refused by both, "
+        f"{older} as 20.10 alone does, {len(different)} differences"
     )
+    assert older <= len(seeds) / 100 + 1
     return different
 
 

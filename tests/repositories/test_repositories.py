@@ -13,17 +13,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
+from layerline.pipeline.definition import parse_definition
+from layerline.pipeline.requirement import project
+from layerline.pipeline.source import check_patterns
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve
 from tests.integration.conftest import Call, Project
 from tests.integration.test_layers import LONGEST_SECONDS, environment
 from tests.integration.wheels import write_wheel
 from tests.repositories.shapes import ONE, SHAPES, TWO, Shape
+from tests.unit.cli.commands.test_init import run_init
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
+# One of them is tried in every run: the one whose ignored files must not get into the image.
+QUICK = "requirements-with-constraints"
+BUILT = [name if name == QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +82,31 @@ def program_of(project: Project, archive: str) -> str:
 
 
 @pytest.mark.parametrize("name", SHAPES)
+def test_init_writes_what_the_pipeline_reads(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = SHAPES[name]
+    home = repository(tmp_path, {}, shape).home
+    run_init(home)
+    text = (home / "layerline.toml").read_text()
+    definition = parse_definition(text)
+    check_patterns(definition, text)
+    [image] = definition.images.values()
+    runs = image.command != ("python",) or image.entrypoint != ("tini", "--")
+    assert runs is (shape.edit is None)
+    said = capsys.readouterr().err
+    if shape.edit:
+        assert shape.message in said
+    assert definition.base.image == "debian:bookworm-slim"
+    groups = definition.groups.values()
+    required = {project(text) for each in groups for text in each.requirements_for(image.target)}
+    assert required <= {ONE, TWO}
+    assert len(said.partition("Wrote layerline.toml.")[2].splitlines()[1:]) <= 3
+
+
+@pytest.mark.privileged
+@pytest.mark.network
+@pytest.mark.parametrize("name", BUILT)
 def test_a_repository_becomes_an_image_that_runs_its_program(
     name: str, tmp_path: Path, environ: dict[str, str]
 ) -> None:
