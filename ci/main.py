@@ -16,7 +16,7 @@ from layerline.pipeline.image import APP
 from layerline.pipeline.source import NOT_LOADED
 
 # The test's container decides whether it runs again. The SDK's types lack the parameter.
-# What tools leave in a checkout is not even read; no pattern in layerline.toml names it.
+# Not even read: no pattern in layerline.toml names it.
 CACHES = [
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache", ".grimp_cache"),
     *(".hypothesis", ".tools", "benchmarks", "data", "dist", "outputs", "*.tar"),

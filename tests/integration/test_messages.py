@@ -61,7 +61,8 @@ def test_a_bad_value(project: Project) -> None:
 
 def test_no_module_here(project: Project, tmp_path: Path) -> None:
     call = project.call("--workdir", str(tmp_path), "call", "build")
-    said(call, "no dagger.json", f" in {tmp_path}", "name the module with -m PATH", status=USAGE)
+    wanted = (f" in {tmp_path}", "name the module with -m PATH", "'layerline init'")
+    said(call, "no dagger.json", *wanted, status=USAGE)
 
 
 def test_no_base_to_be_had(project: Project) -> None:
