@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from layerline.engine.module.git_addresses import GitOrigin
     from layerline.engine.module.source import FetchModule, ModuleConfig
 
-DEPENDENCY, TOOLCHAIN, BLUEPRINT = "dependency", "toolchain", "blueprint"
+DEPENDENCY, TOOLCHAIN = "dependency", "toolchain"
 PLURALS = {DEPENDENCY: "dependencies", TOOLCHAIN: "toolchains"}
 
 
