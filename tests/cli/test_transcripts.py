@@ -74,7 +74,8 @@ class Replay:
 def replays(request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[dict[str, Replay]]:
     """One replay for each module: of root, and of an ordinary user in a home of its own."""
     if request.param == "root":
-        yield make_replays(Place(workdir=request.getfixturevalue("home"), environ=environ))
+        home, warm = map(request.getfixturevalue, ("home", "warm"))
+        yield make_replays(Place(workdir=home, environ=environ, warm=warm))
         return
     request.getfixturevalue("container_user")
     with ordinary_user() as user:

@@ -14,6 +14,9 @@ from layerline.errors import ModuleError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from layerline.engine.module.git_addresses import GitReference
+    from layerline.engine.module.source import ModuleConfig
+
 
 def write(root: Path, **more: object) -> Path:
     root.mkdir(parents=True, exist_ok=True)
@@ -162,3 +165,25 @@ def test_a_contextual_path_is_not_followed_out_of_the_repository(tmp_path: Path)
     for path in ("link", "/link", "link/file"):
         with pytest.raises(ModuleError, match="leads out of its repository by a link"):
             read_config(root).resolve(path)
+
+
+def test_a_dependency_is_found_by_its_name(tmp_path: Path) -> None:
+    # modulesource.go of v0.21.8: a path that does not exist may be the name of a dependency.
+    pin = "a" * 40
+    dependencies = [
+        {"name": "near", "source": "lib/other"},
+        {"name": "far", "source": "host.example/owner/name@v1", "pin": pin},
+    ]
+    root = write(tmp_path / "app", dependencies=dependencies)
+    other = write(root / "lib" / "other")
+    assert find_module("near", workdir=root / "lib").root == other
+    asked: list[tuple[str, str]] = []
+
+    def fetch(reference: GitReference, pin: str) -> ModuleConfig:
+        asked.append((reference.text, pin))
+        return read_config(other)
+
+    find_module("far", workdir=root, fetch=fetch)
+    assert asked == [("host.example/owner/name@v1", pin)]
+    with pytest.raises(ModuleError, match='local path "none" does not exist'):
+        find_module("none", workdir=root, fetch=fetch)

@@ -67,17 +67,26 @@ def flag_for(arg: FunctionArg, types: Types) -> Flag | None:
     if parts is None:
         return None
     kind, parse = parts
+    about = with_mark(arg.description, arg.deprecated)
     return Flag(
         name=kebab(lower_camel(arg.name)),
         kind=kind,
         parse=parse,
-        usage=f"\n{arg.description}\n" if arg.description else "",
+        usage=f"\n{about}\n" if about else "",
         default=_default_text(arg, kind),
         bare="true" if kind == "bool" else None,
         repeated=arg.type_def.as_list is not None,
         required=is_required(arg),
         group="Arguments",
     )
+
+
+def with_mark(description: str, deprecated: str | None) -> str:
+    """A description that says whether, and why, something is deprecated."""
+    if deprecated is None:
+        return description
+    mark = f"(deprecated: {deprecated})" if deprecated else "(deprecated)"
+    return f"{description} {mark}".strip()
 
 
 def is_addressed(type_def: TypeDef) -> bool:

@@ -65,14 +65,22 @@ def find_marked(
     """The marked functions of a module and of its toolchains that one of the patterns matches."""
     assert target.loaded is not None
     modules = [(target.loaded.name, target), *target.toolchains.items()]
-    found = [_of_module(kebab(name), module, roles) for name, module in modules]
+    ignored = {each.name: each.ignored for each in target.loaded.config.toolchains}
+    found = [
+        [
+            each
+            for each in _of_module(kebab(name), module, roles)
+            if not _means(ignored.get(name, {}).get(each.role, ()), each)
+        ]
+        for name, module in modules
+    ]
     # Of several modules with generators, each is named by its module.
     short = CHECK in roles or UP in roles or sum(map(bool, found)) == 1
     return [
         each
         for functions in found
         for each in functions
-        if not patterns or any(_matches(each.path, text, short=short) for text in patterns)
+        if not patterns or _means(patterns, each, short=short)
     ]
 
 
@@ -114,8 +122,12 @@ def _walk(
             yield from _walk(target, below, here, above | {shape.name})
 
 
+def _means(patterns: Sequence[str], function: MarkedFunction, *, short: bool = True) -> bool:
+    """Whether one of the patterns means a function; where `short`, also without its module."""
+    return any(_matches(function.path, pattern, short=short) for pattern in patterns)
+
+
 def _matches(path: tuple[str, ...], pattern: str, *, short: bool) -> bool:
-    """Whether a pattern means a function; where `short`, also without the module's name."""
     parts = [kebab(part) for part in pattern.split(":")]
     glob = re.compile(_translate("/".join(parts)))
     return any(

@@ -12,12 +12,18 @@ from layerline.engine.module.git_addresses import parse_reference
 from layerline.engine.module.git_modules import GitModules
 from layerline.engine.module.loading import LoadedModule, load_module
 from layerline.engine.module.naming import kebab
-from layerline.engine.module.source import CONFIG, find_module
+from layerline.engine.module.source import (
+    CONFIG,
+    Dependency,
+    find_module,
+    find_named_dependency,
+)
 from layerline.engine.module.types import Types
 from layerline.errors import ModuleError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
@@ -97,7 +103,7 @@ def load_for_queries(console: Console) -> LoadedModule | None:
 def _read(console: Console, reference: str | None) -> tuple[LoadedModule, Module | None]:
     """The module with its source in the store, and what it is known to define."""
     local = None
-    if reference is None or parse_reference(reference) is None:
+    if not _is_fetched(console.workdir, reference):
         local = find_module(reference, workdir=console.workdir)
     host.become_root()  # of the store, whose files belong to many users
     with Store.open(console.settings.store) as store:
@@ -105,6 +111,15 @@ def _read(console: Console, reference: str | None) -> tuple[LoadedModule, Module
         config = local or find_module(reference, workdir=console.workdir, fetch=fetch)
         loaded = load_module(config, store, fetch)
         return loaded, loaded.definition(store)
+
+
+def _is_fetched(workdir: Path, reference: str | None) -> bool:
+    """Whether a module is in a git repository: named by its address, or by a dependency's name."""
+    if reference is None or (workdir / reference).exists():
+        return False
+    if parse_reference(reference) is not None:
+        return True
+    return isinstance(find_named_dependency(workdir, reference), Dependency)
 
 
 def _prepare(console: Console, loaded: LoadedModule) -> None:

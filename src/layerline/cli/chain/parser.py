@@ -10,7 +10,7 @@ import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from layerline.cli.chain.arguments import flag_for, is_required
+from layerline.cli.chain.arguments import flag_for, is_required, with_mark
 from layerline.cli.chain.defaults import UserDefaults
 from layerline.cli.display.help import Page
 from layerline.cli.flags import Flag, FlagSet
@@ -153,6 +153,8 @@ class Parser:
             text = self.defaults.text(selected.member, selected.args[name])
             if text is not None:
                 flag.set(text)
+                flag.required = False
+                flag.default = f"[{text}]" if flag.repeated else text
 
     def _find(self, type_def: TypeDef, word: str, path: str) -> Member:
         members = callable_members(self.types, type_def)[0]
@@ -171,7 +173,7 @@ class Parser:
             "<function>" if any(commands.values()) else "",
         )
         self.page = Page(
-            about=member.function.description or "-",
+            about=with_mark(member.function.description or "-", member.function.deprecated),
             path=path,
             use=" ".join(filter(None, operands)),
             commands=commands,
@@ -180,7 +182,11 @@ class Parser:
 
     def _commands(self, type_def: TypeDef) -> dict[str, list[tuple[str, str]]]:
         usable, _ = callable_members(self.types, type_def)
-        return {"Functions": [(m.command, short(m.function.description)) for m in usable]}
+        rows = [
+            (m.command, with_mark(short(m.function.description), m.function.deprecated))
+            for m in usable
+        ]
+        return {"Functions": rows}
 
 
 def constructor_of(types: Types) -> Member:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from layerline.engine.module.git_addresses import parse_reference
 from layerline.errors import ModuleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from layerline.engine.module.git_addresses import GitOrigin, GitReference
 
@@ -28,6 +28,7 @@ DEFINITION = "layerline.toml"
 PROJECT_FILES = ("pyproject.toml", "uv.lock", "requirements.lock", ".python-version", ".env")
 ENGINE_VERSION = "v0.21.8"
 _FIRST_CACHING = (0, 19, 4)
+_IGNORED = {"check": "ignoreChecks", "generator": "ignoreGenerators", "up": "ignoreServices"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +36,14 @@ class Dependency:
     """A module that another one depends on.
 
     `name` is what the other one calls it, empty for its own name. `source` is as its dagger.json
-    has it: a path relative to the root, or a git reference, whose commit is `pin`.
+    has it: a path relative to the root, or a git reference, whose commit is `pin`. Of a toolchain,
+    `ignored` are the patterns of its checks, generators and services that are not the other one's.
     """
 
     name: str
     source: str
     pin: str = ""
+    ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +155,15 @@ def find_module(
                 f'query module objects: loading modules: loading extra module "{reference}": '
                 f'resolving module source "{reference}"'
             )
-            found = parse_reference(reference)
+            named = find_named_dependency(workdir, reference)
+            if isinstance(named, ModuleConfig):
+                return named
+            found = parse_reference(named.source if named is not None else reference)
             if found is None or fetch is None:
                 message = f'{where}: local path "{reference}" does not exist'
                 raise ModuleError(message)
             try:
-                return fetch(found, "")
+                return fetch(found, named.pin if named is not None else "")
             except ModuleError as exc:
                 message = f"{where}: {exc}"
                 raise ModuleError(message) from exc
@@ -173,6 +179,21 @@ def find_module(
     if root == shipped_pipeline() and not _is_checkout(root):
         return _shipped_for(_find_up(workdir, DEFINITION) or workdir)
     return read_config(root)
+
+
+def find_named_dependency(workdir: Path, name: str) -> ModuleConfig | Dependency | None:
+    """What the module around a directory calls by a name: a module, or one to be fetched.
+
+    https://github.com/dagger/dagger/blob/v0.21.8/core/schema/modulesource.go (localModuleSource).
+    """
+    root = _find_up(workdir, CONFIG)
+    if root is None:
+        return None
+    for dependency in read_config(root).dependencies:
+        if dependency.name == name:
+            place = Path(normal_path(root / dependency.source))
+            return read_config(place) if (place / CONFIG).is_file() else dependency
+    return None
 
 
 def shipped_pipeline() -> Path:
@@ -271,6 +292,9 @@ def _dependencies(items: Iterable[Any], path: Path) -> Iterator[Dependency]:
             name=str(described.get("name") or ""),
             source=str(described["source"]),
             pin=str(described.get("pin") or ""),
+            ignored={
+                role: tuple(map(str, described.get(key) or ())) for role, key in _IGNORED.items()
+            },
         )
 
 

@@ -111,7 +111,12 @@ class Types:
 def own_members(shape: ObjectTypeDef | InterfaceTypeDef) -> Iterator[Member]:
     """The members of a module's object: its public fields, then its functions."""
     for item in shape.fields if isinstance(shape, ObjectTypeDef) else ():
-        read = Function(name=item.name, return_type=item.type_def, description=item.description)
+        read = Function(
+            name=item.name,
+            return_type=item.type_def,
+            description=item.description,
+            deprecated=item.deprecated,
+        )
         yield Member(
             function=read, api_name=lower_camel(item.name), owner=shape.name, is_field=True
         )

@@ -17,6 +17,7 @@ from layerline.engine.module.definitions import (
     ObjectTypeDef,
     TypeDef,
 )
+from layerline.engine.module.source import Dependency
 from layerline.engine.module.types import Types, reference
 
 STRING = TypeDef(kind="STRING_KIND")
@@ -29,7 +30,7 @@ def module(name: str, **objects: list[Function]) -> CallTarget:
         name=name,
         objects=tuple(TypeDef(kind="OBJECT_KIND", name=s.name, as_object=s) for s in shapes),
     )
-    loaded: Any = SimpleNamespace(name=name)
+    loaded: Any = SimpleNamespace(name=name, config=SimpleNamespace(toolchains=()))
     return CallTarget(types=Types(name=name, definition=defined), loaded=loaded)
 
 
@@ -91,6 +92,15 @@ def test_toolchains_have_their_own_names() -> None:
     tool = module("tool", Tool=[marked("works")])
     both = replace(TREE, toolchains={"myTool": tool})
     assert [each.name for each in find_marked(both, (CHECK,), ["works"])] == ["my-tool:works"]
+
+
+def test_what_the_entry_of_a_toolchain_excludes_is_left_out() -> None:
+    tool = module("tool", Tool=[marked("works"), marked("slow"), marked("lock", role=GENERATOR)])
+    entry = Dependency(name="tool", source="tool", ignored={CHECK: ("slow", "lock")})
+    loaded: Any = SimpleNamespace(name="my_mod", config=SimpleNamespace(toolchains=(entry,)))
+    both = replace(TREE, loaded=loaded, toolchains={"tool": tool})
+    found = find_marked(both, (CHECK, GENERATOR), ["tool"])
+    assert [each.name for each in found] == ["tool:lock", "tool:works"]
 
 
 def test_the_table_has_titles_and_first_lines() -> None:

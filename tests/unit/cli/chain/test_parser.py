@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from layerline.cli.chain.defaults import UserDefaults
 from layerline.cli.chain.parser import Parser, Root, callable_members, constructor_of
 from layerline.cli.commands.call import packing
 from layerline.cli.flags import FlagSet
@@ -73,7 +74,8 @@ TYPES = Types(
 )
 
 
-def parser(*, wants_help: bool = False) -> Parser:
+def parser(*, wants_help: bool = False, types: Types | None = None) -> Parser:
+    types = types or TYPES
     root = Root(
         path="layerline call",
         about="Call",
@@ -81,9 +83,9 @@ def parser(*, wants_help: bool = False) -> Parser:
         type_def=reference("Sample"),
         own=FlagSet(),
         inherited=global_flags(),
-        member=constructor_of(TYPES),
+        member=constructor_of(types),
     )
-    return Parser(TYPES, root, wants_help=wants_help)
+    return Parser(types, root, wants_help=wants_help)
 
 
 def test_constructor_flags_come_first_and_functions_chain_into_the_core() -> None:
@@ -178,3 +180,43 @@ def test_help_of_a_function_needs_no_required_flag() -> None:
     assert "USAGE\n  layerline call greet-all [arguments]\n" in text
     assert "--who string" in text
     assert "[required]" in text
+
+
+def test_help_shows_the_defaults_of_the_user() -> None:
+    made = parser(wants_help=True)
+    made.defaults = UserDefaults(
+        main_object="Sample", texts={"greetallwho": "Ada", "manycompression": "a,b"}
+    )
+    made.parse(["greet-all"])
+    text = made.page.text()
+    assert "--who string" in text
+    assert '(default "Ada")' in text
+    assert "[required]" not in text
+    made.parse(["many"])
+    assert "(default [a,b])" in made.page.text()
+
+
+def test_help_says_what_is_deprecated() -> None:
+    old = Function(
+        name="old",
+        description="An old one.\nMore.",
+        return_type=TEXT,
+        deprecated="use new",
+        args=(FunctionArg(name="size", type_def=TEXT, deprecated=""),),
+    )
+    main = ObjectTypeDef(
+        name="Sample",
+        functions=(old,),
+        fields=(FieldTypeDef(name="level", type_def=TEXT, deprecated="use size"),),
+    )
+    types = Types(
+        name="sample",
+        definition=Module(objects=(TypeDef(kind="OBJECT_KIND", name="Sample", as_object=main),)),
+    )
+    made = parser(wants_help=True, types=types)
+    made.parse([])
+    assert "An old one. (deprecated: use new)" in made.page.text()
+    assert "- (deprecated: use size)" in made.page.text()
+    made.parse(["old"])
+    assert made.page.text().startswith("An old one.\nMore. (deprecated: use new)\n")
+    assert "(deprecated)" in made.page.text().partition("ARGUMENTS")[2]
