@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.module.installation import Installation
+from layerline.engine.module.installation import SDK_VERSION, Installation
 from layerline.engine.module.process import ProcessResult, run_program
 from layerline.engine.module.project import read_project
 from layerline.engine.runtime.container import Runtime
@@ -129,6 +129,17 @@ def versions(place: Path) -> dict[str, str]:
     """What is installed, by name."""
     found = (path.name.removesuffix(".dist-info") for path in place.glob("lib/*/*/*.dist-info"))
     return dict(name.rpartition("-")[::2] for name in found)
+
+
+BUILT = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+BUILT += '[tool.hatch.build.targets.wheel]\ninclude = ["main.py"]\n'
+BUILT += '[tool.uv.sources]\nunused = {index = "unused"}\n'
+
+
+def test_the_sdk_is_the_engines_whatever_is_pinned(tmp_path: Path) -> None:
+    """Dagger installs the engine's SDK (sdk/python/runtime) next to the module."""
+    write_project(tmp_path / "source", "dagger-io==0.18.19", more=BUILT)
+    assert versions(install_source(tmp_path))["dagger_io"] == SDK_VERSION
 
 
 @pytest.mark.parametrize("hashed", [False, True])

@@ -46,6 +46,7 @@ SDK_VERSION = "0.21.11"
 _UV = "/opt/uv"
 _PROJECT = f"{WORKDIR}/project"
 _PINS = f"{WORKDIR}/requirements.txt"
+_OVERRIDES = f"{WORKDIR}/overrides.txt"
 # The source of the SDK that modules of Dagger's template name: a directory that `develop` writes.
 _SDK_SOURCE = re.compile(
     r"^\s*\"?dagger[-_.]io\"?\s*=\s*\{[^}]*\}.*$", re.MULTILINE | re.IGNORECASE
@@ -76,6 +77,8 @@ class Installation:
 
     def make(self) -> Path:
         """Create the environment; returns its directory below `scratch`."""
+        # Whatever version a project asks for: the engine brings the SDK, as Dagger's does.
+        self._overrides.write_text(f"dagger-io=={SDK_VERSION}\n")
         self._write_pins()
         try:
             self._install()
@@ -105,6 +108,10 @@ class Installation:
     def _pins(self) -> Path:
         return self.scratch / "requirements.txt"
 
+    @property
+    def _overrides(self) -> Path:
+        return self.scratch / "overrides.txt"
+
     def _write_pins(self) -> None:
         """Write the locked requirements, which uv reads as a file; none without a lock."""
         project = self.project
@@ -128,7 +135,7 @@ class Installation:
         python = ("--python", str(interpreter_of(self.project)))
         self._uv(
             *("pip", "compile", "--no-build", "--quiet", *hashes, *python),
-            *("--output-file", str(self._pins), str(wanted)),
+            *("--override", str(self._overrides), "--output-file", str(self._pins), str(wanted)),
         )
         self._pins.write_text(pins(self._pins.read_text()))
 
@@ -148,7 +155,7 @@ class Installation:
             return False
         self._create()
         try:
-            needs = self._requirements(str(self._pins))
+            needs = self._requirements(str(self._pins), str(self._overrides))
             self._uv("pip", "install", "--no-build", *self._into(), *needs)
         except ModuleError as exc:
             if _NEEDS_BUILD.search(str(exc)):
@@ -168,7 +175,7 @@ class Installation:
 
     def _build(self) -> None:
         """Install in a container, where build backends may run."""
-        needs = self._requirements(_PINS)
+        needs = self._requirements(_PINS, _OVERRIDES)
         python = ("--python", f"{VENV}/bin/python")
         place = self._copy_source()
         links = (Path(p) for p in self._environ().get("UV_FIND_LINKS", "").split(",") if p)
@@ -176,6 +183,7 @@ class Installation:
             Bind(target=_UV, source=_uv_program(), readonly=True),
             Bind(target=_PROJECT, source=place),
             Bind(target=_PINS, source=self._pins, readonly=True),
+            Bind(target=_OVERRIDES, source=self._overrides, readonly=True),
             *(Bind(target=str(p), source=p, readonly=True) for p in links if p.is_dir()),
         ]
         done = self._in_container([_UV, "pip", "install", *python, *needs], "build", binds)
@@ -225,19 +233,19 @@ class Installation:
     def _environ(self) -> dict[str, str]:
         return installer_environ(self.settings)
 
-    def _requirements(self, shown: str) -> list[str]:
+    def _requirements(self, shown: str, overrides: str) -> list[str]:
         """The arguments of `pip install`: locked or declared requirements, and always the SDK.
 
-        The installer sees the pins as `shown`.
+        The installer sees the pins as `shown`, and the SDK's version as `overrides`.
         """
         project = self.project
-        needs = [f"dagger-io=={SDK_VERSION}"]
+        needs = ["--override", overrides, f"dagger-io=={SDK_VERSION}"]
         if project.built:
             constraints = ["--constraint", shown] if project.lock == "uv.lock" else []
             return [*needs, f"{_PROJECT}/{self.subpath}", *constraints]
         if project.lock is None:
             more = (need for need in project.dependencies if not SDK.match(need))
-            return ["--", *needs, *more]
+            return [*needs[:2], "--", *needs[2:], *more]
         return [*needs, "--requirement", shown]
 
     def _uv(self, *argv: str) -> command.Finished:
