@@ -1,7 +1,8 @@
 """The container of a module's code: this machine's language, the module, and nothing else of it.
 
-It has no image: the system's programs and libraries, the interpreter, the environment and the
-source are mounted read-only into a root of empty directories, which is thrown away after the call.
+It has no image: the programs and libraries of this system or of a bootstrapped one, the
+interpreter, the environment and the source are mounted read-only into a root of empty directories,
+which is thrown away after the call.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ _OWN_BUNDLE = "/etc/ssl/layerline.pem"  # of a user who named another than the s
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _CERTIFICATES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted")
 _LINKERS = ("/etc/ld.so.conf.d", "/etc/alternatives")
-_COPIED = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/mime.types")
+_OF_THE_LINKER = ("/etc/ld.so.cache", "/etc/ld.so.conf")
+_OF_THE_HOST = ("/etc/localtime", "/etc/mime.types")
 _WRITTEN = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
+_HOST = Path("/")
 _DIRECTORIES = ("tmp", "var/tmp", "root", "scratch")
 
 
@@ -43,14 +46,18 @@ def describe_container(
     environ: Mapping[str, str],
     binds: Iterable[Bind],
     settings: Settings,
+    system: Path | None = None,
 ) -> ContainerSpec:
-    """A container over an empty root; `place` is an empty directory that holds what it writes."""
+    """A container over an empty root; `place` is an empty directory that holds what it writes.
+
+    `system` is the root of a bootstrapped system whose programs it has; by default this machine's.
+    """
     root, upper, work = (place / name for name in ("root", "fs", "work"))
     for directory in (root, upper, work):
         directory.mkdir(mode=0o755)
-    _furnish(root)
+    _furnish(root, system or _HOST)
     variables = dict(environ)
-    mounts = [*_system_binds(root), *binds]
+    mounts = [*_system_binds(root, system or _HOST), *binds]
     bundle = settings.ca_bundle
     if bundle is not None and not str(bundle.resolve()).startswith(_CERTIFICATES):
         mounts.append(Bind(target=_OWN_BUNDLE, source=bundle, readonly=True))
@@ -65,7 +72,7 @@ def describe_container(
     )
 
 
-def _furnish(root: Path) -> None:
+def _furnish(root: Path, system: Path) -> None:
     for name in _DIRECTORIES:
         (root / name).mkdir(parents=True)
     for name in ("tmp", "var/tmp"):
@@ -73,17 +80,24 @@ def _furnish(root: Path) -> None:
     (root / "etc").mkdir()
     for name, text in _WRITTEN.items():
         (root / name).write_text(text)
-    for path in _COPIED:
+    copied = {**dict.fromkeys(_OF_THE_LINKER, system), **dict.fromkeys(_OF_THE_HOST, _HOST)}
+    for path, origin in copied.items():
         with contextlib.suppress(FileNotFoundError):  # no system has them all
-            shutil.copy(path, root / path[1:])
+            shutil.copy(origin / path[1:], root / path[1:])
 
 
-def _system_binds(root: Path) -> Iterator[Bind]:
-    for path in map(Path, (*_SYSTEM, *_CERTIFICATES, *_LINKERS)):
-        if path.is_symlink() and path.parent == Path("/"):
-            (root / path.name).symlink_to(path.readlink())
-        elif path.exists():
-            yield Bind(target=str(path), source=path.resolve(), readonly=True)
+def _system_binds(root: Path, system: Path) -> Iterator[Bind]:
+    """The system's programs, and the certificates of this machine."""
+    origins = {
+        **dict.fromkeys((*_SYSTEM, *_LINKERS), system),
+        **dict.fromkeys(_CERTIFICATES, _HOST),
+    }
+    for path, origin in origins.items():
+        source = origin / path[1:]
+        if source.is_symlink() and source.parent == origin:
+            (root / source.name).symlink_to(source.readlink())
+        elif source.exists():
+            yield Bind(target=path, source=source.resolve(), readonly=True)
 
 
 def _outermost(binds: Sequence[Bind]) -> Iterator[Bind]:

@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.engine.module.bootstrapped import system_root
 from layerline.engine.module.installation import SDK_VERSION, Installation
-from layerline.engine.module.interpreters import interpreter_of, own_interpreter
+from layerline.engine.module.interpreters import (
+    bootstrapped_for,
+    interpreter_of,
+    own_interpreter,
+)
 from layerline.engine.store.digest import digest_of
+from layerline.errors import ModuleError
 
 if TYPE_CHECKING:
     from layerline.engine.module.installation import RunContainer
+    from layerline.engine.module.interpreters import BootstrappedPython
     from layerline.engine.module.project import Project
     from layerline.engine.solve.ops import Stored
     from layerline.engine.store.store import Store
@@ -29,10 +36,14 @@ _EPOCH = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """A virtual environment; `base` is the prefix of the interpreter that it is based on."""
+    """A virtual environment; `base` is the prefix of the interpreter that it is based on.
+
+    That is a path in `system` where a bootstrapped one has it.
+    """
 
     root: Path
     base: Path
+    system: Path | None = None
 
     @property
     def python(self) -> Path:
@@ -42,8 +53,6 @@ class Environment:
 
 def environment_key(project: Project, source_digest: str) -> str:
     """The key of an environment: requirements, interpreter, and the files of a built project."""
-    chosen = interpreter_of(project)
-    own = chosen == own_interpreter()
     lock = (project.directory / project.lock).read_text() if project.lock else ""
     return digest_of(
         [
@@ -52,11 +61,22 @@ def environment_key(project: Project, source_digest: str) -> str:
             sorted(project.dependencies),
             project.requires_python,
             lock,
-            sys.version if own else chosen.stat().st_mtime_ns,
-            str(chosen),
+            *_identity(project),
             source_digest if project.built else "",
         ]
     )
+
+
+def _identity(project: Project) -> tuple[str | int, str]:
+    """The version of the project's Python, and where it is."""
+    try:
+        chosen = interpreter_of(project)
+    except ModuleError:
+        python = bootstrapped_for(project)
+        if python is None:
+            raise
+        return python.distribution, python.suite
+    return sys.version if chosen == own_interpreter() else chosen.stat().st_mtime_ns, str(chosen)
 
 
 def environment(
@@ -73,6 +93,7 @@ def environment(
 
     The project is at `subpath` of the module's `source`; `run` runs a container to its end.
     """
+    python, system = _bootstrapped(project, store, journal)
     key = environment_key(project, source.digest)
     place = store.root / "modules" / key
     if not place.is_dir():
@@ -91,6 +112,23 @@ def environment(
                         subpath=subpath,
                         scratch=Path(scratch),
                         run=run,
+                        bootstrapped=python,
+                        system=system,
                     )
                     installation.make().rename(place)
-    return Environment(root=place, base=interpreter_of(project).parent.parent)
+    base = Path(python.program) if python else interpreter_of(project)
+    return Environment(root=place, base=base.parent.parent, system=system)
+
+
+def _bootstrapped(
+    project: Project, store: Store, journal: Journal
+) -> tuple[BootstrappedPython | None, Path | None]:
+    """A distribution's Python and its system, where none is installed that fits."""
+    try:
+        interpreter_of(project)
+    except ModuleError as refusal:
+        python = bootstrapped_for(project)
+        if python is None:
+            raise
+        return python, system_root(python, refusal, store=store, journal=journal)
+    return None, None

@@ -35,6 +35,7 @@ from layerline.errors import CommandFailed, ModuleError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from layerline.engine.module.interpreters import BootstrappedPython
     from layerline.engine.module.process import ProcessResult
     from layerline.engine.module.project import Project
     from layerline.engine.runtime.spec import ContainerSpec
@@ -65,7 +66,9 @@ _OF_THE_HOST = ("HOME", "XDG_CACHE_HOME", "NETRC", "UV_CACHE_DIR", "SSL_CERT_FIL
 class Installation:
     """One installation; `scratch` is an empty directory, `source` the module as the store has it.
 
-    The project is at `subpath` of it. `run` runs a container to its end.
+    The project is at `subpath` of it. `run` runs a container to its end. A `bootstrapped` Python is
+    in a `system` of its own, whose programs do not run on the host: there all is installed in
+    containers.
     """
 
     project: Project
@@ -74,6 +77,8 @@ class Installation:
     scratch: Path
     run: RunContainer
     subpath: str = "."
+    bootstrapped: BootstrappedPython | None = None
+    system: Path | None = None
 
     def make(self) -> Path:
         """Create the environment; returns its directory below `scratch`."""
@@ -92,7 +97,11 @@ class Installation:
         return self._place
 
     def _install(self) -> None:
-        if self.project.built or not self._install_wheels():
+        if self.bootstrapped is not None:
+            self._create_in_container(self.bootstrapped)
+            _adapt_sdk(self._place)
+            self._build()
+        elif self.project.built or not self._install_wheels():
             self._create()
             self._uv("pip", "install", "--no-build", *self._into(), f"dagger-io=={SDK_VERSION}")
             _adapt_sdk(self._place)
@@ -132,7 +141,12 @@ class Installation:
         text = self._pins.read_text()
         wanted.write_text(f"dagger-io=={SDK_VERSION}\n{without_versions(text)}")
         hashes = ("--generate-hashes",) if HASH in text else ()
-        python = ("--python", str(interpreter_of(self.project)))
+        chosen = self.bootstrapped
+        python = (
+            ("--python-version", ".".join(map(str, chosen.version)))
+            if chosen
+            else ("--python", str(interpreter_of(self.project)))
+        )
         self._uv(
             *("pip", "compile", "--no-build", "--quiet", *hashes, *python),
             *("--override", str(self._overrides), "--output-file", str(self._pins), str(wanted)),
@@ -144,6 +158,28 @@ class Installation:
         self._uv(
             "venv", "--no-project", "--python", str(interpreter_of(self.project)), str(self._place)
         )
+
+    def _create_in_container(self, python: BootstrappedPython) -> None:
+        """Create the environment with the SDK, where the interpreter runs."""
+        shutil.rmtree(self._place, ignore_errors=True)
+        self._place.mkdir()
+        into = ("--python", f"{VENV}/bin/python")
+        commands = {
+            "venv": ("venv", "--no-project", "--allow-existing", "--python", python.program, VENV),
+            "sdk": ("pip", "install", "--no-build", *into, f"dagger-io=={SDK_VERSION}"),
+        }
+        for name, argv in commands.items():
+            done = self._in_container([_UV, *argv], name, self._installer_binds())
+            if done.status != 0:
+                raise self._failure(done.output)
+
+    def _installer_binds(self) -> list[Bind]:
+        """What uv needs in a container: itself, and directories of wheels that the user names."""
+        links = (Path(p) for p in self._environ().get("UV_FIND_LINKS", "").split(",") if p)
+        return [
+            Bind(target=_UV, source=_uv_program(), readonly=True),
+            *(Bind(target=str(p), source=p, readonly=True) for p in links if p.is_dir()),
+        ]
 
     def _into(self) -> tuple[str, ...]:
         # Never links: a container writes into the environment, and must not reach uv's cache.
@@ -178,13 +214,11 @@ class Installation:
         needs = self._requirements(_PINS, _OVERRIDES)
         python = ("--python", f"{VENV}/bin/python")
         place = self._copy_source()
-        links = (Path(p) for p in self._environ().get("UV_FIND_LINKS", "").split(",") if p)
         binds = [
-            Bind(target=_UV, source=_uv_program(), readonly=True),
+            *self._installer_binds(),
             Bind(target=_PROJECT, source=place),
             Bind(target=_PINS, source=self._pins, readonly=True),
             Bind(target=_OVERRIDES, source=self._overrides, readonly=True),
-            *(Bind(target=str(p), source=p, readonly=True) for p in links if p.is_dir()),
         ]
         done = self._in_container([_UV, "pip", "install", *python, *needs], "build", binds)
         if done.status != 0:
@@ -209,8 +243,8 @@ class Installation:
 
     def _in_container(self, argv: Sequence[str], name: str, binds: Sequence[Bind]) -> ProcessResult:
         place = self.scratch / name
+        shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-        base = interpreter_of(self.project).parent.parent
         variables = {
             **{k: v for k, v in self._environ().items() if k not in _OF_THE_HOST},
             "HOME": "/root",
@@ -220,13 +254,18 @@ class Installation:
             "UV_NO_EDITABLE": "1",
             "UV_NATIVE_TLS": "1",
         }
-        own = (
-            Bind(target=str(base), source=base, readonly=True),
-            Bind(target=VENV, source=self._place),
-        )
+        own = [Bind(target=VENV, source=self._place)]
+        if self.system is None:
+            base = interpreter_of(self.project).parent.parent
+            own.append(Bind(target=str(base), source=base, readonly=True))
         return self.run(
             describe_container(
-                place, argv, environ=variables, binds=(*own, *binds), settings=self.settings
+                place,
+                argv,
+                environ=variables,
+                binds=(*own, *binds),
+                settings=self.settings,
+                system=self.system,
             )
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,29 @@ _CLAUSE = re.compile(r"(~=|===?|!=|>=|<=|>|<)\s*v?(\d+(?:\.\d+)*)(\.\*)?[\w.+-]*
 _PINNED = re.compile(r"(?:cpython[-@]?)?3\.(\d+)")
 _PROGRAM = re.compile(r"python3\.(\d+)")
 _MINOR = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrappedPython:
+    """The Python of a release of Debian or Ubuntu, which is bootstrapped where it is needed."""
+
+    version: Version
+    distribution: str
+    suite: str
+
+    @property
+    def program(self) -> str:
+        """Its path in the bootstrapped system."""
+        return f"/usr/bin/python3.{self.version[1]}"
+
+
+BOOTSTRAPPED = (
+    BootstrappedPython(version=(3, 10), distribution="ubuntu", suite="jammy"),
+    BootstrappedPython(version=(3, 11), distribution="debian", suite="bookworm"),
+    BootstrappedPython(version=(3, 12), distribution="ubuntu", suite="noble"),
+    BootstrappedPython(version=(3, 13), distribution="debian", suite="trixie"),
+    BootstrappedPython(version=(3, 14), distribution="ubuntu", suite="resolute"),
+)
 
 
 def own_interpreter() -> Path:
@@ -57,6 +81,35 @@ def interpreter_of(project: Project) -> Path:
             if is_allowed(project.requires_python, (*version, 99)):
                 return found[version]
     raise ModuleError(_refusal(project))
+
+
+def bootstrapped_for(project: Project) -> BootstrappedPython | None:
+    """The Python of a distribution that a project can have; that of this machine's comes first.
+
+    Of two it is the older one. None where no distribution has one that fits.
+    """
+    pinned = _PINNED.match(project.python_version)
+    fitting = [
+        each
+        for each in BOOTSTRAPPED
+        if is_allowed(project.requires_python, (*each.version, 99))
+        and (pinned is None or project.requires_python or each.version == (3, int(pinned[1])))
+    ]
+    exact = [each for each in fitting if pinned and each.version == (3, int(pinned[1]))]
+    own = _distribution()
+    return min(
+        exact or fitting, key=lambda each: (each.distribution != own, each.version), default=None
+    )
+
+
+def _distribution() -> str:
+    """The distribution of this machine (os-release(5))."""
+    try:
+        text = Path("/etc/os-release").read_text()
+    except OSError:
+        return ""
+    found = re.search(r"^ID=\"?([a-z]+)", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def is_allowed(specifier: str, version: Version) -> bool:

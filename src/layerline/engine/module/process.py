@@ -117,9 +117,9 @@ def container(
     `bindings` is the code of what the module's client has in addition to the core's.
     """
     (place / "runtime").write_text(_entry(program, bindings=bool(bindings)))
-    base = program.environment.base
+    base, system = program.environment.base, program.environment.system
     binds = [
-        Bind(target=str(base), source=base, readonly=True),
+        *([] if system else [Bind(target=str(base), source=base, readonly=True)]),
         Bind(target=VENV, source=program.environment.root, readonly=True),
         Bind(target=f"/src/{program.name}", source=program.source, readonly=True),
         Bind(target="/runtime", source=place / "runtime", readonly=True),
@@ -131,7 +131,9 @@ def container(
         (place / "dependencies").write_text(bindings)
         binds.append(Bind(target=_BINDINGS, source=place / "dependencies", readonly=True))
     argv = (f"{VENV}/bin/python", "/runtime")
-    return describe_container(place, argv, environ=environ, binds=binds, settings=settings)
+    return describe_container(
+        place, argv, environ=environ, binds=binds, settings=settings, system=system
+    )
 
 
 def run_program(
