@@ -125,6 +125,24 @@ def test_the_container_of_a_failed_step(command_line: CommandLine, users: list[U
     assert user.status() == 4
 
 
+def test_a_shell_of_the_api(command_line: CommandLine, users: list[User]) -> None:
+    prompt = "⋈ ".encode()
+    user = sit_down(users, command_line, "shell", "-M")
+    user.wait_for(prompt)
+    assert b"named" in user.type(b"direct\t | with-new-file named b | entrie\t\n", b"named\r\n")
+    user.type(b"kept=$(directory |\n", b"> ")
+    user.type(b"with-new-file later x)\n", prompt)
+    assert b"later" in user.type(b"$kept | entries\n", b"later\r\n")
+    user.type(b"nope\n", b"does not exist")
+    user.wait_for(prompt)
+    user.type(
+        b"container | from debian:bookworm-slim | with-exec sleep 100 | stdout\n", b"sleep 100\x1b"
+    )
+    user.type(b"\x03", prompt)
+    os.write(user.terminal, b".exit 4\n")
+    assert user.status() == 4
+
+
 def test_without_a_terminal_it_is_said(command_line: CommandLine) -> None:
     alone = ["setsid", "--wait", *command_line.words, *DEBIAN, "terminal"]
     done = command.run(alone, env=command_line.environ, cwd=command_line.workdir, expect=None)

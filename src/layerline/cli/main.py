@@ -120,7 +120,7 @@ def _dispatch(console: Console) -> int:
     rest = flags.parse(console.argv)
     if flags.flags["version"].value:
         rest = ["version"]
-    elif flags.flags["code"].changed:
+    elif flags.flags["code"].value:
         rest = ["shell", f"--code={flags.flags['code'].value}", *rest]
     elif not console.options.help and _is_script(rest):
         rest = ["shell", *rest]

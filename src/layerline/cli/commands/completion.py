@@ -53,7 +53,8 @@ def completion(console: Console, argv: Sequence[str]) -> int:
     if len(operands) > 1 or operands[0] not in SHELLS:
         message = f'unknown command "{operands[operands[0] in SHELLS]}" for "{path}"'
         raise UsageError(message, usage=path)
-    script = files("layerline.resources.completion").joinpath(f"{operands[0]}.txt").read_text()
+    place = files("layerline.resources").joinpath("completion", f"{operands[0]}.txt")
+    script = place.read_text()
     console.print(script.replace("PROGRAM", console.program))
     return 0
 

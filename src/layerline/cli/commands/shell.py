@@ -40,11 +40,11 @@ def shell(console: Console, argv: Sequence[str]) -> int:
     if console.options.no_module and console.options.module is not None:
         message = "--mod and --no-mod are mutually exclusive"
         raise UsageError(message)
-    if not code.changed and not paths and sys.stdin.isatty():
+    if not code.value and not paths and sys.stdin.isatty():
         return _interact(console)
     from layerline.cli.shell.running import Source, read_sources
 
-    sources = [Source(code.value)] if code.changed else read_sources(paths, console.workdir)
+    sources = [Source(code.value)] if code.value else read_sources(paths, console.workdir)
     _run(console, sources)
     return 0
 

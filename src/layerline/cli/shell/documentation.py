@@ -28,7 +28,6 @@ _KINDS = {
     "ENUM_KIND": "Enum",
     "INPUT_KIND": "Input",
     "SCALAR_KIND": "Scalar",
-    "LIST_KIND": "List",
 }
 
 
@@ -101,11 +100,12 @@ def module_document(target: CallTarget, path: str) -> str:
 def type_document(types: Types, type_def: TypeDef) -> str:
     """The documentation of a type."""
     element = element_of(type_def)
-    name = types.shown_name(type_def) or shown_type(type_def)
+    name = types.shown_name(type_def) if element.kind in OBJECTS else shown_type(type_def)
     groups = []
     if name != "Query":
         about = _description(types, element)
-        kind = _KINDS.get(type_def.kind, "Scalar")
+        kind = _KINDS.get(element.kind, "Scalar")
+        kind = f"List of {kind}s" if type_def.as_list is not None else kind
         groups.append((kind, "\n\n".join(filter(None, (name, about)))))
     enum = types.enum(element) if element.kind == "ENUM_KIND" else None
     if enum is not None:
@@ -186,10 +186,10 @@ def _summary(types: Types, type_def: TypeDef) -> str:
 
 
 def _description(types: Types, element: TypeDef) -> str:
+    if element.kind not in OBJECTS:
+        return ""
     own = types.own_object(element.name) or types.own_interface(element.name)
-    if own is not None:
-        return own.description
-    return element.as_object.description if element.as_object else ""
+    return own.description if own is not None else ""
 
 
 def _indented(text: str) -> str:

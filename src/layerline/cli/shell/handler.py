@@ -220,7 +220,8 @@ class Handler:
         """The module that the loaded one depends on, or has as a toolchain, under a name."""
         for each in self.dependencies():
             if name in (each.name, kebab(each.name)):
-                return await self.modules.target(each.module)
+                target = await self.modules.target(each.module)
+                return replace(target, types=replace(target.types, alias=each.name))
         return None
 
     def dependencies(self) -> tuple[LoadedDependency, ...]:

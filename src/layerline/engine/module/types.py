@@ -43,10 +43,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Types:
-    """Look-up of types; `definition` is None for the core alone."""
+    """Look-up of types; `definition` is None for the core alone.
+
+    A caller that has another name for the module than its own calls it by the `alias`.
+    """
 
     name: str = ""
     definition: Module | None = None
+    alias: str = ""
 
     def main_object(self) -> ObjectTypeDef:
         """The object that the module is called by: the one with the module's name."""
@@ -77,7 +81,9 @@ class Types:
         """The type's name in the API, of a list that of its elements."""
         element = element_of(type_def)
         own = self.own_object(element.name) or self.own_interface(element.name)
-        return type_name(self.name, own.name) if own is not None else element.name
+        if own is None:
+            return element.name
+        return type_name(self.alias or self.name, own.name, self.name)
 
     def enum(self, type_def: TypeDef) -> EnumTypeDef | None:
         """The enum that a type refers to."""
