@@ -125,6 +125,7 @@ def _take_start(found: Proposal, home: Path, recipe: Recipe) -> None:
     if entrypoint:
         found.start["entrypoint"] = ["tini", "--", *entrypoint]
         found.notes.append(f"entrypoint {' '.join(entrypoint)}: {recipe.path}, behind tini")
+        found.start["command"] = []
     if recipe.command:
         found.start["command"] = _command(found, home, recipe, recipe.command)
         found.notes.append(f"command {' '.join(recipe.command)}: {recipe.path}")
