@@ -164,6 +164,8 @@ def _take_pipfile(path: Path, found: Requirements) -> None:
     document = read_toml(path)
     version = document.get("requires", {}).get("python_version")
     found.python += [f"=={version}.*"] if version else []
+    for index in document.get("source", [])[1:]:
+        found.leave_index(path.name, str(index.get("name", "")))
     table = document.get("packages", {})
     found.take("", dependencies(table, found, f"{path.name}, packages"), f"{path.name}, packages")
 
@@ -171,11 +173,19 @@ def _take_pipfile(path: Path, found: Requirements) -> None:
 def _take_conda(path: Path, found: Requirements) -> None:
     for entry in _read_yaml(path).get("dependencies") or []:
         if isinstance(entry, dict):
-            found.take("", map(str, entry.get("pip") or []), f"{path.name}, pip")
+            _take_pip_of_conda(path, [str(each) for each in entry.get("pip") or []], found)
         elif match := _CONDA.fullmatch(str(entry).strip()):
             _take_of_conda(match["name"].lower(), match["version"], path.name, found)
         else:
             found.leave(path.name, str(entry), "as it is not understood")
+
+
+def _take_pip_of_conda(path: Path, lines: list[str], found: Requirements) -> None:
+    for line in lines:
+        if line.startswith("-r "):
+            take_file(path.parent, path.parent / line.removeprefix("-r ").strip(), "", found)
+    rest = [line for line in lines if not line.startswith("-r ")]
+    found.take("", rest, f"{path.name}, pip")
 
 
 def _take_of_conda(name: str, version: str, where: str, found: Requirements) -> None:

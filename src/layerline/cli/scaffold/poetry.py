@@ -19,15 +19,33 @@ if TYPE_CHECKING:
 _SOURCES = ("git", "hg", "svn", "path", "file", "url", "source", "index")
 
 
-def take_poetry(poetry: Mapping[str, Any], found: Requirements) -> None:
-    """The dependencies, groups and extras of a `tool.poetry` table."""
+def other_sources(poetry: Mapping[str, Any]) -> dict[str, str]:
+    """The projects that Poetry has from elsewhere than the index, with the reason to leave them."""
+    tables = [poetry.get("dependencies", {})]
+    tables += [each.get("dependencies", {}) for each in poetry.get("group", {}).values()]
+    found = {}
+    for table in tables:
+        for name, values in table.items():
+            for value in values if isinstance(values, list) else [values]:
+                if source := _source(value):
+                    found[project(name)] = f"as its source in tool.poetry is {source}"
+    return found
+
+
+def take_poetry(poetry: Mapping[str, Any], found: Requirements, *, enriches: bool = False) -> None:
+    """The dependencies, groups and extras of a `tool.poetry` table.
+
+    Where there is a `project` table, the main dependencies only say more about those of it.
+    """
     where = "pyproject.toml, tool.poetry"
     extras = {project(each) for them in poetry.get("extras", {}).values() for each in them}
     main = poetry.get("dependencies", {})
     if "python" in main:
         found.python.append(",".join(specifiers(str(main["python"]))))
     needed = {name: value for name, value in main.items() if project(name) not in extras}
-    found.take("", dependencies(needed, found, f"{where}.dependencies"), f"{where}.dependencies")
+    if needed and not enriches:
+        texts = dependencies(needed, found, f"{where}.dependencies")
+        found.take("", texts, f"{where}.dependencies")
     for extra, names in poetry.get("extras", {}).items():
         chosen = {name: main[name] for name in names if name in main}
         texts = dependencies(chosen, found, f"{where}.extras.{extra}")
@@ -46,14 +64,19 @@ def dependencies(table: Mapping[str, Any], found: Requirements, where: str) -> I
         if project(name) == "python":
             continue
         for value in values if isinstance(values, list) else [values]:
-            source = next((key for key in _SOURCES if isinstance(value, dict) and key in value), "")
+            source = _source(value)
             if source == "path" and project(name) in found.directories:
                 found.import_from(found.directories[project(name)], where)
             elif source:
-                reason = f"as its source is {source} = {value[source]!r}: build a wheel of it"
+                reason = f"as its source is {source} = {value[source]!r}"
                 found.leave(where, name, reason)
             else:
                 yield requirement(name, value)
+
+
+def _source(value: object) -> str:
+    """The key that says where a dependency comes from, if it is not the default index."""
+    return next((key for key in _SOURCES if isinstance(value, dict) and key in value), "")
 
 
 def requirement(name: str, value: str | Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from layerline.cli.scaffold.poetry import take_poetry
+from layerline.cli.scaffold.poetry import other_sources, take_poetry
 from layerline.cli.scaffold.requirements import project
 from layerline.errors import UsageError
 
@@ -38,16 +38,20 @@ def take_project(home: Path, found: Requirements) -> None:
     found.project = project(str(table.get("name") or poetry.get("name") or ""))
     if "requires-python" in table:
         found.python.append(str(table["requires-python"]))
-    found.own |= uv_sources(home, tools.get("uv", {}))
+    found.own |= {**other_sources(poetry), **uv_sources(home, tools.get("uv", {}))}
     found.directories |= _directories(home, tools)
     if "dependencies" in table:
         found.take("", table["dependencies"], f"{FILE}, project.dependencies")
     if "dependencies" in poetry or "group" in poetry:
-        take_poetry(poetry, found)
+        take_poetry(poetry, found, enriches="dependencies" in table)
     if "dependencies" in table.get("dynamic", []):
         found.left.append(f"{FILE}: project.dependencies is dynamic, its build backend computes it")
     for extra, texts in table.get("optional-dependencies", {}).items():
         found.take(extra, texts, f"{FILE}, the extra {extra!r}")
+    if "dev-dependencies" in tools.get("uv", {}):
+        found.take("dev", tools["uv"]["dev-dependencies"], f"{FILE}, tool.uv.dev-dependencies")
+    for index in [*tools.get("uv", {}).get("index", []), *poetry.get("source", [])]:
+        found.leave_index(FILE, str(index.get("name", "")))
     groups = document.get("dependency-groups", {})
     for name in groups:
         group = list(_of_group(name, groups, found, within=()))

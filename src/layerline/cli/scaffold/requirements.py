@@ -68,6 +68,11 @@ class Requirements:
         if text not in self.left:
             self.left.append(text)
 
+    def leave_index(self, where: str, name: str) -> None:
+        """Say that an index is not taken; its address may hold credentials."""
+        shown = f"the index {name}".strip()
+        self.left.append(f"{where}: {shown} left out; give indexes as flags when locking")
+
     def _is_from_index(self, text: str, where: str) -> bool:
         try:
             requirement = Requirement(text)

@@ -90,6 +90,24 @@ ruff = "*"
     assert "secret" not in text + (tmp_path / "layerline.toml").read_text()
 
 
+def test_poetry_2_says_in_its_own_table_where_a_dependency_comes_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # https://python-poetry.org/docs/dependency-specification/#projectdependencies-and-toolpoetrydependencies
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "scans"\ndependencies = ["numpy (>=2)", "inhouse", "corp>=1"]\n'
+        '[tool.poetry.dependencies]\ninhouse = { git = "https://host.example/inhouse" }\n'
+        'corp = { source = "corp" }\n[[tool.poetry.source]]\nname = "corp"\n'
+        'url = "https://me:secret@corp.example/simple"\n'
+    )
+    assert core(write_definition(tmp_path)) == ("numpy (>=2)",)
+    text = said(tmp_path, capsys)
+    assert "'inhouse' left out, as its source in tool.poetry is git" in text
+    assert "'corp>=1' left out, as its source in tool.poetry is source" in text
+    assert "the index corp left out; give indexes as flags when locking" in text
+    assert "secret" not in text + (tmp_path / "layerline.toml").read_text()
+
+
 def test_what_uv_has_from_elsewhere_is_never_a_name_of_the_index(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,7 +180,7 @@ def test_setup_cfg_pipfile_conda_and_cog(
         "Pipfile": '[packages]\nnumpy = "*"\nscipy = {version = "<2"}\nown = {path = "."}\n',
         "environment.yml": (
             "dependencies:\n  - python=3.11\n  - numpy=2.1\n  - conda-forge::scipy>=1.14\n"
-            "  - blas=*=mkl\n  - pip\n  - pip:\n    - pyyaml\n    - -e .\n"
+            "  - blas=*=mkl\n  - pip\n  - pip:\n    - pyyaml\n    - -e .\n    - -r more.txt\n"
         ),
         "cog.yaml": (
             'build:\n  python_version: "3.11"\n  gpu: true\n  cuda: "12.4"\n'
@@ -173,7 +191,7 @@ def test_setup_cfg_pipfile_conda_and_cog(
     wanted = {
         "setup.cfg": ("numpy", "scipy<2"),
         "Pipfile": ("numpy", "scipy<2"),
-        "environment.yml": ("numpy==2.1.*", "scipy>=1.14", "pyyaml"),
+        "environment.yml": ("numpy==2.1.*", "scipy>=1.14", "six", "pyyaml"),
         "cog.yaml": ("numpy==2.1",),
     }
     texts = {}
@@ -181,6 +199,7 @@ def test_setup_cfg_pipfile_conda_and_cog(
         place = tmp_path / name.replace(".", "-")
         place.mkdir()
         (place / name).write_text(text)
+        (place / "more.txt").write_text("six\n")
         definition = write_definition(place)
         assert core(definition) == wanted[name], name
         texts[name] = said(place, capsys)
@@ -294,7 +313,8 @@ def test_a_console_script_is_started_from_the_source(
     [image] = write_definition(tmp_path).images.values()
     assert image.command == ("python", "-c", "import sys; from scans import run; sys.exit(run())")
     assert image.env == {"PYTHONPATH": "/app/src"}
-    following = said(tmp_path, capsys).partition("Wrote layerline.toml.")[2].splitlines()[1:]
+    lines = said(tmp_path, capsys).partition("Wrote layerline.toml.")[2].splitlines()
+    following = [line for line in lines if line.startswith("  ")]
     assert [line.split()[2] for line in following] == ["lock", "build", "build"]
     assert "with-exec --use-entrypoint --args=" in following[2]
 
