@@ -22,12 +22,14 @@ from layerline.errors import HostError, NoSpace, UsageError
 from layerline.log import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from layerline.settings import Settings
 
 _DEBUG_VERBOSITY = 2
 _NOTHING = -2
+# OpenTelemetry Environment Variable Specification.
+_COLLECTORS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SUMMARIZED = ("auto", "plain", "tty")
 
 
@@ -115,10 +117,23 @@ class Console:
                 self._show(stack, tree, live=live)
             if stay and options.stay:
                 stack.callback(_wait_for_user)
+            self._export_spans(stack)
             yield self.journal
         if options.verbosity >= 0 and options.progress in _SUMMARIZED:
             for line in summary.lines(tree):
                 self.info(line)
+
+    def _export_spans(self, stack: contextlib.ExitStack) -> None:
+        """Send spans to the collector that the user's environment names."""
+        environ = self.settings.environ
+        if not any(environ.get(name) for name in _COLLECTORS) or _is_disabled(environ):
+            return
+        from layerline.cli.display.otlp import SpanExporter
+
+        exporter = SpanExporter(f"{self.program} {next(iter(self.argv), '')}".strip(), environ)
+        stack.enter_context(exporter.exporting())
+        self.journal.listeners.append(exporter)
+        stack.callback(lambda: self.journal.listeners.remove(exporter))
 
     def _show(self, stack: contextlib.ExitStack, tree: StepTree, *, live: bool) -> None:
         progress, verbosity = self.options.progress, self.options.verbosity
@@ -144,6 +159,10 @@ def _remove_leftovers() -> None:
     from layerline.engine import sweep_dead_sessions
 
     sweep_dead_sessions()
+
+
+def _is_disabled(environ: Mapping[str, str]) -> bool:
+    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def _to_stderr(text: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _NO_TRACES = "no traces leave this machine; the full log of a call is in the store's logs directory"
 _NO_RELEASES = "the engine is part of this program; install the release of Layerline that you want"
 _NO_LLM = "the embedded engine has no language models"
-_PROGRESS = ("auto", "plain", "tty", "dots", "logs", "report")
+_PROGRESS = ("auto", "plain", "tty", "dots", "logs", "report", "json")
 _FULL_VERBOSITY = 3
 
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from layerline.cli.display.json_lines import JsonLines
 from layerline.log import Event, Status
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def without_terminal(
     match progress:
         case "dots":
             return Dots(write)
+        case "json":
+            return JsonLines(write)
         case "logs":
             return PlainLines(write, ends=False, outputs=verbosity >= 0)
         case "report":
