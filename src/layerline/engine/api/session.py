@@ -205,6 +205,12 @@ class Session:
             raise QueryError(message)
         return value
 
+    def keep_given(self) -> None:
+        """Keep what ids name that were given to the main client, for sessions to come."""
+        if self.given:
+            given = self.given.values()
+            kept_objects.keep(self.store.index, given, self.journal.masks)
+
     async def once(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """The result of `make`, made once in this session for a key.
 
@@ -249,8 +255,11 @@ async def open_session(
     upkeep = Upkeep(settings, workdir, arguments)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
-        source = HostSecrets(settings=settings, workdir=workdir)
-        session_secrets = SessionSecrets(settings=settings, source=source, masks=journal.masks)
+        session_secrets = SessionSecrets(
+            settings=settings,
+            source=HostSecrets(settings=settings, workdir=workdir),
+            masks=journal.masks,
+        )
         loopback = LoopbackPorts.of_user(arguments, settings)
         registries = SessionRegistries(store=store, settings=settings)
         stack.callback(registries.close)
@@ -278,7 +287,5 @@ async def open_session(
                 clients={main.token: main},
             )
             yield session
-            if session.given:
-                given = session.given.values()
-                await solver.in_thread(kept_objects.keep, store.index, given, journal.masks)
+            await solver.in_thread(session.keep_given)
     await anyio.to_thread.run_sync(upkeep.finish, store.snapshots.used, journal, session.pruning)

@@ -229,7 +229,7 @@ async def test_paths_are_those_of_the_repository(
     async with shell_in(open_a_session, tmp_path / "work" / "sub" / "a") as answers:
         for path, printed in ((".", "foo\n"), ("../b", "bar\n"), ("/ab", "foobar\n")):
             assert await answers.ask(script.format(path=path)) == (printed, 0, "")
-        assert (await answers.ask(".pwd"))[0] == f"{tmp_path}/work/sub/a\n"
+        assert (await answers.ask(".pwd"))[0] == f"{tmp_path / 'work' / 'sub' / 'a'}\n"
 
 
 @pytest.mark.parametrize(
