@@ -48,7 +48,7 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def spans_of(bodies: list[bytes]) -> dict[str, Span]:
-    found = {}
+    found: dict[str, Span] = {}
     for body in bodies:
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             for scope in resource.scope_spans:
