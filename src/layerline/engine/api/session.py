@@ -255,11 +255,8 @@ async def open_session(
     upkeep = Upkeep(settings, workdir, arguments)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
-        session_secrets = SessionSecrets(
-            settings=settings,
-            source=HostSecrets(settings=settings, workdir=workdir),
-            masks=journal.masks,
-        )
+        source = HostSecrets(settings=settings, workdir=workdir)
+        session_secrets = SessionSecrets(settings=settings, source=source, masks=journal.masks)
         loopback = LoopbackPorts.of_user(arguments, settings)
         registries = SessionRegistries(store=store, settings=settings)
         stack.callback(registries.close)
