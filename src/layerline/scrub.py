@@ -6,6 +6,7 @@ Invariant: only bytes that may still become a secret are held back, so plain lin
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 import sys
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _MARK = b"***"
-_PROBE = 16
+_STARTS = 8
+_FEW = 64
 _GRAM = 4  # bytes of an item of the format "I"
 # The first bytes of a value contain one of its grams at every alignment.
 _FILTERED = 2 * _GRAM - 1
@@ -26,13 +28,12 @@ _SHORTEST_VALUE = 4
 _COLUMNS = (64, 76)  # of base64 in PEM (RFC 7468) and MIME (RFC 2045)
 
 
-class Scrubber:
-    """Replaces each of the values, as it is and trimmed, by `***`; the longest wins."""
+class _Values:
+    """What is searched for, the longest first; prepared once for all texts."""
 
-    def __init__(self, values: Iterable[bytes]) -> None:
+    def __init__(self, values: frozenset[bytes]) -> None:
         known = {form for value in values for form in (value, value.strip()) if form}
         self._values = sorted(known, key=lambda value: (-len(value), value))
-        self._pattern = re.compile(b"|".join(map(re.escape, self._values)))
         self._short = [value for value in self._values if len(value) < _FILTERED]
         self._grams = {
             int.from_bytes(value[start : start + _GRAM], sys.byteorder)
@@ -40,61 +41,106 @@ class Scrubber:
             if len(value) >= _FILTERED
             for start in range(_GRAM)
         }
-        self._held = b""
+        self._by_start: dict[bytes, list[bytes]] = {}
+        for value in self._values:
+            self._by_start.setdefault(value[:_STARTS], []).append(value)
+        self._lengths = sorted(set(map(len, self._by_start)), reverse=True)
+        # A pattern of many alternatives tries each; a large secret has thousands of lines.
+        starts = sorted(self._by_start, key=lambda start: (-len(start), start))
+        few = b"|".join(map(re.escape, starts)) if len(starts) <= _FEW else None
+        self._pattern = None if few is None else re.compile(few)
+        self._beginnings = {
+            value[:length]
+            for value in self._values
+            for length in range(1, min(_STARTS, len(value)))
+        }
 
-    def feed(self, data: bytes) -> bytes:
-        """The part of the stream that is decided with these bytes."""
-        if not self._values:
-            return data
-        text = self._held + data
-        done: list[bytes] = []
-        position = 0
-        open_from = -1
-        possible = self._may_contain(text)
-        while True:
-            if open_from < position:
-                open_from = self._undecided_start(text, position)
-            match = self._pattern.search(text, position) if possible else None
-            if match is None or match.start() >= open_from:
-                done.append(text[position:open_from])
-                self._held = text[open_from:]
-                return b"".join(done)
-            done += (text[position : match.start()], _MARK)
-            position = match.end()
-
-    def finish(self) -> bytes:
-        """What was held back, at the end of the stream."""
-        rest, self._held = self._held, b""
-        return self._pattern.sub(_MARK, rest) if self._values else rest
-
-    def _may_contain(self, text: bytes) -> bool:
+    def may_be_in(self, text: bytes) -> bool:
         """Whether a value may be in the text: fast, however many values there are."""
         aligned = memoryview(text)[: len(text) // _GRAM * _GRAM].cast("I")
         return not self._grams.isdisjoint(aligned) or any(value in text for value in self._short)
 
-    def _undecided_start(self, text: bytes, position: int) -> int:
-        """Where the earliest proper beginning of a value starts that reaches the end."""
-        earliest = len(text)
-        for value in self._values:
-            earliest = min(earliest, _beginning(value, text, position))
-        return earliest
+    def find(self, text: bytes, position: int, limit: int) -> tuple[int, int]:
+        """Where the first value from a position on starts, before `limit`, and ends; else -1."""
+        for start, value in self._starting(text, position):
+            if start >= limit:
+                break
+            if text.startswith(value, start):
+                return start, start + len(value)
+        return -1, -1
+
+    def undecided_from(self, text: bytes, position: int, *, possible: bool) -> int:
+        """Where the earliest proper beginning of a value starts that reaches the end.
+
+        `possible` is what `may_be_in` says of the text.
+        """
+        for start, value in self._starting(text, position) if possible else ():
+            if len(text) - start < len(value) and value.startswith(text[start:]):
+                return start
+        for length in range(min(_STARTS - 1, len(text) - position), 0, -1):
+            if text[-length:] in self._beginnings:
+                return len(text) - length
+        return len(text)
+
+    def _starting(self, text: bytes, position: int) -> Iterator[tuple[int, bytes]]:
+        """Where values may start, by their first bytes, and which; the longest first."""
+        for start in self._places(text, position):
+            for length in self._lengths:
+                for value in self._by_start.get(text[start : start + length], ()):
+                    yield start, value
+
+    def _places(self, text: bytes, position: int) -> Iterator[int]:
+        if self._pattern is not None:
+            while (match := self._pattern.search(text, position)) is not None:
+                yield match.start()
+                position = match.start() + 1
+            return
+        for place in range(position, len(text)):
+            if any(text[place : place + length] in self._by_start for length in self._lengths):
+                yield place
 
 
-def _beginning(value: bytes, text: bytes, position: int) -> int:
-    start = max(position, len(text) - len(value) + 1)
-    probe = value[:_PROBE]
-    while len(text) - start >= len(probe):
-        found = text.find(probe, start)
-        if found < 0:
-            start = len(text) - len(probe) + 1
-            break
-        if value.startswith(text[found:]):
-            return found
-        start = found + 1
-    for place in range(start, len(text)):
-        if value.startswith(text[place:]):
-            return place
-    return len(text)
+_prepare = functools.lru_cache(maxsize=4)(_Values)
+
+
+class Scrubber:
+    """Replaces each of the values, as it is and trimmed, by `***`; the longest wins."""
+
+    def __init__(self, values: Iterable[bytes]) -> None:
+        self._values = _prepare(frozenset(values))
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The part of the stream that is decided with these bytes."""
+        text = self._held + data
+        done: list[bytes] = []
+        position = 0
+        open_from = -1
+        possible = self._values.may_be_in(text)
+        while True:
+            if open_from < position:
+                open_from = self._values.undecided_from(text, position, possible=possible)
+            start, end = self._values.find(text, position, open_from) if possible else (-1, -1)
+            if start < 0:
+                done.append(text[position:open_from])
+                self._held = text[open_from:]
+                return b"".join(done)
+            done += (text[position:start], _MARK)
+            position = end
+
+    def finish(self) -> bytes:
+        """What was held back, at the end of the stream."""
+        rest, self._held = self._held, b""
+        done: list[bytes] = []
+        position = 0
+        possible = self._values.may_be_in(rest)
+        while possible:
+            start, end = self._values.find(rest, position, len(rest))
+            if start < 0:
+                break
+            done += (rest[position:start], _MARK)
+            position = end
+        return b"".join((*done, rest[position:]))
 
 
 class SecretMasks:

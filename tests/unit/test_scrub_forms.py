@@ -123,3 +123,22 @@ def test_the_journal_shows_no_secret() -> None:
     assert text not in shown
     assert base64.b64encode(SECRET)[:-4].decode() not in shown
     assert shown.count("***") >= 5
+
+
+def test_a_secret_of_the_largest_size_is_masked_soon() -> None:
+    digits = random.Random(1)
+    value = bytes(digits.choices(b"0123456789abcdef", k=512_000))
+    began = time.monotonic()
+    assert masked(b"it is " + value + b".", value) == b"it is ***."
+    assert masked(b"plain text " * 1000, value) == b"plain text " * 1000
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("count", [3, 300])
+def test_many_values_are_found_as_few_are(count: int) -> None:
+    values = [b"value-%04d-of-many" % number for number in range(count)] + [b"val", b"value-0001"]
+    text = b"a value-0001-of-many, value-0001-of, va, val and value-0002-of-man"
+    for cut in range(len(text)):
+        scrubber = Scrubber(values)
+        shown = scrubber.feed(text[:cut]) + scrubber.feed(text[cut:]) + scrubber.finish()
+        assert shown == b"a ***, ***-of, va, *** and ***ue-0002-of-man"

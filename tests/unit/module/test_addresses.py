@@ -143,3 +143,23 @@ async def test_a_type_without_addresses_is_named(open_a_session: OpenSession) ->
     async with open_a_session() as session:
         with pytest.raises(UsageError, match="type Changeset cannot be given"):
             await resolve(session, "Changeset", "x")
+
+
+@pytest.mark.parametrize("text", ["repository", "./repository", "repository/.git"])
+async def test_a_repository_of_this_machine(
+    open_a_session: OpenSession, repository: Path, text: str
+) -> None:
+    commit = command.run(["git", "rev-parse", "HEAD"], cwd=repository).stdout.decode().strip()
+    async with open_a_session() as session:
+        chosen = "head { commit } uncommitted { isEmpty }"
+        assert await fetch_fields(session, "GitRepository", text, chosen) == {
+            "head": {"commit": commit},
+            "uncommitted": {"isEmpty": True},
+        }
+        assert await fetch_fields(session, "GitRef", f"{text}#v1", "commit") == {"commit": commit}
+
+
+async def test_what_cannot_be_a_host_is_an_error(open_a_session: OpenSession) -> None:
+    async with open_a_session() as session:
+        with pytest.raises(LayerlineError, match=r"\.git"):
+            await fetch_fields(session, "GitRepository", ".git", "head { commit }")

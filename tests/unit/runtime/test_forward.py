@@ -4,8 +4,30 @@ from __future__ import annotations
 
 import socket
 import threading
+from typing import TYPE_CHECKING
 
-from layerline.engine.runtime.forward import forward
+from layerline.engine.runtime.forward import forward, forward_unix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_unix_socket_carries_both_ways_also_at_a_long_path(tmp_path: Path) -> None:
+    place = tmp_path / ("d" * 120)
+    place.mkdir()
+    with socket.socket(socket.AF_UNIX) as backend:
+        backend.bind(str(tmp_path / "s"))
+        backend.listen()
+        with forward_unix(place / "own", tmp_path / "s"):
+            client = socket.socket(socket.AF_UNIX)
+            (tmp_path / "short").symlink_to(place / "own")
+            client.connect(str(tmp_path / "short"))
+            accepted, _ = backend.accept()
+            with client, accepted:
+                client.sendall(b"asked")
+                assert accepted.recv(9) == b"asked"
+                accepted.sendall(b"told")
+                assert client.recv(9) == b"told"
 
 
 def test_a_connection_that_is_dialled_while_the_block_ends_does_not_keep_it() -> None:

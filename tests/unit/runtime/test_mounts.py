@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.runtime.spec import Bind, LayerMount, Overlay, SecretFile, Tmpfs, Volume
+from layerline.engine.runtime.spec import (
+    Bind,
+    LayerMount,
+    Overlay,
+    SecretFile,
+    Socket,
+    Tmpfs,
+    Volume,
+)
 from layerline.errors import ExecError
 from tests.unit.runtime.conftest import names
 
@@ -159,6 +168,30 @@ def test_the_owner_of_a_secret_can_read_it_and_others_cannot(box: Box) -> None:
     )
     assert ran.stdout == "440 daemon:sys\nm"
     assert ran.code == 1
+
+
+def test_a_socket_belongs_to_its_owner_and_the_hosts_stays_as_it_is(
+    box: Box, tmp_path: Path
+) -> None:
+    """As BuildKit's forwarded sockets: mode 0600, and root's without an owner."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        before = (tmp_path / "s").stat()
+        mounts = (
+            Socket(target="/mine", host=tmp_path / "s", owner="daemon:sys"),
+            Socket(target="/other", host=tmp_path / "s"),
+        )
+        ran = box.shell("stat -c '%F %a %U:%G' /mine /other", mounts=mounts)
+        after = (tmp_path / "s").stat()
+    assert ran.stdout == "socket 600 daemon:sys\nsocket 600 root:root\n"
+    assert (before.st_mode, before.st_uid) == (after.st_mode, after.st_uid)
+
+
+def test_a_secret_is_mounted_over_a_file_at_its_path(box: Box, source: Path) -> None:
+    file = LayerMount(target="/m", overlay=Overlay(lower=(source,)), subpath="f")
+    secret = SecretFile(target="/m", data=b"secret")
+    for mounts in ((file, secret), (secret, file)):
+        assert box.shell("cat /m", mounts=mounts).stdout == "secret"
 
 
 def test_a_missing_part_of_a_tree_is_a_failed_set_up(box: Box, source: Path) -> None:

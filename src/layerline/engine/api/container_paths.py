@@ -121,13 +121,20 @@ def _inside(mount: ops.DirectoryMount | ops.FileMount, path: str) -> str:
 
 
 def add_mount(container: Container, mount: ops.Mount) -> Container:
-    """Add a mount; it replaces those at the same path and below it."""
+    """Add a mount; it replaces those at the same path and below it.
+
+    Secrets and sockets are mounted over files, as the Dagger engine mounts them, whatever comes
+    first; a directory and one of them cannot be at the same path.
+    """
     below = mount.target.rstrip("/") + "/"
+    is_hidden = isinstance(mount, HIDDEN)
 
     def stays(other: ops.Mount) -> bool:
-        if isinstance(mount, HIDDEN) or isinstance(other, HIDDEN):
-            return other.target != mount.target
-        return other.target != mount.target and not other.target.startswith(below)
+        if other.target == mount.target:
+            over = is_hidden is not isinstance(other, HIDDEN)
+            return over and (isinstance(mount, ops.FileMount) or isinstance(other, ops.FileMount))
+        hides = not is_hidden and not isinstance(other, HIDDEN)
+        return not (hides and other.target.startswith(below))
 
     kept = tuple(filter(stays, container.mounts))
     return replace(container, mounts=(*kept, mount), image_ref="")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from layerline.settings import Settings
 
-MAX_BYTES = 128_000
+MAX_BYTES = 512_000  # BuildKit's MaxSecretSize
 _SHOWN_OF_A_NAME = 3
 _SCRYPT = {"n": 2**12, "r": 8, "p": 1}
 

@@ -61,7 +61,8 @@ def _index_entry(root: Descriptor, reference: Reference | None) -> Descriptor:
             _CONTAINERD_NAME: str(tagged),
             manifests.REF_NAME: tagged.tag or DEFAULT_TAG,
         }
-    return replace(root, annotations=tuple(sorted(annotations.items())))
+    merged = {**dict(root.annotations), **annotations}
+    return replace(root, annotations=tuple(sorted(merged.items())))
 
 
 def _docker_manifest(image: AssembledImage, reference: Reference | None) -> bytes:

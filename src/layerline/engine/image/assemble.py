@@ -85,7 +85,8 @@ def assemble(
         documents[config.digest] = (config, data)
         documents[entry.digest] = (entry, body)
         composed.append(manifest)
-        entries.append(replace(entry, platform=part.config.platform))
+        annotations = tuple(sorted(part.annotations))  # on both, as BuildKit's exporter
+        entries.append(replace(entry, platform=part.config.platform, annotations=annotations))
     if len(entries) == 1:
         root = entries[0]
     else:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from layerline.engine.module.git_addresses import is_git
 from layerline.engine.module.queries import Literal, ask, literal
 from layerline.errors import LayerlineError, UsageError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     Ask = Callable[[str], Awaitable[Json]]
 
+_REPOSITORIES = {"GitRepository": "gitRepository", "GitRef": "gitRef"}
+
 
 async def resolve(session: Session, typename: str, text: str, *, elsewhere: bool = False) -> Json:
     """The id (or, of a platform, the text) that an address stands for.
@@ -27,7 +30,17 @@ async def resolve(session: Session, typename: str, text: str, *, elsewhere: bool
     if resolver is None:
         message = f"an argument of the type {typename} cannot be given on the command line"
         raise UsageError(message)
+    if typename in _REPOSITORIES and not elsewhere and _is_local(session, text):
+        chosen = _REPOSITORIES[typename]
+        query = f"{{ address(value: {literal(text)}) {{ {chosen} {{ id }} }} }}"
+        return (await ask(session, query))["address"][chosen]["id"]
     return await resolver(partial(ask, session, elsewhere=elsewhere), text)
+
+
+def _is_local(session: Session, text: str) -> bool:
+    """Whether a repository is a directory of this machine."""
+    path = text.partition("#")[0]
+    return not is_git(text) and (session.workdir / path).is_dir()
 
 
 async def read_repository(session: Session, typename: str, directory: str) -> Json:

@@ -6,6 +6,7 @@ Invariant: when the context ends, no connection and no thread of it is left.
 from __future__ import annotations
 
 import functools
+import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from layerline import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _PIECE = 1 << 16
 
@@ -90,6 +92,38 @@ def forward(listener: socket.socket, dial: Callable[[], socket.socket]) -> Itera
         acceptor.join()
         listener.close()
         connections.close()
+
+
+@contextmanager
+def forward_unix(path: Path, target: Path) -> Iterator[None]:
+    """Create a unix socket at `path`, and carry what comes there to the socket `target`."""
+    listener = socket.socket(socket.AF_UNIX)
+    with _reachable(path.parent) as directory:
+        listener.bind(f"{directory}/{path.name}")
+        listener.listen()
+
+    def dial() -> socket.socket:
+        other = socket.socket(socket.AF_UNIX)
+        try:
+            with _reachable(target) as place:
+                other.connect(place)
+        except OSError:
+            other.close()
+            raise
+        return other
+
+    with forward(listener, dial):
+        yield
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """A path that is short enough for the address of a socket, unix(7)."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

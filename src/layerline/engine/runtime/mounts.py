@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from layerline import kernel
 from layerline.engine.runtime.confined_root import ConfinedRoot
+from layerline.engine.runtime.forward import forward_unix
 from layerline.engine.runtime.spec import (
     Bind,
     ContainerSpec,
@@ -22,6 +23,7 @@ from layerline.engine.runtime.spec import (
     Mount,
     Overlay,
     SecretFile,
+    Socket,
     Tmpfs,
     Volume,
 )
@@ -164,12 +166,15 @@ def attach_file(
 
 
 def by_target(spec: ContainerSpec) -> list[Mount]:
-    """The mounts, those above others first."""
-    return sorted(spec.mounts, key=lambda mount: mount.target.split("/"))
+    """The mounts, those above others first, and secrets and sockets over others at their path."""
+    return sorted(
+        spec.mounts,
+        key=lambda mount: (mount.target.split("/"), isinstance(mount, SecretFile | Socket)),
+    )
 
 
 def _source(
-    mount: Bind | LayerMount | Volume | SecretFile,
+    mount: Bind | LayerMount | Volume | SecretFile | Socket,
     state: Path,
     stack: ExitStack,
     lookup: Callable[[str], User],
@@ -187,6 +192,13 @@ def _source(
             path.write_bytes(mount.data)
             os.chown(path, *_owner(mount.owner, lookup))
             path.chmod(mount.mode & 0o777)
+            source = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        case Socket():
+            path = state / "socket"
+            # A socket of its own: that of the host keeps its owner and mode.
+            stack.enter_context(forward_unix(path, mount.host))
+            os.chown(path, *_owner(mount.owner, lookup))
+            path.chmod(mount.mode)
             source = os.open(path, os.O_PATH | os.O_CLOEXEC)
         case LayerMount():
             tree = stack.enter_context(mount_layers(mount.overlay, state / "tree", shifted=shifted))
@@ -208,7 +220,7 @@ def _attributes(mount: Mount) -> int:
     match mount:
         case SecretFile():
             return _SECRET if mount.mode & 0o111 == 0 else _SECRET & ~kernel.ATTR_NOEXEC
-        case Tmpfs():
+        case Tmpfs() | Socket():
             return 0
         case Bind():
             options = (flag for name, flag in _RESTRICTIONS.items() if name in mount.options)

@@ -263,6 +263,12 @@ class Services:
         finally:
             self._release(service)
 
+    def is_running(self, key: str) -> bool:
+        """Whether a service was started and has not ended."""
+        with self._lock:
+            service = self._running.get(key)
+        return service is not None and not service.ended.is_set()
+
     def stop(self, key: str, *, kill: bool = False) -> None:
         """End a service; one that does not run is fine."""
         with self._lock:
@@ -384,7 +390,7 @@ def _dial_loopback(port: int) -> socket.socket:
 
 def _exit_error(spec: ServiceSpec, container: ContainerSpec, outcome: ExecOutcome) -> ExecError:
     ended = outcome.code == 0
-    reason = "service exited before healthcheck" if ended else outcome.status
+    reason = "service exited before healthcheck" if ended else f"exited: {outcome.status}"
     return ExecError(
         command=container.argv,
         code=outcome.code,

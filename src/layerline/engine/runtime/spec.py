@@ -87,7 +87,20 @@ class SecretFile:
     mode: int = 0o400
 
 
-Mount = Bind | LayerMount | Volume | Tmpfs | SecretFile
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Socket:
+    """A unix socket that leads to one of the host. `owner` is user[:group] of the container.
+
+    What it leads to is dialled for each connection.
+    """
+
+    target: str
+    host: Path
+    owner: str = ""
+    mode: int = 0o600
+
+
+Mount = Bind | LayerMount | Volume | Tmpfs | SecretFile | Socket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

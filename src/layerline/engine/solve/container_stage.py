@@ -139,7 +139,9 @@ class ContainerStage:
                     target=mount.target, data=data, owner=mount.owner, mode=mount.mode
                 )
             case ops.SocketMount():
-                return spec.Bind(target=mount.target, source=Path(mount.host_path))
+                return spec.Socket(
+                    target=mount.target, host=Path(mount.host_path), owner=mount.owner
+                )
 
     def _volume(self, mount: ops.CacheMount) -> spec.Volume:
         volumes = self.step.context.store.volumes

@@ -6,6 +6,8 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from layerline.errors import ExecError
+
 if TYPE_CHECKING:
     import threading
     from contextlib import AbstractContextManager
@@ -30,14 +32,24 @@ def hostname_of(spec: ServiceDefinition) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinedContainer:
-    """A container on the network of its services."""
+    """A container on the network of its services, which are named by their aliases."""
 
     container: ContainerSpec
-    services: tuple[Service, ...] = ()
+    services: tuple[tuple[str, Service], ...] = ()
 
     def failure(self) -> LayerlineError | None:
         """Why the container cannot go on: a service that it needs has ended."""
-        return next((s.failure for s in self.services if s.ended.is_set() and s.failure), None)
+        for alias, service in self.services:
+            if service.ended.is_set() and (known := service.failure) is not None:
+                return ExecError(
+                    command=known.command,
+                    code=known.code,
+                    stdout=known.stdout,
+                    stderr=known.stderr,
+                    message=f"service {service.spec.hostname} (aliased as {alias}) exited: "
+                    f"exit code: {known.code}",
+                )
+        return None
 
 
 class ServiceNetwork(Protocol):

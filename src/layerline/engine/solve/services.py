@@ -77,6 +77,7 @@ class SessionServices:
     _services: runtime_service.Services | None = None
     _tunnels: dict[str, Tunnel] = field(default_factory=dict)
     _ready: dict[str, ServiceSpec | HostService] = field(default_factory=dict)
+    _by_hostname: dict[str, ServiceDefinition] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -92,6 +93,13 @@ class SessionServices:
         except ExceptionGroup as alone:
             raise alone.exceptions[0] from None
         return service
+
+    def running(self, hostname: str) -> ServiceDefinition | None:
+        """The service that runs under a hostname."""
+        spec = self._by_hostname.get(hostname)
+        if spec is None or self._services is None or not self._services.is_running(spec.key):
+            return None
+        return spec
 
     async def stop(self, spec: ServiceDefinition, *, kill: bool = False) -> None:
         """End a service; one that does not run is fine."""
@@ -158,6 +166,7 @@ class SessionServices:
 
         The container's files are evaluated, its own services started.
         """
+        self._by_hostname[hostname_of(spec)] = spec
         if spec.exec is None:
             return runtime_service.HostService(
                 key=spec.key,
@@ -232,7 +241,7 @@ class SessionServices:
                 for binding in op.bindings
             ]
             joined = stack.enter_context(self.services().join(container, used))
-            yield JoinedContainer(container=joined, services=tuple(service for _, service in used))
+            yield JoinedContainer(container=joined, services=tuple(used))
 
     @contextlib.contextmanager
     def attach(self, container: ContainerSpec) -> Iterator[ContainerSpec]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from layerline.engine.api.container_paths import HIDDEN, absolute, add_mount
 from layerline.engine.api.fields import field
 from layerline.engine.api.objects import CacheVolume, Container, Directory, File, Secret, Socket
-from layerline.engine.api.resolvers.container_files import copy_directory, copy_file
+from layerline.engine.api.resolvers.container_files import copy_file
 from layerline.engine.solve import ops
 from layerline.engine.solve.keys import identity_of
 
@@ -58,10 +58,9 @@ def with_mounted_directory(
 
 
 def _copy_with_owner(directory: Directory, owner: str, container: Container) -> Directory:
-    """Copy a directory for an owner, whose name is looked up in the container."""
-    names = _names(container)
-    tree = copy_directory(ops.Scratch(), "/", directory, owner=owner, names=names)
-    return Directory(tree=ops.Chown(base=tree, path="/", owner=owner, names=names))
+    """The directory as that of an owner, whose name is looked up in the container; modes stay."""
+    tree = ops.Chown(base=directory.tree, path=directory.path, owner=owner, names=_names(container))
+    return replace(directory, tree=tree)
 
 
 @field("Container", "withMountedFile")
@@ -146,11 +145,7 @@ def with_mounted_secret(
     return add_mount(self, mount)
 
 
-@field(
-    "Container",
-    "withUnixSocket",
-    differs="the owner is ignored: the socket keeps its owner and mode of the host",
-)
+@field("Container", "withUnixSocket")
 def with_unix_socket(
     self: Container,
     _call: Call,
@@ -166,11 +161,28 @@ def with_unix_socket(
 
 
 @field("Container", "withoutMount")
-@field("Container", "withoutUnixSocket")
 def without_mount(self: Container, _call: Call, *, path: str, expand: bool = False) -> Container:
-    """Remove a mount; an unknown path is fine."""
+    """Remove a mount, and the secret that is mounted over it; an unknown path is fine."""
     target = _target(self, path, expand=expand)
-    kept = tuple(mount for mount in self.mounts if mount.target != target)
+    kept = tuple(
+        mount
+        for mount in self.mounts
+        if isinstance(mount, ops.SocketMount) or mount.target != target
+    )
+    return replace(self, mounts=kept, image_ref="")
+
+
+@field("Container", "withoutUnixSocket")
+def without_unix_socket(
+    self: Container, _call: Call, *, path: str, expand: bool = False
+) -> Container:
+    """Remove a socket; an unknown path is fine."""
+    target = _target(self, path, expand=expand)
+    kept = tuple(
+        mount
+        for mount in self.mounts
+        if not isinstance(mount, ops.SocketMount) or mount.target != target
+    )
     return replace(self, mounts=kept, image_ref="")
 
 

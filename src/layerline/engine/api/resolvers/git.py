@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import itertools
+import posixpath
 import shlex
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from layerline import user_namespace
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.objects import Changeset, Directory, Query, Secret, Service, Value
-from layerline.engine.api.resolvers.http import through
+from layerline.engine.api.resolvers.http import service_of, through
 from layerline.engine.api.tree_access import tree_of
 from layerline.engine.solve import ops
 from layerline.engine.solve.keys import identity_of, register
@@ -175,10 +176,13 @@ async def branches(
 
 @field("GitRepository", "uncommitted")
 async def uncommitted_changes(self: GitRepository, call: Call) -> Changeset:
-    """The uncommitted changes of a directory; a remote repository has none."""
+    """The uncommitted changes of a directory; a repository without a working tree has none."""
     if self.source is None:
         clean = await tree(await head(self, call), call)
         return Changeset(before=clean, after=clean)
+    files = await tree_of(call, self.source.tree)
+    if files.find(posixpath.join(self.source.path, ".git")) is None:
+        return Changeset(before=self.source, after=self.source)
     return Changeset(before=await _committed_files(call, self.source), after=self.source)
 
 
@@ -252,8 +256,10 @@ async def _remote(call: Call, repository: GitRepository) -> Remote:
     if repository.source is not None:
         return Remote(address=str(await _extract(call, repository.source)))
     settings = {}
-    if repository.service is not None:
-        here, _ = await through(call, repository.service, repository.address)
+    service = repository.service or service_of(call, repository.address)
+    if service is not None:
+        repository = replace(repository, service=service)
+        here, _ = await through(call, service, repository.address)
         settings[f"url.{here}.insteadOf"] = repository.address
     return await call.session.solver.in_thread(_reachable, call, repository, settings)
 

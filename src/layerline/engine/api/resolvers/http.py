@@ -38,12 +38,13 @@ async def http(
         message = f'file name "{name}" must not contain a directory'
         raise QueryError(message)
     session = call.session
+    service = experimental_service_host or service_of(call, url)
 
     async def make() -> Download:
         headers = await _headers(call, auth_header)
         place, reach = url, call.reach
-        if experimental_service_host is not None:
-            place, headers["Host"] = await through(call, experimental_service_host, url)
+        if service is not None:
+            place, headers["Host"] = await through(call, service, url)
             reach = reach and reach.with_port(urlsplit(place).port)  # the tunnel is the session's
         request = DownloadRequest(
             url=place, name=name, mode=permissions, checksum=checksum, headers=headers
@@ -53,11 +54,17 @@ async def http(
         )
 
     identity = auth_header.identity if auth_header else None
-    host = experimental_service_host.spec.key if experimental_service_host else None
+    host = service.spec.key if service else None
     key = digest_of(["http", url, name, permissions, checksum, identity, host])
     download: Download = await session.once(key, make)
     tree = ops.Stored(digest=download.digest, snapshots=(download.snapshot,))
     return File(tree=tree, path=f"/{name}")
+
+
+def service_of(call: Call, url: str) -> Service | None:
+    """The service that runs in this session under the host of a URL, as its endpoint names it."""
+    spec = call.session.services.running(urlsplit(url).hostname or "")
+    return None if spec is None else Service(spec=spec)
 
 
 async def through(call: Call, service: Service, url: str) -> tuple[str, str]:

@@ -43,7 +43,11 @@ class Reach:
         if not _HOST.fullmatch(host):
             message = f"{host!r} is not the name of a host"
             raise HostError(message)
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as exc:  # an empty label, or one of more than 63 characters
+            message = f"{host!r} is not the name of a host"
+            raise HostError(message) from exc
         addresses = [str(address[0]) for *_, address in found]
         for address in addresses:
             self.require(address, port, own=_own_address(address))
