@@ -6,7 +6,7 @@ Invariant: a definition is complete; every name in it refers to something that e
 import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -137,6 +137,15 @@ class Target(_Table):
         ),
         default=(),
         examples=[[{"url": "https://download.pytorch.org/whl/cpu", "packages": ["torch"]}]],
+    )
+
+    lock: Path | Literal[""] = Field(
+        description=(
+            "A lock that another tool wrote: uv.lock, poetry.lock, pylock.*.toml or requirements "
+            "with hashes. It is taken as it is, and locks/NAME.txt has the installer alone"
+        ),
+        default="",
+        examples=["uv.lock"],
     )
 
     def pages(self, projects: Iterable[str] | None = None) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from layerline.pipeline.environment import (
 )
 from layerline.pipeline.image import APP, EPOCH
 from layerline.pipeline.layer import Layer
+from layerline.pipeline.lock import LockError
 from layerline.pipeline.partition import Partition, partition
 from layerline.pipeline.probe import Probe
 from layerline.pipeline.source import beginnings
@@ -70,6 +71,12 @@ def render(
     files |= {f"programs/{name}": program(name) for name in PROGRAMS}
     files["probes/run.py"] = probe.own_program("run")
     for target in sorted(locks):
+        if definition.target(target).lock:
+            message = (
+                f"no Dockerfiles for target {target}: they need a lock of the pipeline's own, "
+                f"without lock = {definition.target(target).lock!r}"
+            )
+            raise LockError(message)
         parts = partition(locks[target], definition, target)
         for name, image in sorted(definition.images_of(target).items()):
             image_file = ImageDockerfile(name=name, image=image, definition=definition, parts=parts)

@@ -113,9 +113,12 @@ class PipelineFunctions:
         """Resolve all groups of a target together; save the result as locks/<target>.txt."""
         project = self.project()
         definition = await project.definition()
-        current = await project.lock_text(target)
+        current = await project.own_lock(target)
+        theirs = await project.foreign_lock(definition, target)
         environment = await project.environment(definition, target, current)
-        locked = await resolve(environment, definition, current=current, upgrade=upgrade or [])
+        locked = await resolve(
+            environment, definition, current=current, theirs=theirs, upgrade=upgrade or []
+        )
         if check and locked != current:
             message = (
                 f"{lock.path(target)} is out of date with {FILE}: "
@@ -147,7 +150,7 @@ class PipelineFunctions:
         target = definition.image(image).target
         built = await project.image(image)
         metadata = await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout()
-        pins = lock.parse(await project.lock_text(target))
+        pins = lock.parse(await project.lock_text(definition, target))
         made = sbom.document(image, target, json.loads(metadata), pins)
         return dag.file(f"{image}.cdx.json", json.dumps(made, indent=1) + "\n")
 
@@ -157,7 +160,7 @@ class PipelineFunctions:
         project = self.project()
         definition = await project.definition()
         targets = sorted({image.target for image in definition.images.values()})
-        locks = {target: await project.lock_text(target) for target in targets}
+        locks = {target: await project.lock_text(definition, target) for target in targets}
         ignored = await docker_patterns(self.source)
         made = dag.directory()
         for path, text in dockerfile.render(definition, locks, ignored=ignored).items():

@@ -36,6 +36,9 @@ class LockInputs:
     def of(cls, definition: Definition, target: str, platform: Platform) -> "LockInputs":
         """The inputs that the definition has for a target now."""
         groups = definition.groups_of(target).values()
+        if definition.target(target).lock:
+            nothing = frozenset[str]()
+            return cls(requirements=nothing, without=nothing, indexes=nothing, platform=platform)
         return cls(
             requirements=frozenset(
                 _spelled(each) for group in groups for each in group.requirements_for(target)
@@ -89,7 +92,8 @@ def check(text: str, definition: Definition, target: str) -> None:
         message = f"{lock.path(target)} does not exist: write it with '{lock.command(target)}'"
         raise LockError(message)
     pins = lock.parse(text)
-    recorded = LockInputs.read(text)
+    foreign = definition.target(target).lock
+    recorded = None if foreign else LockInputs.read(text)
     now = LockInputs.of(definition, target, platform_of(text))
     wrong = [*_misfits(pins, definition, target, now.platform, recorded)]
     if recorded is not None:
@@ -101,14 +105,13 @@ def check(text: str, definition: Definition, target: str) -> None:
         moved = recorded.indexes ^ now.indexes
         wrong += [f"the index {each} was added or removed" for each in sorted(moved)]
     if wrong:
-        message = "\n  ".join(
-            [
+        heading = f"{foreign} does not fit {FILE}: update it with the tool that wrote it"
+        if not foreign:
+            heading = (
                 f"{lock.path(target)} is out of date with {FILE}: "
-                f"regenerate it with '{lock.command(target)}'",
-                *wrong,
-            ]
-        )
-        raise LockError(message)
+                f"regenerate it with '{lock.command(target)}'"
+            )
+        raise LockError("\n  ".join([heading, *wrong]))
 
 
 def _misfits(

@@ -1,7 +1,9 @@
 """The platform that a lock is for, which decides the markers of requirements (PEP 508)."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 PYTHON = "3.11"
@@ -23,7 +25,11 @@ class Platform:
         marker = Requirement(requirement).marker
         return marker is None or marker.evaluate(self._variables())
 
-    def _variables(self) -> dict[str, str]:
+    def holds(self, marker: str) -> bool:
+        """Whether a marker of a lock is true here, without any extra; an empty one is."""
+        return not marker or Marker(marker).evaluate(self._variables(), context="lock_file")
+
+    def _variables(self) -> dict[str, str | AbstractSet[str]]:
         """The variables of markers; the kernel's release is not known before the image runs."""
         return {
             "implementation_name": "cpython",
@@ -37,4 +43,7 @@ class Platform:
             "python_full_version": self.python,
             "python_version": ".".join(self.python.split(".")[:2]),
             "sys_platform": "linux",
+            "extra": "",
+            "extras": frozenset(),
+            "dependency_groups": frozenset(),
         }

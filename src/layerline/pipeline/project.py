@@ -8,8 +8,10 @@ from layerline.pipeline import lock
 from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import Environment
+from layerline.pipeline.foreign_lock import merge
 from layerline.pipeline.image import Assembly
 from layerline.pipeline.layer import INSTALLER
+from layerline.pipeline.lock import LockError
 from layerline.pipeline.network import network
 from layerline.pipeline.partition import partition
 from layerline.pipeline.source import check_patterns
@@ -34,9 +36,26 @@ class Project:
         check_patterns(definition, text)
         return definition
 
-    async def lock_text(self, target: str) -> str:
-        """The lock of a target; empty before the first `lock`."""
-        path = lock.path(target)
+    async def own_lock(self, target: str) -> str:
+        """The lock that this pipeline wrote for a target; empty before the first `lock`."""
+        return await self._text(lock.path(target))
+
+    async def foreign_lock(self, definition: Definition, target: str) -> str:
+        """The lock that another tool wrote for a target; empty if the target names none."""
+        path = definition.target(target).lock
+        text = await self._text(path) if path else ""
+        if path and not text:
+            message = f"{path} does not exist, which [targets.{target}] of {FILE} has as its lock"
+            raise LockError(message)
+        return text
+
+    async def lock_text(self, definition: Definition, target: str) -> str:
+        """The lock of a target, of both; empty before the first `lock`."""
+        own = await self.own_lock(target)
+        theirs = await self.foreign_lock(definition, target)
+        return merge(own, theirs, definition, target) if own and theirs else own
+
+    async def _text(self, path: str) -> str:
         if not await self.source.glob(path):
             return ""
         return await self.source.file(path).contents()
@@ -52,7 +71,7 @@ class Project:
 
     async def assembly(self, definition: Definition, target: str) -> Assembly:
         """All layers and images of a target."""
-        text = await self.lock_text(target)
+        text = await self.lock_text(definition, target)
         return Assembly(
             definition=definition,
             target=target,

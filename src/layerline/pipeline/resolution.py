@@ -10,6 +10,7 @@ import dagger
 from layerline.pipeline import lock_rules
 from layerline.pipeline.definition import Definition, builders, from_source
 from layerline.pipeline.environment import PYTHON, UV, UV_CACHE, Environment, program
+from layerline.pipeline.foreign_lock import merge
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock_inputs import LockInputs
 from layerline.pipeline.partition import partition
@@ -28,9 +29,12 @@ async def resolve(
     definition: Definition,
     *,
     current: str,
+    theirs: str,
     upgrade: Sequence[str],
 ) -> str:
     """Resolve a target's lock, keeping current versions where the requirements allow.
+
+    If another tool's lock is the target's, `theirs`, only what that lacks is resolved.
 
     The lock is one that can be read back and partitioned, and whose images can be built.
     """
@@ -64,7 +68,9 @@ async def resolve(
     target = environment.target
     inputs = LockInputs.of(definition, target, Platform(**found))
     text = inputs.header() + await done.file(_LOCK).contents()
-    lock_rules.check(text, partition(text, definition, target), definition, target)
+    complete = merge(text, theirs, definition, target) if theirs else text
+    parts = partition(complete, definition, target)
+    lock_rules.check(complete, parts, definition, target)
     return text
 
 
@@ -77,7 +83,11 @@ def _request(
     return {
         "target": target,
         "groups": {
-            **{name: group.requirements_for(target) for name, group in groups.items()},
+            **{
+                name: group.requirements_for(target)
+                for name, group in groups.items()
+                if not definition.target(target).lock
+            },
             "installer": [INSTALLER, *builders(groups.values())],
         },
         "without": sorted({each for group in groups.values() for each in group.without}),

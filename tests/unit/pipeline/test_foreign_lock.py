@@ -1,0 +1,229 @@
+"""Locks of uv, poetry, PEP 751 and pip-tools become pins for the groups of one target.
+
+The texts have the forms that uv 0.13, poetry 2 and pip-tools write; what is to be installed is what
+`uv sync`, `poetry install` and `pip install --require-hashes` would install of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from layerline.pipeline.definition import parse_definition
+from layerline.pipeline.foreign_lock import merge, read
+from layerline.pipeline.lock import LockError
+from layerline.pipeline.lock_inputs import LockInputs
+from layerline.pipeline.partition import partition
+from layerline.pipeline.platform import Platform
+
+HERE = Platform(python="3.11.2", machine="x86_64")
+OLD = Platform(python="3.10.12", machine="x86_64")
+SHA = {name: f"sha256:{digit * 64}" for name, digit in (("wheel", "a"), ("sdist", "b"))}
+
+
+def uv_package(name: str, version: str = "1.0", *, more: str = "", registry: bool = True) -> str:
+    source = 'registry = "https://index.example/simple"' if registry else 'virtual = "."'
+    files = f"""\
+sdist = {{ url = "https://index.example/{name}.tar.gz", hash = "{SHA["sdist"]}" }}
+wheels = [{{ url = "https://index.example/{name}.whl", hash = "{SHA["wheel"]}" }}]
+"""
+    head = f'[[package]]\nname = "{name}"\nversion = "{version}"\nsource = {{ {source} }}\n'
+    return head + more + (files if registry else "") + "\n"
+
+
+HTTPX = """\
+dependencies = [
+    { name = "anyio" },
+    { name = "colorama", marker = "sys_platform == 'win32'" },
+    { name = "tomli", marker = "python_full_version < '3.11'" },
+]
+"""
+UV = (
+    'version = 1\nrevision = 3\nrequires-python = ">=3.10"\n\n'
+    + uv_package("anyio")
+    + uv_package("colorama")
+    + uv_package("httpx", more=HTTPX)
+    + '[package.optional-dependencies]\nhttp2 = [{ name = "h2" }]\n\n'
+    + uv_package("h2")
+    + uv_package("mine", more='dependencies = [{ name = "httpx" }]\n', registry=False)
+    + uv_package("numpy", "1.26", more="resolution-markers = [\"python_version < '3.11'\"]\n")
+    + uv_package("numpy", "2.4", more="resolution-markers = [\"python_version >= '3.11'\"]\n")
+    + uv_package("tomli")
+    + uv_package("unused")
+)
+POETRY = f"""\
+[[package]]
+name = "httpx"
+version = "1.0"
+optional = false
+files = [{{file = "httpx.whl", hash = "{SHA["wheel"]}"}}]
+
+[package.dependencies]
+Anyio = "*"
+colorama = {{version = "*", markers = "sys_platform == \\"win32\\""}}
+h2 = {{version = ">=3", optional = true, markers = "extra == \\"http2\\""}}
+
+[package.extras]
+http2 = ["h2 (>=3,<5)"]
+
+[[package]]
+name = "anyio"
+version = "1.0"
+files = [{{file = "anyio.whl", hash = "{SHA["wheel"]}"}}]
+
+[[package]]
+name = "h2"
+version = "1.0"
+files = [{{file = "h2.whl", hash = "{SHA["wheel"]}"}}]
+
+[[package]]
+name = "unused"
+version = "1.0"
+files = [{{file = "unused.whl", hash = "{SHA["wheel"]}"}}]
+
+[metadata]
+lock-version = "2.1"
+python-versions = ">=3.10"
+content-hash = "00"
+"""
+PYLOCK = "".join(
+    f"""\
+[[packages]]
+name = "{name}"
+version = "1.0"
+{more}
+wheels = [{{ url = "https://index.example/x.whl", hashes = {{ sha256 = "{"a" * 64}" }} }}]
+
+"""
+    for name, more in (
+        ("httpx", 'dependencies = [{ name = "anyio" }, { name = "h2" }]'),
+        ("anyio", ""),
+        ("h2", ""),
+        ("colorama", "marker = \"sys_platform == 'win32'\""),
+        ("unused", ""),
+    )
+)
+PYLOCK = f'lock-version = "1.0"\ncreated-by = "test"\n\n{PYLOCK}'
+REQUIREMENTS = f"""\
+--index-url https://index.example/simple
+anyio==1.0 \\
+    --hash={SHA["wheel"]} \\
+    --hash={SHA["sdist"]}
+    # via
+    #   httpx
+    #   -r requirements.in
+colorama==1.0 ; sys_platform == "win32" \\
+    --hash={SHA["wheel"]}
+    # via httpx
+h2==1.0 --hash={SHA["wheel"]}
+    # via httpx
+httpx[http2]==1.0 \\
+    --hash={SHA["wheel"]}
+    # via -r requirements.in
+unused==1.0 \\
+    --hash={SHA["wheel"]}
+"""
+
+
+def pins(path: str, text: str, *requirements: str, platform: Platform = HERE) -> dict[str, str]:
+    """The version of each pin and what requires it."""
+    found = read(path, text, requirements, platform)
+    without_hashes = re.sub(r" \\\n    --hash=sha256:\w{64}", "", found)
+    return dict(re.findall(r"^(\S+==\S+)(?:\n    # via (.*))?$", without_hashes, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("uv.lock", UV),
+        ("poetry.lock", POETRY),
+        ("pylock.toml", PYLOCK),
+        ("requirements.txt", REQUIREMENTS),
+    ],
+)
+def test_what_the_groups_lead_to_is_taken_and_nothing_else(path: str, text: str) -> None:
+    assert pins(path, text, "httpx[http2]>=0.5") == {
+        "anyio==1.0": "httpx",
+        "h2==1.0": "httpx",
+        "httpx==1.0": "",
+    }
+
+
+@pytest.mark.parametrize(("path", "text"), [("uv.lock", UV), ("poetry.lock", POETRY)])
+def test_an_extra_that_nobody_asks_for_brings_nothing(path: str, text: str) -> None:
+    assert pins(path, text, "httpx") == {"anyio==1.0": "httpx", "httpx==1.0": ""}
+
+
+def test_markers_and_forks_are_decided_for_the_platform() -> None:
+    assert pins("uv.lock", UV, "httpx", "numpy", platform=OLD).keys() == {
+        *("anyio==1.0", "httpx==1.0", "numpy==1.26", "tomli==1.0"),
+    }
+    assert "numpy==2.4" in pins("uv.lock", UV, "numpy")
+    assert pins("uv.lock", UV, "colorama; sys_platform == 'win32'") == {}
+
+
+def test_all_hashes_are_taken_and_no_url() -> None:
+    assert read("uv.lock", UV, ["anyio"], HERE) == (
+        f"anyio==1.0 \\\n    --hash={SHA['wheel']} \\\n    --hash={SHA['sdist']}\n"
+    )
+
+
+def test_packages_of_a_lock_without_dependencies_are_shared() -> None:
+    # As `uv export --format=pylock.toml` writes it: nothing says who requires whom.
+    flat = re.sub(r"^dependencies = .*$", "", PYLOCK, flags=re.MULTILINE)
+    assert pins("pylock.toml", flat, "httpx", "h2")["anyio==1.0"] == "h2, httpx"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "requirement", "said"),
+    [
+        ("uv.lock", UV, "mine", "mine from a directory of the repository"),
+        ("uv.lock", UV.replace("registry =", "git ="), "anyio", "anyio from git https://index"),
+        ("requirements.txt", "anyio==1.0\n", "anyio", "no hashes for anyio: write it with --gen"),
+        ("requirements.txt", "anyio>=1\n", "anyio", "a line that pins no version"),
+        ("uv.lock", "version = ", "anyio", "uv.lock is not TOML"),
+    ],
+)
+def test_what_has_no_hash_is_refused(path: str, text: str, requirement: str, said: str) -> None:
+    with pytest.raises(LockError, match=re.escape(said)):
+        read(path, text, [requirement], HERE)
+
+
+TOML = """\
+[targets.cpu]
+lock = "uv.lock"
+[groups.web]
+requirements = ["httpx[http2]"]
+[groups.core]
+requirements = ["numpy>=2"]
+[images.small]
+target = "cpu"
+groups = ["web", "core"]
+"""
+DEFINITION = parse_definition(TOML)
+OWN = LockInputs.of(DEFINITION, "cpu", HERE).header() + "".join(
+    f"{name}==3 \\\n    --hash=sha256:cc\n" for name in ("uv", "left-from-before")
+)
+
+
+def test_it_is_partitioned_with_the_installer_of_the_targets_own_lock() -> None:
+    made = partition(merge(OWN, UV, DEFINITION, "cpu"), DEFINITION, "cpu")
+    assert made.installer.startswith("uv==3 ")
+    layers = {name: [pin.name for pin in layer.pins] for name, layer in made.layers.items()}
+    assert layers == {"core": ["numpy"], "web": ["anyio", "h2", "httpx"]}
+
+
+def test_a_lock_that_does_not_fit_is_to_be_updated_by_its_tool() -> None:
+    definition = parse_definition(TOML.replace("numpy>=2", "numpy>=3").replace("httpx[", "scipy["))
+    with pytest.raises(LockError) as caught:
+        partition(merge(OWN, UV, definition, "cpu"), definition, "cpu")
+    said = str(caught.value)
+    assert said.startswith("uv.lock does not fit layerline.toml: update it with the tool that")
+    assert "group core requires numpy>=3; the lock has numpy==2.4" in said
+    assert "group web requires scipy[http2]; the lock has no entry for scipy" in said
+
+
+def test_what_is_left_out_of_the_resolution_is_left_out_here_as_well() -> None:
+    definition = parse_definition(TOML.replace("[groups.web]", '[groups.web]\nwithout = ["h2"]'))
+    assert "h2==" not in merge(OWN, UV, definition, "cpu")
