@@ -34,7 +34,7 @@ _VIA = re.compile(r"^\s+#\s+(?:via\s+)?(?P<names>[A-Za-z0-9][^()]*?)\s*(?:\(.*)?
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependency:
-    """A package that another one requires, with extras and a marker; `version` if it is told."""
+    """A package that another one requires, with extras and a marker; `version` if it is given."""
 
     name: str
     extras: tuple[str, ...] = ()
