@@ -6,6 +6,7 @@ Standard library only and Python 3.9, as the doctor uses it too.
 from __future__ import annotations
 
 import pwd
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,12 +77,20 @@ def find_hindrances(sysctl: Path = _SYSCTL) -> list[Hindrance]:
 
 
 def apparmor_profile(interpreter: Path) -> str:
-    """The profile with which AppArmor lets programs of this Python create user namespaces."""
+    """The profile with which AppArmor lets programs of this Python create user namespaces.
+
+    In the form of AppArmor's own for programs that need these, e.g. `devhelp`:
+    https://gitlab.com/apparmor/apparmor/-/commit/89a9f767
+    """
+    place = re.sub(r'([\\?*\[\]{}^"])', r"\\\1", str(interpreter))
+    if " " in place:
+        place = f'"{place}"'
     return (
         "abi <abi/4.0>,\n"
         "include <tunables/global>\n"
-        f"profile layerline {interpreter} flags=(unconfined) {{\n"
+        f"profile layerline {place} flags=(unconfined) {{\n"
         "  userns,\n"
+        "  include if exists <local/layerline>\n"
         "}\n"
     )
 

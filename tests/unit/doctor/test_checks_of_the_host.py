@@ -286,7 +286,7 @@ def test_user_namespaces_that_are_refused_name_the_setting(host: Host) -> None:
     assert seen == f"user namespaces are refused ({settings})"
     # https://gitlab.com/apparmor/apparmor/-/wikis/unprivileged_userns_restriction
     assert "'profile layerline " in commands[0]
-    assert " flags=(unconfined) {' '  userns,' '}'" in commands[0]
+    assert " flags=(unconfined) {' '  userns,' " in commands[0]
     assert commands[1:] == [
         "sudo apparmor_parser --replace /etc/apparmor.d/layerline",
         "sudo sysctl -w user.max_user_namespaces=28633",
