@@ -90,7 +90,7 @@ def overlay(root: None) -> None:  # noqa: ARG001
 
 
 @pytest.fixture(scope="session")
-def device_nodes(root: None) -> None:  # noqa: ARG001
+def device_nodes() -> None:
     """Device nodes can be created below tmp_path."""
     skip_because(no_device_nodes)
 
