@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from layerline import command, host, kernel
+from layerline.engine.runtime.cgroups import Cgroups
 from layerline.errors import LayerlineError
 from layerline.settings import process_environ
 from tests.ordinary_user import no_ordinary_user
@@ -153,6 +154,16 @@ def no_large_owners() -> str:
         except OSError as exc:
             return f"no owner {_LARGE_ID}: {exc.strerror}"
     return ""
+
+
+@functools.cache
+def no_cgroups() -> str:
+    """Why no cgroup can be made for a step."""
+    session = Cgroups()
+    try:
+        return "no writable cgroups" if session.path("c") is None else ""
+    finally:
+        session.close()
 
 
 @functools.cache

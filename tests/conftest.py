@@ -17,6 +17,7 @@ from layerline import command
 from layerline.settings import process_environ
 from tests.capabilities import (
     SOURCE,
+    no_cgroups,
     no_container_user,
     no_containers,
     no_device_nodes,
@@ -123,6 +124,12 @@ def trusted_attributes(root: None) -> None:  # noqa: ARG001
 def large_owners(root: None) -> None:  # noqa: ARG001
     """Files may belong to any id."""
     skip_because(no_large_owners)
+
+
+@pytest.fixture(scope="session")
+def writable_cgroups() -> None:
+    """Steps have cgroups."""
+    skip_because(no_cgroups)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def running(argv: Sequence[str | Path], *, log: Path) -> Iterator[None]:
+def running(argv: Sequence[str | Path], *, log: Path) -> Iterator[command.Process[bytes]]:
     """Run a server for the block, with both outputs in `log`.
 
     The kernel ends it when this process is killed (PR_SET_PDEATHSIG in prctl(2)): an interrupted
@@ -24,7 +24,7 @@ def running(argv: Sequence[str | Path], *, log: Path) -> Iterator[None]:
             ["setpriv", "--pdeathsig", "TERM", "--", *argv], stdout=output, stderr=output
         )
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait()

@@ -47,20 +47,20 @@ def daemon(place: Path, *flags: str, buildkit: bool = False) -> Iterator[Docker]
     argv: list[str | Path] = [program, "--host", socket, "--iptables=false", "--bridge=none"]
     argv += ["--data-root", place / "data", "--exec-root", place / "exec"]
     argv += ["--pidfile", place / "pid", *flags]
-    with running(argv, log=place / "log"):
+    with running(argv, log=place / "log") as process:
         found = Docker(environ=own, root=place / "data", program=client)
-        _wait_for(found, place / "log")
+        _wait_for(found, process, place / "log")
         yield found
 
 
-def _wait_for(docker: Docker, log: Path) -> None:
+def _wait_for(docker: Docker, process: command.Process[bytes], log: Path) -> None:
     """Return once the daemon answers; skip with its last words when it cannot start here."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             docker.run("version")
         except CommandFailed:
-            if time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 pytest.skip(f"dockerd does not start here: {log.read_text()[-300:]}")
             time.sleep(0.2)
         else:

@@ -48,6 +48,7 @@ def waiting(store: str) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("writable_cgroups")
 def test_no_group_stays_after_a_kill(command_line: CommandLine) -> None:
     command_line.run(*sleeper("x")[:4], "sync")
     store = command_line.environ["LAYERLINE_STORE"]
