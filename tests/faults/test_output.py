@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 
@@ -11,6 +12,7 @@ from tests.faults.conftest import MIB, AttackedSession
 
 pytestmark = [pytest.mark.slow, pytest.mark.privileged]
 SIZE = 256 * MIB
+IDLE = 1400  # MiB/s of SHA-256
 LINE = "0123456 a line of a build's log, with a path: /usr/lib/python3/dist-packages/module.py"
 IMAGE = 'container { from(address: "debian:bookworm-slim")'
 
@@ -22,6 +24,17 @@ def lines(size: int, then: str, secret: str = "") -> str:
     return f"{{ {IMAGE} {{ {inner} }} }} }}"
 
 
+def pace() -> float:
+    """How fast this machine is now, compared with the idle one of the bounds: its work on hashes.
+
+    Other processes on the other threads of a core slow each other down by a third.
+    """
+    began = time.process_time()
+    for _ in range(128):
+        hashlib.sha256(bytes(MIB)).digest()
+    return min(1.0, 128 / (time.process_time() - began) / IDLE)
+
+
 def measure(attacked: AttackedSession, text: str, size: int) -> tuple[float, int, int]:
     """MiB a second of the session's own time, the memory it took, and the size of the answer."""
     assert attacked.ask(f"{{ {IMAGE} {{ sync }} }} }}")[0] == 200
@@ -31,7 +44,7 @@ def measure(attacked: AttackedSession, text: str, size: int) -> tuple[float, int
     wall, seconds = time.perf_counter() - began[0], attacked.cpu_seconds() - began[1]
     assert status == 200
     assert b'"errors"' not in body[:100]
-    speed = size / MIB / seconds
+    speed = size / MIB / seconds / pace()
     memory = (attacked.peak() - before) // MIB
     print(f"{speed:.0f} MiB/s of CPU time, {size / MIB / wall:.0f} MiB/s, {memory} MiB")
     return speed, attacked.peak() - before, len(body)
@@ -44,8 +57,9 @@ def test_output_that_nobody_asks_for(attacked: AttackedSession) -> None:
 
 
 def test_output_that_is_asked_for(attacked: AttackedSession) -> None:
-    _, memory, size = measure(attacked, lines(SIZE, "stdout"), SIZE)
+    speed, memory, size = measure(attacked, lines(SIZE, "stdout"), SIZE)
     assert size > SIZE
+    assert speed > 100
     assert memory < 3 * SIZE
 
 

@@ -19,7 +19,7 @@ _MARK = "\0text {}\0"
 _ENCODED_MARK = re.compile(r'"\\u0000text (\d+)\\u0000"')
 
 
-def encode(body: dict[str, Any]) -> Iterator[bytes]:
+def encode(body: dict[str, Any]) -> Iterator[bytes | memoryview]:
     """The pieces of the JSON; lone surrogates become question marks. Large texts leave `body`."""
     texts: list[str] = []
     _take_texts(body, texts)
@@ -35,12 +35,12 @@ def encode(body: dict[str, Any]) -> Iterator[bytes]:
     yield encoded[start:].encode(errors="replace")
 
 
-def _encode_text(text: str) -> Iterator[bytes]:
+def _encode_text(text: str) -> Iterator[bytes | memoryview]:
     """Each character is escaped by itself, so a text may be cut anywhere."""
     yield b'"'
     for start in range(0, len(text), _PIECE):
         piece = json.dumps(text[start : start + _PIECE], ensure_ascii=False)
-        yield piece[1:-1].encode(errors="replace")
+        yield memoryview(piece.encode(errors="replace"))[1:-1]
     yield b'"'
 
 

@@ -191,7 +191,7 @@ def _respond_in_pieces(got: Answer) -> Response:
     if len(pieces) == 1:
         return Response(pieces[0], status_code=got.status, media_type="application/json")
 
-    async def content() -> AsyncIterator[bytes]:
+    async def content() -> AsyncIterator[bytes | memoryview]:
         for piece in itertools.chain(pieces, encoded):
             yield piece
 

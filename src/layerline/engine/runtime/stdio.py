@@ -7,6 +7,7 @@ there is never opened: the engine would open the host's.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
 import signal
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from layerline.engine.runtime.spec import ContainerSpec, Output
 
 STDOUT, STDERR = 1, 2
-_PIECE = 1 << 16
+# Four times what a pipe holds by default: each piece costs as much as its bytes do otherwise.
+_PIECE = 1 << 18
 _NOWHERE = "/dev/null"  # /dev is not mounted yet when the files are opened
 _TICK = 0.05  # seconds between calls of `on_tick`
 
@@ -104,6 +106,8 @@ def follow(
     with selectors.DefaultSelector() as selector:
         for stream, pipe in streams.items():
             if pipe is not None:
+                with suppress(OSError):  # a user's pipes hold less when there are many
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE)
                 selector.register(pipe, selectors.EVENT_READ, stream)
         due = 0.0
         while selector.get_map():
