@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import dagger
@@ -14,7 +14,7 @@ from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
-from layerline.pipeline.source import select
+from layerline.pipeline.source import Selection, select
 from layerline.pipeline.spans import BYTES, PASSED, install_of, span
 
 APP = "/app"
@@ -31,7 +31,8 @@ class Assembly:
     partition: Partition
     environment: Environment
     source: dagger.Directory
-    _files: dict[str, dagger.Directory] = field(default_factory=dict, init=False)
+    _files: dict[tuple[str, ...], dagger.Directory] = field(default_factory=dict, init=False)
+    _selections: list[Selection] = field(default_factory=list, init=False)
 
     async def image(self, name: str) -> dagger.Container:
         """Build an image and run its probes; the evidence becomes a label of the image."""
@@ -55,7 +56,7 @@ class Assembly:
         layers = self.partition.of(spec.groups)
         foundations = self.partition.foundations(spec.groups)
         subject = probe.subject_of(name)
-        await self.files_of(name)  # a wrong pattern fails here, not after the layers
+        await self.files_of(name, spec)  # a wrong pattern fails here, not after the layers
         for layer in layers:
             await self.environment.layer_files(layer)  # cached before several tasks need it
         await self.environment.prepare()
@@ -133,27 +134,31 @@ class Assembly:
             "inputs": await self.environment.inputs(),
             "image": spec.model_dump(mode="json"),
             "probed": await probe.identities(probe.of_image(spec, self.definition), self.source),
-            "source": await (await self.files_of(name)).digest(),
+            "source": await (await self.files_of(name, spec)).digest(),
         }
         return found
 
     async def files(self, name: str) -> dict[str, dict[str, str]]:
         """Digests of the files that an image is built from, by their origin."""
-        return {"source": await changes.manifest(await self.files_of(name))}
+        files = await self.files_of(name, self.definition.image(name))
+        return {"source": await changes.manifest(files)}
 
-    async def files_of(self, name: str) -> dagger.Directory:
+    async def files_of(self, name: str, spec: Image) -> dagger.Directory:
         """The part of the source that goes into an image; a `DefinitionError` if it cannot."""
-        if name not in self._files:
-            selection = await select(self.source, self.definition.image(name).source)
+        key = (name, *spec.source)
+        if key not in self._files:
+            if not self._selections:  # what is visible is the same for every image
+                self._selections.append(await select(self.source))
+            selection = replace(self._selections[0], patterns=spec.source)
             await selection.check(name)
-            self._files[name] = selection.files
-        return self._files[name]
+            self._files[key] = selection.files
+        return self._files[key]
 
     async def assemble(self, name: str, spec: Image) -> dagger.Container:
         """An image without its evidence."""
         layers = self.partition.of(spec.groups)
         container = await self._base_with(layers, spec.groups, user=spec.user)
-        filled = with_source(container, spec, await self.files_of(name))
+        filled = with_source(container, spec, await self.files_of(name, spec))
         return configure(filled, name, spec, self.definition)
 
     async def tools(self, groups: Sequence[str]) -> dagger.Container:

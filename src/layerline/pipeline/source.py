@@ -127,7 +127,7 @@ class Selection:
         return await self.loaded.file(FILE).contents() if FILE in self.names else ""
 
 
-async def select(loaded: dagger.Directory, patterns: Sequence[str]) -> Selection:
+async def select(loaded: dagger.Directory, patterns: Sequence[str] = ("**",)) -> Selection:
     """Choose from a directory that has everything; its `.git/index` says what git tracks."""
     names = _with_parents(await loaded.glob("**"))
     visible = loaded.filter(gitignore=True)

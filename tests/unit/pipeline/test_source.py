@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagger
 import pytest
@@ -16,6 +16,7 @@ from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.diagnostics import DefinitionError
 from layerline.pipeline.git_index import tracked_paths
 from layerline.pipeline.ignore_files import from_gitignore, parse_dockerignore
+from layerline.pipeline.image import Assembly
 from layerline.pipeline.source import NOT_LOADED, Selection, check_patterns, select
 
 if TYPE_CHECKING:
@@ -166,6 +167,24 @@ async def test_what_looks_like_a_secret_stops_the_build_unless_it_is_named(home:
     (place / ".dockerignore").write_text(".env\nkeys\n")
     fresh = place.rename(home / "secrets-ignored")
     await (await selected(fresh, "**")).check("app")
+
+
+@pytest.mark.usefixtures("connected")
+async def test_an_image_with_another_source_has_other_files(repository: Path) -> None:
+    definition = parse_definition(TOML.replace("SOURCE", "src/**"))
+    unused: Any = None
+    loaded = dag.host().directory(str(repository), exclude=list(NOT_LOADED))
+    assembly = Assembly(
+        definition=definition,
+        target="cpu",
+        partition=unused,
+        environment=unused,
+        source=loaded,
+    )
+    spec = definition.image("app")
+    other = spec.model_copy(update={"source": ("README.md",)})
+    assert "README.md" not in await (await assembly.files_of("app", spec)).entries()
+    assert await (await assembly.files_of("app", other)).entries() == ["README.md"]
 
 
 @pytest.mark.parametrize("version", ["2", "3", "4"])
