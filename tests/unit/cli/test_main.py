@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
+from layerline import command
 from layerline.cli.main import run_command_line
+from layerline.settings import process_environ
+
+SOURCE = Path(__file__).parents[3] / "src"
 
 
 def test_version_is_a_command_and_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,3 +71,10 @@ def test_a_command_that_cannot_be_is_refused_with_the_reason(
 def test_checks_is_another_name_of_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["checks", "--help"]) == 0
     assert "layerline check [options] [pattern]..." in capsys.readouterr().out
+
+
+def test_a_call_from_the_store_imports_no_graphql() -> None:
+    """It takes longer than everything else that a remembered call does."""
+    asks = "import sys, layerline.cli.commands.call; sys.exit('graphql' in sys.modules)"
+    environ = {**process_environ(), "PYTHONPATH": str(SOURCE)}
+    assert command.run([sys.executable, "-c", asks], env=environ, expect=None).status == 0

@@ -10,8 +10,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphql import InlineFragmentNode
-
 from layerline.engine.api.objects import Value
 from layerline.engine.module.naming import type_name
 from layerline.engine.solve.keys import register
@@ -82,6 +80,8 @@ def module_object(module: str, module_name: str, object: str, state: Json) -> Mo
 
 def _conditions(info: GraphQLResolveInfo[Any]) -> Iterator[str]:
     """The types that the query names for what a field returns."""
+    from graphql import InlineFragmentNode
+
     for node in info.field_nodes:
         for selection in node.selection_set.selections if node.selection_set else ():
             if isinstance(selection, InlineFragmentNode) and selection.type_condition:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.api.durations import nanoseconds
-from layerline.engine.api.schema import load_resolvers
 from layerline.engine.module.objects import ModuleObject
 from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.serialization import decode, encode, snapshots_in
@@ -72,6 +71,9 @@ def recall(index: Index, key: str) -> CachedResult | None:
     if any(index.get("result", step) is None for step in made):
         return None
     if documents:
+        # A result without objects needs no schema, whose library takes long to import.
+        from layerline.engine.api.schema import load_resolvers
+
         load_resolvers()  # their modules register the classes that documents may name
     objects = {name: decode(document) for name, document in documents.items()}
     if any(f"{value.typename}:{identity_of(value)}" != name for name, value in objects.items()):
