@@ -1,14 +1,15 @@
 """The functions that every project has; a module's object inherits them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, function
 
-from layerline.pipeline import dockerfile, lock, report, sbom
+from layerline.pipeline import dockerfile, lock, report, report_markdown, sbom
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import PYTHON, program
 from layerline.pipeline.probe import Evidence
@@ -177,17 +178,30 @@ class PipelineFunctions:
         earlier: Annotated[
             dagger.File | None, Doc("An earlier build to compare with, as for `plan`")
         ] = None,
+        commit: Annotated[str, Doc("The commit that the report names")] = "",
+        format: Annotated[str, Doc("What is made: html, json, markdown or all")] = "all",
     ) -> dagger.Directory:
-        """Build an image and report on it: report.html, a self-contained page, and report.json."""
+        """Build an image and report on it: report.html, a page of its own, report.md, report.json.
+
+        report.md is for a pull request.
+        """
+        wanted = _formats(format)
         assembly = await self.project().assembly_of(image)
-        plan = await assembly.plan_build(image, await _read_evidence(earlier))
-        found = await assembly.evidence(image)
-        made = report.document(image, assembly.target, found, plan)
-        return (
-            dag.directory()
-            .with_new_file("report.html", report.page(made))
-            .with_new_file("report.json", json.dumps(made, indent=1) + "\n")
+        before = await _read_evidence(earlier)
+        plan = await assembly.plan_build(image, before)
+        made = report.document(
+            image,
+            assembly.target,
+            await assembly.evidence(image),
+            plan,
+            earlier=before,
+            commit=commit,
+            date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
+        files = dag.directory()
+        for name, render in wanted.items():
+            files = files.with_new_file(name, render(made))
+        return files
 
     def project(self) -> Project:
         """The project that the constructor's arguments describe."""
@@ -202,6 +216,21 @@ class PipelineFunctions:
             credentials=self.index_credentials,
             offline=self.offline,
         )
+
+
+_REPORTS: Mapping[str, tuple[str, Callable[[report.Report], str]]] = {
+    "html": ("report.html", report.page),
+    "json": ("report.json", lambda made: json.dumps(made, indent=1) + "\n"),
+    "markdown": ("report.md", report_markdown.text),
+}
+
+
+def _formats(wanted: str) -> dict[str, Callable[[report.Report], str]]:
+    """The files of a report and what renders them."""
+    if wanted != "all" and wanted not in _REPORTS:
+        message = f"unknown format {wanted!r}: use {', '.join(_REPORTS)} or all"
+        raise ValueError(message)
+    return dict(found for name, found in _REPORTS.items() if wanted in (name, "all"))
 
 
 def _merged(directories: Sequence[dagger.Directory]) -> dagger.Directory | None:

@@ -15,7 +15,7 @@ from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.source import Selection, select
-from layerline.pipeline.spans import BYTES, PASSED, install_of, span
+from layerline.pipeline.spans import BYTES, PASSED, Stopwatch, install_of, span
 
 APP = "/app"
 EPOCH = 315532800
@@ -56,6 +56,7 @@ class Assembly:
         layers = self.partition.of(spec.groups)
         foundations = self.partition.foundations(spec.groups)
         subject = probe.subject_of(name)
+        clock = Stopwatch()
         await self.files_of(name, spec)  # a wrong pattern fails here, not after the layers
         for layer in layers:
             await self.environment.layer_files(layer)  # cached before several tasks need it
@@ -65,21 +66,27 @@ class Assembly:
 
         async def gate(layer: Layer) -> None:
             with span(install_of(layer, self.target)) as opened:
+                began = clock.seconds()
                 installed = json.loads(await self.environment.installed(layer))
+                times = {"install": [began, clock.seconds()]}
                 opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
             await self._wait(f"probe {layer.name}", foundations[layer.name], passed)
             with span(f"probe {layer.name}") as opened:
+                began = clock.seconds()
                 probed = await self._layer_evidence(layer)
+                times["probes"] = [began, clock.seconds()]
                 opened.set_attribute(PASSED, len(probed["probes"]))
-            found[layer.name] = {**probed, **installed}
+            found[layer.name] = {**probed, **installed, "times": times}
             passed[layer.name].set()
 
         async def gate_image() -> None:
             needed = sorted(set().union(*foundations.values()))
             await self._wait(f"probe {subject}", needed, passed)
             with span(f"probe {subject}") as opened:
-                found[subject] = await self._image_evidence(name)
-                opened.set_attribute(PASSED, len(found[subject]["probes"]))
+                began = clock.seconds()
+                probed = await self._image_evidence(name)
+                found[subject] = {**probed, "times": {"probes": [began, clock.seconds()]}}
+                opened.set_attribute(PASSED, len(probed["probes"]))
 
         try:
             async with anyio.create_task_group() as group:

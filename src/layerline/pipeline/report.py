@@ -1,7 +1,7 @@
 """Reports on a build as a self-contained HTML page and as JSON.
 
-The report is made from the evidence and the plan. Steps have a duration and an order but no time of
-day: the evidence of a cached step is that of the run which produced it.
+The report is made from the evidence and the plan. The evidence of a cached step is that of the run
+which produced it; its times are those of this one, in which it took none.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,26 +16,55 @@ KILOBYTE = 10**3
 Report = dict[str, Any]
 
 
-def document(image: str, target: str, found: Sequence[Evidence], plan: Plan) -> Report:
-    """The report of an image as data.
-
-    Layers start together; the image starts after the slowest installation, though its probes also
-    wait for those of layers that other layers depend on.
-    """
+def document(
+    image: str,
+    target: str,
+    found: Sequence[Evidence],
+    plan: Plan,
+    *,
+    earlier: Sequence[Evidence] = (),
+    commit: str = "",
+    date: str = "",
+) -> Report:
+    """The report of an image as data; times are seconds since the build began."""
     why = {step.name: step.why for step in plan.steps}
     steps = [_step(each, why.get(each["subject"], "")) for each in found]
     layers, final = steps[:-1], steps[-1]
-    ready = max((each["seconds"] for each in layers), default=0.0)
     base = {"name": "base", "why": why["base"]}
     final["why"] = plan.steps[-1].why
     return {
         "image": image,
         "target": target,
+        "commit": commit,
+        "date": date,
+        "seconds": max((end for each in steps for _, end in each["times"].values()), default=0.0),
         "bytes": sum(each["bytes"] for each in layers),
         "base": base,
-        "layers": [{"begin": 0.0, **each} for each in layers],
-        "final": {"begin": round(ready, 3), **final},
+        "layers": layers,
+        "final": final,
+        "changes": _changes(earlier, found) if earlier else [],
     }
+
+
+def _changes(earlier: Sequence[Evidence], found: Sequence[Evidence]) -> list[Report]:
+    """The packages whose version is another one, with the bytes that they have more."""
+    before, after = _packages(earlier), _packages(found)
+    missing = {"version": "", "bytes": 0}
+    pairs = {name: (before.get(name, missing), after.get(name, missing)) for name in before | after}
+    return [
+        {
+            "name": name,
+            "before": old["version"],
+            "after": new["version"],
+            "bytes": new["bytes"] - old["bytes"],
+        }
+        for name, (old, new) in sorted(pairs.items())
+        if old["version"] != new["version"]
+    ]
+
+
+def _packages(found: Sequence[Evidence]) -> dict[str, Report]:
+    return {package["name"]: package for each in found for package in each["packages"]}
 
 
 def _step(found: Evidence, why: str) -> Report:
@@ -48,7 +77,15 @@ def _step(found: Evidence, why: str) -> Report:
         "bytes": sum(each["bytes"] for each in packages),
         "packages": packages,
         "probes": found["probes"],
+        "times": found.get("times", {}),
     }
+
+
+def passed(report: Report) -> str:
+    """`5 of 5 passed`, of a layer or of the whole report."""
+    steps = [*report["layers"], report["final"]] if "layers" in report else [report]
+    results = [one["result"] for each in steps for one in each["probes"]]
+    return f"{results.count('passed')} of {len(results)} passed"
 
 
 def page(report: Report) -> str:
@@ -56,11 +93,12 @@ def page(report: Report) -> str:
     title = escape(f"{report['image']} ({report['target']})")
     parts = [
         f"<h1>{title}</h1>",
-        f"<p>{_pluralize(len(report['layers']), 'layer')} with {_size(report['bytes'])} of "
-        "packages; all probes passed.</p>",
-        *_cache_table(report),
+        f"<p>{_pluralize(len(report['layers']), 'layer')} with {format_size(report['bytes'])} of "
+        f"packages; probes: {passed(report)}; {report['seconds']:.1f} s.</p>",
+        *_origin(report),
+        *_layers(report),
         *_timeline(report),
-        *_matrix(report),
+        *_changed(report),
         *_sizes(report),
         *_probe_outputs(report),
     ]
@@ -73,50 +111,68 @@ def page(report: Report) -> str:
     )
 
 
-def _cache_table(report: Report) -> Iterator[str]:
-    yield "<h2>Cache</h2>\n<table>"
+def _origin(report: Report) -> Iterator[str]:
+    known = [f"commit {report['commit']}"] if report["commit"] else []
+    known += [report["date"]] if report["date"] else []
+    if known:
+        yield f"<p>{escape(', '.join(known))}</p>"
+
+
+def _layers(report: Report) -> Iterator[str]:
+    yield '<h2>Layers</h2>\n<table class="layers">'
+    yield "<tr><th>layer</th><th>probes</th>"
+    yield '<th class="number">size</th><th class="number">time</th></tr>'
     for each in (report["base"], *report["layers"], report["final"]):
-        state = f'<span class="run">{escape(each["why"])}</span>' if each["why"] else "cached"
-        yield f"<tr><th>{escape(each['name'])}</th><td>{state}</td></tr>"
+        style, state = ("run", each["why"]) if each["why"] else ("", "reused")
+        size, taken = "", ""
+        if "probes" in each:
+            size = format_size(each["bytes"]) if each["bytes"] else ""
+            taken = f"{each['seconds'] + each['probe_seconds']:.1f} s"
+        yield (
+            f'<tr><th>{escape(each["name"])}<div class="{style}">{escape(state)}</div></th>'
+            f'<td class="passed">{passed(each) if "probes" in each else ""}</td>'
+            f'<td class="number">{size}</td><td class="number">{taken}</td></tr>'
+        )
     yield "</table>"
 
 
 def _timeline(report: Report) -> Iterator[str]:
-    steps = (*report["layers"], report["final"])
-    ends = [each["begin"] + each["seconds"] + each["probe_seconds"] for each in steps]
-    length = max(*ends, 0.001)
-    yield "<h2>Steps</h2>"
+    length = max(report["seconds"], 0.001)
+    yield "<h2>Timeline</h2>"
     yield (
         '<p><span class="key bar"></span> installation <span class="key probe"></span> probes, '
-        "in seconds, as measured when each ran; layers are built in parallel.</p>"
+        "from when each started to when it ended in this build; what is reused takes no time.</p>"
     )
-    for each in steps:
-        widths = [100 * each[key] / length for key in ("begin", "seconds", "probe_seconds")]
-        taken = f"{each['seconds']:.1f} + {each['probe_seconds']:.1f} s"
+    for each in (*report["layers"], report["final"]):
+        times = each["times"]
+        cells, at = [], 0.0
+        for kind, style in (("install", "bar"), ("probes", "probe")):
+            begin, end = times.get(kind, (at, at))
+            cells.append(f'<span style="width:{100 * (begin - at) / length:.2f}%"></span>')
+            cells.append(
+                f'<span class="{style}" style="width:{100 * (end - begin) / length:.2f}%"></span>'
+            )
+            at = end
+        taken = " + ".join(f"{end - begin:.1f}" for begin, end in times.values()) or "0"
         yield (
-            f'<div class="step"><div><b>{escape(each["name"])}</b><span>{taken}</span></div>'
-            f'<div class="track"><span style="width:{widths[0]:.2f}%"></span>'
-            f'<span class="bar" style="width:{widths[1]:.2f}%"></span>'
-            f'<span class="probe" style="width:{widths[2]:.2f}%"></span></div></div>'
+            f'<div class="step"><div><b>{escape(each["name"])}</b><span>{taken} s</span></div>'
+            f'<div class="track">{"".join(cells)}</div></div>'
         )
 
 
-def _matrix(report: Report) -> Iterator[str]:
-    subjects = (*report["layers"], report["final"])
-    names = list(dict.fromkeys(one["probe"] for each in subjects for one in each["probes"]))
-    yield '<h2>Probes</h2>\n<div class="wide"><table class="matrix">'
-    heads = "".join(f"<th>{escape(name)}</th>" for name in names)
-    yield f"<tr><th></th>{heads}</tr>"
-    for each in subjects:
-        results = {one["probe"]: one["result"] for one in each["probes"]}
-        cells = "".join(
-            f'<td class="{escape(results[name])}">{escape(results[name])}</td>'
-            if name in results
-            else "<td></td>"
-            for name in names
+def _changed(report: Report) -> Iterator[str]:
+    if not report["changes"]:
+        return
+    yield "<h2>Changed since the earlier build</h2>\n<table>"
+    yield '<tr><th>package</th><th>before</th><th>after</th><th class="number">bytes</th></tr>'
+    for each in report["changes"]:
+        sign = "+" if each["bytes"] > 0 else "-"
+        yield (
+            f"<tr><th>{escape(each['name'])}</th><td>{escape(each['before'])}</td>"
+            f"<td>{escape(each['after'])}</td>"
+            f'<td class="number">{sign}{format_size(abs(each["bytes"]))}</td></tr>'
         )
-        yield f"<tr><th>{escape(each['name'])}</th>{cells}</tr>"
-    yield "</table></div>"
+    yield "</table>"
 
 
 def _sizes(report: Report) -> Iterator[str]:
@@ -126,11 +182,11 @@ def _sizes(report: Report) -> Iterator[str]:
         width = 100 * each["bytes"] / largest
         rows = "".join(
             f"<tr><td>{escape(one['name'])} {escape(one['version'])}</td>"
-            f'<td class="number">{_size(one["bytes"])}</td></tr>'
+            f'<td class="number">{format_size(one["bytes"])}</td></tr>'
             for one in each["packages"]
         )
         yield (
-            f"<details><summary><b>{escape(each['name'])}</b> {_size(each['bytes'])} in "
+            f"<details><summary><b>{escape(each['name'])}</b> {format_size(each['bytes'])} in "
             f"{_pluralize(len(each['packages']), 'package')}"
             f'<div class="track"><span class="bar" style="width:{width:.2f}%"></span></div>'
             f"</summary><table>{rows}</table></details>"
@@ -153,7 +209,8 @@ def _pluralize(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _size(count: int) -> str:
+def format_size(count: int) -> str:
+    """A size in powers of 1000."""
     if count < MEGABYTE:
         return f"{count / KILOBYTE:.0f} kB"
     return f"{count / MEGABYTE:,.1f} MB"

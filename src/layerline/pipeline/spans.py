@@ -5,6 +5,7 @@ have below it, `layerline.waits` marks one that only waits for others, `layerlin
 `layerline.passed` are what came of it.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,17 @@ BYTES = "layerline.bytes"
 PASSED = "layerline.passed"
 _CANCELED = "dagger.io/dag.canceled"  # Dagger's own
 _tracer = trace.get_tracer("layerline")
+
+
+class Stopwatch:
+    """Seconds since it was made, to the millisecond."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def seconds(self) -> float:
+        """The seconds until now."""
+        return round(time.monotonic() - self._began, 3)
 
 
 @contextmanager

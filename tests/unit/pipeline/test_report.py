@@ -10,6 +10,7 @@ import pytest
 
 from layerline.pipeline.plan import Plan, Step
 from layerline.pipeline.report import document, page
+from layerline.pipeline.report_markdown import text
 from tests.chromium import Chromium, no_chromium
 from tests.conftest import skip_because
 
@@ -38,23 +39,51 @@ def evidence() -> list[dict[str, Any]]:
     own = [probe(name, 0.5) for name in ("versions", "libraries", "imports", "core")]
     long = "/opt/venv/lib/" + "x" * 300
     return [
-        {"subject": "core", "probes": own, "packages": packages[::-1], "seconds": 12.0},
+        {
+            "subject": "core",
+            "probes": own,
+            "packages": packages[::-1],
+            "seconds": 12.0,
+            "times": {"install": [0.5, 12.5], "probes": [14.5, 16.5]},
+        },
         {
             "subject": "shared+api-cloudrun+drift-api+train",
             "probes": [*own[:2], probe("cv", 1.0, f"<script>alert(1)</script> {long}")],
             "packages": packages[:1],
             "seconds": 2.0,
+            "times": {"install": [0.5, 2.5], "probes": [2.5, 3.0]},
         },
         {
             "subject": "image train",
             "probes": [probe(name, 1.5) for name in ("owners", "orders", "absent", "budget")],
             "packages": [],
+            "times": {"probes": [16.5, 20.0]},
         },
     ]
 
 
+EARLIER = [
+    {
+        "subject": "core",
+        "packages": [
+            {"name": "numpy", "version": "0.9", "bytes": 80_000_000},
+            {"name": "gone", "version": "3.0", "bytes": 1000},
+            {"name": "pyyaml", "version": "1.0", "bytes": 700_000},
+        ],
+    }
+]
+
+
 def report_data() -> dict[str, Any]:
-    return document("train", "cpu", evidence(), PLAN)
+    return document(
+        "train",
+        "cpu",
+        evidence(),
+        PLAN,
+        earlier=EARLIER,
+        commit="0123abc",
+        date="2026-11-30 12:00 UTC",
+    )
 
 
 @pytest.fixture
@@ -64,9 +93,49 @@ def chromium(tmp_path: Path) -> Chromium:
     return Chromium(place=tmp_path)
 
 
-def test_the_image_follows_the_slowest_installation() -> None:
-    assert [each["begin"] for each in report_data()["layers"]] == [0.0, 0.0]
-    assert (report_data()["final"]["begin"], report_data()["final"]["probe_seconds"]) == (12.0, 6.0)
+def test_bars_begin_when_their_steps_began_in_this_build() -> None:
+    assert report_data()["seconds"] == 20.0
+    (_core, track, *_rest) = page(report_data()).split('<div class="track">')
+    assert re.findall(r"width:([\d.]+)%", track.split("</div>")[0]) == [
+        "2.50",  # of 20 s, until the installation begins
+        "60.00",
+        "10.00",  # the probes wait
+        "10.00",
+    ]
+
+
+def test_a_layer_has_one_row_with_its_probes_counted() -> None:
+    shown = page(report_data())
+    rows = re.findall(r"<tr><th>(core|shared[^<]*)<div", shown)
+    assert rows == ["core", "shared+api-cloudrun+drift-api+train"]
+    assert '<td class="passed">4 of 4 passed</td>' in shown
+    assert "probes: 11 of 11 passed" in shown
+
+
+def test_it_names_its_commit_and_what_changed_since_an_earlier_build() -> None:
+    changes = {each["name"]: each for each in report_data()["changes"]}
+    assert set(changes) == {"numpy", "gone", "a-package-of-a-very-long-name" * 2}
+    numpy = changes["numpy"]
+    assert (numpy["before"], numpy["after"], numpy["bytes"]) == ("0.9", "1.0", 10_000_000)
+    assert (changes["gone"]["after"], changes["gone"]["bytes"]) == ("", -1000)
+    assert "commit 0123abc, 2026-11-30 12:00 UTC" in page(report_data())
+    assert document("train", "cpu", evidence(), PLAN)["changes"] == []
+
+
+def test_the_markdown_is_tables_of_github() -> None:
+    lines = text(report_data()).splitlines()
+    assert lines[0] == "### `train` (cpu)"
+    assert "probes: 11 of 11 passed, 20.0 s, commit `0123abc`" in lines[2]
+    assert "| core | 90.7 MB | 14.0 s | 4 of 4 passed | reused |" in lines
+    assert "| numpy | 0.9 | 1.0 | +10.0 MB |" in lines
+    rows = [line for line in lines if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6, 5}
+
+
+def test_no_text_breaks_a_table_of_the_markdown() -> None:
+    data = report_data()
+    data["layers"][0]["why"] = "a | b\n<script>"
+    assert "| a \\| b &lt;script> |" in text(data)
 
 
 def test_packages_are_ordered_by_their_bytes_and_summed() -> None:
@@ -79,13 +148,13 @@ def test_packages_are_ordered_by_their_bytes_and_summed() -> None:
 def test_what_was_not_kept_is_told_with_its_reason() -> None:
     assert [each["why"] for each in report_data()["layers"]] == ["", "numpy 2.4.5 -> 2.4.6"]
     assert report_data()["final"]["why"] == "layers"
-    assert '<span class="run">numpy 2.4.5 -&gt; 2.4.6</span>' in page(report_data())
+    assert '<div class="run">numpy 2.4.5 -&gt; 2.4.6</div>' in page(report_data())
 
 
 def test_the_page_needs_nothing_else_and_runs_no_text_of_a_probe() -> None:
-    text = page(report_data())
-    assert re.findall(r"https?://|src=|href=|@import|url\(|<script", text) == []
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    shown = page(report_data())
+    assert re.findall(r"https?://|src=|href=|@import|url\(|<script", shown) == []
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
 
 
 def test_a_page_without_packages_has_its_bars() -> None:
@@ -97,8 +166,8 @@ def test_a_phone_shows_it_without_scrolling_sideways(chromium: Chromium) -> None
     script = """{
         wide: page.documentElement.scrollWidth,
         size: parseFloat(getComputedStyle(page.body).fontSize),
-        names: page.querySelector(".matrix tr:nth-child(3) th").offsetWidth,
-        rows: page.querySelectorAll(".matrix tr").length,
+        names: page.querySelector(".layers tr:nth-child(3) th").offsetWidth,
+        rows: page.querySelectorAll(".layers tr").length,
         bars: [...page.querySelectorAll(".step .bar")].map(each => each.offsetWidth > 0)
     }"""
     opened = page(report_data()).replace("<details>", "<details open>")
@@ -106,11 +175,11 @@ def test_a_phone_shows_it_without_scrolling_sideways(chromium: Chromium) -> None
     assert found["wide"] <= PHONE_PIXELS
     assert found["size"] >= 16
     assert found["names"] < PHONE_PIXELS / 2
-    assert found["rows"] == 4
+    assert found["rows"] == 5
     assert found["bars"] == [True, True, False]
 
 
 def test_a_page_that_is_too_wide_is_noticed(chromium: Chromium) -> None:
-    wide = page(report_data()).replace(".wide { overflow-x: auto; }", "")
+    wide = page(report_data()).replace(".layers th:first-child { overflow-wrap: anywhere; }", "")
     script = "page.documentElement.scrollWidth"
     assert int(chromium.evaluate(wide, script, width=PHONE_PIXELS)) > PHONE_PIXELS
