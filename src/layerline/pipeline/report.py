@@ -82,7 +82,7 @@ def _step(found: Evidence, why: str) -> Report:
 
 
 def passed(report: Report) -> str:
-    """`5 of 5 passed`, of a layer or of the whole report."""
+    """`5 of 5 passed`, of a layer or of all of them."""
     steps = [*report["layers"], report["final"]] if "layers" in report else [report]
     results = [one["result"] for each in steps for one in each["probes"]]
     return f"{results.count('passed')} of {len(results)} passed"
