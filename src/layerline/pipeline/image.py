@@ -65,27 +65,23 @@ class Assembly:
         passed = {layer.name: anyio.Event() for layer in layers}
 
         async def gate(layer: Layer) -> None:
-            with span(install_of(layer, self.target)) as opened:
-                began = clock.seconds()
+            with span(install_of(layer, self.target)) as opened, clock.lap() as installing:
                 installed = json.loads(await self.environment.installed(layer))
-                times = {"install": [began, clock.seconds()]}
                 opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
             await self._wait(f"probe {layer.name}", foundations[layer.name], passed)
-            with span(f"probe {layer.name}") as opened:
-                began = clock.seconds()
+            with span(f"probe {layer.name}") as opened, clock.lap() as probing:
                 probed = await self._layer_evidence(layer)
-                times["probes"] = [began, clock.seconds()]
                 opened.set_attribute(PASSED, len(probed["probes"]))
+            times = {"install": installing, "probes": probing}
             found[layer.name] = {**probed, **installed, "times": times}
             passed[layer.name].set()
 
         async def gate_image() -> None:
             needed = sorted(set().union(*foundations.values()))
             await self._wait(f"probe {subject}", needed, passed)
-            with span(f"probe {subject}") as opened:
-                began = clock.seconds()
+            with span(f"probe {subject}") as opened, clock.lap() as probing:
                 probed = await self._image_evidence(name)
-                found[subject] = {**probed, "times": {"probes": [began, clock.seconds()]}}
+                found[subject] = {**probed, "times": {"probes": probing}}
                 opened.set_attribute(PASSED, len(probed["probes"]))
 
         try:

@@ -26,8 +26,14 @@ class Stopwatch:
     def __init__(self) -> None:
         self._began = time.monotonic()
 
-    def seconds(self) -> float:
-        """The seconds until now."""
+    @contextmanager
+    def lap(self) -> Iterator[list[float]]:
+        """The seconds at the beginning and, after the block, at its end."""
+        found = [self._seconds()]
+        yield found
+        found.append(self._seconds())
+
+    def _seconds(self) -> float:
         return round(time.monotonic() - self._began, 3)
 
 
