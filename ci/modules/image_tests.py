@@ -139,8 +139,16 @@ async def dev(workload: Workload) -> list[ImageTest]:
     ]
 
 
+async def _require_gpu(workload: Workload) -> None:
+    """Fail at once where a container gets no GPU, and not after the image was built."""
+    tools = await workload.assembly.tools(["test"])
+    await tools.experimental_with_all_gp_us().with_exec([PYTHON, "--version"]).sync()
+
+
 async def cuda(workload: Workload) -> list[ImageTest]:
     """Imports, a step on the CPU, and CUDA's libraries; with a GPU also a step on that."""
+    if workload.gpu:
+        await _require_gpu(workload)
     image = await workload.export("train-cuda")
     container = await workload.assembly.with_tools(image, "train-cuda", ["test"])
     if workload.gpu:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion
-
 from layerline.engine.api.schema import schema_of_view
 
 if TYPE_CHECKING:
@@ -27,13 +25,7 @@ _LABEL = "dagger.io/sdk.version:"
 def serve_client_version(
     console: Console, served: Session, *, given: str = "", labels: Iterable[str] = ()
 ) -> None:
-    """Serve the main client the schema of its version: `given`, in the environment or labelled.
-
-    A text that is not a version (`n/a`, `devel`) stands for the newest.
-    """
+    """Serve the main client the schema of its version: `given`, in the environment or labelled."""
     labelled = [label.removeprefix(_LABEL) for label in labels if label.startswith(_LABEL)]
     version = given or console.settings.environ.get(_VARIABLE) or next(iter(labelled), "")
-    try:
-        served.main.schema = schema_of_view(version)
-    except InvalidVersion:
-        served.main.schema = None
+    served.main.schema = schema_of_view(version)

@@ -30,7 +30,7 @@ from graphql import (
     build_schema,
     print_ast,
 )
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from layerline.engine.api.fields import FIELDS, OLD_FIELDS
 from layerline.engine.api.names import snake
@@ -74,9 +74,12 @@ def schema_of_view(version: str) -> tuple[str, GraphQLSchema] | None:
     """A name for what an SDK of a version is served, and it; None for what everybody is.
 
     The Dagger engine has a view for each version; what changed for clients since v0.18 is little.
-    Raises InvalidVersion (packaging).
+    A text that is not a version (`n/a`, `latest`) stands for the newest.
     """
-    if not version or Version(version) >= _FIRST_OF_NOW:
+    try:
+        if Version(version) >= _FIRST_OF_NOW:
+            return None
+    except InvalidVersion:
         return None
     with _BUILDING:
         return "view before v0.19", _build_schema(old=True)
@@ -200,12 +203,13 @@ class _Parameter:
 
 def _parameters(field: GraphQLField) -> dict[str, _Parameter]:
     return {
-        name: _Parameter(python=snake(name), expected=_expected_type(argument))
+        name: _Parameter(python=snake(name), expected=expected_type(argument))
         for name, argument in field.args.items()
     }
 
 
-def _expected_type(argument: GraphQLArgument) -> str | None:
+def expected_type(argument: GraphQLArgument) -> str | None:
+    """The type that an argument's id has to be of."""
     for directive in (argument.ast_node and argument.ast_node.directives) or ():
         if directive.name.value == "expectedType" and directive.arguments:
             return cast("StringValueNode", directive.arguments[0].value).value

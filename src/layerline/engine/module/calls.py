@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.lowlevel
 
+from layerline.engine.api.schema import schema_of_view
 from layerline.engine.module import process, results
 from layerline.engine.module.call_cache import CallCache
 from layerline.engine.module.client_code import client_code
@@ -199,7 +200,8 @@ class Caller:
         if defined and (own := await self.define()).interfaces:
             name = self.module.name
             served.append(ServedModule(alias=name, caller=self, definition=own, at_root=False))
-        return client_schema(served) if served else None
+        version = self.module.config.engine_version
+        return client_schema(served, engine=version) if served or schema_of_view(version) else None
 
     async def dependencies(self) -> list[ServedModule]:
         """What the module depends on, each defined, under the names that it calls them by."""

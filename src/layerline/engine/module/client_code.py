@@ -45,12 +45,21 @@ for _name in {names!r}:
 __all__ += {names!r}
 """
 
+# Whatever names a class of the SDK names the one that took its place.
+_REPLACED = """
+import dagger as _dagger
+for _name in {names!r}:
+    _value = globals()[_name]
+    _value.__module__ = "dagger"
+    setattr(_dagger, _name, _value)
+"""
+
 
 def client_code(schema: ClientSchema) -> str:
     """The code of everything that a schema has in addition to the core's."""
-    if not schema.roots:
-        return ""
-    return "\n".join(_Writer(schema=schema).lines())
+    writer = _Writer(schema=schema)
+    lines = [*writer.old_lines(), *(writer.lines() if schema.roots else ())]
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +86,13 @@ class _Writer:
         yield _TAIL.format(
             roots=[python_name(name) for name in self.schema.roots], names=list(types)
         )
+
+    def old_lines(self) -> Iterator[str]:
+        """The classes of the SDK again, with the methods of an old view."""
+        for name, fields in self.schema.old.items():
+            yield from _class(name, name, [], self._methods(fields))
+        if self.schema.old:
+            yield _REPLACED.format(names=list(self.schema.old))
 
     def _object(self, made: GraphQLObjectType) -> Iterator[str]:
         yield "@typecheck"

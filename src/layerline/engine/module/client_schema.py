@@ -6,7 +6,7 @@ calls it, and the types of the module itself; the types of the core are shared b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
@@ -17,8 +17,15 @@ from graphql import (
     GraphQLSchema,
 )
 
-from layerline.engine.api.schema import in_turn, served_schema
-from layerline.engine.module.api_types import ModuleTypes
+from layerline.engine.api.fields import OLD_FIELDS
+from layerline.engine.api.schema import (
+    expected_type,
+    in_turn,
+    schema_of_view,
+    served_schema,
+)
+from layerline.engine.module.api_types import EXPECTED, ModuleTypes
+from layerline.engine.module.bindings import HIDDEN
 from layerline.engine.module.definitions import Function
 from layerline.engine.module.naming import lower_camel
 from layerline.engine.module.objects import SERVED, ModuleObject, ServedNames
@@ -54,7 +61,7 @@ class ClientSchema:
     """A schema and its digest.
 
     `roots` and `types` are what modules at the root add to the core, `interfaces` are the names of
-    all interfaces.
+    all interfaces. `old` are the fields that the view of an old engine has instead, by their types.
     """
 
     digest: str
@@ -62,6 +69,7 @@ class ClientSchema:
     roots: dict[str, GraphQLField]
     types: dict[str, GraphQLNamedType]
     interfaces: frozenset[str]
+    old: dict[str, dict[str, GraphQLField]] = field(default_factory=dict)
 
     @property
     def served(self) -> tuple[str, GraphQLSchema]:
@@ -70,10 +78,14 @@ class ClientSchema:
 
 
 def client_schema(
-    modules: Sequence[ServedModule], entrypoint: ServedModule | None = None
+    modules: Sequence[ServedModule], entrypoint: ServedModule | None = None, *, engine: str = ""
 ) -> ClientSchema:
-    """The schema for modules; functions of an entrypoint's main object are fields of the root."""
-    core = served_schema()
+    """The schema for modules; functions of an entrypoint's main object are fields of the root.
+
+    `engine` is the version of the engine that the client was written for.
+    """
+    view = schema_of_view(engine)
+    core = view[1] if view else served_schema()
     query = core.query_type
     assert query is not None
     kept = {k: t for k, t in core.type_map.items() if t is not query and not k.startswith("__")}
@@ -102,17 +114,36 @@ def client_schema(
         assume_valid=True,
         extensions={SERVED: _names(modules, typed)},
     )
-    identity = [
-        _EPOCH,
-        *([m.alias, m.caller.module.digest, m.at_root, m is entrypoint] for m in modules),
-    ]
     return ClientSchema(
-        digest=digest_of(identity),
+        digest=digest_of(_identity(modules, entrypoint, view[0] if view else "")),
         schema=schema,
         roots=roots,
         types=shown,
         interfaces=schema.extensions[SERVED].interfaces,
+        old=_old_fields(core) if view else {},
     )
+
+
+def _identity(
+    modules: Sequence[ServedModule], entrypoint: ServedModule | None, view: str
+) -> list[object]:
+    return [
+        _EPOCH,
+        *([view] if view else ()),
+        *([m.alias, m.caller.module.digest, m.at_root, m is entrypoint] for m in modules),
+    ]
+
+
+def _old_fields(core: GraphQLSchema) -> dict[str, dict[str, GraphQLField]]:
+    """The fields of old views, of the types that modules can use."""
+    found: dict[str, dict[str, GraphQLField]] = {}
+    for owner, name in OLD_FIELDS:
+        described = core.type_map[owner]
+        if isinstance(described, GraphQLObjectType) and owner not in HIDDEN:
+            found.setdefault(owner, {})[name] = described.fields[name]
+            for argument in described.fields[name].args.values():
+                argument.extensions = {EXPECTED: expected_type(argument)}
+    return found
 
 
 def _types_of(served: ServedModule, core: dict[str, GraphQLNamedType]) -> ModuleTypes:
