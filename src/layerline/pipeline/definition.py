@@ -139,6 +139,11 @@ class Target(_Table):
         examples=[[{"url": "https://download.pytorch.org/whl/cpu", "packages": ["torch"]}]],
     )
 
+    only_binary: bool = Field(
+        description=("Refuse packages that have no wheel; otherwise `lock` adds what builds them"),
+        default=False,
+        examples=[True],
+    )
     lock: Path | Literal[""] = Field(
         description=(
             "A lock that another tool wrote: uv.lock, poetry.lock, pylock.*.toml or requirements "
@@ -205,7 +210,10 @@ class Group(_Table):
         examples=[["libmlx5.so.*"]],
     )
     from_source: dict[Name, tuple[Name, ...]] = Field(
-        description="Packages without a wheel, each with its build requirements",
+        description=(
+            "Packages to build from their source, each with its build requirements; `lock` finds "
+            "those without a wheel itself"
+        ),
         default_factory=dict,
         examples=[{"antlr4-python3-runtime": ["setuptools"]}],
     )
@@ -383,12 +391,6 @@ def roots(group: Group, target: str, platform: Platform) -> tuple[str, ...]:
     return tuple(project(requirement) for requirement in wanted)
 
 
-def from_source(groups: Iterable[Group]) -> tuple[str, ...]:
-    """The projects that are built from their source."""
-    return tuple(sorted({name for group in groups for name in group.from_source}))
-
-
-def builders(groups: Iterable[Group]) -> tuple[str, ...]:
-    """The build requirements of those projects; they are not installed in any image."""
-    found = {name for group in groups for them in group.from_source.values() for name in them}
-    return tuple(sorted(found))
+def from_source(groups: Iterable[Group]) -> dict[str, tuple[str, ...]]:
+    """The projects that the groups want built from their source, each with its requirements."""
+    return {name: by for group in groups for name, by in sorted(group.from_source.items())}

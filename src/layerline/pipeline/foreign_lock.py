@@ -17,7 +17,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from layerline.pipeline import lock
-from layerline.pipeline.definition import Definition, builders
+from layerline.pipeline.definition import Definition, from_source
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock import LockError
 from layerline.pipeline.lock_inputs import platform_of
@@ -82,7 +82,8 @@ def merge(own: str, theirs: str, definition: Definition, target: str) -> str:
     """A target's lock: of its own one the installer and what builds packages, and the other one."""
     groups = definition.groups_of(target).values()
     pins = lock.parse(own)
-    kept = lock.closure(pins, [INSTALLER, *builders(groups)])
+    built_by = from_source(groups).values()
+    kept = lock.closure(pins, {INSTALLER, *(name for by in built_by for name in by)})
     header = "".join(f"{line}\n" for line in own.splitlines() if line.startswith("# "))
     platform = platform_of(own)
     requirements = [each for group in groups for each in group.requirements_for(target)]

@@ -7,8 +7,8 @@ earlier version, is out of date only where a pinned version does not fit its req
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from packaging.requirements import Requirement
 
@@ -20,25 +20,37 @@ from layerline.pipeline.platform import Platform
 from layerline.pipeline.requirement import normalize_name
 
 _FORMAT = "# layerline lock, format 1"
+_SOURCE = re.compile(r"^# from source: (?P<name>\S+) with (?P<builders>.+)$", re.MULTILINE)
 _LINE = re.compile(r"^# (?P<key>python|requirement|without|index): (?P<value>.+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockInputs:
-    """The requirements of all groups, the packages left out, their own indexes, the platform."""
+    """The requirements of all groups, the packages left out, their own indexes, the platform.
+
+    `from_source` are packages that turned out to have no wheel, each with what builds it.
+    """
 
     requirements: frozenset[str]
     without: frozenset[str]
     indexes: frozenset[str]
     platform: Platform
+    from_source: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, definition: Definition, target: str, platform: Platform) -> "LockInputs":
+    def of(
+        cls,
+        definition: Definition,
+        target: str,
+        platform: Platform,
+        from_source: Mapping[str, Sequence[str]] | None = None,
+    ) -> "LockInputs":
         """The inputs that the definition has for a target now."""
         groups = definition.groups_of(target).values()
         if definition.target(target).lock:
             nothing = frozenset[str]()
             return cls(requirements=nothing, without=nothing, indexes=nothing, platform=platform)
+        sources = dict(from_source or {})
         return cls(
             requirements=frozenset(
                 _spelled(each) for group in groups for each in group.requirements_for(target)
@@ -46,6 +58,7 @@ class LockInputs:
             without=frozenset(normalize_name(each) for group in groups for each in group.without),
             indexes=frozenset(definition.target(target).pages()),
             platform=platform,
+            from_source=sources,
         )
 
     @classmethod
@@ -64,6 +77,7 @@ class LockInputs:
             without=frozenset(found["without"]),
             indexes=frozenset(found["index"]),
             platform=Platform(python=python, machine=machine) if machine else Platform(),
+            from_source=recorded_sources(text),
         )
 
     def header(self) -> str:
@@ -75,9 +89,21 @@ class LockInputs:
                 *(f"# requirement: {each}" for each in sorted(self.requirements)),
                 *(f"# without: {each}" for each in sorted(self.without)),
                 *(f"# index: {each}" for each in sorted(self.indexes)),
+                *(
+                    f"# from source: {name} with {', '.join(by)}"
+                    for name, by in sorted(self.from_source.items())
+                ),
                 "",
             ]
         )
+
+
+def recorded_sources(text: str) -> dict[str, tuple[str, ...]]:
+    """The packages without a wheel that a lock records, each with what builds it."""
+    return {
+        each["name"]: tuple(map(normalize_name, each["builders"].split(", ")))
+        for each in _SOURCE.finditer(text)
+    }
 
 
 def platform_of(text: str) -> Platform:

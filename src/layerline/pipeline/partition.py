@@ -25,11 +25,11 @@ which groups and images are written.
 """
 
 import fnmatch
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from layerline.pipeline import lock, lock_inputs
-from layerline.pipeline.definition import Definition, Group, Image, builders, roots
+from layerline.pipeline.definition import Definition, Group, Image, from_source, roots
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.lock import LockError, Pin
 
@@ -80,7 +80,8 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
     installer = lock.closure(pins, [INSTALLER])
     direct = {name: frozenset(roots(group, target, platform)) for name, group in groups.items()}
     needed = {name: lock.closure(pins, packages) for name, packages in direct.items()}
-    tools = lock.closure(pins, builders(groups.values()))
+    built_by = {**lock_inputs.recorded_sources(text), **from_source(groups.values())}
+    tools = lock.closure(pins, {name for by in built_by.values() for name in by})
     _check_complete(pins, installer.union(tools, *needed.values()))
 
     layer_of = _claims(needed, groups)
@@ -93,7 +94,7 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
         for name in sorted(set(layer_of.values()))
     }
     return Partition(
-        layers={name: _with_builders(layer, pins, groups) for name, layer in layers.items()},
+        layers={name: _with_builders(layer, pins, built_by) for name, layer in layers.items()},
         installer=lock.requirements([pins[name] for name in installer]),
     )
 
@@ -200,9 +201,10 @@ def _layer(
     )
 
 
-def _with_builders(layer: Layer, pins: Mapping[str, Pin], groups: Mapping[str, Group]) -> Layer:
+def _with_builders(
+    layer: Layer, pins: Mapping[str, Pin], built_by: Mapping[str, Sequence[str]]
+) -> Layer:
     """Add the build requirements of those packages that have no wheel."""
-    built_by = {name: by for group in groups.values() for name, by in group.from_source.items()}
     own = tuple(pin.name for pin in layer.pins if pin.name in built_by)
     tools = lock.closure(pins, {tool for name in own for tool in built_by[name]})
     return replace(layer, from_source=own, builders=tuple(pins[name] for name in sorted(tools)))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import dagger
 
 from layerline.pipeline import lock_rules
-from layerline.pipeline.definition import Definition, builders, from_source
+from layerline.pipeline.definition import Definition, from_source
 from layerline.pipeline.environment import PYTHON, UV, UV_CACHE, Environment, program
 from layerline.pipeline.foreign_lock import merge
 from layerline.pipeline.layer import INSTALLER
@@ -66,7 +66,8 @@ async def resolve(
     except dagger.ExecError as exc:
         raise Conflict(exc.stderr.strip()) from exc
     target = environment.target
-    inputs = LockInputs.of(definition, target, Platform(**found))
+    sources = found.pop("from_source")
+    inputs = LockInputs.of(definition, target, Platform(**found), sources)
     text = inputs.header() + await done.file(_LOCK).contents()
     complete = merge(text, theirs, definition, target) if theirs else text
     parts = partition(complete, definition, target)
@@ -80,6 +81,7 @@ def _request(
     """The input of the resolving program."""
     target = environment.target
     groups = definition.groups_of(target)
+    built_by = from_source(groups.values())
     return {
         "target": target,
         "groups": {
@@ -88,14 +90,15 @@ def _request(
                 for name, group in groups.items()
                 if not definition.target(target).lock
             },
-            "installer": [INSTALLER, *builders(groups.values())],
+            "installer": [INSTALLER, *sorted({each for by in built_by.values() for each in by})],
         },
         "without": sorted({each for group in groups.values() for each in group.without}),
         "upgrade": list(upgrade),
+        "only_binary": definition.target(target).only_binary,
         "uv": [
             *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
             "--only-binary=:all:",
-            *(f"--no-binary={name}" for name in from_source(groups.values())),
+            *(f"--no-binary={name}" for name in built_by),
         ],
         "lock": _LOCK,
     }

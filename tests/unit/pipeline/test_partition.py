@@ -10,7 +10,9 @@ import pytest
 from layerline.pipeline import lock
 from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.lock import LockError
+from layerline.pipeline.lock_inputs import LockInputs
 from layerline.pipeline.partition import partition
+from layerline.pipeline.platform import Platform
 
 HOME = Path(__file__).parents[3]
 OURS = parse_definition((HOME / "layerline.toml").read_text())
@@ -177,3 +179,18 @@ def test_a_targets_own_groups_are_locked_and_in_no_image() -> None:
     assert "tools" not in {
         layer.name for layer in parts.of(parse_definition(toml).images["dev"].groups)
     }
+
+
+def test_what_a_lock_records_to_be_built_is_built_in_its_layer() -> None:
+    header = "# layerline lock, format 1\n# from source: fsspec with hatchling, setuptools\n"
+    builders = "".join(
+        f"{name}==7 \\\n    --hash=sha256:bb\n" for name in ("hatchling", "setuptools")
+    )
+    inputs = LockInputs.of(
+        parse_definition(TOML), "cu13", Platform(), {"fsspec": ("hatchling", "setuptools")}
+    ).header()
+    assert header.splitlines()[1] in inputs
+    made = partition(inputs + lock_text() + builders, parse_definition(TOML), "cu13").layers
+    assert made["shared+dev"].from_source == ("fsspec",)
+    assert made["shared+dev"].build_requirements == builders
+    assert all("hatchling" not in layer.requirements for layer in made.values())

@@ -16,7 +16,10 @@ import platform
 import re
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +38,10 @@ LOCK_ARGS = (
     *("--no-emit-index-url", "--no-emit-find-links"),
 )
 PLAIN_ARGS = ("--no-annotate", "--no-header", "--quiet")
+# uv's hint for a package that has no wheel for this platform.
+NO_WHEEL = re.compile(r"Wheels are required for `(?P<name>[^`]+)` because building from source")
+# What builds a source without `build-system` (PEP 517).
+SETUPTOOLS = "setuptools>=40.8.0"
 # uv's warning; it locks such a requirement without the extra.
 NO_EXTRA = re.compile(
     r"The package `(?P<name>[^`=]+)(?P<version>==[^`]+)?` "
@@ -247,6 +254,56 @@ def extras_of(pinned: str, uv: list[str]) -> list[str]:
     return sorted(each["metadata"].get("provides_extra", []))
 
 
+def lock(
+    resolver: Resolver, wanted: list[Requirement], *args: str
+) -> tuple[subprocess.CompletedProcess[str], dict[str, list[str]]]:
+    """Resolve; packages without a wheel are to be built, and what builds them is locked as well.
+
+    Returns the build requirements of each of them.
+    """
+    request = resolver.request
+    sources: dict[str, list[str]] = {}
+    while True:
+        building = [Requirement("builders", text) for them in sources.values() for text in them]
+        flags = [f"--no-binary={name}" for name in sources]
+        done = resolver.invoke([*wanted, *building], *args, *flags)
+        if done.returncode:
+            fresh = {normalize_name(name) for name in NO_WHEEL.findall(done.stderr)}
+            fresh.difference_update(sources)
+            if not fresh or request["only_binary"]:
+                return done, sources
+            sources.update((name, []) for name in sorted(fresh))
+            continue
+        unknown = [name for name, them in sources.items() if not them]
+        if not unknown:
+            return done, sources
+        text = pathlib.Path(request["lock"]).read_text()
+        for name in unknown:
+            sources[name] = build_requirements(f"{name}=={chosen(text, name)}", request["uv"])
+            print(f"{name} has no wheel: built with {', '.join(sources[name])}", file=sys.stderr)
+
+
+def build_requirements(pinned: str, uv: list[str]) -> list[str]:
+    """What builds the source of a package, as its pyproject.toml says (PEP 518)."""
+    flags = [arg for arg in uv if arg.startswith(INDEX_ARGS)]
+    pip = str(pathlib.Path(uv[0]).with_name("pip"))
+    with tempfile.TemporaryDirectory() as place:
+        argv = [pip, "download", "--quiet", "--no-deps", "--no-binary=:all:", f"--dest={place}"]
+        done = subprocess.run([*argv, *flags, pinned], capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{pinned} has no wheel, and its source cannot be read:\n{done.stderr}")
+        [archive] = pathlib.Path(place).iterdir()
+        if not tarfile.is_tarfile(archive):
+            return [SETUPTOOLS]
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                file = tar.extractfile(member) if member.name.count("/") == 1 else None
+                if file is not None and member.name.endswith("/pyproject.toml"):
+                    system = tomllib.loads(file.read().decode()).get("build-system", {})
+                    return list(system.get("requires") or [SETUPTOOLS])
+    return [SETUPTOOLS]
+
+
 def reached_pages() -> Iterator[str]:
     """Yield the pages of single packages that can be reached, as an argument each."""
     pages = [] if os.environ.get("OFFLINE") else os.environ.get("INDEX_PAGES", "").split()
@@ -284,12 +341,18 @@ def main() -> None:
     ]
     newer = ["--upgrade"] if "all" in request["upgrade"] else []
     newer += [f"--upgrade-package={name}" for name in request["upgrade"] if name != "all"]
-    done = resolver.invoke(wanted, *LOCK_ARGS, *newer, f"--output-file={request['lock']}")
+    output = f"--output-file={request['lock']}"
+    done, sources = lock(resolver, wanted, *LOCK_ARGS, *newer, output)
     prune_cache(request["uv"])
     if done.returncode == 0:
         if wrong := list(unknown_extras(wanted, done.stderr, request["uv"])):
             sys.exit("\n".join(wrong))
-        print(json.dumps({"python": platform.python_version(), "machine": platform.machine()}))
+        found = {"python": platform.python_version(), "machine": platform.machine()}
+        names = {
+            name: sorted({Requirement("", text).project for text in them})
+            for name, them in sources.items()
+        }
+        print(json.dumps({**found, "from_source": names}))
         return
     said = "".join(
         line for line in done.stderr.splitlines(keepends=True) if not line.startswith("warning: ")
