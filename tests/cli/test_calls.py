@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from layerline import command
@@ -121,3 +123,21 @@ def test_a_function_exports_into_its_own_directory(extras: Place) -> None:
         *("/scratch/out", "/scratch/c.txt", "/scratch/image.tar"),
         *("changed", "c.txt", "image.tar", "out"),
     ]
+
+
+def test_services_are_up_until_they_are_interrupted(extras: Place) -> None:
+    listed = extras.call("up", "-l")
+    assert listed.stdout.decode().splitlines()[1:] == ["extras:web   A web server."]
+    process = command.start(
+        extras.argv("up", "web"), env=extras.environ, cwd=extras.workdir, stderr=command.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        assert any(b"http://localhost:18471" in line for line in process.stderr)
+        assert "Directory listing" in httpx.get("http://localhost:18471").text
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()

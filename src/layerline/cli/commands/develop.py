@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _DEVELOP = """Generate the files that a module's developer needs: its SDK with the types of its
 dependencies, and the first code of a module that has none."""
+_NOTHING_TO_DEVELOP = (
+    "develop on a module without an SDK or clients requires either --sdk or --source"
+)
 _CONFIG = "Print what a module's dagger.json says"
 
 
@@ -76,7 +79,7 @@ def _changed(
         message = f'cannot update module SDK that has already been set to "{present}"'
         raise LayerlineError(message)
     if not (sdk or present or source):
-        message = "develop on a module without an SDK or clients requires either --sdk or --source"
+        message = f"{console.program} {_NOTHING_TO_DEVELOP}"
         raise LayerlineError(message)
     if sdk and not present:
         check_sdk(sdk)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from layerline.cli.chain.modules import load_for_queries
-from layerline.cli.commands.flag_parsing import add_text_flag, parse_flags, print_help
+from layerline.cli.commands.flag_parsing import add_text_flag, parse_operands, print_help
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import reference_flags
 from layerline.errors import QueryError, UsageError
@@ -33,22 +33,29 @@ def query(console: Console, argv: Sequence[str]) -> int:
     document = add_text_flag(
         flags, "var-json", usage="Query variables in JSON format (overrides --var)"
     )
-    parse_flags(flags, argv, path)
+    operands = parse_operands(flags, argv, path)
     console.settle(flags)
     if console.options.help:
-        print_help(console, about=_ABOUT, path=path, local=flags)
+        print_help(console, about=_ABOUT, path=path, use="[options] [operation]", local=flags)
         return 0
+    if len(operands) > 1:
+        message = f"accepts at most 1 arg(s), received {len(operands)}"
+        raise UsageError(message, usage=path)
     text = (console.workdir / doc.value).read_text() if doc.value else sys.stdin.read()
     variables = _variables(pairs.value or [], document.value, path)
     loaded = load_for_queries(console)
     console.enter()
-    data = _answer(console, text, variables, loaded)
+    data = _answer(console, text, variables, loaded, operands[0] if operands else None)
     console.print(json.dumps(data, ensure_ascii=False, indent=4, sort_keys=True) + "\n")
     return 0
 
 
 def _answer(
-    console: Console, text: str, variables: dict[str, Any], loaded: LoadedModule | None
+    console: Console,
+    text: str,
+    variables: dict[str, Any],
+    loaded: LoadedModule | None,
+    operation: str | None,
 ) -> dict[str, Any]:
     from layerline.cli.chain.engine_session import run_in_session
     from layerline.engine.api.execute import answer
@@ -59,7 +66,7 @@ def _answer(
         if loaded is not None:
             caller = Caller.of(served, loaded)
             await caller.serve(served.main, dependencies=True, entrypoint=True)
-        got = await answer(text, served.call(), variables=variables)
+        got = await answer(text, served.call(), variables=variables, operation=operation)
         if got.status != _ANSWERED:
             body = json.dumps(got.body, ensure_ascii=False, separators=(",", ":"))
             message = f"make request: returned error {got.status}: {body}"

@@ -46,10 +46,10 @@ def test_a_query_from_standard_input(environ: dict[str, str]) -> None:
     assert (done.status, json.loads(done.stdout)) == (0, {"version": "v0.21.8"}), done.stderr
 
 
-def test_a_query_with_variables_from_a_file(environ: dict[str, str], tmp_path: Path) -> None:
-    query = 'query ($c: String!) { file(name: "a", contents: $c) { contents } }'
-    (tmp_path / "q.graphql").write_text(query)
-    argv = ("query", "-s", f"--doc={tmp_path}/q.graphql", "--var=c=x=y")
+def test_an_operation_with_variables_from_a_file(environ: dict[str, str], tmp_path: Path) -> None:
+    query = 'query One($c: String!) { file(name: "a", contents: $c) { contents } }'
+    (tmp_path / "q.graphql").write_text(f"{query} query Two {{ version }}")
+    argv = ("query", "-s", f"--doc={tmp_path}/q.graphql", "--var=c=x=y", "One")
     assert json.loads(layerline(environ, *argv).stdout) == {"file": {"contents": "x=y"}}
 
 
@@ -58,7 +58,8 @@ def test_a_query_with_variables_from_a_file(environ: dict[str, str], tmp_path: P
     [
         (["--var=x"], "invalid value 'x' for --var: use NAME=VALUE"),
         (["--var-json=["], "invalid value for --var-json: use a JSON object"),
-        (["more"], 'unknown command "more" for "layerline query"'),
+        (["more"], 'Unknown operation named "more"'),
+        (["more", "other"], "accepts at most 1 arg(s), received 2"),
     ],
 )
 def test_a_wrong_query_is_an_error(environ: dict[str, str], argv: list[str], reason: str) -> None:

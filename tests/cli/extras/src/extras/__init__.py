@@ -5,7 +5,7 @@ from typing import Annotated
 
 import anyio
 import dagger
-from dagger import DefaultAddress, DefaultPath, dag, field, function, object_type
+from dagger import DefaultAddress, DefaultPath, dag, field, function, object_type, up
 
 
 @object_type
@@ -99,3 +99,11 @@ class Extras:
         await anyio.Path("out/a/b.txt").write_text("changed")
         said.append(await dag.current_module().workdir_file("out/a/b.txt").contents())
         return "\n".join([*said, *sorted([path.name async for path in anyio.Path().iterdir()])])
+
+    @function
+    @up
+    def web(self) -> dagger.Service:
+        """A web server."""
+        argv = ["python", "-m", "http.server", "18471"]
+        served = dag.container().from_("python:3.11-slim").with_exposed_port(18471)
+        return served.as_service(args=argv)
