@@ -74,6 +74,14 @@ def test_the_installer_says_seconds_and_nothing_else(tmp_path: Path) -> None:
     assert done.stderr == b"said\n"
 
 
+def test_layers_that_are_installed_together_share_the_connections(tmp_path: Path) -> None:
+    # uv's default is 50 (its reference of settings); 300 at once timed out where this was tried.
+    argv = ["sh", "-c", "echo $UV_CONCURRENT_DOWNLOADS"]
+    program = [sys.executable, str(PROGRAMS / "install.py"), str(tmp_path), *argv]
+    assert command.run(program, env={}).stderr == b"8\n"
+    assert command.run(program, env={"UV_CONCURRENT_DOWNLOADS": "3"}).stderr == b"3\n"
+
+
 def test_what_an_installer_downloads_is_counted_and_shown(tmp_path: Path) -> None:
     said = "Downloading one (1.5MiB)\nDownloading two (512.0KiB)\n Downloaded one\n"
     argv = ["sh", "-c", f"printf '{said}' >&2"]

@@ -25,6 +25,9 @@ BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 EPOCH = 315532800
 NOTE = "uv_cache.json"
 PAGE_SECONDS = 5.0
+# Layers are installed at the same time: 50 connections for each, as uv opens, are too many for a
+# proxy or a registry, which then lets the rest time out.
+CONNECTIONS = "8"
 ARGUMENTS = pathlib.Path("/mnt/arguments")
 
 
@@ -91,6 +94,7 @@ def install(argv: list[str]) -> dict[str, int]:
 if __name__ == "__main__":
     begin = time.monotonic()
     trust()
+    os.environ.setdefault("UV_CONCURRENT_DOWNLOADS", CONNECTIONS)
     downloaded = install([*sys.argv[2:], *given_arguments(), *reached_pages()])
     normalise(pathlib.Path(sys.argv[1]))
     seconds = round(time.monotonic() - begin, 3)
