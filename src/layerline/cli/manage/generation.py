@@ -19,6 +19,7 @@ from layerline.engine.module.git_modules import GitModules
 from layerline.engine.module.indexes import installer_environ
 from layerline.engine.module.loading import load_module
 from layerline.engine.module.sdk_copy import write_sdk
+from layerline.engine.module.source import check_inside
 from layerline.errors import CommandFailed, LayerlineError
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def generate(console: Console, file: ModuleFile, config: ModuleConfig) -> None:
         automatic = file.document.get("codegen", {}).get("automaticGitignore", True)
         for name, text in git_files(place).items() if automatic else ():
             (staged / name).write_text(text)
+        # A clone may be a stranger's, with links to files of the user.
+        for path in staged.rglob("*"):
+            name = path.relative_to(staged).as_posix()
+            check_inside(place / name, config.context, name)
         place.mkdir(parents=True, exist_ok=True)
         shutil.copytree(staged, place, dirs_exist_ok=True)
     file.write()

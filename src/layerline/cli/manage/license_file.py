@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import layerline
+from layerline.engine.module.source import check_inside
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def write_license(console: Console, root: Path, context: Path, name: str | None)
             f"no LICENSE file found: wrote that of {DEFAULT}; change or remove it, or choose with "
             "--license"
         )
+    check_inside(root / "LICENSE", context, "LICENSE")
     (root / "LICENSE").write_text(_text())
 
 

@@ -6,6 +6,7 @@ The order is that of https://github.com/dagger/dagger/blob/v0.21.8/core/modules/
 from __future__ import annotations
 
 import json
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,10 @@ class ModuleFile:
     def write(self) -> None:
         """Write the file; nothing is left half written."""
         self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / f".{CONFIG}.new"
-        temporary.write_text(self.text())
-        temporary.replace(self.root / CONFIG)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=f".{CONFIG}-") as scratch:
+            temporary = Path(scratch) / CONFIG
+            temporary.write_text(self.text())
+            temporary.replace(self.root / CONFIG)
 
 
 def local_module(console: Console) -> ModuleConfig:
