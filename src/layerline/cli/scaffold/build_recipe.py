@@ -26,7 +26,8 @@ _COMMENT = re.compile(r"\s#.*$")
 class Recipe:
     """A Dockerfile's last stage, with those it is built from and those it copies from.
 
-    `pip` are the arguments of each `pip install`, `left` what has no counterpart, with its line.
+    `pip` are the arguments of each `pip install`, `copies` pairs of a path in the image and a path
+    in the repository that it may come from, `left` what has no counterpart, with its line.
     """
 
     path: str
@@ -37,7 +38,7 @@ class Recipe:
     ports: list[int] = field(default_factory=list)
     user: str = ""
     workdir: str = "/"
-    copies: dict[str, str] = field(default_factory=dict)
+    copies: list[tuple[str, str]] = field(default_factory=list)
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     healthcheck: list[str] = field(default_factory=list)
@@ -125,7 +126,7 @@ def _apply(recipe: Recipe, each: Instruction, variables: Mapping[str, str]) -> N
         case "WORKDIR":
             recipe.workdir = posixpath.join(recipe.workdir, text)
         case "COPY" | "ADD" if not each.flag("from"):
-            recipe.copies |= _copies(recipe, each)
+            recipe.copies += _copies(recipe, each)
         case _:
             _apply_start(recipe, each)
 
@@ -205,24 +206,16 @@ def _pairs(text: str) -> dict[str, str]:
     return dict(each.partition("=")[::2] for each in assignments)
 
 
-def _copies(recipe: Recipe, each: Instruction) -> dict[str, str]:
-    """Where paths of the image come from, by destination; directories end with a slash."""
+def _copies(recipe: Recipe, each: Instruction) -> Iterator[tuple[str, str]]:
+    """Yield where a path of the image may come from: a file below its name, a directory without."""
     operands = each.operands
-    if len(operands) < 2:
-        return {}
-    destination = posixpath.join(recipe.workdir, operands[-1])
-    found = {}
+    destination = posixpath.normpath(posixpath.join(recipe.workdir, operands[-1]))
     for source in operands[:-1]:
         plain = posixpath.normpath(source.lstrip("/"))
-        if plain == ".":
-            found[destination.rstrip("/") + "/"] = ""
-        elif operands[-1].endswith(("/", ".")):
-            found[posixpath.join(posixpath.normpath(destination), posixpath.basename(plain))] = (
-                plain
-            )
-        else:
-            found[posixpath.normpath(destination)] = plain
-    return found
+        inside = "" if plain == "." else plain
+        yield destination, inside
+        if inside:
+            yield posixpath.join(destination, posixpath.basename(inside)), inside
 
 
 def _expand(text: str, variables: Mapping[str, str]) -> str:

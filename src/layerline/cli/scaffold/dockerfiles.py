@@ -41,7 +41,7 @@ def adopt(found: Proposal, home: Path, dockerfile: Dockerfile, required: Require
     _take_base(found, recipe, required)
     _take_packages(found, recipe)
     _take_pip(home, recipe, required)
-    _take_env(found, recipe)
+    _take_env(found, home, recipe)
     if recipe.ports:
         found.start["ports"] = sorted(set(recipe.ports))
         found.notes.append(f"ports {found.start['ports']}: {recipe.path}")
@@ -94,7 +94,7 @@ def _take_pip(home: Path, recipe: Recipe, required: Requirements) -> None:
                 required.take("", [word], where)
 
 
-def _take_env(found: Proposal, recipe: Recipe) -> None:
+def _take_env(found: Proposal, home: Path, recipe: Recipe) -> None:
     for key, value in recipe.env.items():
         if key in _OWN_ENV:
             continue
@@ -103,7 +103,7 @@ def _take_env(found: Proposal, recipe: Recipe) -> None:
         elif "$" in value:
             found.left.append(f"{recipe.path}: ENV {key}={value} is made of unknown variables")
         else:
-            found.env[key] = ":".join(_in_app(recipe, part) for part in value.split(":"))
+            found.env[key] = ":".join(_in_app(recipe, home, part) for part in value.split(":"))
     if found.env:
         found.notes.append(f"env {', '.join(found.env)}: {recipe.path}")
 
@@ -156,32 +156,37 @@ def _placed(recipe: Recipe, home: Path, text: str) -> str:
     if text.startswith("/"):
         source = _source(recipe, home, text)
         return source if source != text and (home / source).exists() else text
-    below = _below(recipe, posixpath.join(recipe.workdir, text))
-    return below if below is not None and below != text and (home / below).exists() else text
+    below = _below(recipe, home, posixpath.join(recipe.workdir, text))
+    return below if below is not None and below != text else text
 
 
 def _source(recipe: Recipe, home: Path, path: str) -> str:
     """The path in the repository of what an image has at a path."""
-    below = _below(recipe, posixpath.join(recipe.workdir, path))
-    return below if below is not None and (home / below).exists() else path
+    below = _below(recipe, home, posixpath.join(recipe.workdir, path))
+    return path if below is None else below
 
 
-def _below(recipe: Recipe, path: str) -> str | None:
+def _below(recipe: Recipe, home: Path, path: str) -> str | None:
+    """The path in the repository that an image's path was copied from; the last copy counts."""
     path = posixpath.normpath(path)
-    for destination, source in sorted(recipe.copies.items(), key=lambda each: -len(each[0])):
-        if path == destination:
+    for destination, source in reversed(recipe.copies):
+        if path == destination and (home / source).exists():
             return source
         prefix = destination.rstrip("/") + "/"
-        if path.startswith(prefix):
-            return posixpath.join(source, path.removeprefix(prefix))
+        below = posixpath.join(source, path.removeprefix(prefix))
+        if path.startswith(prefix) and (home / below).exists():
+            return below
     return None
 
 
-def _in_app(recipe: Recipe, value: str) -> str:
-    """A value that is a directory of the repository, as it is in the image."""
+def _in_app(recipe: Recipe, home: Path, value: str) -> str:
+    """A value that is a directory of the repository, or in it, as it is in the image."""
     if not value.startswith("/"):
         return value
-    if f"{value.rstrip('/')}/" in recipe.copies and not recipe.copies[f"{value.rstrip('/')}/"]:
-        return APP
-    below = _below(recipe, value)
-    return posixpath.join(APP, below).rstrip("/") if below is not None else value
+    for destination, source in reversed(recipe.copies):
+        prefix = destination.rstrip("/") + "/"
+        is_inside = f"{value}/".startswith(prefix) and prefix != "/"
+        if is_inside and (home / source).is_dir():
+            below = posixpath.join(source, value.removeprefix(destination).lstrip("/"))
+            return posixpath.join(APP, below).rstrip("/")
+    return value

@@ -272,6 +272,17 @@ def test_a_dockerfile_of_stages_variables_ranges_and_scripts(
         assert expected in text
 
 
+@pytest.mark.parametrize("copy", ["src/ /srv/", "src .", "src/main.py .", "./src /srv"])
+def test_a_program_is_found_where_it_was_copied_from(tmp_path: Path, copy: str) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/main.py").write_text("")
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM python:3.11\nWORKDIR /srv\nRUN pip install numpy\nCOPY {copy}\nCMD python main.py\n"
+    )
+    [image] = write_definition(tmp_path).images.values()
+    assert image.command == ("sh", "-c", "python src/main.py")
+
+
 @pytest.mark.parametrize(
     ("files", "command", "path"),
     [
