@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from layerline import command
 from layerline.engine.runtime import cdi
 from layerline.engine.runtime.cdi_files import edits_for
 from layerline.engine.runtime.gpu_devices import gpu_devices
 from layerline.engine.runtime.spec import ContainerSpec, Overlay
 from layerline.errors import HostError
+from layerline.settings import process_environ
+from tests.conftest import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,3 +194,11 @@ def test_the_rules_of_devices(place: Path, busybox: Path) -> None:
         null, zero = devices.rules
     assert null == {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"}
     assert zero == {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "rw"}
+
+
+def test_without_root_gpus_are_refused() -> None:
+    code = "from layerline.engine.runtime.cdi_files import edits_for; edits_for(['all'], {})"
+    argv = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
+    environ = {**process_environ(), "PYTHONPATH": str(SOURCE)}
+    done = command.run(argv, env=environ, expect=None)
+    assert b"PrivilegeMissing: containers with GPUs need root: run this command" in done.stderr
