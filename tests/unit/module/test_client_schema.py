@@ -9,12 +9,14 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from graphql import GraphQLObjectType
 
 from layerline.engine.api.execute import answer
 from layerline.engine.module import results
 from layerline.engine.module.api_types import member_name
 from layerline.engine.module.calls import Caller
 from layerline.engine.module.client_code import client_code
+from layerline.engine.module.client_schema import client_schema
 from layerline.engine.module.definitions import (
     EnumTypeDef,
     EnumValueTypeDef,
@@ -209,3 +211,20 @@ async def test_the_generated_client_has_the_names_of_the_sdk(
 )
 def test_member_name(name: str, spelled: str) -> None:
     assert member_name(name) == spelled
+
+
+def test_a_module_of_an_old_engine_has_the_names_of_that_time() -> None:
+    """View(BeforeVersion("v0.19.0")) of core/schema/directory.go and container.go at v0.21.8."""
+    old = client_schema([], engine="v0.18.19")
+    assert old.old.keys() == {"Container", "Directory", "GitRepository"}
+    query = old.schema.query_type
+    assert query is not None
+    folder = old.schema.type_map["Directory"]
+    assert isinstance(folder, GraphQLObjectType)
+    assert "directory" in folder.fields["withDirectory"].args
+    code = client_code(old)
+    assert "class Directory(Directory):" in code
+    assert "def with_directory(self, path: 'str', directory: 'Directory', *, exclude:" in code
+    assert "def build(self, context: 'Directory', *, dockerfile: 'str | None'" in code
+    assert client_code(client_schema([], engine="v0.19.0")) == ""
+    assert old.digest != client_schema([]).digest

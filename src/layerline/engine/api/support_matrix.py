@@ -53,7 +53,8 @@ What differs everywhere, on purpose:
 - **Compression** of layers: gzip by igzip, zstd at level 1. Layers are compressed while later steps
   run if the call ends in `asTarball`, `export` or `publish`, or in a function whose argument
   `compression` is zstd or gzip.
-- **Module code** runs in a container that shows this machine's `/usr` and Python, not in an image.
+- **Module code** runs in a container that shows this machine's `/usr` and Python, or those of a
+  bootstrapped Debian or Ubuntu, not in an image.
 """
 
 
