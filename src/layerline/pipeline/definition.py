@@ -6,18 +6,12 @@ Invariant: a definition is complete; every name in it refers to something that e
 import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic import ValidationError as PydanticError
 
+from layerline.pipeline.bases import PACKAGES, base_with
 from layerline.pipeline.diagnostics import (
     EVERY_TARGET,
     DefinitionError,
@@ -25,43 +19,13 @@ from layerline.pipeline.diagnostics import (
     diagnostics,
 )
 from layerline.pipeline.platform import Platform
-from layerline.pipeline.requirement import REQUIREMENT, check_requirement, project
+from layerline.pipeline.requirement import project
+from layerline.pipeline.values import ByTarget, Name, Path, Port, User
 
-LAST_PORT = 65535
 # The layer of packages that all images need is called so.
 SHARED = "shared"
 _SIMILAR = 0.7
 T = TypeVar("T")
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-# A pattern first: options of an installer are not requirements, and no message of PEP 508 says so.
-Requirement = Annotated[
-    str, StringConstraints(pattern=REQUIREMENT), AfterValidator(check_requirement)
-]
-Path = Annotated[str, StringConstraints(pattern=r"^[^/]")]
-
-
-def _by_target(value: object) -> object:
-    return {EVERY_TARGET: value} if isinstance(value, list | tuple) else value
-
-
-def _port(value: int) -> int:
-    if not 1 <= value <= LAST_PORT:
-        message = f"ports are numbers from 1 to {LAST_PORT}"
-        raise ValueError(message)
-    return value
-
-
-def _user(value: str) -> str:
-    if value.isdigit():
-        message = "the run user gets the ids 1000:1000, so a number would be another one's"
-        raise ValueError(message)
-    return value
-
-
-Port = Annotated[int, AfterValidator(_port)]
-# The names that useradd of Debian accepts.
-User = Annotated[str, AfterValidator(_user), StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$")]
-ByTarget = Annotated[dict[str, tuple[Requirement, ...]], BeforeValidator(_by_target)]
 
 
 class _Table(BaseModel):
@@ -71,6 +35,15 @@ class _Table(BaseModel):
 class Base(_Table):
     """The base of every image: a Debian or Ubuntu image with Python among its packages."""
 
+    python: str = Field(
+        description=(
+            "Version of Python; it chooses the base that has it, and a base that is given is "
+            "checked for it"
+        ),
+        default="",
+        pattern=r"^(3\.\d+)?$",
+        examples=["3.12"],
+    )
     image: str = Field(
         description="Debian or Ubuntu image that every image starts from",
         default="debian:bookworm-slim",
@@ -78,9 +51,16 @@ class Base(_Table):
     )
     packages: tuple[str, ...] = Field(
         description="Packages of the distribution; Python with its `venv` must be among them",
-        default=("ca-certificates", "libgomp1", "python3", "python3-venv", "tini"),
+        default=PACKAGES,
         examples=[["ca-certificates", "python3", "python3-venv", "tini"]],
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_python(cls, table: Any) -> Any:  # noqa: ANN401 - what the file has
+        """Choose the image by the version of Python, if only that is given."""
+        python = table.get("python") if isinstance(table, dict) else None
+        return {**base_with(str(python)), **table} if python else table
 
 
 class Index(_Table):

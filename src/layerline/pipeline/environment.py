@@ -52,10 +52,11 @@ class Environment:
 
     def _system(self, wanted: Sequence[str], user: str, mounts: Mounts) -> dagger.Container:
         volume = dag.cache_volume(f"apt-cache-{self.target}-v2")
+        container = dag.container().from_(self.base.image)
+        if self.base.python:
+            container = container.with_env_variable("WANTED_PYTHON", self.base.python)
         return (
-            dag.container()
-            .from_(self.base.image)
-            .with_mounted_cache(_APT_CACHE, volume, sharing=dagger.CacheSharingMode.LOCKED)
+            container.with_mounted_cache(_APT_CACHE, volume, sharing=dagger.CacheSharingMode.LOCKED)
             .with_env_variable("RUN_USER", user)
             .with_env_variable("PREFIX", PREFIX)
             .with_(mounts.add)
@@ -64,6 +65,7 @@ class Environment:
             .without_mount(_APT_CACHE)
             .without_env_variable("RUN_USER")
             .without_env_variable("PREFIX")
+            .without_env_variable("WANTED_PYTHON")
             .with_env_variable("PATH", PATH)
             .with_env_variable("PYTHONDONTWRITEBYTECODE", "1")
             .with_env_variable("PYTHONUNBUFFERED", "1")

@@ -130,6 +130,9 @@ def check(text: str, definition: Definition, target: str) -> None:
         wrong += [f"{each} is not left out any more" for each in sorted(back)]
         moved = recorded.indexes ^ now.indexes
         wrong += [f"the index {each} was added or removed" for each in sorted(moved)]
+    python, minor = definition.base.python, ".".join(now.platform.python.split(".")[:2])
+    if python and python != minor:
+        wrong.append(f"the lock is for Python {minor}; base.python is {python}")
     if wrong:
         heading = f"{foreign} does not fit {FILE}: update it with the tool that wrote it"
         if not foreign:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
-from layerline.engine.image.bootstrap import Recipe, complete_devices, sources_for
+from layerline.engine.image.bootstrap import Recipe, complete_devices, next_step, sources_for
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
@@ -83,6 +83,14 @@ def test_a_failure_says_why_and_what_next(store: Store) -> None:
         bootstrap_image(store, recipe, said.append)
     assert said
     assert list((store.root / "snapshots").iterdir()) == []
+
+
+def test_missing_keys_of_a_distribution_are_named_with_their_package() -> None:
+    # As apt says it on a Debian without Ubuntu's keys.
+    reason = "W: GPG error: the public key is not available: NO_PUBKEY 871920D1991BC93C"
+    recipe = Recipe(distribution="ubuntu", suite="noble")
+    assert "'apt-get install ubuntu-keyring'" in next_step(recipe, reason)
+    assert next_step(recipe, "").endswith("can be reached: apt-get update")
 
 
 def test_without_registry_and_recipe_the_registry_is_to_blame(store: Store, tmp_path: Path) -> None:

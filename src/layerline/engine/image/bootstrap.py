@@ -79,6 +79,7 @@ _DEVICE_LINKS = {
     "stdin": "/proc/self/fd/0",
     "stdout": "/proc/self/fd/1",
 }
+_KEYRINGS = {"debian": "debian-archive-keyring", "ubuntu": "ubuntu-keyring"}
 _TIMEOUT = 1800.0
 _TAIL = 30
 
@@ -182,10 +183,20 @@ def _mmdebstrap(
         reason = b"".join(tail).decode(errors="replace").strip()
         message = (
             f"failed to bootstrap {recipe.distribution} {recipe.suite}: mmdebstrap exited with "
-            f"status {status}:\n{reason}\n"
-            f"check that the package mirrors in {APT} can be reached: apt-get update"
+            f"status {status}:\n{reason}\n{next_step(recipe, reason)}"
         )
         raise BootstrapFailed(message)
+
+
+def next_step(recipe: Recipe, reason: str) -> str:
+    """What to do after mmdebstrap has failed with these last lines."""
+    if "NO_PUBKEY" in reason:
+        return (
+            f"the keys of {recipe.distribution} are not on this machine: install them with "
+            f"'apt-get install {_KEYRINGS[recipe.distribution]}', or use a registry or mirror "
+            "that has the image"
+        )
+    return f"check that the package mirrors in {APT} can be reached: apt-get update"
 
 
 def _follow(output: IO[bytes] | None, on_output: Callable[[bytes], None] | None) -> list[bytes]:

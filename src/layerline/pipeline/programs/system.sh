@@ -32,6 +32,14 @@ else
     [ -z "$other" ] || userdel --remove "$other" 2>/dev/null
     useradd --uid 1000 --user-group --create-home --shell /bin/bash "$RUN_USER"
 fi
+if [ -n "${WANTED_PYTHON:-}" ]; then
+    found=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    [ "$found" = "$WANTED_PYTHON" ] || {
+        echo "the base has Python $found, but layerline.toml has python = \"$WANTED_PYTHON\":" \
+            "leave out base.image, or use one with Python $WANTED_PYTHON" >&2
+        exit 1
+    }
+fi
 python3 -m venv --without-pip "$PREFIX"
 rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/log/alternatives.log \
     /var/cache/ldconfig/aux-cache

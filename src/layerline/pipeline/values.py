@@ -1,0 +1,40 @@
+"""The types of values in a `layerline.toml`, with what is wrong with others."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from layerline.pipeline.diagnostics import EVERY_TARGET
+from layerline.pipeline.requirement import REQUIREMENT, check_requirement
+
+LAST_PORT = 65535
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+# A pattern first: options of an installer are not requirements, and no message of PEP 508 says so.
+Requirement = Annotated[
+    str, StringConstraints(pattern=REQUIREMENT), AfterValidator(check_requirement)
+]
+Path = Annotated[str, StringConstraints(pattern=r"^[^/]")]
+
+
+def _by_target(value: object) -> object:
+    return {EVERY_TARGET: value} if isinstance(value, list | tuple) else value
+
+
+def _port(value: int) -> int:
+    if not 1 <= value <= LAST_PORT:
+        message = f"ports are numbers from 1 to {LAST_PORT}"
+        raise ValueError(message)
+    return value
+
+
+def _user(value: str) -> str:
+    if value.isdigit():
+        message = "the run user gets the ids 1000:1000, so a number would be another one's"
+        raise ValueError(message)
+    return value
+
+
+Port = Annotated[int, AfterValidator(_port)]
+# The names that useradd of Debian accepts.
+User = Annotated[str, AfterValidator(_user), StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$")]
+ByTarget = Annotated[dict[str, tuple[Requirement, ...]], BeforeValidator(_by_target)]
