@@ -65,7 +65,9 @@ def read_recipe(dockerfile: Dockerfile) -> Recipe:
 
 
 def _stages(dockerfile: Dockerfile) -> list[list[Instruction]]:
-    starts = [n for n, each in enumerate(dockerfile.instructions) if each.keyword == "FROM"]
+    starts = [
+        n for n, each in enumerate(dockerfile.instructions) if each.keyword == "FROM" and each.text
+    ]
     ends = [*starts[1:], len(dockerfile.instructions)]
     return [list(dockerfile.instructions[a:b]) for a, b in zip(starts, ends, strict=True)]
 
@@ -208,7 +210,7 @@ def _pairs(text: str) -> dict[str, str]:
 
 def _copies(recipe: Recipe, each: Instruction) -> Iterator[tuple[str, str]]:
     """Yield where a path of the image may come from: a file below its name, a directory without."""
-    operands = each.operands
+    operands = each.operands or ["."]
     destination = posixpath.normpath(posixpath.join(recipe.workdir, operands[-1]))
     for source in operands[:-1]:
         plain = posixpath.normpath(source.lstrip("/"))

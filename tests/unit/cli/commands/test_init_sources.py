@@ -272,6 +272,12 @@ def test_a_dockerfile_of_stages_variables_ranges_and_scripts(
         assert expected in text
 
 
+def test_a_dockerfile_that_docker_refuses_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("numpy\n")
+    (tmp_path / "Dockerfile").write_text("FROM\nFROM python:3.11\nCOPY\nEXPOSE\nENV\nCMD [\nUSER\n")
+    assert core(write_definition(tmp_path)) == ("numpy",)
+
+
 @pytest.mark.parametrize("copy", ["src/ /srv/", "src .", "src/main.py .", "./src /srv"])
 def test_a_program_is_found_where_it_was_copied_from(tmp_path: Path, copy: str) -> None:
     (tmp_path / "src").mkdir()
