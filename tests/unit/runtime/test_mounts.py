@@ -198,3 +198,44 @@ def test_a_missing_part_of_a_tree_is_a_failed_set_up(box: Box, source: Path) -> 
     mount = LayerMount(target="/m", overlay=box.overlay(source), subpath="nope")
     with pytest.raises(ExecError, match="nope: no such file or directory"):
         box.run("true", mounts=(mount,))
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "said"),
+    [
+        ("/opt", "file", "/opt: a directory is there, over which a file cannot be mounted"),
+        ("/", "file", "/: a directory is there, over which a file cannot be mounted"),
+        ("/etc/passwd", "directory", "/etc/passwd: a file is there, over which a directory cannot"),
+    ],
+)
+def test_a_file_is_mounted_over_no_directory_and_the_reverse(
+    box: Box, source: Path, target: str, kind: str, said: str
+) -> None:
+    # mount(2): ENOTDIR. The Dagger engine and docker pass that on.
+    subpath = "f" if kind == "file" else "s"
+    mount = LayerMount(target=target, overlay=box.overlay(source), subpath=subpath)
+    with pytest.raises(ExecError, match=said):
+        box.shell("true", mounts=(mount,))
+
+
+def test_a_mount_over_etc_hides_what_the_engine_puts_there(box: Box, source: Path) -> None:
+    # moby/buildkit, executor/oci/spec.go: resolv.conf and hosts come first, then the mounts.
+    mount = LayerMount(target="/etc", overlay=box.overlay(source))
+    assert box.shell("ls /etc; cat /etc/hosts | wc -c", mounts=(mount,)).stdout == "f\ns\n0\n"
+
+
+@pytest.mark.parametrize("path", ["/etc/hosts", "/etc/resolv.conf"])
+def test_a_users_own_file_wins_over_the_engines(box: Box, source: Path, path: str) -> None:
+    # The same, dedupMounts: the later mount at a path wins; as in docker.
+    mount = LayerMount(target=path, overlay=box.overlay(source), subpath="f")
+    assert box.shell(f"cat {path}", mounts=(mount,)).stdout == "1\n"
+
+
+def test_a_directory_mounted_at_the_root_takes_its_place(box: Box, source: Path) -> None:
+    # moby/buildkit, frontend/gateway/container: the mount at / is the root.
+    overlay = box.overlay(box.image, source)
+    mounts = (LayerMount(target="/", overlay=overlay), Tmpfs(target="/memory"))
+    ran = box.shell("cat /f; ls -d /memory; echo n > /n", mounts=mounts)
+    assert overlay.upper is not None
+    assert (ran.stdout, names(ran.upper)) == ("1\n/memory\n", [])
+    assert set(names(overlay.upper)) - {"etc"} == {"n"}  # a directory that was copied up

@@ -6,6 +6,7 @@ swapped between the check and the mount.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager, nullcontext
@@ -113,15 +114,9 @@ def attach_mount(
     shifted: ShiftedFiles | None = None,
 ) -> None:
     """Mount at `target`; mount points created in other mounts are removed with `stack`."""
-    if inside.stat(target) is None:
-        with kernel.creating_as(BASE) if shifted else nullcontext():
-            owner = BASE if shifted else 0
-            made = inside.make_stub(
-                target, directory=staged.directory, owner=(owner, owner), stack=stack
-            )
-        for each in made:
-            stack.callback(each.remove)
+    make_target(target, inside, stack, directory=staged.directory, shifted=shifted)
     with inside.open_path(target) as descriptor:
+        _check_kind(target, descriptor, directory=staged.directory)
         if staged.source is None:
             # The descriptor as the path: the mount lands on what was checked.
             path = Path(f"/proc/self/fd/{descriptor}")
@@ -138,6 +133,33 @@ def attach_mount(
                 recursive=deep,
                 users=shifted.namespace if shifted and own else None,
             )
+
+
+def make_target(
+    target: str,
+    inside: ConfinedRoot,
+    stack: ExitStack,
+    *,
+    directory: bool,
+    shifted: ShiftedFiles | None = None,
+) -> None:
+    """Make a mount point unless there is one; it is removed with `stack`."""
+    if inside.stat(target) is not None:
+        return
+    with kernel.creating_as(BASE) if shifted else nullcontext():
+        owner = BASE if shifted else 0
+        made = inside.make_stub(target, directory=directory, owner=(owner, owner), stack=stack)
+    for each in made:
+        stack.callback(each.remove)
+
+
+def _check_kind(target: str, descriptor: int, *, directory: bool) -> None:
+    """Refuse what mount(2) refuses with ENOTDIR, in words."""
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode) == directory:
+        return
+    what, there = ("a directory", "a file") if directory else ("a file", "a directory")
+    message = f"{there} is there, over which {what} cannot be mounted: choose another path"
+    raise NotADirectoryError(errno.ENOTDIR, message, target)
 
 
 def _attach(

@@ -115,6 +115,15 @@ def assemble_root(
         _check_system_directories(inside)
         if not kernel.has_trusted_attributes():
             mask_devices(spec.rootfs.lower, inside, state)
+        if staged and inside.resolve(staged[0].mount.target) == "/":
+            # It takes the place of the root, as in BuildKit; the other mounts are below it.
+            mounts.attach_mount(staged.pop(0), "/", inside, leftovers, shifted=shifted)
+            stack.callback(kernel.unmount, path)
+            inside = stack.enter_context(ConfinedRoot(path))
+            _make_own_targets(spec, inside, leftovers, shifted)
+            user = _lookup(inside)(spec.user)
+        # Before the user's mounts, as in BuildKit: one over /etc hides them.
+        _show_names(spec, provided, inside, state, shifted)
         late: dict[str, Path] = {}
         for each in staged:
             if inside.resolve(each.mount.target).startswith("/dev/"):
@@ -122,7 +131,8 @@ def assemble_root(
                 late[each.mount.target] = _attach_aside(each, aside, leftovers, shifted)
             else:
                 mounts.attach_mount(each, each.mount.target, inside, leftovers, shifted=shifted)
-        _show_host_files(spec, provided, inside, state, shifted)
+        if spec.init:
+            mounts.attach_file(provided.init, INIT, inside, shifted=shifted)
         shift = BASE if shifted else 0
         yield Root(path=path, inside=inside, user=user, late=late, shift=shift)
 
@@ -142,7 +152,7 @@ def _stubs(
 ) -> Iterator[Stub]:
     for path in _SYSTEM:
         yield Stub(path=path)
-    for path in ("/etc/resolv.conf", "/etc/hosts", *([INIT] if spec.init else [])):
+    for path in _own_files(spec):
         yield Stub(path=path, data=b"")
     if provided.certificates is not None:
         yield Stub(path=BUNDLE, data=provided.certificates, replace=provided.certificates_win)
@@ -176,7 +186,21 @@ def _attach_aside(
     return path
 
 
-def _show_host_files(
+def _make_own_targets(
+    spec: ContainerSpec, inside: ConfinedRoot, stack: ExitStack, shifted: ShiftedFiles | None
+) -> None:
+    """Make what the container itself mounts onto, in a root that is a mount of the user's."""
+    for path in _SYSTEM:
+        mounts.make_target(path, inside, stack, directory=True, shifted=shifted)
+    for path in _own_files(spec):
+        mounts.make_target(path, inside, stack, directory=False, shifted=shifted)
+
+
+def _own_files(spec: ContainerSpec) -> tuple[str, ...]:
+    return ("/etc/resolv.conf", "/etc/hosts", *([INIT] if spec.init else []))
+
+
+def _show_names(
     spec: ContainerSpec,
     provided: Provided,
     inside: ConfinedRoot,
@@ -193,5 +217,3 @@ def _show_host_files(
     hosts.write_text("".join(f"{address}\t{name}\n" for address, name in rows))
     for source, target in ((resolv_conf, "/etc/resolv.conf"), (hosts, "/etc/hosts")):
         mounts.attach_file(source, target, inside, shifted=shifted)
-    if spec.init:
-        mounts.attach_file(provided.init, INIT, inside, shifted=shifted)
