@@ -203,9 +203,9 @@ def test_a_missing_part_of_a_tree_is_a_failed_set_up(box: Box, source: Path) -> 
 @pytest.mark.parametrize(
     ("target", "kind", "said"),
     [
-        ("/opt", "file", "/opt: a directory is there, over which a file cannot be mounted"),
-        ("/", "file", "/: a directory is there, over which a file cannot be mounted"),
-        ("/etc/passwd", "directory", "/etc/passwd: a file is there, over which a directory cannot"),
+        ("/opt", "file", "/opt: a file cannot be mounted over a directory"),
+        ("/", "file", "/: a file cannot be mounted over a directory"),
+        ("/etc/passwd", "directory", "/etc/passwd: a directory cannot be mounted over a file"),
     ],
 )
 def test_a_file_is_mounted_over_no_directory_and_the_reverse(

@@ -158,7 +158,7 @@ def _check_kind(target: str, descriptor: int, *, directory: bool) -> None:
     if stat.S_ISDIR(os.fstat(descriptor).st_mode) == directory:
         return
     what, there = ("a directory", "a file") if directory else ("a file", "a directory")
-    message = f"{there} is there, over which {what} cannot be mounted: choose another path"
+    message = f"{what} cannot be mounted over {there}: choose another path"
     raise NotADirectoryError(errno.ENOTDIR, message, target)
 
 
