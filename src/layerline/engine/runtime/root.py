@@ -124,17 +124,29 @@ def assemble_root(
             user = _lookup(inside)(spec.user)
         # Before the user's mounts, as in BuildKit: one over /etc hides them.
         _show_names(spec, provided, inside, state, shifted)
-        late: dict[str, Path] = {}
-        for each in staged:
-            if inside.resolve(each.mount.target).startswith("/dev/"):
-                aside = place / f"late{len(late)}"
-                late[each.mount.target] = _attach_aside(each, aside, leftovers, shifted)
-            else:
-                mounts.attach_mount(each, each.mount.target, inside, leftovers, shifted=shifted)
+        late = _attach_mounts(staged, inside, place, leftovers, shifted)
         if spec.init:
             mounts.attach_file(provided.init, INIT, inside, shifted=shifted)
         shift = BASE if shifted else 0
         yield Root(path=path, inside=inside, user=user, late=late, shift=shift)
+
+
+def _attach_mounts(
+    staged: Sequence[StagedMount],
+    inside: ConfinedRoot,
+    place: Path,
+    leftovers: ExitStack,
+    shifted: ShiftedFiles | None,
+) -> dict[str, Path]:
+    """Attach the mounts; gives the paths of those that the runtime attaches later, below /dev."""
+    late: dict[str, Path] = {}
+    for each in staged:
+        if inside.resolve(each.mount.target).startswith("/dev/"):
+            aside = place / f"late{len(late)}"
+            late[each.mount.target] = _attach_aside(each, aside, leftovers, shifted)
+        else:
+            mounts.attach_mount(each, each.mount.target, inside, leftovers, shifted=shifted)
+    return late
 
 
 def _lookup(inside: ConfinedRoot) -> Callable[[str], users.User]:
