@@ -23,7 +23,8 @@ from layerline.engine.runtime.user_ids import BASE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
+    from functools import partial
+from pathlib import Path
 
     from layerline.engine.runtime.mounts import StagedMount
     from layerline.engine.runtime.spec import ContainerSpec
@@ -97,14 +98,9 @@ def assemble_root(
         ):
             lookup = _lookup(inside)
             user = lookup(spec.user)
+            stage = partial(mounts.stage, stack=leftovers, lookup=lookup, shifted=shifted)
             staged = [
-                mounts.stage(
-                    mount,
-                    _directory(state / f"mount{number}"),
-                    leftovers,
-                    lookup=lookup,
-                    shifted=shifted,
-                )
+                stage(mount, _directory(state / f"mount{number}"))
                 for number, mount in enumerate(mounts.by_target(spec))
             ]
             write_stubs(_stubs(spec, provided, staged), inside, stubs)
