@@ -11,6 +11,7 @@ import os
 import stat
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from layerline import kernel
@@ -23,8 +24,7 @@ from layerline.engine.runtime.user_ids import BASE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from functools import partial
-from pathlib import Path
+    from pathlib import Path
 
     from layerline.engine.runtime.mounts import StagedMount
     from layerline.engine.runtime.spec import ContainerSpec
