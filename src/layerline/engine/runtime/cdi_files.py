@@ -12,8 +12,6 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from layerline import command, kernel
 from layerline.engine.runtime import cdi
 from layerline.errors import CommandFailed, HostError, PrivilegeMissing
@@ -120,6 +118,9 @@ def _document(path: Path) -> Any:  # noqa: ANN401  JSON or YAML
             message = f"{path} is not a regular file"
             raise HostError(message)
         data = file.read(_MOST_BYTES)
+    # Imported by those who have a GPU: it would make the start of every session longer.
+    import yaml
+
     try:
         return json.loads(data) if path.suffix == ".json" else yaml.safe_load(data)
     except (ValueError, yaml.YAMLError) as exc:
