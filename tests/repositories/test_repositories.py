@@ -27,10 +27,6 @@ from tests.unit.cli.commands.test_init import run_init
 if TYPE_CHECKING:
     from pathlib import Path
 
-# One of them is tried in every run: the one whose ignored files must not get into the image.
-QUICK = "requirements-with-constraints"
-BUILT = [name if name == QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES]
-
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory, registry: str) -> dict[str, str]:
@@ -115,7 +111,8 @@ def test_init_writes_what_the_pipeline_reads(
 
 @pytest.mark.privileged
 @pytest.mark.network
-@pytest.mark.parametrize("name", BUILT)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPES)
 def test_a_repository_becomes_an_image_that_runs_its_program(
     name: str, tmp_path: Path, environ: dict[str, str]
 ) -> None:
