@@ -66,7 +66,7 @@ LIST = "ls -d /dev/gpu* 2>/dev/null || true"
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def place(machine_root: None) -> Iterator[Path]:  # noqa: ARG001
     """A directory that root alone can write to."""
     made = Path(tempfile.mkdtemp(dir="/run", prefix="layerline-cdi-"))
     yield made
