@@ -228,3 +228,23 @@ def test_a_module_of_an_old_engine_has_the_names_of_that_time() -> None:
     assert "def build(self, context: 'Directory', *, dockerfile: 'str | None'" in code
     assert client_code(client_schema([], engine="v0.19.0")) == ""
     assert old.digest != client_schema([]).digest
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_a_module_is_served_itself_where_it_calls_itself(
+    open_a_session: OpenSession, tmp_path: Path, *, enabled: bool
+) -> None:
+    (tmp_path / ".git").mkdir()
+    root = write(tmp_path / "text", "text-base")
+    document = json.loads((root / "dagger.json").read_text())
+    document["sdk"]["experimental"] = {"SELF_CALLS": enabled}
+    (root / "dagger.json").write_text(json.dumps(document))
+    async with open_a_session() as session:
+        module = load_module(read_config(root), session.store, no_fetch)
+        module.remember(session.store, DEFINITION)
+        schema = await Caller.of(session, module).schema(defined=True)
+        assert schema is not None
+        query = schema.schema.query_type
+        assert query is not None
+        assert ("textBase" in query.fields) == enabled
+        assert ("def text_base(" in client_code(schema)) == enabled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -105,3 +105,78 @@ async def test_where_something_is_defined_is_said_again(open_a_session: OpenSess
             "name": "Thing",
             "sourceMap": {"filename": "src/main.py", "line": 3, "column": 5},
         }
+
+
+EDITS: dict[str, dict[str, Any]] = {
+    'withName(name: "other")': {"moduleName": "other", "moduleOriginalName": "app"},
+    'withSDK(source: "python")': {"sdk": {"source": "python"}},
+    'withSourceSubpath(path: "src")': {"sourceSubpath": "app/src"},
+    'withEngineVersion(version: "v0.20.1")': {"engineVersion": "v0.20.1"},
+    'withEngineVersion(version: "latest") { withIncludes(patterns: ["*.md"])': {
+        "withIncludes": {"engineVersion": "v0.21.8"}
+    },
+    'withoutDependencies(dependencies: ["base"])': {"dependencies": []},
+    "withExperimentalFeatures(features: [SELF_CALLS])": {"moduleName": "app"},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+async def test_a_source_is_given_another_configuration(
+    open_a_session: OpenSession, module: Path, edit: str
+) -> None:
+    """The names are those of core/schema/modulesource.go of the Dagger engine."""
+    (module / "src").mkdir(exist_ok=True)
+    chosen = {
+        "moduleName": "moduleName",
+        "moduleOriginalName": "moduleOriginalName",
+        "sdk": "sdk { source }",
+        "sourceSubpath": "sourceSubpath",
+        "engineVersion": "engineVersion",
+        "dependencies": "dependencies { moduleName }",
+    }
+    wanted = EDITS[edit]
+    inner = wanted.get("withIncludes", wanted)
+    fields = " ".join(chosen[name] for name in inner)
+    end = "}" * edit.count("{")
+    where = json.dumps(str(module))
+    async with open_a_session() as session:
+        edited_source = f"{edit} {{ digest {fields} }} {end}"
+        query = f"{{ moduleSource(refString: {where}) {{ digest {edited_source} }} }}"
+        found = (await ask(session, query))["moduleSource"]
+        before = found.pop("digest")
+        [edited] = found.values()
+        last = edited.get("withIncludes", edited)
+        after = last.pop("digest")
+        assert edited == wanted
+        assert (before == after) == ("withName" in edit)
+
+
+async def test_dependencies_are_added_by_their_sources(
+    open_a_session: OpenSession, module: Path
+) -> None:
+    write(module.parent / "more", "more")
+    where, more = json.dumps(str(module)), json.dumps(str(module.parent / "more"))
+    async with open_a_session() as session:
+        found = await ask(session, f"{{ moduleSource(refString: {more}) {{ id }} }}")
+        name = json.dumps(found["moduleSource"]["id"])
+        edit = f"withDependencies(dependencies: [{name}]) {{ dependencies {{ moduleName }} }}"
+        query = f"{{ moduleSource(refString: {where}) {{ {edit} }} }}"
+        assert (await ask(session, query))["moduleSource"]["withDependencies"] == {
+            "dependencies": [{"moduleName": "base"}, {"moduleName": "more"}]
+        }
+        gone = 'withoutDependencies(dependencies: ["none"]) { digest }'
+        query = f"{{ moduleSource(refString: {where}) {{ {gone} }} }}"
+        assert 'dependency "none" was requested' in str(await ask(session, query))
+
+
+async def test_another_sdk_and_code_outside_of_the_module_are_refused(
+    open_a_session: OpenSession, module: Path
+) -> None:
+    where = json.dumps(str(module))
+    async with open_a_session() as session:
+        for edit, message in (
+            ('withSDK(source: "go")', "runs only"),
+            ('withSourceSubpath(path: "../text")', "outside of the module"),
+        ):
+            query = f"{{ moduleSource(refString: {where}) {{ {edit} {{ digest }} }} }}"
+            assert message in str(await ask(session, query))

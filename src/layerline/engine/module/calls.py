@@ -141,11 +141,16 @@ class Caller:
         return self.conversion.result(function.return_type, value)
 
     async def serve(
-        self, client: Client, *, dependencies: bool = False, entrypoint: bool = False
+        self,
+        client: Client,
+        *,
+        name: str = "",
+        dependencies: bool = False,
+        entrypoint: bool = False,
     ) -> None:
-        """Serve the module to a client: under its name, or its functions at the root."""
+        """Serve the module to a client: under a name, or its functions at the root."""
         own = ServedModule(
-            alias=self.module.name,
+            alias=name or self.module.name,
             caller=self,
             definition=await self.define(),
             at_root=not entrypoint,
@@ -197,9 +202,14 @@ class Caller:
 
     async def _schema(self, *, defined: bool) -> ClientSchema | None:
         served = await self.dependencies()
-        if defined and (own := await self.define()).interfaces:
+        own, calls_itself = None, self.module.config.self_calls
+        if defined:
+            own = await self.define()
+        if own is not None and (own.interfaces or calls_itself):
             name = self.module.name
-            served.append(ServedModule(alias=name, caller=self, definition=own, at_root=False))
+            served.append(
+                ServedModule(alias=name, caller=self, definition=own, at_root=calls_itself)
+            )
         version = self.module.config.engine_version
         return client_schema(served, engine=version) if served or schema_of_view(version) else None
 

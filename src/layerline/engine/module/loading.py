@@ -198,6 +198,7 @@ class _Loading:
             *(_EPOCH, SDK_VERSION, config.name, path, config.source, config.caching, tree.digest),
             environment_key(project, tree.digest),
             *([each.name, each.module.digest] for each in dependencies),
+            *([config.edits] if config.edits else []),
         ]
         return LoadedModule(
             config=config,

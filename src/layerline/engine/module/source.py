@@ -27,6 +27,7 @@ CONFIG = "dagger.json"
 DEFINITION = "layerline.toml"
 PROJECT_FILES = ("pyproject.toml", "uv.lock", "requirements.lock", ".python-version", ".env")
 ENGINE_VERSION = "v0.21.8"
+SELF_CALLS = "SELF_CALLS"
 _FIRST_CACHING = (0, 19, 4)
 _IGNORED = {"check": "ignoreChecks", "generator": "ignoreGenerators", "up": "ignoreServices"}
 
@@ -54,7 +55,8 @@ class ModuleConfig:
     otherwise. `served` is the directory that a shipped module, a blueprint or a toolchain works for
     instead of its own, in `served_context`. `has_code` is False for a dagger.json without an SDK.
     `origin` is the git repository that the module was fetched from, if it was; `copied` says that
-    the files are those of a directory of the API.
+    the files are those of a directory of the API. With `self_calls` the module's code is served its
+    own functions. `edits` are the changes that the API made to what dagger.json says.
     """
 
     name: str
@@ -72,6 +74,8 @@ class ModuleConfig:
     origin: GitOrigin | None = None
     copied: bool = False
     engine_version: str = ""
+    self_calls: bool = False
+    edits: tuple[str, ...] = ()
 
     @property
     def code(self) -> Path:
@@ -243,14 +247,11 @@ def read_config(root: Path) -> ModuleConfig:
     blueprint = document.get("blueprint")
     has_code = bool(document.get("sdk"))
     if has_code:
-        _check_sdk(document["sdk"], root)
+        check_sdk(document["sdk"], root)
     source = str(document.get("source") or ".")
-    if not Path(normal_path(root / source)).is_relative_to(root):
-        message = f'{root / CONFIG}: source "{source}" is outside of the module'
-        raise ModuleError(message)
+    check_source(root, source)
     include = [str(p) for p in document.get("include") or ()]
     exclude = ["!" + str(p) for p in document.get("exclude") or ()]
-    version = _version(document.get("engineVersion"))
     context = _find_up(root, ".git") or root
     for name in (".", *PROJECT_FILES[:-1]):
         check = check_inside if name == "." else _check_file
@@ -261,12 +262,14 @@ def read_config(root: Path) -> ModuleConfig:
         context=context,
         source=source,
         include=(*include, *exclude),
-        caching=version >= _FIRST_CACHING and not document.get("disableDefaultFunctionCaching"),
+        caching=caches_functions(document.get("engineVersion"))
+        and not document.get("disableDefaultFunctionCaching"),
         dependencies=tuple(_dependencies(document.get("dependencies") or (), root / CONFIG)),
         toolchains=tuple(_dependencies(document.get("toolchains") or (), root / CONFIG)),
         blueprint=next(_dependencies([blueprint] if blueprint else [], root / CONFIG), None),
         has_code=has_code,
         engine_version=str(document.get("engineVersion") or ""),
+        self_calls=has_code and _has_feature(document["sdk"], SELF_CALLS),
     )
 
 
@@ -298,11 +301,29 @@ def _dependencies(items: Iterable[Any], path: Path) -> Iterator[Dependency]:
         )
 
 
-def _check_sdk(sdk: object, root: Path) -> None:
+def caches_functions(version: object) -> bool:
+    """Whether modules for this version of the engine have the results of functions cached."""
+    return _version(version) >= _FIRST_CACHING
+
+
+def check_source(root: Path, source: str) -> None:
+    """Raise ModuleError for a directory of code that is outside of the module in `root`."""
+    if not Path(normal_path(root / source)).is_relative_to(root):
+        message = f'{root / CONFIG}: source "{source}" is outside of the module'
+        raise ModuleError(message)
+
+
+def check_sdk(sdk: object, root: Path) -> None:
+    """Raise ModuleError for an SDK that the engine does not run."""
     source = sdk.get("source") if isinstance(sdk, dict) else sdk
     if source != "python":
         message = f'{root / CONFIG}: the embedded engine runs only "sdk": "python", not {source!r}'
         raise ModuleError(message)
+
+
+def _has_feature(sdk: object, name: str) -> bool:
+    features = sdk.get("experimental") if isinstance(sdk, dict) else None
+    return isinstance(features, dict) and features.get(name) is True
 
 
 def _version(text: object) -> tuple[int, ...]:

@@ -42,7 +42,7 @@ async def module_source(
     **_: object,
 ) -> ModuleSource:
     session = call.session
-    fetch = _fetcher(call)
+    fetch = fetcher(call)
     reference = parse_reference(ref_string)
     local = reference is None or (
         call.client.reaches_host and (session.workdir / ref_string).exists()
@@ -59,7 +59,7 @@ async def module_source(
         config = _find_local(place, ref_string, find_up=not disable_find_up)
         return load_module(config, session.store, fetch)
 
-    return _describe(call, await session.solver.in_thread(load), kind)
+    return describe(call, await session.solver.in_thread(load), kind)
 
 
 @field("Directory", "asModuleSource")
@@ -69,7 +69,7 @@ async def as_module_source(
     session = call.session
     stored = await by_content(call, self.tree)
     tree = session.store.tree(stored.snapshots)
-    fetch = _fetcher(call)
+    fetch = fetcher(call)
     name = f"module-{stored.digest[:32]}-{len(self.path)}"
 
     def load() -> LoadedModule:
@@ -84,7 +84,7 @@ async def as_module_source(
         config = read_copied(snapshots.path(name), root.lstrip("/") or ".")
         return load_module(config, session.store, fetch)
 
-    return _describe(call, await session.solver.in_thread(load), DIR)
+    return describe(call, await session.solver.in_thread(load), DIR)
 
 
 @field("Directory", "asModule")
@@ -96,7 +96,7 @@ async def as_module(self: Directory, call: Call, *, source_root_path: str = ".")
 
 @field("ModuleSource", "asModule")
 async def source_as_module(self: ModuleSource, call: Call) -> Module:
-    defined = await _caller(call, self).define()
+    defined = await caller_of(call, self).define()
     return replace(defined, name=self.module_name, source=self)
 
 
@@ -134,17 +134,19 @@ async def serve(
     if self.source is None:
         message = "only a module that was loaded from a source can be served"
         raise QueryError(message)
-    await _caller(call, self.source).serve(
-        call.client, dependencies=include_dependencies, entrypoint=entrypoint
+    await caller_of(call, self.source).serve(
+        call.client, name=self.name, dependencies=include_dependencies, entrypoint=entrypoint
     )
 
 
-def _fetcher(call: Call) -> FetchModule:
+def fetcher(call: Call) -> FetchModule:
+    """What fetches the modules of git references for a client."""
     session = call.session
     return GitModules(store=session.store, settings=session.settings, reach=call.reach).fetch
 
 
-def _caller(call: Call, source: ModuleSource) -> Caller:
+def caller_of(call: Call, source: ModuleSource) -> Caller:
+    """The session's caller of a module that was loaded in it."""
     found: Caller | None = call.session.modules.get(source.digest)
     if found is None:
         message = f"the module {source.module_name!r} was not loaded in this session"
@@ -162,7 +164,7 @@ def _find_local(place: Path, shown: str, *, find_up: bool) -> ModuleConfig:
     return find_module(None, workdir=place)
 
 
-def _describe(call: Call, loaded: LoadedModule, kind: str, name: str = "") -> ModuleSource:
+def describe(call: Call, loaded: LoadedModule, kind: str, name: str = "") -> ModuleSource:
     """The source of a loaded module, which the session can call from now on."""
     Caller.of(call.session, loaded)
     config, origin = loaded.config, loaded.config.origin
@@ -188,7 +190,7 @@ def _describe(call: Call, loaded: LoadedModule, kind: str, name: str = "") -> Mo
         pin=origin.commit if origin else "",
         sdk=SDKConfig(source="python"),
         dependencies=tuple(
-            _describe(call, each.module, GIT if each.module.config.origin else kind, each.name)
+            describe(call, each.module, GIT if each.module.config.origin else kind, each.name)
             for each in loaded.dependencies
         ),
     )
