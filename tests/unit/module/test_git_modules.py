@@ -91,6 +91,18 @@ def test_a_version_of_a_subdirectory_has_its_own_tags(modules: GitModules, tmp_p
         assert fetch(modules, f"http://{at}/a.git/sub@v1").name == "old"
 
 
+def test_an_installed_module_has_the_full_name_of_its_version(
+    modules: GitModules, tmp_path: Path
+) -> None:
+    # As dagger.json is to have it: Version of gitModuleSource in modulesource.go of v0.21.8.
+    write(tmp_path / "served" / "a.git" / "sub", "module")
+    commit = git_server.commit(tmp_path / "served" / "a.git", "sub/v1")
+    with git_server.serve(tmp_path / "served") as at:
+        url = f"http://{at}/a.git/sub"
+        versions = [fetch(modules, url + text).origin for text in ("", "@v1", f"@{commit}")]
+    assert [each.version for each in versions if each] == ["main", "sub/v1", commit]
+
+
 def test_a_private_repository_is_read_with_the_callers_credentials(
     modules: GitModules, tmp_path: Path
 ) -> None:

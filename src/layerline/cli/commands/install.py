@@ -72,12 +72,12 @@ def toolchain(console: Console, argv: Sequence[str]) -> int:
         if given[0] == "list":
             return _list(console, rest)
         return _change(console, rest, TOOLCHAIN, given[0])
-    if console.options.help:
+    if console.options.help or not given:
         rows = [(name, _ABOUT[f"toolchain {name}"]) for name in actions]
         about = "Manage the toolchains of a module"
         print_help(console, about=about, path=path, use="[options] [command]", commands=rows)
         return 0
-    message = f'unknown command "{given[0]}" for "{path}"' if given else f"{path} needs a command"
+    message = f'unknown command "{given[0]}" for "{path}"'
     raise UsageError(message, usage=path)
 
 
