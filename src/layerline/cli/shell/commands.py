@@ -223,20 +223,19 @@ async def _cd(invocation: Invocation) -> None:
 
 
 async def _place(handler: Handler, path: str) -> Place:
+    """The place at a path, or at the module of a git reference."""
     place = handler.place
     if place.origin is not None:
-        inside = place.within(path)
-        return place.move(inside)
-    inside = place.within(path)
-    directory = place.host_path(inside)
+        return place.move(place.within(path))
+    target = await handler.module(path)
+    directory = place.host_path(place.within(path))
     if directory.exists() and not directory.is_dir():
         message = f'change workdir: "{directory}" is not a directory'
         raise LayerlineError(message)
-    target = await handler.module(path)
-    if target is not None and target is not place.target:
-        at = directory if directory.is_dir() else handler.evaluator.console.workdir
-        return place_of(target, at=at, with_module=True)
-    return place.move(inside)
+    if target is None or target is place.target:
+        return place.move(place.within(path))
+    at = directory if directory.is_dir() else handler.evaluator.console.workdir
+    return place_of(target, at=at, with_module=True)
 
 
 async def _pwd(invocation: Invocation) -> None:

@@ -199,7 +199,11 @@ class Handler:
         """The module that a path or a git reference names; None where a directory lies in none."""
         candidate = None
         if self.place.origin is None:
-            candidate = self.place.host_path(self.place.within(name))
+            try:
+                candidate = self.place.host_path(self.place.within(name))
+            except LayerlineError as exc:
+                where = f'find module "{name}"'
+                raise prefixed(where, exc) from exc
         return await find_by_name(self.modules, name, candidate)
 
     def own_function(self, name: str) -> Member | None:

@@ -152,7 +152,10 @@ async def test_a_script(
         (".printenv NOT_THERE", 'environment variable "NOT_THERE" not set'),
         ("container | .pwd", 'command ".pwd" cannot be piped\n\nUsage: .pwd'),
         (".ls a b", 'command ".ls" accepts at most 1 argument(s), received 2\n\nUsage: .ls [path]'),
-        (".cd ..", "can't escape context root: {root}"),
+        (".cd ..", 'find module "..": can\'t escape context root: {root}'),
+        ("../x | y", 'find module "../x": can\'t escape context root: {root}'),
+        (".ls ..", "can't escape context root: {root}"),
+        (".cd foo/nope", 'find module "foo/nope": local path "foo/nope" does not exist'),
         ("x=$(.echo nothing-here); .help $x", 'find module "nothing-here": local path'),
         (
             "container | with-exposed-port eighty",
