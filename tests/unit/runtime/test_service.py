@@ -213,7 +213,7 @@ def test_a_service_is_handed_out_only_when_it_answers(box: Box, services: Servic
 @pytest.mark.parametrize(
     ("script", "code", "message"),
     [
-        ("echo out; echo err >&2; exit 3", 3, "start web: exited: exit code: 3"),
+        ("echo out; echo err >&2; exit 3", 3, "start web: exit code: 3"),
         ("true", 0, "start web: service exited before healthcheck"),
     ],
 )

@@ -390,7 +390,7 @@ def _dial_loopback(port: int) -> socket.socket:
 
 def _exit_error(spec: ServiceSpec, container: ContainerSpec, outcome: ExecOutcome) -> ExecError:
     ended = outcome.code == 0
-    reason = "service exited before healthcheck" if ended else f"exited: {outcome.status}"
+    reason = "service exited before healthcheck" if ended else outcome.status
     return ExecError(
         command=container.argv,
         code=outcome.code,
