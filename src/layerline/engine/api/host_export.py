@@ -6,7 +6,6 @@ Each file is replaced atomically, and links at the target are not followed.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.disk_errors import write_errors
 from layerline.engine.store.format import find_store
+from layerline.engine.store.replacement import replacing
 from layerline.errors import IsADirectory, NotADirectory
 
 if TYPE_CHECKING:
     from layerline.engine.store.tree import Entry, Tree
 
 _CHUNK = 1 << 20
-_LONGEST_NAME = 255
 _PARENT_MODE = 0o700
 
 
@@ -97,16 +96,11 @@ def _replace_file(entry: Entry, target: Path) -> None:
 
 def write_file(entry: Entry, place: Path, *, mode: int) -> None:
     """Write a file and give it its name when it is complete."""
-    part = place.with_name(f".{place.name}.{secrets.token_hex(8)}"[-_LONGEST_NAME:])
-    try:
-        with entry.open() as source, part.open("xb") as file:
-            shutil.copyfileobj(source, file, _CHUNK)
-            os.fchmod(file.fileno(), stat.S_IMODE(mode))
-        _set_time(part, entry)
-        part.replace(place)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with entry.open() as source, replacing(place) as file:
+        shutil.copyfileobj(source, file, _CHUNK)
+        file.flush()
+        os.fchmod(file.fileno(), stat.S_IMODE(mode))
+        os.utime(file.fileno(), ns=(entry.stat.st_mtime_ns, entry.stat.st_mtime_ns))
 
 
 def _set_time(place: Path, entry: Entry) -> None:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from layerline.engine.image import stream, tarwriter
+from layerline.engine.image import tarwriter
 from layerline.engine.image.archive_files import content_of, files_of
 from layerline.engine.image.same_image import MODE, is_same_archive, is_same_file
 from layerline.engine.image.tarwriter import Member
 from layerline.engine.store.disk_errors import write_errors
+from layerline.engine.store.replacement import replacing
 from layerline.errors import IsADirectory, PathNotFound
 from layerline.kernel import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.image.reference import Reference
@@ -80,18 +80,11 @@ def _replacing(target: Path, *, mode: int = MODE) -> Iterator[BinaryIO]:
     if target.is_dir() and not target.is_symlink():
         message = f"{target} is a directory: name a file to export to"
         raise IsADirectory(message)
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
-    except FileNotFoundError as exc:
-        raise PathNotFound(str(target.parent)) from exc
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb", buffering=stream.CHUNK) as out:
-            yield out
-            out.flush()
-            os.fchmod(handle, mode)
-            os.fsync(handle)
-        part.replace(target)
-        sync_directory(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
+    if not target.parent.is_dir():
+        raise PathNotFound(str(target.parent))
+    with replacing(target) as out:
+        yield out
+        out.flush()
+        os.fchmod(out.fileno(), mode)
+        os.fsync(out.fileno())
+    sync_directory(target.parent)
