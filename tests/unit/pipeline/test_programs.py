@@ -291,3 +291,17 @@ def test_a_target_of_wheels_alone_builds_nothing(tmp_path: Path, pip: Path) -> N
     resolver = WithoutWheels(tmp_path / "lock", pip, only_binary=True, names=("old",))
     done, sources = resolve_or_explain_conflict.lock(resolver, [Requirement("core", "old")])
     assert (done.returncode, sources) == (1, {})
+
+
+def test_the_reason_is_without_hints_about_flags_that_nobody_gave() -> None:
+    # As uv 0.13.9 says it of numpy>=2.5 on Python 3.11.
+    said = (
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because the current Python version (3.11.2) does not satisfy Python>=3.12 and "
+        "numpy>=2.5.0 depends on Python>=3.12, numpy>=2.5.0 cannot be used.\n\n"
+        "hint: Consider using a higher `--python-version` value.\n"
+    )
+    assert resolve_or_explain_conflict.reason(said) == (
+        "Because the current Python version (3.11.2) does not satisfy Python>=3.12 and "
+        "numpy>=2.5.0 depends on Python>=3.12, numpy>=2.5.0 cannot be used."
+    )

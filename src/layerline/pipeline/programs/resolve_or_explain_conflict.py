@@ -215,7 +215,8 @@ def normalize_name(name: str) -> str:
 def reason(said: str) -> str:
     """The resolver's derivation without its headings."""
     start = said.find("Because")
-    return said[max(start, 0) :].strip()
+    # Hints are about flags that nobody gave.
+    return said[max(start, 0) :].partition("\nhint: ")[0].strip()
 
 
 def indent(text: str) -> str:
@@ -362,6 +363,11 @@ def main() -> None:
         sys.exit(f"{said}{more}")
     if NO_SOLUTION not in said:
         sys.exit(said)
+    if request["only_binary"] and (names := NO_WHEEL.findall(said)):
+        more = f"only_binary = true in [targets.{request['target']}] forbids to build them"
+        sys.exit(f"{', '.join(dict.fromkeys(names))}: no wheel for this platform; {more}")
+    # Why a source cannot be used says more than that there is no wheel: the version of Python.
+    request["uv"] += [f"--no-binary={name}" for name in sources]
     sys.exit("\n".join(explanation(resolver, wanted, said)))
 
 
