@@ -363,9 +363,9 @@ def main() -> None:
         sys.exit(f"{said}{more}")
     if NO_SOLUTION not in said:
         sys.exit(said)
-    if request["only_binary"] and (names := NO_WHEEL.findall(said)):
+    if request["only_binary"] and (lacking := NO_WHEEL.findall(said)):
         more = f"only_binary = true in [targets.{request['target']}] forbids to build them"
-        sys.exit(f"{', '.join(dict.fromkeys(names))}: no wheel for this platform; {more}")
+        sys.exit(f"{', '.join(dict.fromkeys(lacking))}: no wheel for this platform; {more}")
     # Why a source cannot be used says more than that there is no wheel: the version of Python.
     request["uv"] += [f"--no-binary={name}" for name in sources]
     sys.exit("\n".join(explanation(resolver, wanted, said)))
