@@ -366,7 +366,7 @@ def main() -> None:
     if request["only_binary"] and (lacking := NO_WHEEL.findall(said)):
         more = f"only_binary = true in [targets.{request['target']}] forbids to build them"
         sys.exit(f"{', '.join(dict.fromkeys(lacking))}: no wheel for this platform; {more}")
-    # Why a source cannot be used says more than that there is no wheel: the version of Python.
+    # Why a source cannot be used says more than the lack of a wheel: the version of Python.
     request["uv"] += [f"--no-binary={name}" for name in sources]
     sys.exit("\n".join(explanation(resolver, wanted, said)))
 
