@@ -53,8 +53,9 @@ def completion(console: Console, argv: Sequence[str]) -> int:
     if len(operands) > 1 or operands[0] not in SHELLS:
         message = f'unknown command "{operands[operands[0] in SHELLS]}" for "{path}"'
         raise UsageError(message, usage=path)
-    place = files("layerline.resources").joinpath("completion", f"{operands[0]}.txt")
-    script = place.read_text()
+    # One name at a time: in Python 3.11 `joinpath` of a directory without code takes no more.
+    scripts = files("layerline.resources").joinpath("completion")
+    script = scripts.joinpath(f"{operands[0]}.txt").read_text()
     console.print(script.replace("PROGRAM", console.program))
     return 0
 
