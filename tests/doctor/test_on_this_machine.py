@@ -57,6 +57,7 @@ def test_a_clock_that_faketime_has_set(tmp_path: Path, offset: str, skew: float)
     assert [abs(each["facts"]["seconds"] - skew) < 60 for each in found] == ([True] if skew else [])
 
 
+@pytest.mark.usefixtures("root")
 def test_a_damaged_store_is_found_by_its_own_command(tmp_path: Path) -> None:
     tool = tuple(program("from layerline.cli.main import main; main()"))
     with Store.open(tmp_path / "store") as store:

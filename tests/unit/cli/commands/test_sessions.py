@@ -16,7 +16,7 @@ from layerline import command
 pytestmark = pytest.mark.privileged
 
 PROGRAM = "from layerline.cli.main import main; main()"
-SOURCE = Path(__file__).parents[3] / "src"
+SOURCE = Path(__file__).parents[4] / "src"
 
 
 @pytest.fixture
