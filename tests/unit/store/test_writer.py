@@ -16,6 +16,7 @@ from layerline.engine.store.overlay import is_whiteout
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.writer import CopyOptions, Writer
 from layerline.errors import IsADirectory, NotADirectory, PathError, PathExists, PathNotFound
+from layerline.kernel import has_trusted_attributes
 from layerline.patterns import Filter
 
 MakeLayer = Callable[[Tree, Callable[[Writer], None]], Tree]
@@ -449,7 +450,8 @@ def test_the_kernel_sees_the_same_tree(
     merged = tmp_path / "merged"
     merged.mkdir()
     lower = ":".join(map(str, reversed(tree.layers)))
-    command.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower}", merged])
+    options = f"lowerdir={lower}" + ("" if has_trusted_attributes() else ",userxattr")
+    command.run(["mount", "-t", "overlay", "overlay", "-o", options, merged])
     try:
         assert read_mounted(merged) == read_tree(tree)
     finally:
