@@ -55,6 +55,10 @@ class _Values:
             for length in range(1, min(_STARTS, len(value)))
         }
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to search for."""
+        return bool(self._values)
+
     def may_be_in(self, text: bytes) -> bool:
         """Whether a value may be in the text: fast, however many values there are."""
         aligned = memoryview(text)[: len(text) // _GRAM * _GRAM].cast("I")
@@ -112,6 +116,8 @@ class Scrubber:
 
     def feed(self, data: bytes) -> bytes:
         """The part of the stream that is decided with these bytes."""
+        if not self._values:
+            return data
         text = self._held + data
         done: list[bytes] = []
         position = 0
