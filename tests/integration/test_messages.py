@@ -43,7 +43,7 @@ def said(call: Call, *parts: str, status: int) -> None:
 
 def test_a_typo_in_a_function_name(project: Project) -> None:
     call = project.call("call", "biuld")
-    said(call, 'unknown command or file "biuld"', status=USAGE)
+    said(call, 'unknown command "biuld" for "layerline call"; did you mean "build"?', status=USAGE)
     assert call.error[1] == "Run 'layerline call --help' for usage."
 
 

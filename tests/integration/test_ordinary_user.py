@@ -81,9 +81,8 @@ def test_every_vector_passes(user: OrdinaryUser, environ: dict[str, str], bases:
     number = sum(len(json.loads(path.read_text())["vectors"]) for path in VECTORS.rglob("*.json"))
     own = shlex.join([sys.executable, "-m", "layerline", "session"])
     options = ("--session-command", own, "--registry", bases)
-    done = run(
-        user, environ, sys.executable, VECTORS / "run.py", VECTORS, VECTORS / "next", *options
-    )
+    places = (VECTORS, VECTORS / "next", VECTORS / "own")
+    done = run(user, environ, sys.executable, VECTORS / "run.py", *places, *options)
     lines = done.stdout.decode().splitlines()
     problems = "\n".join(line for line in lines if line.startswith("FAIL"))
     assert lines[-1:] == [f"{number} passed, 0 failed"], problems or done.stderr.decode()[-2000:]
