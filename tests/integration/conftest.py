@@ -65,7 +65,9 @@ class Project:
             )
 
     def argv(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "layerline", *words]
+        """The command, which shows the work in spans, too: `containers` counts it."""
+        shown = ["-v"] if words[:1] == ("call",) else []
+        return [sys.executable, "-m", "layerline", *words[:1], *shown, *words[1:]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
