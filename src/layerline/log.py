@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    # The value of an attribute of a span, as OpenTelemetry has them; lists are left out. The doctor
+    # reads this module with Python 3.9, to which unions are not known at run time.
+    Attribute = str | bool | int | float
+
 _logger = logging.getLogger("layerline")
 _parent: contextvars.ContextVar[int | None] = contextvars.ContextVar("parent", default=None)
 
@@ -31,10 +35,6 @@ _parent: contextvars.ContextVar[int | None] = contextvars.ContextVar("parent", d
 def debug(message: str, *args: object) -> None:
     """A line for developers; shown with --debug and kept in the log of a call."""
     _logger.debug(message, *args)
-
-
-Attribute = str | bool | int | float
-"""The value of an attribute of a span, as OpenTelemetry has them; lists are left out."""
 
 
 class Status(Enum):
