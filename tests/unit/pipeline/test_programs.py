@@ -75,10 +75,10 @@ def test_the_installer_says_seconds_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_layers_that_are_installed_together_share_the_connections(tmp_path: Path) -> None:
-    # uv's default is 50 (its reference of settings); 300 at once timed out where this was tried.
+    # uv's default is 50 (its reference of settings); some fifty in all were let through here.
     argv = ["sh", "-c", "echo $UV_CONCURRENT_DOWNLOADS"]
     program = [sys.executable, str(PROGRAMS / "install.py"), str(tmp_path), *argv]
-    assert command.run(program, env={}).stderr == b"8\n"
+    assert command.run(program, env={}).stderr == b"4\n"
     assert command.run(program, env={"UV_CONCURRENT_DOWNLOADS": "3"}).stderr == b"3\n"
 
 

@@ -26,8 +26,9 @@ EPOCH = 315532800
 NOTE = "uv_cache.json"
 PAGE_SECONDS = 5.0
 # Layers are installed at the same time: 50 connections for each, as uv opens, are too many for a
-# proxy or a registry, which then lets the rest time out.
-CONNECTIONS = "8"
+# proxy or a registry, which then lets the rest time out. One that did is tried more often.
+CONNECTIONS = "4"
+RETRIES = "6"
 ARGUMENTS = pathlib.Path("/mnt/arguments")
 
 
@@ -95,6 +96,7 @@ if __name__ == "__main__":
     begin = time.monotonic()
     trust()
     os.environ.setdefault("UV_CONCURRENT_DOWNLOADS", CONNECTIONS)
+    os.environ.setdefault("UV_HTTP_RETRIES", RETRIES)
     downloaded = install([*sys.argv[2:], *given_arguments(), *reached_pages()])
     normalise(pathlib.Path(sys.argv[1]))
     seconds = round(time.monotonic() - begin, 3)
