@@ -67,14 +67,11 @@ def processes_of(store: str, spaces: set[str]) -> list[str]:
 
 def sessions() -> set[Path]:
     """The directories that sessions have in the hierarchies of cgroups and below `PLACE`."""
-    places = [each.place / "layerline" for each in find_hierarchies()]
-    return {
-        path
-        for place in (*places, PLACE)
-        if place.is_dir()
-        for path in place.iterdir()
-        if path.is_dir()
-    }
+    found: set[Path] = set()
+    for place in (*(each.place / "layerline" for each in find_hierarchies()), PLACE):
+        with contextlib.suppress(FileNotFoundError):  # it goes with the last session
+            found |= {path for path in place.iterdir() if path.is_dir()}
+    return found
 
 
 def is_dead(session: Path) -> bool:
