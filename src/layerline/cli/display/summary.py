@@ -67,8 +67,8 @@ def _of_root(root: Node) -> Iterator[str]:
 def _facts(node: Node) -> str:
     facts = []
     attributes = node.last.attributes
-    if count := attributes.get(BYTES):
-        facts.append(f"{format_size(float(count))} downloaded")
+    if count := _bytes(node):
+        facts.append(f"{format_size(count)} downloaded")
     if passed := attributes.get(PASSED):
         facts.append(f"{passed} passed")
     return f"  ({', '.join(facts)})" if facts else ""
@@ -78,6 +78,12 @@ def _written(tree: StepTree) -> Iterator[str]:
     for node in tree.nodes.values():
         attributes = node.last.attributes
         if DIGEST in attributes and node.last.status in (Status.DONE, Status.CACHED):
-            yield f"{node.last.name}: {attributes[DIGEST]}, {format_size(float(attributes[BYTES]))}"
+            yield f"{node.last.name}: {attributes[DIGEST]}, {format_size(_bytes(node))}"
             if NEXT in attributes:
                 yield f"next: {attributes[NEXT]}"
+
+
+def _bytes(node: Node) -> float:
+    """The attribute as a number: a module may set any attribute to anything."""
+    count = node.last.attributes.get(BYTES)
+    return count if isinstance(count, int | float) else 0

@@ -129,6 +129,18 @@ def test_the_summary_says_what_was_rebuilt_and_what_came_of_it() -> None:
     ]
 
 
+def test_attributes_of_a_module_that_are_no_numbers_do_no_harm() -> None:
+    tree = StepTree()
+    made = Build(Journal(listeners=[watching(tree)]))
+    root = made.span("build api")
+    part = made.span("install jax", root)
+    part.attributes = {"layerline.bytes": "many", "layerline.digest": "mine"}
+    part.end()
+    root.attributes = {"layerline.digest": "mine"}
+    root.end()
+    assert any("install jax" in line for line in summary.lines(tree))
+
+
 def test_a_call_without_spans_has_no_summary() -> None:
     tree = StepTree()
     made = Build(Journal(listeners=[watching(tree)]))
