@@ -18,6 +18,7 @@ def snapshot(store: Store, name: str, files: dict[str, bytes]) -> Path:
         for path, data in files.items():
             (draft.fs / path).write_bytes(data)
         draft.commit(name)
+    os.sync()  # ext4 tells too few blocks of a file that it is just writing to the disk
     return store.snapshots.path(name)
 
 

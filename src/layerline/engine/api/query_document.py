@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +29,8 @@ from layerline.engine.api.query_cost import check_cost
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from graphql import GraphQLSchema, SelectionSetNode
 
 VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
@@ -79,7 +83,8 @@ def _parse(query: str, schema: GraphQLSchema) -> QueryDocument:
         return QueryDocument(node=None, errors=(error,), code=VALIDATION_FAILED)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _FRAMES))
     try:
-        node = _DeepParser(query, max_tokens=limits.MOST_TOKENS).parse_document()
+        with _collection_paused():
+            node = _DeepParser(query, max_tokens=limits.MOST_TOKENS).parse_document()
     except GraphQLSyntaxError as exc:
         return QueryDocument(node=None, errors=(exc,), code=_PARSE_FAILED)
     except RecursionError:
@@ -100,6 +105,23 @@ def _parse(query: str, schema: GraphQLSchema) -> QueryDocument:
 
 
 _parse_short = functools.lru_cache(maxsize=_REMEMBERED_DOCUMENTS)(_parse)
+
+
+@contextlib.contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Let no garbage collection run meanwhile, unless another thread starts one.
+
+    The parser makes objects that all live on. Collections among them walk whatever else lives in
+    the process, which takes longer than the parsing. Where two threads parse, the first that ends
+    starts collecting again.
+    """
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 class _DeepParser(Parser):

@@ -81,7 +81,8 @@ class Sizes:
             return 0
         if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
             self._seen.add(mark)
-        # A file with holes takes less than its size.
+        # A file with holes takes less than its size. While the system writes a new file to the
+        # disk, ext4 may tell too few blocks: its size is right a moment later.
         return min(info.st_size, info.st_blocks * 512)
 
 
