@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -324,6 +325,10 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
                 raise _pasta_failed(messages.read().decode(errors="replace"))
             yield child
         finally:
+            # It has a process namespace of its own, which does not end with pasta.
+            for each in _children(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
             process.kill()
             process.wait()
 
@@ -347,14 +352,21 @@ def _closed_namespace() -> Iterator[int]:
 
 
 def _wait_for_child(process: command.Process[bytes]) -> int | None:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + _WAIT
     while process.poll() is None and time.monotonic() < deadline:
-        for child in children.read_text().split():
-            if _is_connected(Path("/proc", child)):
-                return int(child)
+        for child in _children(process.pid):
+            if _is_connected(Path("/proc", str(child))):
+                return child
         time.sleep(0.01)
     return None
+
+
+def _children(process: int) -> list[int]:
+    with suppress(OSError):
+        return [
+            int(x) for x in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        ]
+    return []
 
 
 def _is_connected(process: Path) -> bool:
