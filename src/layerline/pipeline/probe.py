@@ -83,15 +83,15 @@ def of_layer(layer: Layer, definition: Definition, target: str) -> tuple[Probe, 
     pins = [f"{pin.name}=={pin.version}" for pin in layer.pins]
     concerned = definition.groups.keys() & {*layer.groups, layer.name}
     excused = {each for name in concerned for each in definition.groups[name].missing}
+    cuda = definition.target(target).cuda
     probes = [
         Probe(program="versions", arguments=tuple(pins)),
-        Probe(program="libraries", arguments=(",".join(sorted(excused)), *names)),
+        Probe(program="libraries", arguments=(",".join(sorted(excused)), cuda, *names)),
     ]
     if layer.imported:
         probes.append(Probe(program="imports", arguments=layer.imported))
     group = definition.groups.get(layer.name)
     own = group.probes if group is not None else ()
-    cuda = definition.target(target).cuda
     return (*probes, *(Probe(program=name, arguments=(cuda,)) for name in own))
 
 

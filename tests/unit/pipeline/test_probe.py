@@ -137,7 +137,7 @@ def test_a_layer_is_checked_by_its_versions_libraries_imports_and_its_own_probe(
     layer = partition(lock_text(), definition, "cu13").layers["pytorch"]
     assert [(probe.name, probe.arguments) for probe in of_layer(layer, definition, "cu13")] == [
         ("versions", ("sympy==1", "torch==1")),
-        ("libraries", ("libx.so.*", "sympy", "torch")),
+        ("libraries", ("libx.so.*", "", "sympy", "torch")),
         ("imports", ("torch",)),
         ("pytorch", ("",)),
     ]
