@@ -91,13 +91,7 @@ class SessionNetwork:
     """
 
     def __init__(
-        self,
-        state: Path,
-        router: Path,
-        resolv_conf: bytes,
-        stack: ExitStack,
-        *,
-        filters: bool,
+        self, state: Path, router: Path, resolv_conf: bytes, stack: ExitStack, *, filters: bool
     ) -> None:
         self._filters = filters
         self._state = state
