@@ -37,14 +37,17 @@ class Docker:
 
 
 @contextlib.contextmanager
-def daemon(place: Path, *flags: str, buildkit: bool = False) -> Iterator[Docker]:
-    """Debian's daemon, without a network."""
+def daemon(
+    place: Path, *flags: str, buildkit: bool = False, own_network: bool = False
+) -> Iterator[Docker]:
+    """Debian's daemon, without a network; with `own_network` also with a loopback of its own."""
     program, client = command.find("dockerd"), next(filter(None, map(command.find, CLIENTS)), None)
     if program is None or client is None:
         pytest.skip("docker is not installed")
     socket = f"unix://{place}/sock"
     own = {"DOCKER_HOST": socket, "DOCKER_BUILDKIT": str(int(buildkit)), "HOME": str(place)}
-    argv: list[str | Path] = [program, "--host", socket, "--iptables=false", "--bridge=none"]
+    argv: list[str | Path] = ["unshare", "--net", "--"] if own_network else []
+    argv += [program, "--host", socket, "--iptables=false", "--bridge=none"]
     argv += ["--data-root", place / "data", "--exec-root", place / "exec"]
     argv += ["--pidfile", place / "pid", *flags]
     with running(argv, log=place / "log") as process:

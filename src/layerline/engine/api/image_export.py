@@ -17,10 +17,12 @@ from layerline.engine.solve.task_groups import task_group
 from layerline.errors import LayerlineError, NotSupported, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from layerline.engine.api.objects import Container
     from layerline.engine.api.session import Call, Session
+    from layerline.engine.image.pack import LayerBlob
+    from layerline.engine.image.registry_server.served_layers import ServedLayers
     from layerline.engine.solve.result import Result
     from layerline.log import Attribute
 
@@ -42,10 +44,12 @@ async def assemble_image(
     platform_variants: Sequence[Container] = (),
     forced_compression: str | None = None,
     media_types: str = MediaTypes.OCI.value,
+    served: ServedLayers | None = None,
 ) -> AssembledImage:
     """Assemble the image of a container and its platform variants.
 
-    The container itself counts where a variant has the same platform.
+    The container itself counts where a variant has the same platform. Layers have the form of
+    `served` unless a compression is forced.
     """
     chosen = {
         str(each.config.platform): each
@@ -56,10 +60,12 @@ async def assemble_image(
         message = "no containers to export: give one files, by from or a file operation"
         raise QueryError(message)
     compression = _compression(forced_compression)
+    make = served.layer if served is not None and compression is None else None
+    packer = _Packer(session=call.session, compression=compression, make=make)
     parts: list[Part] = []
     for each in chosen.values():
         assert each.rootfs is not None
-        result = await _run_and_pack(call, each.rootfs, compression)
+        result = await _run_and_pack(call, each.rootfs, packer)
         parts.append(Part(config=each.config, layers=result.layers, annotations=each.annotations))
     session = call.session
     return await session.solver.in_thread(
@@ -70,6 +76,7 @@ async def assemble_image(
             compression=compression,
             media_types=MediaTypes(_MEDIA_TYPES.get(media_types, media_types)),
             epoch=session.settings.source_date_epoch,
+            blob_of=make,
         )
     )
 
@@ -108,22 +115,24 @@ class _Packer:
 
     session: Session
     compression: Compression | None
+    make: Callable[[str], LayerBlob] | None = None
     _turn: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
     async def pack(self, layer: str) -> None:
         """Make the blob of a layer unless it exists."""
         session = self.session
         epoch = session.settings.source_date_epoch
-        make = functools.partial(layer_blob, session.store, layer, self.compression, epoch=epoch)
+        make = self.make or functools.partial(
+            layer_blob, session.store, compression=self.compression, epoch=epoch
+        )
         async with self._turn:
-            await session.solver.in_thread(make)
+            await session.solver.in_thread(make, layer)
 
 
-async def _run_and_pack(call: Call, target: ops.Op, compression: Compression | None) -> Result:
+async def _run_and_pack(call: Call, target: ops.Op, packer: _Packer) -> Result:
     """Run the steps, and pack each new layer while later steps run."""
     session = call.session
     lineage = _lineage(target)
-    packer = _Packer(session=session, compression=compression)
     async with task_group() as group:
 
         def on_result(op: ops.Op, result: Result) -> None:

@@ -5,6 +5,7 @@ The same parts give the same bytes on every machine: no build time enters.
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from layerline.engine.image.manifests import Compression, Descriptor, Family, Ma
 from layerline.engine.image.pack import LayerBlob, layer_blob
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from layerline.engine.store.digest import Digest
     from layerline.engine.store.store import Store
@@ -62,10 +63,15 @@ def assemble(
     compression: Compression | None = None,
     media_types: MediaTypes = MediaTypes.OCI,
     epoch: int | None = None,
+    blob_of: Callable[[str], LayerBlob] | None = None,
 ) -> AssembledImage:
-    """Create the missing layer blobs, and the manifests, configurations and index."""
+    """Create the missing layer blobs, and the manifests, configurations and index.
+
+    `blob_of` gives the blob of a snapshot in another form than `compression`.
+    """
     family = manifests.FAMILIES[media_types]
-    blobs = _blobs(store, parts, compression, epoch)
+    pack = blob_of or functools.partial(layer_blob, store, compression=compression, epoch=epoch)
+    blobs = _blobs(parts, pack)
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
     composed = []
     entries = []
@@ -96,13 +102,10 @@ def assemble(
     return AssembledImage(root=root, manifests=tuple(composed), documents=tuple(documents.values()))
 
 
-def _blobs(
-    store: Store, parts: Sequence[Part], compression: Compression | None, epoch: int | None
-) -> dict[str, LayerBlob]:
+def _blobs(parts: Sequence[Part], pack: Callable[[str], LayerBlob]) -> dict[str, LayerBlob]:
     names = list(dict.fromkeys(name for part in parts for name in part.layers))
     with ThreadPoolExecutor(_PARALLEL_LAYERS) as pool:
-        made = pool.map(lambda name: layer_blob(store, name, compression, epoch=epoch), names)
-        return dict(zip(names, made, strict=True))
+        return dict(zip(names, pool.map(pack, names), strict=True))
 
 
 def _descriptor(layer: LayerBlob, family: Family) -> Descriptor:

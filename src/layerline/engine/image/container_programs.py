@@ -24,7 +24,8 @@ class ContainerProgram:
     """A container program: the arguments that test it (`probe`), load an archive and save one.
 
     After those of `save` come the file and the image; one that is not `lenient` knows images by
-    complete references alone.
+    complete references alone. With `pull` it pulls a reference from a registry on loopback, and
+    with `untag` it forgets a reference, put in place of {}, and keeps an image that has others.
     """
 
     program: str
@@ -32,12 +33,18 @@ class ContainerProgram:
     load: tuple[str, ...] = ("load", "--input")
     save: tuple[str, ...] = ("save", "--output")
     lenient: bool = True
+    pull: tuple[str, ...] = ()
+    untag: tuple[str, ...] = ("image", "rm", "{}")
 
 
 PROGRAMS = (
-    ContainerProgram(program="docker"),
-    ContainerProgram(program="podman"),
-    ContainerProgram(program="nerdctl"),
+    ContainerProgram(program="docker", pull=("pull", "--quiet")),
+    ContainerProgram(
+        program="podman",
+        pull=("pull", "--quiet", "--tls-verify=false"),
+        untag=("untag", "{}", "{}"),  # the image and its name: without a name it loses all
+    ),
+    ContainerProgram(program="nerdctl", pull=("pull", "--quiet")),
     ContainerProgram(
         program="ctr",
         probe=("--connect-timeout", "2s", "version"),

@@ -87,6 +87,12 @@ def layer_blob(
     return made
 
 
+def find_layer(store: Store, snapshot: str, *, epoch: int | None = None) -> LayerBlob | None:
+    """The blob that `layer_blob` would give without a compression, if the store has it."""
+    original = _lookup(store, _key(snapshot))
+    return original or _lookup(store, _key(snapshot, Compression.GZIP, epoch))
+
+
 def find_packed(store: Store, digest: Digest) -> tuple[str, LayerBlob] | None:
     """The snapshot that a blob was packed from without changes, so it need not be unpacked."""
     document = store.index.get(_TABLE, _packed_key(digest))

@@ -21,16 +21,20 @@ from layerline.engine.image.archive_reader import read_archive
 from layerline.engine.image.container_programs import find_container_program, load, save
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
+from layerline.engine.image.registry_server.pulling import pull_into
+from layerline.engine.image.registry_server.served_layers import ServedLayers
 from layerline.engine.solve import ops, service_definitions
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.disk_errors import write_errors
-from layerline.errors import QueryError
+from layerline.errors import ImageError, QueryError
 from layerline.log import Status
+from layerline.quantities import format_size
 
 if TYPE_CHECKING:
     from layerline.engine.api.session import Call
     from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.image.config import ImageConfig
+    from layerline.engine.image.container_programs import ContainerProgram
     from layerline.engine.image.layer_import import Image
     from layerline.engine.image.registry.reach import Reach
 
@@ -204,7 +208,8 @@ def _store_archive(call: Call, image: AssembledImage) -> str:
 @field(
     "Container",
     "exportImage",
-    differs="loads into docker, podman, nerdctl or containerd, the first that answers",
+    differs="into docker, podman, nerdctl or containerd, the first that answers; the first three "
+    "pull what they lack from a loopback port, or get an archive where they do not reach it",
 )
 async def export_image(self: Container, call: Call, *, name: str, **form: Any) -> None:
     """Load the image under a name into this machine's container engine."""
@@ -213,17 +218,37 @@ async def export_image(self: Container, call: Call, *, name: str, **form: Any) -
     session = call.session
     environ = session.settings.environ
     found = await session.solver.in_thread(find_container_program, environ)
-    image = await assemble_image(call, self, **form)
-
-    def load_image() -> None:
-        with session.store.snapshots.draft() as draft:
-            archive = draft.fs / ARCHIVE
-            write_archive(session.store, image, archive, reference=reference)
-            load(found, archive, environ)
-
+    served = ServedLayers(store=session.store, epoch=session.settings.source_date_epoch)
+    image = await assemble_image(call, self, **form, served=served if found[0].pull else None)
     with session.journal.step(f"exportImage {name}") as step:
-        await session.solver.in_thread(load_image)
-        step.write(f"loaded into {found[0].program} as {reference}\n".encode())
+        done = f"loaded into {found[0].program} as {reference}"
+        try:
+            if found[0].pull:
+                pulled = await session.solver.in_thread(
+                    pull_into, found, image, served, reference, environ
+                )
+                size = format_size(sum(layer.size for layer in pulled))
+                count = f"{len(pulled)} of {len(image.layers)} layers pulled, {size}"
+                step.write(f"{done}: {count}\n".encode())
+                return
+        except ImageError as exc:
+            step.write(f"{found[0].program} cannot pull, loading an archive: {exc}\n".encode())
+            image = await assemble_image(call, self, **form)
+        await session.solver.in_thread(_load_archive, call, found, image, reference)
+        step.write(f"{done}\n".encode())
+
+
+def _load_archive(
+    call: Call,
+    found: tuple[ContainerProgram, Path],
+    image: AssembledImage,
+    reference: Reference,
+) -> None:
+    store = call.session.store
+    with store.snapshots.draft() as draft:
+        archive = draft.fs / ARCHIVE
+        write_archive(store, image, archive, reference=reference)
+        load(found, archive, call.session.settings.environ)
 
 
 @field(
