@@ -12,13 +12,13 @@ FROM bare AS requirements
 RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
     --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
     mkdir /requirements \
+ && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath networkx setuptools sympy torch > /requirements/pytorch.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt wrapt > /requirements/shared+api+api-cloudrun+drift-api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals opentelemetry-api propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt google-auth pyasn1 pyasn1-modules > /requirements/shared+api+api-cloudrun+train.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
  && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
  && python3 /mnt/slice.py /mnt/lock.txt aiobotocore aioitertools botocore decorator gcsfs google-api-core google-auth-oauthlib google-cloud-core google-cloud-storage google-cloud-storage-control google-crc32c google-resumable-media googleapis-common-protos grpc-google-iam-v1 grpcio grpcio-status jmespath oauthlib proto-plus requests-oauthlib s3fs > /requirements/cloud.txt \
- && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
- && python3 /mnt/slice.py /mnt/lock.txt jinja2 markupsafe mpmath networkx setuptools sympy torch > /requirements/pytorch.txt \
- && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals opentelemetry-api propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
- && python3 /mnt/slice.py /mnt/lock.txt wrapt > /requirements/shared+api+api-cloudrun+drift-api.txt \
- && python3 /mnt/slice.py /mnt/lock.txt google-auth pyasn1 pyasn1-modules > /requirements/shared+api+api-cloudrun+train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
 
 FROM bare AS builder
@@ -29,6 +29,46 @@ RUN --mount=type=cache,id=uv-resolve-cpu-v2,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv /mnt/tools \
  && /mnt/tools/bin/pip install --quiet --no-compile --no-deps --require-hashes --only-binary=:all: --requirement=/mnt/requirements.txt
+
+FROM builder AS layer-pytorch
+RUN --mount=type=cache,id=uv-pytorch-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/pytorch.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    INDEX_PAGES='https://download.pytorch.org/whl/cpu/torch/' python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-shared-api-api-cloudrun-drift-api
+RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+drift-api.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-shared
+RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-shared-api-api-cloudrun-train
+RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+train-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+train.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-core
+RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
 FROM builder AS layer-api
 RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
@@ -46,46 +86,6 @@ RUN --mount=type=cache,id=uv-cloud-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
-FROM builder AS layer-core
-RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-pytorch
-RUN --mount=type=cache,id=uv-pytorch-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/pytorch.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    INDEX_PAGES='https://download.pytorch.org/whl/cpu/torch/' python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-shared
-RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/shared.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-shared-api-api-cloudrun-drift-api
-RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+drift-api.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-shared-api-api-cloudrun-train
-RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+train-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+train.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
 FROM bare AS source
 WORKDIR /app
 COPY . .
@@ -94,19 +94,19 @@ RUN rm -rf dockerfiles locks \
  && find . -exec touch --no-dereference --date=@315532800 {} +
 
 FROM system
+COPY --from=layer-pytorch /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-drift-api /opt/venv /opt/venv
+COPY --from=layer-shared /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-train /opt/venv /opt/venv
+COPY --from=layer-core /opt/venv /opt/venv
 COPY --from=layer-api /opt/venv /opt/venv
 COPY --from=layer-cloud /opt/venv /opt/venv
-COPY --from=layer-core /opt/venv /opt/venv
-COPY --from=layer-pytorch /opt/venv /opt/venv
-COPY --from=layer-shared /opt/venv /opt/venv
-COPY --from=layer-shared-api-api-cloudrun-drift-api /opt/venv /opt/venv
-COPY --from=layer-shared-api-api-cloudrun-train /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
     --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
-    set -eu; cd /tmp; for subject in cpu/api cpu/cloud cpu/core cpu/pytorch cpu/shared cpu/shared+api+api-cloudrun+drift-api cpu/shared+api+api-cloudrun+train api; do \
+    set -eu; cd /tmp; for subject in cpu/pytorch cpu/shared+api+api-cloudrun+drift-api cpu/shared cpu/shared+api+api-cloudrun+train cpu/core cpu/api cpu/cloud api; do \
       env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV PORT="8000"

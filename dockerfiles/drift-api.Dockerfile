@@ -12,14 +12,14 @@ FROM bare AS requirements
 RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
     --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
     mkdir /requirements \
- && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
- && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
- && python3 /mnt/slice.py /mnt/lock.txt appdirs defusedxml deprecation distro dynaconf evidently faker formulaic interface-meta iterative-telemetry litestar litestar-htmx markdown-it-py mdurl msgspec multipart mypy-extensions nltk patsy plotly polyfactory regex rich rich-click shellingham sniffio statsmodels tenacity typer typing-inspect ujson uuid6 watchdog > /requirements/drift.txt \
- && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals opentelemetry-api propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
  && python3 /mnt/slice.py /mnt/lock.txt wrapt > /requirements/shared+api+api-cloudrun+drift-api.txt \
  && python3 /mnt/slice.py /mnt/lock.txt pygments > /requirements/shared+drift-api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types anyio attrs certifi cffi charset-normalizer click cloudpickle cryptography filelock frozenlist h11 idna joblib multidict narwhals opentelemetry-api propcache protobuf pycparser pydantic pydantic-core python-dateutil python-dotenv requests six starlette typing-extensions typing-inspection urllib3 yarl > /requirements/shared.txt \
  && python3 /mnt/slice.py /mnt/lock.txt opentelemetry-proto packaging tqdm > /requirements/shared+drift-api+train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt httpcore httpx iniconfig pluggy pytest ruff > /requirements/test.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt numpy pandas pillow pyarrow pydicom pytz pyyaml scikit-learn scipy threadpoolctl tzdata > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt appdirs defusedxml deprecation distro dynaconf evidently faker formulaic interface-meta iterative-telemetry litestar litestar-htmx markdown-it-py mdurl msgspec multipart mypy-extensions nltk patsy plotly polyfactory regex rich rich-click shellingham sniffio statsmodels tenacity typer typing-inspect ujson uuid6 watchdog > /requirements/drift.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
 
 FROM bare AS builder
@@ -30,38 +30,6 @@ RUN --mount=type=cache,id=uv-resolve-cpu-v2,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv /mnt/tools \
  && /mnt/tools/bin/pip install --quiet --no-compile --no-deps --require-hashes --only-binary=:all: --requirement=/mnt/requirements.txt
-
-FROM builder AS layer-api
-RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/api.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-core
-RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-drift
-RUN --mount=type=cache,id=uv-drift-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/drift.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-shared
-RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/shared.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
 FROM builder AS layer-shared-api-api-cloudrun-drift-api
 RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mnt/uv \
@@ -74,6 +42,14 @@ RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mn
 FROM builder AS layer-shared-drift-api
 RUN --mount=type=cache,id=uv-shared+drift-api-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/shared+drift-api.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-shared
+RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/shared.txt,target=/mnt/requirements.txt \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
@@ -95,6 +71,30 @@ RUN --mount=type=cache,id=uv-test-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM builder AS layer-core
+RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-api
+RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/api.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-drift
+RUN --mount=type=cache,id=uv-drift-cpu-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/drift.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
 FROM bare AS source
 WORKDIR /app
 COPY . .
@@ -103,20 +103,20 @@ RUN rm -rf dockerfiles locks \
  && find . -exec touch --no-dereference --date=@315532800 {} +
 
 FROM system
-COPY --from=layer-api /opt/venv /opt/venv
-COPY --from=layer-core /opt/venv /opt/venv
-COPY --from=layer-drift /opt/venv /opt/venv
-COPY --from=layer-shared /opt/venv /opt/venv
 COPY --from=layer-shared-api-api-cloudrun-drift-api /opt/venv /opt/venv
 COPY --from=layer-shared-drift-api /opt/venv /opt/venv
+COPY --from=layer-shared /opt/venv /opt/venv
 COPY --from=layer-shared-drift-api-train /opt/venv /opt/venv
 COPY --from=layer-test /opt/venv /opt/venv
+COPY --from=layer-core /opt/venv /opt/venv
+COPY --from=layer-api /opt/venv /opt/venv
+COPY --from=layer-drift /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
     --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
-    set -eu; cd /tmp; for subject in cpu/api cpu/core cpu/drift cpu/shared cpu/shared+api+api-cloudrun+drift-api cpu/shared+drift-api cpu/shared+drift-api+train cpu/test drift-api; do \
+    set -eu; cd /tmp; for subject in cpu/shared+api+api-cloudrun+drift-api cpu/shared+drift-api cpu/shared cpu/shared+drift-api+train cpu/test cpu/core cpu/api cpu/drift drift-api; do \
       env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV DO_NOT_TRACK="1"

@@ -12,15 +12,15 @@ FROM bare AS requirements
 RUN --mount=type=bind,source=locks/cu13.txt,target=/mnt/lock.txt \
     --mount=type=bind,source=dockerfiles/programs/slice.py,target=/mnt/slice.py \
     mkdir /requirements \
- && python3 /mnt/slice.py /mnt/lock.txt joblib narwhals numpy pandas pillow pydicom pytz pyyaml scikit-learn scipy threadpoolctl > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt nvidia-nvjitlink > /requirements/nvjitlink.txt \
  && python3 /mnt/slice.py /mnt/lock.txt cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-crt nvidia-cuda-cupti nvidia-cuda-nvcc nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-ml-py nvidia-nccl-cu13 nvidia-nvshmem-cu13 nvidia-nvtx nvidia-nvvm > /requirements/cuda.txt \
  && python3 /mnt/slice.py /mnt/lock.txt nvidia-cudnn-cu13 > /requirements/cudnn.txt \
- && python3 /mnt/slice.py /mnt/lock.txt contourpy cycler fonttools kiwisolver matplotlib opencv-python-headless polars polars-runtime-32 pyparsing ultralytics ultralytics-platform ultralytics-thop > /requirements/cv.txt \
- && python3 /mnt/slice.py /mnt/lock.txt jax jax-cuda13-pjrt jax-cuda13-plugin jaxlib ml-dtypes opt-einsum > /requirements/jax.txt \
- && python3 /mnt/slice.py /mnt/lock.txt nvidia-nvjitlink > /requirements/nvjitlink.txt \
  && python3 /mnt/slice.py /mnt/lock.txt filelock mpmath networkx setuptools sympy torch torchaudio torchvision triton > /requirements/pytorch.txt \
  && python3 /mnt/slice.py /mnt/lock.txt aiohappyeyeballs aiohttp aiosignal anyio attrs certifi cffi charset-normalizer cloudpickle frozenlist fsspec h11 idna jinja2 markupsafe multidict packaging propcache psutil pycparser python-dateutil requests typing-extensions tzdata urllib3 yarl > /requirements/shared.txt \
  && python3 /mnt/slice.py /mnt/lock.txt httpcore httpx iniconfig pluggy pytest ruff > /requirements/test.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt joblib narwhals numpy pandas pillow pydicom pytz pyyaml scikit-learn scipy threadpoolctl > /requirements/core.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt jax jax-cuda13-pjrt jax-cuda13-plugin jaxlib ml-dtypes opt-einsum > /requirements/jax.txt \
+ && python3 /mnt/slice.py /mnt/lock.txt contourpy cycler fonttools kiwisolver matplotlib opencv-python-headless polars polars-runtime-32 pyparsing ultralytics ultralytics-platform ultralytics-thop > /requirements/cv.txt \
  && python3 /mnt/slice.py /mnt/lock.txt annotated-doc annotated-types antlr4-python3-runtime cachetools click cryptography databricks-sdk fastapi gitdb gitpython google-auth hydra-core importlib-metadata invoke lightning lightning-utilities mlflow-skinny omegaconf opentelemetry-api opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions protobuf pyasn1 pyasn1-modules pydantic pydantic-core python-dotenv pytorch-lightning smmap sqlparse starlette torchmetrics tqdm typing-inspection uvicorn zipp > /requirements/train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt setuptools > /requirements/train.builders.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
@@ -34,9 +34,9 @@ RUN --mount=type=cache,id=uv-resolve-cu13-v2,target=/root/.cache/pip \
     python3 -m venv /mnt/tools \
  && /mnt/tools/bin/pip install --quiet --no-compile --no-deps --require-hashes --only-binary=:all: --requirement=/mnt/requirements.txt
 
-FROM builder AS layer-core
-RUN --mount=type=cache,id=uv-core-cu13-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
+FROM builder AS layer-nvjitlink
+RUN --mount=type=cache,id=uv-nvjitlink-cu13-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/nvjitlink.txt,target=/mnt/requirements.txt \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
@@ -53,30 +53,6 @@ RUN --mount=type=cache,id=uv-cuda-cu13-v2,target=/mnt/uv \
 FROM builder AS layer-cudnn
 RUN --mount=type=cache,id=uv-cudnn-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/cudnn.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-cv
-RUN --mount=type=cache,id=uv-cv-cu13-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/cv.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-jax
-RUN --mount=type=cache,id=uv-jax-cu13-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/jax.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
-    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
-    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
-
-FROM builder AS layer-nvjitlink
-RUN --mount=type=cache,id=uv-nvjitlink-cu13-v2,target=/mnt/uv \
-    --mount=type=bind,from=requirements,source=/requirements/nvjitlink.txt,target=/mnt/requirements.txt \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
@@ -106,6 +82,30 @@ RUN --mount=type=cache,id=uv-test-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM builder AS layer-core
+RUN --mount=type=cache,id=uv-core-cu13-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-jax
+RUN --mount=type=cache,id=uv-jax-cu13-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/jax.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM builder AS layer-cv
+RUN --mount=type=cache,id=uv-cv-cu13-v2,target=/mnt/uv \
+    --mount=type=bind,from=requirements,source=/requirements/cv.txt,target=/mnt/requirements.txt \
+    --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
+    python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
 FROM builder AS layer-train
 RUN --mount=type=cache,id=uv-train-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/train.txt,target=/mnt/requirements.txt \
@@ -123,22 +123,22 @@ RUN rm -rf dockerfiles locks \
  && find . -exec touch --no-dereference --date=@315532800 {} +
 
 FROM system
-COPY --from=layer-core /opt/venv /opt/venv
+COPY --from=layer-nvjitlink /opt/venv /opt/venv
 COPY --from=layer-cuda /opt/venv /opt/venv
 COPY --from=layer-cudnn /opt/venv /opt/venv
-COPY --from=layer-cv /opt/venv /opt/venv
-COPY --from=layer-jax /opt/venv /opt/venv
-COPY --from=layer-nvjitlink /opt/venv /opt/venv
 COPY --from=layer-pytorch /opt/venv /opt/venv
 COPY --from=layer-shared /opt/venv /opt/venv
 COPY --from=layer-test /opt/venv /opt/venv
+COPY --from=layer-core /opt/venv /opt/venv
+COPY --from=layer-jax /opt/venv /opt/venv
+COPY --from=layer-cv /opt/venv /opt/venv
 COPY --from=layer-train /opt/venv /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
     --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
-    set -eu; cd /tmp; for subject in cu13/core cu13/cuda cu13/cudnn cu13/cv cu13/jax cu13/nvjitlink cu13/pytorch cu13/shared cu13/test cu13/train train-cuda; do \
+    set -eu; cd /tmp; for subject in cu13/nvjitlink cu13/cuda cu13/cudnn cu13/pytorch cu13/shared cu13/test cu13/core cu13/jax cu13/cv cu13/train train-cuda; do \
       env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV PYTHONPATH="/app/src"

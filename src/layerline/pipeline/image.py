@@ -180,9 +180,8 @@ class Assembly:
 
     async def _layer_evidence(self, layer: Layer) -> Evidence:
         """Probe a layer on the base with only the layers that it needs."""
-        layers = sorted((layer, *self.partition.below(layer)), key=lambda each: each.name)
         return await probe.evidence(
-            await self._base_with(layers, layer.groups),
+            await self._base_with(self.partition.with_needed(layer), layer.groups),
             probe.of_layer(layer, self.definition, self.target),
             subject=layer.name,
             source=self.source,

@@ -31,12 +31,13 @@ from dataclasses import dataclass, replace
 from layerline.pipeline import lock, lock_inputs
 from layerline.pipeline.definition import Definition, Group, Image, from_source, roots
 from layerline.pipeline.layer import INSTALLER, Layer
+from layerline.pipeline.layer_order import fixed_projects, in_order
 from layerline.pipeline.lock import LockError, Pin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """The layers of a target by name, and the locked installer, which is not in any of them."""
+    """The layers of a target by name, lowest first, and the locked installer, which is in none."""
 
     layers: Mapping[str, Layer]
     installer: str
@@ -44,13 +45,12 @@ class Partition:
     def of(self, groups: Iterable[str]) -> tuple[Layer, ...]:
         """The layers that groups need, in the one order in which images have them."""
         wanted = set(groups)
-        return tuple(
-            layer for _, layer in sorted(self.layers.items()) if wanted.intersection(layer.groups)
-        )
+        return tuple(layer for layer in self.layers.values() if wanted.intersection(layer.groups))
 
-    def below(self, layer: Layer) -> tuple[Layer, ...]:
-        """The layers that a layer needs, in the same order."""
-        return tuple(self.layers[name] for name in sorted(layer.needs))
+    def with_needed(self, layer: Layer) -> tuple[Layer, ...]:
+        """A layer and those that it needs, in the same order."""
+        names = {layer.name, *layer.needs}
+        return tuple(each for name, each in self.layers.items() if name in names)
 
     def foundations(self, groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For each layer that groups need, those of them that it depends on.
@@ -85,14 +85,18 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
     _check_complete(pins, installer.union(tools, *needed.values()))
 
     layer_of = _claims(needed, groups)
+    claimed = frozenset(layer_of)
     layer_of |= _direct_requirements(direct, layer_of)
     layer_of |= _private_dependencies(pins, direct, layer_of)
     layer_of |= _shared_packages(needed, definition.images_of(target), layer_of)
 
     layers = {
         name: _layer(name, layer_of=layer_of, pins=pins, needed=needed, direct=direct)
-        for name in sorted(set(layer_of.values()))
+        for name in set(layer_of.values())
     }
+    wanted = [text for group in groups.values() for text in group.requirements_for(target)]
+    fixed = fixed_projects(filter(platform.wants, wanted))
+    layers = in_order(layers, claimed=claimed, fixed=fixed)
     return Partition(
         layers={name: _with_builders(layer, pins, built_by) for name, layer in layers.items()},
         installer=lock.requirements([pins[name] for name in installer]),

@@ -33,7 +33,7 @@ def test_the_committed_dockerfiles_are_what_is_rendered() -> None:
 def test_each_layer_has_a_stage_and_a_cache_volume_of_the_pipelines_name() -> None:
     text = render()["small.Dockerfile"]
     assert re.findall(r"^FROM builder AS (\S+)", text, re.MULTILINE) == [
-        *("layer-core", "layer-cuda", "layer-cudnn", "layer-jax", "layer-shared"),
+        *("layer-cuda", "layer-cudnn", "layer-core", "layer-shared", "layer-jax"),
     ]
     assert "--mount=type=cache,id=uv-jax-cu13-v2,target=/mnt/uv" in text
     assert "--mount=type=cache,id=apt-cache-cu13-v2,target=/var/cache/apt" in text

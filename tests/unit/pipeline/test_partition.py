@@ -89,11 +89,29 @@ def test_the_order_of_groups_and_images_does_not_matter() -> None:
 def test_an_image_has_the_layers_that_its_groups_need() -> None:
     made = partition(lock_text(), parse_definition(TOML), "cu13")
     assert [layer.name for layer in made.of(["core", "jax"])] == [
-        *("core", "cuda", "cudnn", "jax", "shared"),
+        *("cuda", "cudnn", "core", "shared", "jax"),
     ]
-    assert [layer.name for layer in made.below(made.layers["train"])] == [
-        *("core", "cuda", "cudnn", "pytorch", "shared", "shared+dev"),
+    assert [layer.name for layer in made.with_needed(made.layers["train"])] == [
+        *("cuda", "cudnn", "core", "shared", "shared+dev", "pytorch", "train"),
     ]
+
+
+def test_layers_that_follow_others_or_have_a_fixed_version_are_below() -> None:
+    """What is free to change lies above what it depends on; fewer packages are lower."""
+    fixed = TOML.replace('["torch"]', '["torch==1.*"]')
+    made = partition(lock_text(), parse_definition(fixed), "cu13")
+    assert list(made.layers) == [
+        *("cuda", "cudnn", "pytorch", "core", "shared", "shared+dev", "train", "jax"),
+    ]
+
+
+def test_layers_that_need_each_other_have_an_order() -> None:
+    text = lock_text().replace("# via jax, lightning\n", "# via jax, lightning, torch\n")
+    text = text.replace("# via lightning\n", "# via lightning, numpy\n")
+    made = partition(text, parse_definition(TOML), "cu13")
+    assert list(made.layers)[:2] == ["cuda", "cudnn"]
+    assert list(made.layers).index("core") < list(made.layers).index("jax")
+    assert len(made.layers) == len(layers(text=text))
 
 
 def test_of_two_layers_that_need_each_other_neither_is_a_foundation() -> None:
