@@ -10,7 +10,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ENOUGH = 65536  # ids that images of distributions use: nobody is 65534
+# Images of distributions use ids up to nobody's, 65534; root's is the user's own. A pod of
+# Kubernetes with a user namespace has 65,536 ids in all, so that no user in it can have as many.
+ENOUGH = 65534
+_RANGE = 65536  # what useradd(8) gives
 _FIRST_FREE = 100000  # where useradd(8) begins
 _SYSCTL = Path("/proc/sys")
 
@@ -67,7 +70,7 @@ def command_for_ranges(uid: int, etc: Path) -> str:
     """What gives a user ranges that nobody has yet."""
     found = [each for name in ("subuid", "subgid") for _, each in _lines(etc / name)]
     first = max((each.first + each.count for each in found), default=_FIRST_FREE)
-    span = f"{max(first, _FIRST_FREE)}-{max(first, _FIRST_FREE) + ENOUGH - 1}"
+    span = f"{max(first, _FIRST_FREE)}-{max(first, _FIRST_FREE) + _RANGE - 1}"
     return f"sudo usermod --add-subuids {span} --add-subgids {span} {user_name(uid)}"
 
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,10 @@ import yaml
 
 from ci.main import Layerline
 from ci.modules import image_tests
+from layerline import command
+from layerline.pipeline import ci_jobs
 from layerline.pipeline.definition import parse_definition
+from layerline.pipeline.plan import Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +27,16 @@ if TYPE_CHECKING:
 HOME = Path(__file__).parents[2]
 WORKFLOWS = sorted((HOME / ".github/workflows").glob("*.yml"))
 GITLAB = HOME / ".gitlab-ci.yml"
+GITLAB_JOBS = HOME / "deploy/gitlab/jobs.yml"
+KUBERNETES = sorted((HOME / "deploy/kubernetes").glob("*.yaml"))
 # STYLE.md shows commands that are cut short.
 DOCUMENTS = sorted({*HOME.glob("*.md"), *(HOME / "docs").glob("*.md")} - {HOME / "STYLE.md"})
 DEFINITION = parse_definition((HOME / "layerline.toml").read_text())
 # Flags of `layerline call` itself, which stand wherever the user likes.
 OF_THE_TOOL = {"help", "index-url", "m", "o", "offline", "output", "q", "silent"}
-ACTION = re.compile(r"actions/(checkout|cache)@[0-9a-f]{40}")
+ACTION = re.compile(
+    r"actions/(checkout|cache|cache/restore|cache/save|(up|down)load-artifact)@[0-9a-f]{40}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +113,9 @@ def test_calls_are_found_with_their_flags() -> None:
     assert "wheelhouse" in functions()[""]
 
 
-@pytest.mark.parametrize("path", [*WORKFLOWS, GITLAB, *DOCUMENTS], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*WORKFLOWS, GITLAB, GITLAB_JOBS, *DOCUMENTS], ids=lambda path: path.name
+)
 def test_every_function_and_flag_that_is_named_exists(path: Path) -> None:
     known = functions()
     for call in named_calls(path):
@@ -116,9 +126,9 @@ def test_every_function_and_flag_that_is_named_exists(path: Path) -> None:
 
 def test_each_ci_system_runs_the_tests_of_the_readme_and_of_the_images() -> None:
     github = "\n".join(commands(path) for path in WORKFLOWS)
-    for text in (github, commands(GITLAB)):
+    for text in (github, f"{commands(GITLAB)}\n{commands(GITLAB_JOBS)}"):
         assert "./layerline test\n" in text
-        assert re.search(r"layerline call \S+ test\n", text)
+        assert re.search(r'layerline call \S+ "test-\$IMAGE"\n', text)
         assert "publish --image=" in text
         for image in image_tests.OF_IMAGE.keys() - {"dev", "train-cuda"}:
             assert f"test-{image}" in text
@@ -138,6 +148,49 @@ def test_a_workflow_may_only_read_and_uses_pinned_actions_of_the_platform(path: 
         scripts = [step["run"] for step in job["steps"] if "run" in step]
         # Values from outside go through the environment: in a script they would be code.
         assert [script for script in scripts if "${{" in script] == []
+
+
+def validate(*arguments: str | Path) -> None:
+    """Check files by schemas that others have published; CommandFailed says what is wrong."""
+    scripts = Path(sys.executable).parent
+    command.run([scripts / str(arguments[0]), *arguments[1:]], timeout=60.0)
+
+
+def test_workflows_fit_githubs_schema() -> None:
+    validate("check-jsonschema", "--builtin-schema=vendor.github-workflows", *WORKFLOWS)
+
+
+def test_the_pipeline_and_the_one_that_it_makes_fit_gitlabs_schema(tmp_path: Path) -> None:
+    steps = [Step(name=name, why="new", size=1, seconds=1.0) for name in ("base", "jax", "api")]
+    made = tmp_path / "jobs.yml"
+    made.write_text(
+        ci_jobs.render(
+            ci_jobs.of_plans([Plan(image="api", target="cpu", steps=tuple(steps))]), "gitlab"
+        )
+    )
+    options = ("--builtin-schema=vendor.gitlab-ci", "--data-transform=gitlab-ci")
+    validate("check-jsonschema", *options, GITLAB, GITLAB_JOBS, made)
+
+
+def test_what_is_for_kubernetes_fits_its_schemas() -> None:
+    documents = [path for path in KUBERNETES if path.name != "dagger-values.yaml"]
+    validate("kubernetes-validate", "--strict", *documents)
+
+
+def test_the_job_on_kubernetes_has_no_privilege_on_its_node() -> None:
+    job = yaml.safe_load((HOME / "deploy/kubernetes/layerline-job.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    assert pod["hostUsers"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        security = container["securityContext"]
+        assert "privileged" not in security
+        assert "add" not in security.get("capabilities", {})
+    # procMount needs a user namespace: KEP-4265.
+    assert [each["hostPath"]["path"] for each in pod["volumes"] if "hostPath" in each] == [
+        "/dev/net/tun"
+    ]
 
 
 def test_the_development_container_is_made_of_files_that_exist() -> None:

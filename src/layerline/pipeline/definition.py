@@ -275,10 +275,10 @@ class Definition(_Table):
     )
 
     def image(self, name: str) -> Image:
-        return _look_up(self.images, name, "image")
+        return look_up(self.images, name, "image")
 
     def target(self, name: str) -> Target:
-        return _look_up(self.targets, name, "target")
+        return look_up(self.targets, name, "target")
 
     def images_of(self, target: str) -> dict[str, Image]:
         self.target(target)
@@ -358,7 +358,8 @@ def _one_of(what: str, names: Iterable[str], wrong: str) -> str:
     return f"{guess}use one of the {what} {', '.join(sorted(names))}"
 
 
-def _look_up(table: Mapping[str, T], name: str, what: str) -> T:
+def look_up(table: Mapping[str, T], name: str, what: str) -> T:
+    """The entry of a table; a `DefinitionError` says which names there are."""
     if name not in table:
         message = f"unknown {what} {name!r}: {_one_of(f'{what}s', table, name)}"
         raise DefinitionError([Diagnostic(message)])

@@ -9,9 +9,10 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, function
 
-from layerline.pipeline import dockerfile, lock, report, report_markdown, sbom
+from layerline.pipeline import ci_jobs, dockerfile, lock, report, report_markdown, sbom
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import PYTHON, program
+from layerline.pipeline.plan import earlier_builds
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project import Project
 from layerline.pipeline.resolution import resolve
@@ -76,12 +77,7 @@ class PipelineFunctions:
     async def validate(self, image: ImageName) -> str:
         """Run the probes of an image and its layers, and list what each found."""
         found = await (await self.project().assembly_of(image)).evidence(image)
-        return "".join(
-            f"{each['subject']}: {one['probe']} {one['result']} in {one['seconds']} s: "
-            f"{one['output']}\n"
-            for each in found
-            for one in each["probes"]
-        )
+        return _listing(found)
 
     @function
     async def evidence(self, image: ImageName) -> dagger.File:
@@ -90,17 +86,33 @@ class PipelineFunctions:
         return dag.file(f"{image}.evidence.json", json.dumps(found, indent=1) + "\n")
 
     @function
+    async def build_layer(
+        self,
+        layer: Annotated[str, Doc("A layer, as `plan` names it")],
+        target: TargetName,
+    ) -> str:
+        """Build a layer of a target, run its probes, and list what each found."""
+        project = self.project()
+        assembly = await project.assembly(await project.definition(), target)
+        return _listing([await assembly.layer(layer)])
+
+    @function
     async def plan(
         self,
-        image: ImageName,
+        image: Annotated[str, Doc("An image of layerline.toml; all without it")] = "",
         earlier: Annotated[
-            dagger.File | None, Doc("Output of `evidence` for an earlier build")
+            list[dagger.File] | None, Doc("Output of `evidence` for an earlier build of each image")
         ] = None,
+        ci: Annotated[str, Doc("List the jobs of a CI system instead: github, gitlab, json")] = "",
     ) -> str:
-        """List what building an image would run and why, compared with an earlier build."""
-        assembly = await self.project().assembly_of(image)
-        plan = await assembly.plan_build(image, await _read_evidence(earlier))
-        return plan.text()
+        """List what building images would run and why, compared with an earlier build."""
+        before = earlier_builds([json.loads(await each.contents()) for each in earlier or ()])
+        plans = await self.project().plans([image] if image else [], before)
+        if ci:
+            return ci_jobs.render(ci_jobs.of_plans(plans), ci)
+        if len(plans) == 1:
+            return plans[0].text()
+        return "\n".join(f"# {each.image} ({each.target})\n{each.text()}" for each in plans)
 
     @function
     async def lock(
@@ -239,6 +251,16 @@ def _merged(directories: Sequence[dagger.Directory]) -> dagger.Directory | None:
     for each in directories:
         found = each if found is None else found.with_directory("/", each)
     return found
+
+
+def _listing(found: Sequence[Evidence]) -> str:
+    """What each probe found, a line each."""
+    return "".join(
+        f"{each['subject']}: {one['probe']} {one['result']} in {one['seconds']} s: "
+        f"{one['output']}\n"
+        for each in found
+        for one in each["probes"]
+    )
 
 
 async def _read_evidence(earlier: dagger.File | None) -> list[Evidence]:

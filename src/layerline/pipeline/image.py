@@ -65,15 +65,7 @@ class Assembly:
         passed = {layer.name: anyio.Event() for layer in layers}
 
         async def gate(layer: Layer) -> None:
-            with span(install_of(layer, self.target)) as opened, clock.lap() as installing:
-                installed = json.loads(await self.environment.installed(layer))
-                opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
-            await self._wait(f"probe {layer.name}", foundations[layer.name], passed)
-            with span(f"probe {layer.name}") as opened, clock.lap() as probing:
-                probed = await self._layer_evidence(layer)
-                opened.set_attribute(PASSED, len(probed["probes"]))
-            times = {"install": installing, "probes": probing}
-            found[layer.name] = {**probed, **installed, "times": times}
+            found[layer.name] = await self._gated(layer, clock, foundations[layer.name], passed)
             passed[layer.name].set()
 
         async def gate_image() -> None:
@@ -93,6 +85,29 @@ class Assembly:
             # The first failure has cancelled the other tasks: show that one.
             raise several.exceptions[0] from None
         return [*(found[layer.name] for layer in layers), found[subject]]
+
+    async def layer(self, name: str) -> Evidence:
+        """Install a layer and run its probes, with the layers below it but without theirs."""
+        layer = self.partition.layer(name)
+        await self.environment.prepare()
+        return await self._gated(layer, Stopwatch(), (), {})
+
+    async def _gated(
+        self,
+        layer: Layer,
+        clock: Stopwatch,
+        below: Sequence[str],
+        passed: Mapping[str, anyio.Event],
+    ) -> Evidence:
+        """Install a layer, wait until those `below` have passed, and run its probes."""
+        with span(install_of(layer, self.target)) as opened, clock.lap() as installing:
+            installed = json.loads(await self.environment.installed(layer))
+            opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
+        await self._wait(f"probe {layer.name}", below, passed)
+        with span(f"probe {layer.name}") as opened, clock.lap() as probing:
+            probed = await self._layer_evidence(layer)
+            opened.set_attribute(PASSED, len(probed["probes"]))
+        return {**probed, **installed, "times": {"install": installing, "probes": probing}}
 
     @staticmethod
     async def _wait(who: str, needed: Sequence[str], passed: Mapping[str, anyio.Event]) -> None:
@@ -117,6 +132,7 @@ class Assembly:
         return plan.of_image(
             name,
             self.partition.of(self.definition.image(name).groups),
+            target=self.target,
             now=now,
             earlier=earlier,
             files={} if same else await self.files(name),

@@ -29,7 +29,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from layerline.pipeline import lock, lock_inputs
-from layerline.pipeline.definition import Definition, Group, Image, from_source, roots
+from layerline.pipeline.definition import (
+    Definition,
+    Group,
+    Image,
+    from_source,
+    look_up,
+    roots,
+)
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.layer_order import fixed_projects, in_order
 from layerline.pipeline.lock import LockError, Pin
@@ -51,6 +58,10 @@ class Partition:
         """A layer and those that it needs, in the same order."""
         names = {layer.name, *layer.needs}
         return tuple(each for name, each in self.layers.items() if name in names)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of this name; a `DefinitionError` names the known ones."""
+        return look_up(self.layers, name, "layer")
 
     def foundations(self, groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For each layer that groups need, those of them that it depends on.

@@ -4,7 +4,7 @@ Nothing is started. The earlier build is known by the output of the function `ev
 of each step, how long it took, and how many bytes it downloaded and installed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from layerline.pipeline import changes
@@ -33,10 +33,21 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The steps of an image in their order."""
+    """The steps of an image in their order: its base, the layers, the image itself."""
 
     image: str
+    target: str
     steps: tuple[Step, ...]
+
+    @property
+    def layers(self) -> tuple[Step, ...]:
+        """The steps of the layers alone."""
+        return self.steps[1:-1]
+
+    @property
+    def final(self) -> Step:
+        """The step that assembles the image and probes it."""
+        return self.steps[-1]
 
     def text(self) -> str:
         """The plan for a reader."""
@@ -57,10 +68,21 @@ class Plan:
         return "\n".join([*lines, "; ".join(said)]) + "\n"
 
 
+def earlier_builds(saved: Iterable[Sequence[Evidence]]) -> dict[str, Sequence[Evidence]]:
+    """What the function `evidence` has saved of several images, by image."""
+    return {
+        str(each["subject"]).removeprefix(subject_of("")): evidence
+        for evidence in saved
+        for each in evidence
+        if str(each["subject"]).startswith(subject_of(""))
+    }
+
+
 def of_image(
     image: str,
     layers: Sequence[Layer],
     *,
+    target: str,
     now: Mapping[str, Evidence],
     earlier: Sequence[Evidence],
     files: Files,
@@ -74,7 +96,7 @@ def of_image(
     known = {each["subject"]: each for each in earlier}
     before = known.get(subject_of(image))
     if before is None:
-        return _first_plan(image, layers)
+        return _first_plan(image, target, layers)
     wanted = now[subject_of(image)]
     changed_files = changes.of_files(before["files"], files)
     base = _base_step(before, wanted, changed_files)
@@ -86,13 +108,14 @@ def of_image(
     steps.append(
         Step(name=_final(image), why="; ".join(why), size=0, seconds=_probe_seconds(before))
     )
-    return Plan(image=image, steps=tuple(steps))
+    return Plan(image=image, target=target, steps=tuple(steps))
 
 
-def _first_plan(image: str, layers: Sequence[Layer]) -> Plan:
+def _first_plan(image: str, target: str, layers: Sequence[Layer]) -> Plan:
     """Plan an image that was never built: every step runs, at an unknown cost."""
     names = ["base", *(layer.name for layer in layers), _final(image)]
-    return Plan(image=image, steps=tuple(Step(name=name, why=UNKNOWN) for name in names))
+    steps = tuple(Step(name=name, why=UNKNOWN) for name in names)
+    return Plan(image=image, target=target, steps=steps)
 
 
 def _final(image: str) -> str:

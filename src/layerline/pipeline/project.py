@@ -1,5 +1,6 @@
 """A project: its source with a `layerline.toml` and locks, and where its wheels come from."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagger
@@ -14,6 +15,8 @@ from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock import LockError
 from layerline.pipeline.network import network
 from layerline.pipeline.partition import partition
+from layerline.pipeline.plan import Plan
+from layerline.pipeline.probe import Evidence
 from layerline.pipeline.source import check_patterns
 from layerline.pipeline.supplies import Supplies
 from layerline.pipeline.wheels import Wheels
@@ -79,6 +82,20 @@ class Project:
             environment=await self.environment(definition, target, text),
             source=self.source,
         )
+
+    async def plans(
+        self, images: Sequence[str], earlier: Mapping[str, Sequence[Evidence]]
+    ) -> list[Plan]:
+        """Plan builds of images, or of all, given what `evidence` has saved of each."""
+        definition = await self.definition()
+        assemblies: dict[str, Assembly] = {}
+        made = []
+        for name in images or sorted(definition.images):
+            target = definition.image(name).target
+            if target not in assemblies:
+                assemblies[target] = await self.assembly(definition, target)
+            made.append(await assemblies[target].plan_build(name, earlier.get(name, ())))
+        return made
 
     async def environment(self, definition: Definition, target: str, locked: str) -> Environment:
         """The build environment of a target; `locked` is the lock with the installer's version."""

@@ -257,6 +257,31 @@ def test_an_ordinary_user_needs_ranges_of_ids(host: Host) -> None:
     assert host.look("subordinate-ids", uid=54321).status == "ok"
 
 
+def test_a_user_of_a_pod_has_all_ids_but_two(host: Host) -> None:
+    # Kubernetes gives a pod with a user namespace 65,536 ids; root's and the user's own are not
+    # the user's to map: https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/
+    for name in ("subuid", "subgid"):
+        (host.etc / name).write_text("54321:1001:64535\n54321:1:999\n")
+    assert host.look("subordinate-ids", uid=54321).status == "ok"
+
+
+# What containerd and moby leave of root's capabilities, and all of them.
+@pytest.mark.parametrize(("bound", "status"), [(0xA80425FB, "found"), (0x1FFFFFFFFFF, "ok")])
+def test_a_setuid_program_cannot_map_ids_where_root_has_few_capabilities(
+    host: Host, bound: int, status: str
+) -> None:
+    for name in ("subuid", "subgid"):
+        (host.etc / name).write_text("54321:100000:65536\n")
+    host.kernel("self/status", f"Name:\tx\nCapBnd:\t{bound:016x}\n")
+    host.program("newuidmap")
+    (host.programs / "newuidmap").chmod(0o4755)
+    found = host.look("subordinate-ids", uid=54321, programs=str(host.programs))
+    assert found.status == status
+    program = host.programs / "newuidmap"
+    wanted = (f"sudo chmod u-s {program}", f"sudo setcap cap_setuid+ep {program}")
+    assert [each.commands for each in found.findings] == [wanted] * (status == "found")
+
+
 def test_a_runtime_that_is_not_there(host: Host) -> None:
     host.environ["LAYERLINE_RUNTIME"] = "no-such-runtime"
     assert "no-such-runtime" in host.look("engine-runtime").findings[0].seen

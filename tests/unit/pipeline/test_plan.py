@@ -64,6 +64,7 @@ def plan_image(
     return plan.of_image(
         IMAGE,
         parts.of(GROUPS),
+        target="cu13",
         now=now or made_from(parts),
         earlier=earlier_evidence(),
         files=files or {},
@@ -143,6 +144,6 @@ def test_a_changed_key_of_the_image_and_a_changed_probe_are_named() -> None:
 
 
 def test_without_an_earlier_build_everything_runs_and_nothing_is_known() -> None:
-    made = plan.of_image(IMAGE, PARTS.of(GROUPS), now={}, earlier=[], files={})
+    made = plan.of_image(IMAGE, PARTS.of(GROUPS), target="cu13", now={}, earlier=[], files={})
     assert "run     base: no earlier build\n" in made.text()
     assert "no estimate for base, cuda, cudnn, core, shared, jax" in made.text()

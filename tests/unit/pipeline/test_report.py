@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PHONE_PIXELS = 360
 PLAN = Plan(
     image="train",
+    target="cpu",
     steps=(
         Step(name="base", why=""),
         Step(name="core", why=""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 import sys
@@ -21,6 +22,7 @@ _APPARMOR = "kernel.apparmor_restrict_unprivileged_userns"
 _PROFILE = Path("/etc/apparmor.d/layerline")
 _MAPPERS = ("newuidmap", "newgidmap")
 _CAPABILITY = "security.capability"
+_CAP_SYS_ADMIN = 21  # capabilities(7), linux/capability.h
 
 
 def check_user_namespaces(subject: Subject) -> Iterator[Observation]:
@@ -65,17 +67,38 @@ def check_subordinate_ids(subject: Subject) -> Iterator[Observation]:
                 facts={"file": file, "user": user, "ids": count},
             )
     for name in _MAPPERS:
+        commands: tuple[str, ...]
         program = command.find(name, path=subject.programs)
         if program is not None and not _has_privilege(program):
             text = f"{program} is neither setuid nor has file capabilities: it can map nothing"
             fix = "Restore the package's permissions."
             commands = ("sudo apt-get install --reinstall --yes uidmap",)
             yield Observation(text, commands, fix=fix, facts={"program": str(program)})
+        elif program is not None and not _has_capabilities(program) and _is_bounded(subject):
+            # user_namespaces(7): who opens uid_map needs CAP_SYS_ADMIN in the new namespace. Root
+            # without it in its own has none there either; the user owns the new namespace.
+            text = f"{program} is setuid, but root lacks CAP_SYS_ADMIN here: it can map nothing"
+            fix = "Give the program file capabilities in its place."
+            capability = f"cap_set{name[3:6]}+ep"
+            commands = (f"sudo chmod u-s {program}", f"sudo setcap {capability} {program}")
+            yield Observation(text, commands, fix=fix, facts={"program": str(program)})
 
 
 def _has_privilege(program: Path) -> bool:
-    if program.stat().st_mode & stat.S_ISUID:
-        return True
+    return bool(program.stat().st_mode & stat.S_ISUID) or _has_capabilities(program)
+
+
+def _is_bounded(subject: Subject) -> bool:
+    """Whether no program that is started here can have CAP_SYS_ADMIN."""
+    try:
+        status = (subject.proc / "self/status").read_text()
+    except OSError:
+        return False
+    found = re.search(r"^CapBnd:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return found is not None and not int(found[1], 16) >> _CAP_SYS_ADMIN & 1
+
+
+def _has_capabilities(program: Path) -> bool:
     try:
         return _CAPABILITY in os.listxattr(program)
     except OSError:
