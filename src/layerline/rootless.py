@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Images of distributions use ids up to nobody's, 65534; root's is the user's own. A pod of
-# Kubernetes with a user namespace has 65,536 ids in all, so that no user in it can have as many.
+# Kubernetes with a user namespace has 65,536 ids in all: fewer are left for a user in it.
 ENOUGH = 65534
 _RANGE = 65536  # what useradd(8) gives
 _FIRST_FREE = 100000  # where useradd(8) begins

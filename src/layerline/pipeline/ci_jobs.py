@@ -1,7 +1,7 @@
 """The jobs by which a CI system builds what has changed: layers first, then the images on them.
 
-Invariant: a layer that several images of a target share is one job. What an earlier build had
-already is no job; the seconds are those of the earlier build.
+Invariant: a layer that several images of a target share is one job. There are none for what an
+earlier build had already; the seconds are those of the earlier build.
 """
 
 import json
