@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from layerline.engine.api.execute import answer
+from tests.unit.image.test_sparse_map import version_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,11 +194,13 @@ async def test_add_unpacks_archives_and_copy_does_not(
             member = tarfile.TarInfo(f"in-{name}")
             member.size = 1
             archive.addfile(member, io.BytesIO(b"x"))
+    sparse = b"".join([*version_one(b"1\n0\n4\n", b"abcd"), bytes(1024)])
+    (context / "sparse.tar").write_bytes(sparse)
     async with open_a_session() as session:
         files = await Builds(session, context).files(
-            "FROM scratch\nADD x.tar x.tgz x.txz /d/\nADD a.txt /f\nCOPY x.tar /\n"
+            "FROM scratch\nADD x.tar x.tgz x.txz sparse.tar /d/\nADD a.txt /f\nCOPY x.tar /\n"
         )
-    assert files == ["d/", "d/in-x.tar", "d/in-x.tgz", "d/in-x.txz", "f", "x.tar"]
+    assert files == ["d/", "d/in-x.tar", "d/in-x.tgz", "d/in-x.txz", "d/real", "f", "x.tar"]
 
 
 async def test_a_copy_is_made_again_only_when_its_own_files_change(

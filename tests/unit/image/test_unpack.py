@@ -74,7 +74,7 @@ HOSTILE: dict[str, tuple[Callable[[Arena], list[bytes]], str]] = {
     ),
     "14 hard link to directory": (
         lambda _: [folder("d"), hardlink("h", "d"), member("h/f", b"x")],
-        "not a file",
+        "a directory",
     ),
     "16 hard link before target": (
         lambda _: [hardlink("h", "t"), member("t")],
@@ -86,10 +86,6 @@ HOSTILE: dict[str, tuple[Callable[[Arena], list[bytes]], str]] = {
     "20 whiteout of root": (lambda _: [member(".wh..")], "whiteout"),
     "21 whiteout of nothing": (lambda _: [member(".wh.")], "whiteout"),
     "22 whiteout of parent below": (lambda _: [member("etc/.wh...")], "whiteout"),
-    "27 block device": (
-        lambda _: [member("sda", kind="4", device=(8, 0), mode=0o666)],
-        "device",
-    ),
     "28 fake whiteout": (lambda _: [member("gone", kind="3", device=(0, 0))], "device"),
     "36 owner out of range": (lambda _: [member("f", uid=2**31 + 5, gid=2**32 - 1)], "owner"),
     "38 NUL in a name": (lambda _: [pax(record(b"path", b"a\0b")), member("f")], "NUL"),
@@ -116,11 +112,7 @@ HOSTILE: dict[str, tuple[Callable[[Arena], list[bytes]], str]] = {
     ),
     "44 broken PAX length": (lambda _: [pax(b"99 path=x\n"), member("f")], "invalid PAX record"),
     "44 huge PAX": (lambda _: [pax(b"x" * (2 << 20)), member("f")], "extension"),
-    "45 sparse by kind": (lambda _: [member("s", kind="S")], "sparse"),
-    "45 sparse by PAX": (
-        lambda _: [pax(record(b"GNU.sparse.numblocks", b"1000000000")), member("s")],
-        "sparse",
-    ),
+    "45 sparse by kind": (lambda _: [member("s", kind="S")], "old format"),
     "50 path of links beyond PATH_MAX": (
         lambda _: [
             *(symlink("/".join(["d" * 200] * n) + "/l", "d" * 200) for n in range(1, 20)),

@@ -126,6 +126,9 @@ class ArchiveSource:
                 message = f"the archive has more than {_MOST_MEMBERS} members"
                 raise ArchiveInvalid(message)
             name = posixpath.normpath(os.fsdecode(entry.name))
+            if entry.is_sparse:
+                message = f"{name} is a sparse file in the archive: pack it without --sparse"
+                raise ArchiveInvalid(message)
             if entry.kind == "0":
                 archive.members[name] = (reader.position, entry.size)
             elif entry.kind in ("1", "2"):

@@ -21,7 +21,7 @@ from layerline.engine.image.sparse import count_data, write_sparse
 from layerline.engine.image.tarreader import Entry, Reader
 from layerline.engine.image.unpack_root import UnpackRoot, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
-from layerline.engine.store.devices import make_device
+from layerline.engine.store.devices import make_device, note_link
 from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.file_metadata import unmapped_owner
 from layerline.engine.store.overlay import make_opaque, stored_name
@@ -226,14 +226,15 @@ class _Unpacker:
                 refuse(
                     entry.name, f"a hard link to {entry.target!r}, which is missing from the layer"
                 )
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-                refuse(entry.name, f"a hard link to {entry.target!r}, which is not a file")
+            if stat.S_ISDIR(status.st_mode):
+                refuse(entry.name, f"a hard link to {entry.target!r}, which is a directory")
             parent = self.root.directory(above)
             present = self.root.status(parent, name)
             if present is not None and os.path.samestat(present, status):
                 return
             self.root.clear(parent, name)
             os.link(target, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+            note_link(name, dir_fd=parent)
         finally:
             os.close(source)
 
@@ -247,7 +248,7 @@ class _Unpacker:
                 os.symlink(entry.target, name, dir_fd=parent)
             case "6":
                 os.mkfifo(name, 0o600, dir_fd=parent)
-            case "3" if entry.device != (0, 0):
+            case "3" | "4" if (entry.kind, entry.device) != ("3", (0, 0)):
                 if not _device(parent, name, entry):
                     return
             case _:
@@ -282,7 +283,8 @@ def _check_owner(entry: Entry) -> None:
 def _write(parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
     descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
     try:
-        for piece in reader.data():
+        for offset, piece in reader.data():
+            os.lseek(descriptor, offset, os.SEEK_SET)
             write_sparse(descriptor, piece)
         os.ftruncate(descriptor, entry.size)
         _finish(descriptor, entry)
@@ -291,9 +293,10 @@ def _write(parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
 
 
 def _device(parent: int, name: bytes, entry: Entry) -> bool:
-    """Create a character device if permitted; containers get their own /dev anyway."""
+    """Create a device if permitted; containers get their own /dev anyway."""
+    kind = stat.S_IFCHR if entry.kind == "3" else stat.S_IFBLK
     try:
-        make_device(name, stat.S_IFCHR, os.makedev(*entry.device), dir_fd=parent)
+        make_device(name, kind, os.makedev(*entry.device), dir_fd=parent)
     except PermissionError:
         return False
     return True

@@ -50,6 +50,13 @@ def make_device(path: str | bytes, kind: int, device: int, *, dir_fd: int | None
             os.close(handle)
 
 
+def note_link(name: bytes, *, dir_fd: int) -> None:
+    """List a new hard link if it is one to what stands for a device."""
+    path = f"{os.readlink(f'/proc/self/fd/{dir_fd}')}/{os.fsdecode(name)}"  # noqa: PTH115
+    if not has_trusted_attributes() and attribute(path, _MARKER) is not None:
+        _MADE.append(path)
+
+
 def device_status(path: str, info: os.stat_result) -> os.stat_result:
     """The status of an entry as it would be if devices could be created."""
     if info.st_size or not stat.S_ISREG(info.st_mode) or has_trusted_attributes():
