@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerline.errors import UsageError
+from layerline.errors import HostError, UsageError
 from layerline.limits import Limits
 from layerline.storage import Storage
+from layerline.text_file import reason_of
 from layerline.user_directories import home_directory, settings_file, store_directory
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+BUNDLE_VARIABLE = "SSL_CERT_FILE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,13 @@ class Settings:
     storage: Storage = field(default_factory=Storage)
     wheels: Mapping[str, object] = field(default_factory=dict, repr=False)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def read_certificates(self) -> bytes | None:
+        """The trusted certificates in PEM; raises HostError where they cannot be read."""
+        try:
+            return self.ca_bundle.read_bytes() if self.ca_bundle else None
+        except OSError as exc:
+            raise unusable_bundle(reason_of(exc), self.ca_bundle) from exc
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -102,7 +111,7 @@ def _document(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        message = f"cannot read {path}: {exc}: fix it or move it away"
+        message = f"cannot read {path}: {reason_of(exc)}: fix it or move it away"
         raise UsageError(message) from exc
 
 
@@ -148,9 +157,17 @@ def _insecure(environ: Mapping[str, str], document: Mapping[str, object]) -> fro
 
 
 def _ca_bundle(environ: Mapping[str, str]) -> Path | None:
-    named = environ.get("SSL_CERT_FILE")
+    named = environ.get(BUNDLE_VARIABLE)
     path = Path(named) if named else CA_BUNDLE
     return path if path.is_file() else None
+
+
+def unusable_bundle(why: str, path: Path | None, variable: str = BUNDLE_VARIABLE) -> HostError:
+    """The error of certificates that cannot be used; `variable` names them."""
+    return HostError(
+        f"cannot use the certificates in {path}: {why}: set {variable} to a file of PEM "
+        "certificates, or unset it"
+    )
 
 
 def python() -> str:

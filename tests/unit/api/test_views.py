@@ -8,7 +8,7 @@ import pytest
 
 from layerline.engine.api.execute import answer
 from layerline.engine.api.schema import schema_of_view
-from tests.unit.conftest import ask
+from tests.unit.conftest import ask, fail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,17 @@ async def test_an_old_client_uses_the_old_names(
         "container": {"withDirectory": {"rootfs": files}},
         "host": {"setSecretFile": {"plaintext": "hush"}},
     }
+
+
+async def test_a_secret_of_a_file_that_is_not_text(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    (tmp_path / "s.txt").write_bytes(b"\xff")
+    async with open_a_session() as session:
+        session.main.schema = schema_of_view("0.18.19")
+        error = await fail(session, '{ host { setSecretFile(name: "s", path: "s.txt") { id } } }')
+    assert error["message"].startswith(f"open {tmp_path}/s.txt: not UTF-8 text")
+    assert error["message"].endswith(": name a file of text that you may read")
 
 
 async def test_an_old_client_builds_by_the_old_name(open_a_session: OpenSession) -> None:

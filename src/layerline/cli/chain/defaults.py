@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.api.dotenv import expand_values
 from layerline.errors import LayerlineError, ModuleError
+from layerline.text_file import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,12 +75,13 @@ def read_defaults(
 
 def _texts(path: Path, environ: Mapping[str, str], prefix: str = "") -> dict[str, str]:
     """The values whose keys have a prefix; a file without any is not parsed."""
+    text = read_text(path, hint="write it in UTF-8, or move it away", error=ModuleError)
+    lines = [line.strip() for line in text.splitlines()]
+    if not any(_key(line).startswith(prefix) for line in lines):
+        return {}
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-        if not any(_key(line).startswith(prefix) for line in lines):
-            return {}
         found = expand_values([x for x in lines if x and not x.startswith("#")], environ)
-    except (OSError, UnicodeDecodeError, LayerlineError) as exc:
+    except LayerlineError as exc:
         message = f"{path} cannot be read: {exc}"
         raise ModuleError(message) from exc
     keys = {_key(name): value for name, value in found.items()}

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from layerline import log
 from layerline.engine.module.indexes import pip_files
+from layerline.text_file import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,8 +109,13 @@ def _kept(
 def _directory(value: str) -> tuple[str, str]:
     """A directory that a value names, or why it is not used."""
     parts = urlsplit(value)
-    path = Path(unquote(parts.path) if parts.scheme == "file" else value).expanduser()
-    reason = _too_large(path) if path.is_dir() else "it is not a directory of this machine"
+    try:
+        path = Path(unquote(parts.path) if parts.scheme == "file" else value).expanduser()
+        reason = _too_large(path) if path.is_dir() else "it is not a directory of this machine"
+    except OSError as exc:
+        return "", reason_of(exc)
+    except RuntimeError:
+        return "", "it is in the home of an unknown user"
     return ("" if reason else str(path)), reason
 
 

@@ -22,6 +22,7 @@ from layerline.cli.manage.sdk_choice import check_sdk, default_source, relative_
 from layerline.cli.options import reference_flags
 from layerline.engine.module.source import CONFIG, normal_path, read_config
 from layerline.errors import LayerlineError, UsageError
+from layerline.text_file import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +127,7 @@ def config(console: Console, argv: Sequence[str]) -> int:
         raise UsageError(message, usage=path)
     found = target.loaded.config
     if as_json.value:
-        console.print((found.root / CONFIG).read_text())
+        console.print(read_text(found.root / CONFIG))
         return 0
     origin = found.origin
     context, root = str(found.context), str(found.root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from layerline.cli.chain.modules import load_for_queries
@@ -11,6 +10,7 @@ from layerline.cli.commands.flag_parsing import add_text_flag, parse_operands, p
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import reference_flags
 from layerline.errors import QueryError, UsageError
+from layerline.text_file import read_standard_input, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,13 +41,21 @@ def query(console: Console, argv: Sequence[str]) -> int:
     if len(operands) > 1:
         message = f"accepts at most 1 arg(s), received {len(operands)}"
         raise UsageError(message, usage=path)
-    text = (console.workdir / doc.value).read_text() if doc.value else sys.stdin.read()
+    text = _document(console, doc.value)
     variables = _variables(pairs.value or [], document.value, path)
     loaded = load_for_queries(console)
     console.enter()
     data = _answer(console, text, variables, loaded, operands[0] if operands else None)
     console.print(json.dumps(data, ensure_ascii=False, indent=4, sort_keys=True) + "\n")
     return 0
+
+
+def _document(console: Console, name: str | None) -> str:
+    """The text of the query."""
+    if not name:
+        return read_standard_input()
+    hint = "name a file with a query, or leave --doc out and give the query on standard input"
+    return read_text(console.workdir / name, shown=name, hint=hint)
 
 
 def _answer(

@@ -7,7 +7,7 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from layerline.engine import digest_of
+from layerline.engine import digest_of, write_errors
 from layerline.engine.module.types import OBJECTS, Types, element_of
 from layerline.errors import UsageError
 
@@ -69,8 +69,9 @@ def save(text: str, output: str, workdir: Path) -> Path:
     if path.is_dir():
         message = f"cannot save the result to {output}: it is a directory; name a file in it"
         raise UsageError(message)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    with write_errors("failed to save the result", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     return path
 
 

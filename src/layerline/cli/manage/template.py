@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from layerline.engine.module.naming import kebab, package_name, pascal
+from layerline.text_file import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,8 @@ def git_files(place: Path) -> dict[str, str]:
 
 
 def _completed(path: Path, lines: tuple[str, ...]) -> str:
-    text = path.read_text() if path.is_file() else ""
+    hint = "write it in UTF-8, or move it away"
+    text = read_text(path, hint=hint) if path.is_file() else ""
     present = {line.strip().rstrip("/") for line in text.splitlines()}
     missing = [line for line in lines if line not in present]
     if text and not text.endswith("\n"):

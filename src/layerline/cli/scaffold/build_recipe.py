@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import posixpath
 import re
@@ -68,8 +69,8 @@ def _stages(dockerfile: Dockerfile) -> list[list[Instruction]]:
     starts = [
         n for n, each in enumerate(dockerfile.instructions) if each.keyword == "FROM" and each.text
     ]
-    ends = [*starts[1:], len(dockerfile.instructions)]
-    return [list(dockerfile.instructions[a:b]) for a, b in zip(starts, ends, strict=True)]
+    bounds = [*starts, len(dockerfile.instructions)]
+    return [list(dockerfile.instructions[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
 def _arguments(dockerfile: Dockerfile) -> dict[str, str]:

@@ -120,7 +120,9 @@ def _take_keyword(
             found.take("", map(str, value), f"{where}, install_requires")
         case "install_requires", _:
             named = re.findall(r"[\w./-]*requirements[\w./-]*\.txt", ast.unparse(keyword.value))
-            texts = named or re.findall(r"[\w./-]*requirements[\w./-]*\.txt", path.read_text())
+            texts = named or re.findall(
+                r"[\w./-]*requirements[\w./-]*\.txt", path.read_text(errors="replace")
+            )
             if not texts:
                 found.left.append(f"{where}: install_requires left out, as a program computes it")
             for name in dict.fromkeys(texts):

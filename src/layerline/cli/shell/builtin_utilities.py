@@ -21,6 +21,7 @@ from layerline.cli.shell.scope import (
     Status,
 )
 from layerline.errors import LayerlineError
+from layerline.text_file import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -181,8 +182,8 @@ async def _source(
         message = f"{argv[0]}: need filename"
         raise LayerlineError(message)
     try:
-        text = (interpreter.workdir / argv[1]).read_text()
-    except (OSError, UnicodeDecodeError) as exc:
+        text = read_text(interpreter.workdir / argv[1], shown=argv[1])
+    except LayerlineError as exc:
         message = f"{argv[0]}: {exc}"
         raise LayerlineError(message) from exc
     return await interpreter.script(parse_script(text, argv[1]), scope, streams)

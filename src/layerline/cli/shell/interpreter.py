@@ -39,6 +39,7 @@ from layerline.cli.shell.scope import (
     Streams,
 )
 from layerline.errors import LayerlineError
+from layerline.text_file import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -157,7 +158,8 @@ class Interpreter:
             case "<&":
                 return replace(streams, stdin=None) if target == "-" else streams
             case "<":
-                return replace(streams, stdin=Input(self._read(target)))
+                text = read_text(self.workdir / target, shown=target)
+                return replace(streams, stdin=Input(text))
             case ">&":
                 sinks: dict[str, Sink] = {"1": streams.stdout, "2": streams.stderr, "-": Nowhere()}
                 if target not in sinks:
@@ -169,13 +171,6 @@ class Interpreter:
                 mode = "a" if redirect.operator == ">>" else "w"
                 _open(path, mode)
                 return _with_sink(streams, redirect.descriptor, FileSink(path, self.resolve))
-
-    def _read(self, target: str) -> str:
-        try:
-            return (self.workdir / target).read_text()
-        except (OSError, UnicodeDecodeError) as exc:
-            message = f"open {target}: {getattr(exc, 'strerror', None) or exc}".lower()
-            raise LayerlineError(message) from exc
 
     async def _command(self, command: Command, scope: Scope, streams: Streams) -> Status:
         match command:

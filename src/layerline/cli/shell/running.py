@@ -18,7 +18,7 @@ from layerline.cli.shell.places import place_of
 from layerline.cli.shell.scope import Printed, Scope, Streams
 from layerline.cli.shell.states import StateStore
 from layerline.engine import task_group
-from layerline.errors import LayerlineError
+from layerline.text_file import read_standard_input, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,15 +102,8 @@ def check(status: Status) -> None:
 def read_sources(paths: Sequence[str], workdir: Path) -> list[Source]:
     """The scripts in files, or without any that on standard input."""
     if not paths:
-        return [Source(sys.stdin.read(), "-")]
-    found: list[Source] = []
-    for path in paths:
-        try:
-            found.append(Source((workdir / path).read_text(), path))
-        except (OSError, UnicodeDecodeError) as exc:
-            message = f"open {path}: {getattr(exc, 'strerror', None) or exc}".lower()
-            raise LayerlineError(message) from exc
-    return found
+        return [Source(read_standard_input(), "-")]
+    return [Source(read_text(workdir / path, shown=path), path) for path in paths]
 
 
 async def _first_place(console: Console, modules: Modules) -> Place:

@@ -15,7 +15,8 @@ from urllib.parse import quote
 import httpx
 
 from layerline.engine.image.registry.connections import http_client
-from layerline.errors import SecretError
+from layerline.errors import HostError, SecretError
+from layerline.settings import BUNDLE_VARIABLE
 
 if TYPE_CHECKING:
     from layerline.settings import Settings
@@ -119,10 +120,10 @@ class Vault:
             return httpx.Client(verify=False, trust_env=False)
         settings = replace(self.settings, ca_bundle=Path(bundle)) if bundle else self.settings
         try:
-            return http_client(settings)
-        except OSError as exc:
-            message = f"VAULT_CACERT={bundle} cannot be read: {exc}"
-            raise SecretError(message) from exc
+            variable = "VAULT_CACERT" if bundle else BUNDLE_VARIABLE
+            return http_client(settings, variable=variable)
+        except HostError as exc:
+            raise SecretError(str(exc)) from exc
 
     def _variable(self, name: str) -> str:
         return self.settings.environ.get(name, "")

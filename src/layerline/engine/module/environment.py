@@ -53,14 +53,13 @@ class Environment:
 
 def environment_key(project: Project, source_digest: str) -> str:
     """The key of an environment: requirements, interpreter, and the files of a built project."""
-    lock = (project.directory / project.lock).read_text() if project.lock else ""
     return digest_of(
         [
             _EPOCH,
             SDK_VERSION,
             sorted(project.dependencies),
             project.requires_python,
-            lock,
+            project.read_lock(),
             *_identity(project),
             source_digest if project.built else "",
         ]

@@ -124,15 +124,14 @@ class Installation:
     def _write_pins(self) -> None:
         """Write the locked requirements, which uv reads as a file; none without a lock."""
         project = self.project
-        text = ""
         if project.lock == "uv.lock":
             exported = self._uv(
                 *("export", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes"),
                 *("--project", str(project.directory)),
             )
             text = exported.stdout.decode()
-        elif project.lock is not None:
-            text = (project.directory / project.lock).read_text()
+        else:
+            text = project.read_lock()
         self._pins.write_text(pins(text))
 
     def _update_pins(self) -> None:

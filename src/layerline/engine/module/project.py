@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from layerline.engine.module.editable import editable_paths
 from layerline.engine.module.naming import package_name, pascal
 from layerline.errors import ModuleError
+from layerline.text_file import read_text, reason_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,13 @@ class Project:
     built: bool
     lock: str | None
     python_version: str = ""
+
+    def read_lock(self) -> str:
+        """The text of the lock file, empty without one."""
+        if self.lock is None:
+            return ""
+        hint = "fix it, or lock the module's dependencies again"
+        return read_text(self.directory / self.lock, hint=hint, error=ModuleError)
 
 
 def read_project(directory: Path, module: str) -> Project:
@@ -97,7 +105,7 @@ def _document(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        message = f"{path} cannot be read: {exc}"
+        message = f"{path} cannot be read: {reason_of(exc)}"
         raise ModuleError(message) from exc
 
 

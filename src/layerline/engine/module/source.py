@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import layerline
 from layerline.engine.module.git_addresses import parse_reference
 from layerline.errors import ModuleError
+from layerline.text_file import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -277,7 +278,7 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError) as exc:
-        message = f"{path} cannot be read: {exc}"
+        message = f"{path} cannot be read: {reason_of(exc)}"
         raise ModuleError(message) from exc
     if not isinstance(document, dict) or not document.get("name"):
         message = f'{path} names no module: it needs a "name"'

@@ -93,11 +93,10 @@ class Runtime:
 
         All layers and volumes of containers are below `files`, by default the store.
         """
-        bundle = settings.ca_bundle
         provided = Provided(
             init=find_init(),
             resolv_conf=_RESOLV_CONF,
-            certificates=bundle.read_bytes() if bundle else None,
+            certificates=settings.read_certificates(),
             certificates_win="SSL_CERT_FILE" in settings.environ,
         )
         return cls(settings, provided=provided, scratch=scratch, files=files or settings.store)

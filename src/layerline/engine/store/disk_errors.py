@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FULL_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BROKEN = (*_FULL, errno.EROFS, errno.EIO)
+_OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # whoever named it can only name another
 _REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
@@ -30,6 +31,9 @@ _REASONS = {
     errno.ENOTDIR: "not a directory",
     errno.EEXIST: "not a directory",
     errno.EIO: "input/output error",
+    errno.EISDIR: "is a directory",
+    errno.ENAMETOOLONG: "file name too long",
+    errno.ELOOP: "too many levels of symbolic links",
 }
 
 
@@ -66,13 +70,13 @@ def is_disk_full(place: Path) -> bool:
 def known_failure(exc: BaseException, what: str, store: Path) -> LayerlineError | None:
     """The error to show for what was raised: a known one, or what the disk refused; else None.
 
-    `what` failed is said of a disk that failed outside of any `disk_errors`.
+    `what` failed is said of a disk or a path that failed outside of any `disk_errors`.
     """
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     if isinstance(exc, LayerlineError):
         return exc
-    if isinstance(exc, OSError) and is_disk_failure(exc):
+    if isinstance(exc, OSError) and (is_disk_failure(exc) or exc.errno in _OF_A_NAME):
         return storage_error(exc, what, store, store=store)
     return None
 

@@ -73,6 +73,12 @@ def test_a_broken_file_is_named(root: Path) -> None:
         load_defaults(root, root)
 
 
+def test_a_file_that_is_not_text_is_named(root: Path) -> None:
+    (root / ".env").write_bytes(b"TAG_NAME=\xff")
+    with pytest.raises(ModuleError, match=r"module/\.env: not UTF-8 text .*: write it in UTF-8"):
+        load_defaults(root, root)
+
+
 def test_a_file_for_others_may_be_of_any_form(root: Path) -> None:
     (root.parent / ".env").write_text("this is: not ours\n")
     assert load_defaults(root, root).texts == {}

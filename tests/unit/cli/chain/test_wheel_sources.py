@@ -64,6 +64,21 @@ def test_directories_are_wheelhouses_and_other_places_are_said(tmp_path: Path) -
     assert list(found.notes(set())) == []
 
 
+@pytest.mark.parametrize(
+    ("link", "reason"),
+    [
+        ("~nobody-of-that-name/wheels", "it is in the home of an unknown user"),
+        ("/" + "n" * 300, "file name too long"),
+    ],
+)
+def test_a_place_that_cannot_be_looked_at_is_left_out(
+    tmp_path: Path, link: str, reason: str
+) -> None:
+    found = sources(tmp_path, PIP_FIND_LINKS=link)
+    assert found.texts == {}
+    assert found.left_out == [f"part of PIP_FIND_LINKS is not used for --wheelhouse: {reason}"]
+
+
 def test_files_of_pip_and_uv_are_read(tmp_path: Path) -> None:
     pip = tmp_path / ".config/pip/pip.conf"
     pip.parent.mkdir(parents=True)

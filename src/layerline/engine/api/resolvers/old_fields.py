@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from layerline.engine.api.fields import FIELDS, old_field
 from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.resolvers.secret import set_secret
-from layerline.errors import PathNotFound
+from layerline.errors import PathNotFound, SecretError
+from layerline.text_file import read_text
 
 if TYPE_CHECKING:
     from layerline.engine.api.objects import Container, Directory, Host, Secret
@@ -49,4 +50,5 @@ def set_secret_file(_self: Host, call: Call, *, name: str, path: str) -> Secret:
     place = host_path(call, path)
     if not place.is_file():
         raise PathNotFound(str(place))
-    return set_secret(call.session.root, call, name=name, plaintext=place.read_text())
+    plaintext = read_text(place, hint="name a file of text that you may read", error=SecretError)
+    return set_secret(call.session.root, call, name=name, plaintext=plaintext)

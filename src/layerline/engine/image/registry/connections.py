@@ -15,9 +15,12 @@ from layerline.engine.image.reference import DEFAULT_REGISTRY, Reference
 from layerline.engine.image.registry.client import Endpoint, is_loopback
 from layerline.engine.image.registry.credentials import Credentials
 from layerline.engine.image.registry.repository import Repository
+from layerline.settings import BUNDLE_VARIABLE, unusable_bundle
+from layerline.text_file import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from layerline.engine.image.registry.reach import Reach
     from layerline.settings import Settings
@@ -86,12 +89,14 @@ class Registries:
             return self._endpoints[base]
 
 
-def http_client(settings: Settings, reach: Reach | None = None) -> httpx.Client:
+def http_client(
+    settings: Settings, reach: Reach | None = None, *, variable: str = BUNDLE_VARIABLE
+) -> httpx.Client:
     """A client that goes through the proxies and trusts the certificates of the settings.
 
-    It connects to what is in `reach`, by default to everything.
+    It connects to what is in `reach`, by default to everything. `variable` named the certificates.
     """
-    trust = ssl.create_default_context(cafile=settings.ca_bundle)
+    trust = _trusting(settings.ca_bundle, variable)
     return httpx.Client(
         verify=trust,
         timeout=_TIMEOUT,
@@ -100,6 +105,16 @@ def http_client(settings: Settings, reach: Reach | None = None) -> httpx.Client:
         headers={"User-Agent": "layerline"},
         event_hooks={"request": [reach.guard] if reach else []},
     )
+
+
+def _trusting(bundle: Path | None, variable: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=bundle)
+    except ssl.SSLError as exc:
+        why = "it has none" if exc.reason == "NO_CERTIFICATE_OR_CRL_FOUND" else "they are not PEM"
+        raise unusable_bundle(why, bundle, variable) from exc
+    except OSError as exc:
+        raise unusable_bundle(reason_of(exc), bundle, variable) from exc
 
 
 def _proxies(
