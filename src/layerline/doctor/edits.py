@@ -6,20 +6,19 @@ files, and records whether the file was created for it, so undoing needs nothing
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.errors import EditRefused
 from layerline.kernel import sync_directory
+from layerline.replacement import creating, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _BEGIN = b"# >>> layerline doctor >>>"
 _END = b"# <<< layerline doctor <<<"
@@ -165,22 +164,13 @@ def _require_unchanged(edit: Edit) -> None:
 
 
 def _replace(edit: Edit, target: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".layerline-doctor-")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            _copy_owner_and_mode(file.fileno(), target)
-            os.fsync(file.fileno())
+    # A new file fails where somebody else was quicker.
+    with (creating if edit.before is None else replacing)(target) as file:
+        file.write(data)
+        file.flush()
+        _copy_owner_and_mode(file.fileno(), target)
+        os.fsync(file.fileno())
         _require_unchanged(edit)
-        if edit.before is None:
-            os.link(part, target)  # fails where somebody else was quicker
-        else:
-            part.replace(target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):  # it has its name already
-            part.unlink()
 
 
 def _copy_owner_and_mode(handle: int, target: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from layerline import command
 from layerline.engine.store.digest import digest_bytes, parse_digest
-from layerline.engine.store.durable import write_file
+from layerline.engine.store.durable import publish
 from layerline.engine.store.store import Store
 from layerline.kernel import sync_filesystem
 from layerline.settings import python
@@ -121,7 +121,8 @@ def test_a_file_written_carelessly_is_lost(disk: Disk) -> None:
 
 def test_a_file_that_was_published_stays(disk: Disk) -> None:
     for number in range(10):
-        write_file(disk.root / f"f{number}", b"bytes", part=disk.root / "part")
+        (disk.root / "part").write_bytes(b"bytes")
+        publish(disk.root / "part", disk.root / f"f{number}")
         disk.cut_power()
         assert (disk.root / f"f{number}").read_bytes() == b"bytes"
 

@@ -6,7 +6,8 @@ The order is that of https://github.com/dagger/dagger/blob/v0.21.8/core/modules/
 from __future__ import annotations
 
 import json
-import tempfile
+import os
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from layerline.engine.module.source import (
     read_config,
 )
 from layerline.errors import Cancelled, HostError, LayerlineError, StoreError, UsageError
+from layerline.replacement import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,10 +95,11 @@ class ModuleFile:
     def write(self) -> None:
         """Write the file; nothing is left half written."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=f".{CONFIG}-") as scratch:
-            temporary = Path(scratch) / CONFIG
-            temporary.write_text(self.text())
-            temporary.replace(self.root / CONFIG)
+        place = self.root / CONFIG
+        mode = stat.S_IMODE(place.stat().st_mode) if place.is_file() else 0o644
+        with replacing(place) as out:
+            out.write(self.text().encode())
+            os.fchmod(out.fileno(), mode)
 
 
 def local_module(console: Console) -> ModuleConfig:

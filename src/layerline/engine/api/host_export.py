@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.store.disk_errors import write_errors
 from layerline.engine.store.format import find_store
-from layerline.engine.store.replacement import replacing
 from layerline.errors import IsADirectory, NotADirectory
+from layerline.replacement import replacing
 
 if TYPE_CHECKING:
     from layerline.engine.store.tree import Entry, Tree

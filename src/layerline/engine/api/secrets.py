@@ -21,6 +21,7 @@ from layerline import command, user_namespace
 from layerline.engine.api.secret_providers import KNOWN, SCHEMES, SecretProviders
 from layerline.engine.store.digest import digest_of
 from layerline.errors import CommandFailed, HostError, LayerlineError, SecretError
+from layerline.replacement import creating
 from layerline.scrub import SecretMasks
 from layerline.user_directories import expand_home
 
@@ -201,12 +202,9 @@ def salt_of(store: Path) -> bytes:
     """The salt of this store, created once, readable by its owner alone."""
     path = store / "salt"
     if not path.exists():
-        part = store / f"salt.{secrets.token_hex(8)}"
-        part.touch(mode=0o600)
-        part.write_bytes(secrets.token_bytes(32))
-        with contextlib.suppress(FileExistsError):  # another session was first: its salt counts
-            path.hardlink_to(part)
-        part.unlink()
+        # Another session may be first: its salt counts.
+        with contextlib.suppress(FileExistsError), creating(path) as file:
+            file.write(secrets.token_bytes(32))
     return path.read_bytes()
 
 

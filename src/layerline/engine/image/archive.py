@@ -15,9 +15,9 @@ from layerline.engine.image.archive_files import content_of, files_of
 from layerline.engine.image.same_image import MODE, is_same_archive, is_same_file
 from layerline.engine.image.tarwriter import Member
 from layerline.engine.store.disk_errors import write_errors
-from layerline.engine.store.replacement import replacing
 from layerline.errors import IsADirectory, PathNotFound
 from layerline.kernel import sync_directory
+from layerline.replacement import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

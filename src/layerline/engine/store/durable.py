@@ -1,6 +1,6 @@
 """Durable writes: write, fsync, rename, and fsync the directory.
 
-Invariant: after `publish` or `write_file` has returned, a power cut loses nothing.
+Invariant: after `publish` has returned, a power cut loses nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,3 @@ def publish(part: Path, final: Path) -> None:
         os.close(descriptor)
     part.replace(final)
     sync_directory(final.parent)
-
-
-def write_file(path: Path, data: bytes, *, part: Path, mode: int = 0o600) -> None:
-    """Write a small file atomically; `part` is a temporary name on the same file system."""
-    with part.open("wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(data)
-    publish(part, path)

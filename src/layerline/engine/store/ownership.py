@@ -12,9 +12,9 @@ import os
 import pwd
 from pathlib import Path
 
-from layerline.engine.store.durable import write_file
 from layerline.errors import StoreError
-from layerline.kernel import in_user_namespace
+from layerline.kernel import in_user_namespace, sync_directory
+from layerline.replacement import replacing
 
 OWNER_FILE = "owner"
 _MAPS = ("uid_map", "gid_map")
@@ -25,8 +25,11 @@ Maps = dict[str, list[list[int]]]
 def record_owner(root: Path) -> None:
     """Write into a new store which ids it is made with, if the user is not the machine's root."""
     if (maps := _own_maps()) is not None:
-        part = root / f"{OWNER_FILE}.{os.urandom(8).hex()}"
-        write_file(root / OWNER_FILE, json.dumps(maps).encode(), part=part)
+        with replacing(root / OWNER_FILE) as file:
+            file.write(json.dumps(maps).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(root)
 
 
 def recorded_owner(root: Path) -> Maps | None:

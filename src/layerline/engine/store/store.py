@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from layerline.engine.store.blobs import Blobs
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.disk_errors import Demand, is_disk_full, no_space, storage_error
-from layerline.engine.store.durable import write_file
 from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.flatten import flatten
 from layerline.engine.store.format import FORMAT, VERSION_FILE, has_store
@@ -28,6 +27,7 @@ from layerline.engine.store.tree import Tree
 from layerline.engine.store.usage import Sizes
 from layerline.engine.store.volumes import Volumes
 from layerline.kernel import sync_directory
+from layerline.replacement import creating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,13 +124,10 @@ def _prepare(root: Path) -> None:
 
 def _write_version(version: Path) -> None:
     """Create the file once: another process may have it open already, for its locks."""
-    part = version.with_name(f"{VERSION_FILE}.{secrets.token_hex(8)}")
-    try:
-        write_file(part, FORMAT.encode(), part=part)
-        with contextlib.suppress(FileExistsError):
-            os.link(part, version)
-    finally:
-        part.unlink(missing_ok=True)
+    with contextlib.suppress(FileExistsError), creating(version) as file:
+        file.write(FORMAT.encode())
+        file.flush()
+        os.fsync(file.fileno())
     sync_directory(version.parent)
 
 

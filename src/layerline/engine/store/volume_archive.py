@@ -7,7 +7,6 @@ its volume.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -15,16 +14,16 @@ import secrets
 import stat
 import tarfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.digest import canonical, digest_of
-from layerline.engine.store.disk_errors import Demand, storage_error
-from layerline.engine.store.durable import publish
+from layerline.engine.store.disk_errors import Demand, storage_error, write_errors
 from layerline.engine.store.rmtree import discard_tree
 from layerline.engine.store.usage import Sizes
 from layerline.errors import ArchiveInvalid, StoreError
 from layerline.kernel import sync_directory, sync_filesystem
+from layerline.replacement import replacing
 
 if TYPE_CHECKING:
     from layerline.engine.store.store import Store
@@ -37,20 +36,15 @@ _MAX_NOTE_BYTES = 1 << 16
 
 
 def export_volume(store: Store, volume: VolumeUse, target: Path) -> int:
-    """Write a volume to a file and return the number of entries."""
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with store.volumes.lock(volume.identity, timeout=_LOCK_SECONDS):
-            count = _write_archive(volume, part)
-        publish(part, target)
-    except OSError as exc:
-        demand = Demand(needed=volume.item.size)
-        raise storage_error(
-            exc, f"failed to write {target}", target, demand, store=store.root
-        ) from exc
-    finally:
-        with contextlib.suppress(OSError):  # it was never created
-            part.unlink()
+    """Write a volume to a file of mode 0600 and return the number of entries."""
+    needed = volume.item.size
+    with write_errors(f"failed to write {target}", target, needed=needed, store=store.root):
+        with replacing(target) as out:
+            with store.volumes.lock(volume.identity, timeout=_LOCK_SECONDS):
+                count = _write_archive(volume, out)
+            out.flush()
+            os.fsync(out.fileno())
+        sync_directory(target.parent)
     return count
 
 
@@ -80,8 +74,8 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
     return identity
 
 
-def _write_archive(volume: VolumeUse, part: Path) -> int:
-    with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as archive:
+def _write_archive(volume: VolumeUse, out: BinaryIO) -> int:
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         _add_note(archive, _HEAD, {"format": _FORMAT, "identity": volume.identity})
         count = 0
         for path in _list_files(volume.item.place / "data"):

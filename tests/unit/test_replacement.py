@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.engine.store.replacement import replacing
+from layerline.replacement import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
