@@ -88,6 +88,7 @@ def test_nothing_is_left_next_to_a_file(tmp_path: Path, writer: Writer, *, there
         (place / name).write_bytes(data)
     assert killed_at_the_name(writer, place)
     assert contents(place) == before
+    assert {path.name for path in place.iterdir()} == set(before)
     writer(place)
     assert len(contents(place)) == (2 if there else 1)
     assert contents(place) != before
