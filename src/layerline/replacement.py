@@ -53,7 +53,7 @@ def replacing(place: Path) -> Iterator[BinaryIO]:
 def creating(place: Path) -> Iterator[BinaryIO]:
     """Yield a new file, of mode 0600, that is at `place` if the block succeeds.
 
-    Raises FileExistsError if something is there by then: that stays as it is.
+    Raises FileExistsError if something exists by then: that stays as it is.
     """
     part = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
     handle, is_named = _open_new(place, part)
