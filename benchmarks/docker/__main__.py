@@ -12,22 +12,18 @@ import argparse
 import contextlib
 import json
 import signal
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.docker import cases, report, sides
+from benchmarks.docker import bench, cases, report, sides
 from benchmarks.docker.cases import OWN
 from benchmarks.docker.floor import floor
 from benchmarks.docker.repository import Repository
 from layerline import command
 from layerline.engine.store.rmtree import remove_tree
-from layerline.settings import process_environ
 from tests.docker import daemon
-from tests.images import cache_directory, serve
-from tests.registry import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,16 +60,16 @@ def _options() -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> report.Run:
     began = time.strftime("%Y-%m-%d %H:%M %Z")
     found: dict[str, dict[Case, Timing]] = {}
-    with _directory(options.work) as place:
+    with bench.directory(options.work) as place:
         repository = Repository.copied(
             place / "repository", image=options.image, package=options.package
         )
-        with _bases(place) as mirror:
-            bench = _Bench(place=place, repository=repository, mirror=mirror, work=options.work)
+        with bench.bases(place) as mirror:
+            made = _Bench(place=place, repository=repository, mirror=mirror, work=options.work)
             lowest = None
             for group in cases.groups(options.peer or list(PEERS), repository, place):
                 with contextlib.ExitStack() as stack:
-                    opened = {name: stack.enter_context(bench.side(name)) for name in group}
+                    opened = {name: stack.enter_context(made.side(name)) for name in group}
                     found |= cases.timings(opened, place)
                     if isinstance(own := opened.get(OWN), sides.Layerline):
                         lowest = floor(own.repository, own.caches(), place)
@@ -124,26 +120,6 @@ class _Bench:
                     yield PEERS[name](repository, docker)
         finally:
             remove_tree(home)
-
-
-@contextlib.contextmanager
-def _bases(place: Path) -> Iterator[str]:
-    """A registry that has the base images."""
-    home = place / "bases"
-    home.mkdir()
-    with serving(home) as mirror:
-        serve(mirror, cache_directory(process_environ()))
-        yield mirror
-
-
-@contextlib.contextmanager
-def _directory(work: Path) -> Iterator[Path]:
-    """A directory of this run's own."""
-    place = Path(tempfile.mkdtemp(dir=work, prefix="run-"))
-    try:
-        yield place
-    finally:
-        remove_tree(place)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Nothing but the lock is ever changed in it, so both sides are asked for the same
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -20,6 +21,8 @@ from layerline.pipeline.requirement import normal
 from layerline.settings import process_environ
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from layerline.pipeline.definition import Definition, Image
     from layerline.pipeline.layer import Layer
 
@@ -27,6 +30,13 @@ CHECKOUT = Path(__file__).parents[2]
 DEFINITION = "layerline.toml"
 _COMPILE = ("pip", "compile", "--quiet", "--no-deps", "--generate-hashes", "--no-header")
 _PYTHON_VERSION = "3.11"
+_IMAGE = """
+[images.{image}]
+target = "cpu"
+groups = {groups}
+source = ["src/ct_scan_mlops/**"]
+command = ["python"]
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +49,18 @@ class Repository:
     changed: str
 
     @classmethod
-    def copied(cls, place: Path, *, image: str, package: str) -> Repository:
-        """A copy; in the other lock a package has the release before the locked one."""
+    def copied(
+        cls, place: Path, *, image: str, package: str, groups: Sequence[str] = ()
+    ) -> Repository:
+        """A copy; in the other lock a package has the release before the locked one.
+
+        With `groups` the image is one of these, for the target cpu.
+        """
         words: list[str | Path] = ["git", "-c", f"safe.directory={CHECKOUT}/.git", "clone"]
         command.run([*words, "--quiet", CHECKOUT, place])
+        if groups:
+            with (place / DEFINITION).open("a") as file:
+                file.write(_IMAGE.format(image=image, groups=json.dumps(list(groups))))
         target = parse_definition((place / DEFINITION).read_text()).image(image).target
         locked = (place / lock.path(target)).read_text()
         return cls(place=place, image=image, locked=locked, changed=_downgraded(locked, package))

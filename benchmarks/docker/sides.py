@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.docker import dockerfiles
@@ -59,6 +59,7 @@ class Layerline:
     store: Path
     mirror: str
     log: Path
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def warm(self) -> None:
         """Build the layers and probe them."""
@@ -76,6 +77,14 @@ class Layerline:
     def export(self, archive: Path) -> None:
         """One call."""
         self._call("build", f"--image={self.repository.image}", "export", f"--path={archive}")
+
+    def build(self) -> None:
+        """Build and probe, and bring nothing out."""
+        self._call("build", f"--image={self.repository.image}", "sync")
+
+    def load(self) -> None:
+        """Bring the image into the container program that `more` is for."""
+        self._call("build", f"--image={self.repository.image}", "export-image", f"--name={_TAG}:1")
 
     def push(self, address: str) -> None:
         """One call."""
@@ -106,7 +115,7 @@ class Layerline:
             "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{self.mirror}",
             "PYTHONPATH": str(CHECKOUT / "src"),
         }
-        return {**process_environ(), **own}
+        return {**process_environ(), **self.more, **own}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +129,7 @@ class DockerBuild:
 
     def warm(self) -> None:
         """Build the image."""
-        self._build(_TAG)
+        self.build(_TAG)
 
     def forget(self) -> None:
         """Remove images and steps; BuildKit's records of cache mounts are of another type."""
@@ -132,15 +141,16 @@ class DockerBuild:
 
     def export(self, archive: Path) -> None:
         """Build and save."""
-        self._build(_TAG)
+        self.build(_TAG)
         self._docker("image", "save", f"--output={archive}", _TAG)
 
     def push(self, address: str) -> None:
         """Build and push."""
-        self._build(address)
+        self.build(address)
         self._docker("image", "push", "--quiet", address)
 
-    def _build(self, tag: str) -> None:
+    def build(self, tag: str) -> None:
+        """Build under a name."""
         self.write(self.repository)
         words = ("--network=host", f"--secret=id=ca,src={CA_BUNDLE}", "--progress=plain")
         self._docker("build", *words, f"--file={self.dockerfile}", f"--tag={tag}", ".")

@@ -1,0 +1,222 @@
+"""From a changed lock to a running container, in docker and in podman.
+
+    .venv/bin/python -m benchmarks.docker.running --work=DIRECTORY [--groups=core,cv,jax]
+
+Each way has caches, a store and a daemon of its own. All of them build the image of the committed
+lock and run it; then one package changes, and what is measured is the way to a running container.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.docker import bench
+from benchmarks.docker.cases import Timing
+from benchmarks.docker.repository import Repository
+from benchmarks.docker.sides import LONGEST_SECONDS, Layerline, plain
+from layerline import command
+from layerline.engine.store.rmtree import remove_tree
+from tests.docker import daemon
+
+if TYPE_CHECKING:
+    from tests.docker import Docker
+
+_NAME = "measured:1"
+_IMAGE = "measured"
+_PODMAN = ("--storage-driver=overlay", "--cgroup-manager=cgroupfs")
+_RUN = ("run", "--rm", "--network=none", _NAME, "python", "-c", "import numpy")
+_GB = 10**9
+
+Step = tuple[str, Callable[[], object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way to a running container: `put` and `restore` change the lock, `steps` are measured."""
+
+    repository: Repository
+    steps: tuple[Step, ...]
+
+
+def main() -> None:
+    """Measure, print the table and write the document."""
+    options = _options()
+    options.work.mkdir(parents=True, exist_ok=True)
+    found: dict[str, dict[str, Timing]] = {}
+    written: dict[str, float] = {}
+    with bench.directory(options.work) as place:
+        groups = options.groups.split(",")
+        repository = Repository.copied(
+            place / "repository", image=_IMAGE, package=options.package, groups=groups
+        )
+        with bench.bases(place) as mirror:
+            for name, make in WAYS.items():
+                if options.way and name not in options.way:
+                    continue
+                home = place / name
+                home.mkdir()
+                with _removed(home), make(home, repository, mirror, options.work) as way:
+                    found[name] = _measured(name, way)
+        written = {"image": repository.commit[:10], "began": time.time()}
+    for line in table(found):
+        print(line)
+    document = {
+        **written,
+        "ways": {
+            name: {step: timing.seconds for step, timing in steps.items()}
+            for name, steps in found.items()
+        },
+    }
+    (options.work / "running.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def table(found: Mapping[str, Mapping[str, Timing]]) -> Iterator[str]:
+    """The table in Markdown; the ratio is that to the first way."""
+    first = next(iter(found.values()))
+    own = sum(timing.seconds for timing in first.values())
+    yield "| way | steps | together | ratio | load |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name, steps in found.items():
+        seconds = sum(timing.seconds for timing in steps.values())
+        each = ", ".join(f"{step} {timing.seconds:.1f} s" for step, timing in steps.items())
+        loads = [load for timing in steps.values() for load in timing.load]
+        yield (
+            f"| {name} | {each} | {seconds:.1f} s | {seconds / own:.1f} "
+            f"| {min(loads):.1f} to {max(loads):.1f} |"
+        )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the way to a running container.")
+    parser.add_argument("--work", type=Path, required=True, help="directory to work in")
+    parser.add_argument("--groups", default="core,cv,jax", help="groups of the image, target cpu")
+    parser.add_argument("--package", default="jax", help="package whose version changes")
+    parser.add_argument("--way", choices=WAYS, action="append", help="only this way; repeatable")
+    return parser.parse_args()
+
+
+def _measured(name: str, way: Way) -> dict[str, Timing]:
+    """Run every step for the committed lock, then measure each for the changed one."""
+    way.repository.change()
+    way.steps[0][1]()  # both versions' wheels are in the caches afterwards
+    way.repository.restore()
+    for _, work in way.steps:
+        work()
+    way.repository.change()
+    found = {}
+    for step, work in way.steps:
+        found[step] = Timing.of(work)
+        print(f"{name}: {step}: {found[step].seconds:.1f} s", file=sys.stderr, flush=True)
+    return found
+
+
+@contextlib.contextmanager
+def _loaded(home: Path, repository: Repository, mirror: str, work: Path) -> Iterator[Way]:
+    """Layerline: `export-image`, and docker runs it."""
+    with daemon(home) as docker:
+        side = _layerline(home, repository, mirror, work, docker.environ)
+        yield Way(
+            repository=side.repository,
+            steps=(("build", side.build), ("load", side.load), ("run", _runs(docker))),
+        )
+
+
+@contextlib.contextmanager
+def _archived(home: Path, repository: Repository, mirror: str, work: Path) -> Iterator[Way]:
+    """Layerline: an archive, `docker load`, and docker runs it."""
+    with daemon(home) as docker:
+        side = _layerline(home, repository, mirror, work, docker.environ)
+        archive = home / "image.tar"
+
+        def load() -> None:
+            said = docker.run("load", f"--input={archive}", timeout=LONGEST_SECONDS).decode()
+            docker.run("tag", said.strip().rpartition(": ")[2].removeprefix("ID: "), _NAME)
+
+        yield Way(
+            repository=side.repository,
+            steps=(
+                ("build", side.build),
+                ("export", lambda: side.export(archive)),
+                ("load", load),
+                ("run", _runs(docker)),
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _rebuilt(home: Path, repository: Repository, mirror: str, _: Path) -> Iterator[Way]:
+    """Docker builds the plain Dockerfile and runs it."""
+    with daemon(home, f"--registry-mirror=http://{mirror}", buildkit=True) as docker:
+        side = plain(repository.copy(home / "repository"), docker)
+        yield Way(
+            repository=side.repository,
+            steps=(("build", lambda: side.build(_NAME)), ("run", _runs(docker))),
+        )
+
+
+@contextlib.contextmanager
+def _podman(home: Path, repository: Repository, mirror: str, work: Path) -> Iterator[Way]:
+    """Layerline: `export-image`, and podman runs it."""
+    folder = home / "bin"
+    folder.mkdir()
+    program = command.require("podman")
+    words = " ".join([f"--root={home}/root --runroot=/run/layerline-{os.getpid()}", *_PODMAN])
+    for name, line in (("podman", f'exec {program} {words} "$@"'), ("docker", "exit 1")):
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    environ = {"PATH": f"{folder}:{os.defpath}:/usr/sbin:/sbin"}
+    side = _layerline(home, repository, mirror, work, environ)
+    argv = [folder / "podman", *_RUN[:1], "--cgroups=disabled", *_RUN[1:]]
+    yield Way(
+        repository=side.repository,
+        steps=(
+            ("build", side.build),
+            ("load", side.load),
+            ("run", lambda: command.run(argv, env=environ, timeout=LONGEST_SECONDS)),
+        ),
+    )
+
+
+WAYS = {
+    "export-image, docker": _loaded,
+    "archive and docker load": _archived,
+    "docker build": _rebuilt,
+    "export-image, podman": _podman,
+}
+
+
+def _layerline(
+    home: Path, repository: Repository, mirror: str, work: Path, environ: Mapping[str, str]
+) -> Layerline:
+    return Layerline(
+        repository=repository.copy(home / "repository"),
+        store=home / "store",
+        mirror=mirror,
+        log=work / "layerline.log",
+        more=environ,
+    )
+
+
+def _runs(docker: Docker) -> Callable[[], object]:
+    return lambda: docker.run(*_RUN, timeout=LONGEST_SECONDS)
+
+
+@contextlib.contextmanager
+def _removed(home: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        remove_tree(home)
+
+
+if __name__ == "__main__":
+    main()
