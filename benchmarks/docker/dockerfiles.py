@@ -10,7 +10,8 @@ import json
 from typing import TYPE_CHECKING
 
 from layerline.pipeline import dockerfile
-from layerline.pipeline.functions import NOT_SOURCE
+from layerline.pipeline.ignore_files import from_gitignore
+from layerline.pipeline.source import NEVER_SELECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +30,8 @@ def render(repository: Repository) -> None:
     definition = repository.definition
     targets = {image.target for image in definition.images.values()}
     locks = {target: repository.lock(target) for target in targets}
-    files = dockerfile.render(definition, locks, ignored=NOT_SOURCE)
+    git = from_gitignore({".gitignore": (repository.place / ".gitignore").read_text()})
+    files = dockerfile.render(definition, locks, ignored=[*git, *NEVER_SELECTED])
     for path, text in files.items():
         place = repository.place / dockerfile.PLACE / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +43,8 @@ def write_plain(repository: Repository) -> None:
     place = repository.place / PLAIN
     place.mkdir(exist_ok=True)
     rendered = place.parent / f"{repository.image}.Dockerfile.dockerignore"
+    if not rendered.exists():
+        render(repository)
     (place / "Dockerfile.dockerignore").write_text(rendered.read_text())
     for layer in repository.layers():
         (place / f"{layer.name}.txt").write_text(layer.requirements)
@@ -53,19 +57,19 @@ def _lines(repository: Repository) -> Iterator[str]:
     asked = [name for group in spec.groups for name in repository.definition.groups[group].packages]
     yield f"FROM {base.image}"
     yield f"ENV PATH=/opt/venv/bin:$PATH PIP_CERT={_CA} SSL_CERT_FILE={_CA}"
-    yield from dockerfile.run(
+    yield from dockerfile.run_instruction(
         [f"type=cache,id=apt-cache-{target}-v2,target=/var/cache/apt,sharing=locked"],
         "rm -f /etc/apt/apt.conf.d/docker-clean && apt-get update --quiet "
         "&& apt-get install --yes --quiet --no-install-recommends "
         f"-o APT::Keep-Downloaded-Packages=true {' '.join(sorted({*base.packages, *asked}))} "
         "&& rm -rf /var/lib/apt/lists/*",
     )
-    yield from dockerfile.run(
+    yield from dockerfile.run_instruction(
         [f"type=cache,id=uv-resolve-{target}-v2,target=/root/.cache/pip", _SECRET],
         "python3 -m venv /opt/venv && pip install --quiet uv",
     )
     for layer in _ordered(repository.layers(), spec.groups):
-        yield from dockerfile.run(
+        yield from dockerfile.run_instruction(
             [
                 f"type=cache,id=uv-{layer.name}-{target}-v2,target=/mnt/uv",
                 f"type=bind,source={PLAIN}/{layer.name}.txt,target=/mnt/requirements.txt",

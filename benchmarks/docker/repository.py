@@ -17,7 +17,7 @@ from layerline import command
 from layerline.pipeline import lock
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.partition import partition
-from layerline.pipeline.requirement import normal
+from layerline.pipeline.requirement import normalize_name
 from layerline.settings import process_environ
 
 if TYPE_CHECKING:
@@ -107,11 +107,11 @@ class Repository:
 def _downgraded(locked: str, package: str) -> str:
     """A lock in which a package, and those that are released with it, are one release older."""
     pins = lock.parse(locked)
-    version = pins[normal(package)].version
+    version = pins[normalize_name(package)].version
     names = [
         name
         for name, pin in pins.items()
-        if name.startswith(normal(package)) and pin.version == version
+        if name.startswith(normalize_name(package)) and pin.version == version
     ]
     asked = "".join(f"{name}<{version}\n" for name in names)
     uv = Path(sys.executable).with_name("uv")

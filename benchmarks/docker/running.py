@@ -52,7 +52,7 @@ def main() -> None:
     options = _options()
     options.work.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Timing]] = {}
-    written: dict[str, float] = {}
+    began = time.strftime("%Y-%m-%d %H:%M %Z")
     with bench.directory(options.work) as place:
         groups = options.groups.split(",")
         repository = Repository.copied(
@@ -66,11 +66,11 @@ def main() -> None:
                 home.mkdir()
                 with _removed(home), make(home, repository, mirror, options.work) as way:
                     found[name] = _measured(name, way)
-        written = {"image": repository.commit[:10], "began": time.time()}
     for line in table(found):
         print(line)
     document = {
-        **written,
+        "commit": repository.commit,
+        "began": began,
         "ways": {
             name: {step: timing.seconds for step, timing in steps.items()}
             for name, steps in found.items()
@@ -175,7 +175,7 @@ def _podman(home: Path, repository: Repository, mirror: str, work: Path) -> Iter
         (folder / name).chmod(0o755)
     environ = {"PATH": f"{folder}:{os.defpath}:/usr/sbin:/sbin"}
     side = _layerline(home, repository, mirror, work, environ)
-    argv = [folder / "podman", *_RUN[:1], "--cgroups=disabled", *_RUN[1:]]
+    argv: list[str | Path] = [folder / "podman", *_RUN[:1], "--cgroups=disabled", *_RUN[1:]]
     yield Way(
         repository=side.repository,
         steps=(
