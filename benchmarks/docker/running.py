@@ -59,10 +59,10 @@ def main() -> None:
             place / "repository", image=_IMAGE, package=options.package, groups=groups
         )
         with bench.bases(place) as mirror:
-            for name, make in WAYS.items():
+            for number, (name, make) in enumerate(WAYS.items()):
                 if options.way and name not in options.way:
                     continue
-                home = place / name
+                home = place / f"way-{number}"
                 home.mkdir()
                 with _removed(home), make(home, repository, mirror, options.work) as way:
                     found[name] = _measured(name, way)
