@@ -36,6 +36,7 @@ COMMANDS = (
     "init",
     "install",
     "query",
+    "registry",
     "run",
     "session",
     "store",

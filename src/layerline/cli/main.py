@@ -46,6 +46,7 @@ _COMMANDS = {
     "init": ("init", "init", "Write a layerline.toml for this repository, or a new module"),
     "install": ("install", "install", "Add a dependency to a module"),
     "query": ("query", "query", "Send API queries to the engine"),
+    "registry": ("registry", "registry", "Serve the images of the store, read-only"),
     "run": ("run", "run_program", "Run a program in a session"),
     "shell": ("shell", "shell", "Run scripts of Dagger shell, or an interactive shell"),
     "session": ("session", "session", "Serve a session until standard input ends"),

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from layerline.engine.image.manifests import Compression
+    from layerline.engine.image.registry.client import is_loopback
+    from layerline.engine.image.registry.credentials import Login
+    from layerline.engine.image.registry_server.server import TlsFiles, serve_images
     from layerline.engine.runtime.cgroups import sweep_dead_sessions
     from layerline.engine.solve.task_groups import task_group
     from layerline.engine.store.auto_pruning import prunable_size
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ITEM_KINDS",
     "Compression",
+    "Login",
     "Store",
+    "TlsFiles",
     "VolumeUse",
     "digest_of",
     "export_volume",
@@ -41,6 +46,7 @@ __all__ = [
     "find_volumes",
     "has_store",
     "import_volume",
+    "is_loopback",
     "known_failure",
     "list_items",
     "list_volumes",
@@ -48,6 +54,7 @@ __all__ = [
     "prune",
     "record",
     "repair",
+    "serve_images",
     "sweep_dead_sessions",
     "task_group",
     "write_errors",
@@ -55,6 +62,10 @@ __all__ = [
 
 _MODULES = {
     "Compression": "image.manifests",
+    "Login": "image.registry.credentials",
+    "TlsFiles": "image.registry_server.server",
+    "is_loopback": "image.registry.client",
+    "serve_images": "image.registry_server.server",
     "ITEM_KINDS": "store.usage",
     "Store": "store.store",
     "VolumeUse": "store.usage",

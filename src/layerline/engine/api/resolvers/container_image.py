@@ -21,6 +21,7 @@ from layerline.engine.image.archive_reader import read_archive
 from layerline.engine.image.container_programs import find_container_program, load, save
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
+from layerline.engine.image.registry_server.named_images import remember_image
 from layerline.engine.image.registry_server.pulling import pull_into
 from layerline.engine.image.registry_server.served_layers import ServedLayers
 from layerline.engine.solve import ops, service_definitions
@@ -227,6 +228,7 @@ async def export_image(self: Container, call: Call, *, name: str, **form: Any) -
                 pulled = await session.solver.in_thread(
                     pull_into, found, image, served, reference, environ
                 )
+                remember_image(session.store, image, reference, tars=served.tars)
                 size = format_size(sum(layer.size for layer in pulled))
                 count = f"{len(pulled)} of {len(image.layers)} layers pulled, {size}"
                 step.write(f"{done}: {count}\n".encode())
@@ -249,6 +251,7 @@ def _load_archive(
         archive = draft.fs / ARCHIVE
         write_archive(store, image, archive, reference=reference)
         load(found, archive, call.session.settings.environ)
+    remember_image(store, image, reference)
 
 
 @field(
@@ -302,6 +305,7 @@ async def publish(
     with call.session.journal.step(f"publish {address}") as step:
         step.attributes = {**facts_of(image), "layerline.next": f"docker run {address}"}
         await call.session.solver.in_thread(call.session.registries.publish, image, place, reach)
+        remember_image(call.session.store, image, reference)
     return str(reference.with_digest(image.root.digest))
 
 

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -71,7 +72,8 @@ class RegistryApplication:
         """Answer one request."""
         request = Request(scope, receive)
         self.traffic.count_request()
-        await self._respond(request)(scope, receive, send)
+        response = await anyio.to_thread.run_sync(self._respond, request)  # it reads the store
+        await response(scope, receive, send)
 
     def _respond(self, request: Request) -> Response:
         if self.login is not None and not _is_known(request, self.login):

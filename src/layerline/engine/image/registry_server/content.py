@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from layerline.engine.image import stream
@@ -50,6 +50,10 @@ class StoredBlob:
     digest: Digest
     size: int
 
+    def within(self, store: Store) -> StoredBlob:
+        """The same blob of the store that is open now."""
+        return replace(self, store=store)
+
     def read(self, start: int, end: int) -> Iterator[bytes]:
         if (start, end) == (0, self.size):
             with self.store.blobs.open(self.digest) as file:
@@ -70,6 +74,10 @@ class SnapshotTar:
     snapshot: str
     size: int
     epoch: int | None = None
+
+    def within(self, store: Store) -> SnapshotTar:
+        """The same tar from the store that is open now."""
+        return replace(self, store=store)
 
     def read(self, start: int, end: int) -> Iterator[bytes]:
         tar = pack(self.store.snapshots.path(self.snapshot), epoch=self.epoch)

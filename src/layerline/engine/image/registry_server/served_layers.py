@@ -27,11 +27,14 @@ _TABLE = "served layer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedLayers:
-    """Layers of a store; threads may share it. `epoch` limits times in seconds, as in a layer."""
+    """Layers of a store; threads may share it.
+
+    `epoch` limits times in seconds, as in a layer. `tars` are the layers that have no blob.
+    """
 
     store: Store
     epoch: int | None = None
-    _tars: dict[Digest, SnapshotTar] = field(default_factory=dict)
+    tars: dict[Digest, SnapshotTar] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def layer(self, snapshot: str) -> LayerBlob:
@@ -48,13 +51,13 @@ class ServedLayers:
                 self.store.index.put(_TABLE, key, row, snapshots=(snapshot,))
         tar = SnapshotTar(store=self.store, snapshot=snapshot, size=served.size, epoch=self.epoch)
         with self._lock:
-            self._tars[served.digest] = tar
+            self.tars[served.digest] = tar
         return served
 
     def content(self, layer: Descriptor) -> Content:
         """The bytes of a layer that was asked for."""
         with self._lock:
-            tar = self._tars.get(layer.digest)
+            tar = self.tars.get(layer.digest)
         return tar or StoredBlob(self.store, layer.digest, layer.size)
 
     def _known(self, key: str) -> LayerBlob | None:

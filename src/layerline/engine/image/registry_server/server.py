@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from layerline.engine.image.registry_server.application import RegistryApplication
+from layerline.engine.image.registry_server.named_images import NamedImages
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from starlette.types import ASGIApp
+
+    from layerline.engine.image.registry.credentials import Login
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 128
@@ -70,3 +75,11 @@ def _configuration(application: ASGIApp, tls: TlsFiles | None) -> uvicorn.Config
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
+
+
+def serve_images(
+    root: Path, *, login: Login, host: str, port: int, tls: TlsFiles | None = None
+) -> contextlib.AbstractContextManager[int]:
+    """Serve the named images of a store to those who know the login; see `serve_registry`."""
+    application = RegistryApplication(catalog=NamedImages(root), login=login)
+    return serve_registry(application, host=host, port=port, tls=tls)
