@@ -38,7 +38,10 @@ def make_certificate(place: Path) -> None:
     words = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=x")
     files = ("-keyout", place / "key.pem", "-out", place / "cert.pem")
     more = ("-addext", "subjectAltName=IP:127.0.0.1")
-    command.run([command.require("openssl"), *words, *files, *more])
+    program = command.find("openssl")
+    if program is None:
+        pytest.skip("openssl is not installed")
+    command.run([program, *words, *files, *more])
 
 
 def test_it_serves_with_tls_and_a_password_until_it_is_interrupted(
