@@ -33,7 +33,12 @@ from tests.capabilities import (
     no_shifted_owners,
     no_trusted_attributes,
 )
-from tests.engine_process import needs_root, pytest_runtestloop, pytest_unconfigure
+from tests.engine_process import (
+    needs_root,
+    pytest_configure,
+    pytest_runtestloop,
+    pytest_unconfigure,
+)
 from tests.ordinary_user import OrdinaryUser, ordinary_user
 from tests.registry import serving
 
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["SOURCE", "pytest_runtestloop", "pytest_unconfigure"]
+__all__ = ["SOURCE", "pytest_configure", "pytest_runtestloop", "pytest_unconfigure"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,6 +7,7 @@ their reports come back through a pipe. All other tests are the user's.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from layerline import host
+from layerline import host, kernel
 from tests.capabilities import no_containers
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ def needs_root(item: pytest.Item) -> bool:
     if any(name in names for name in _OUTSIDE):
         return False
     return "root" in names or any(part in item.path.parents for part in _PARTS)
+
+
+def pytest_configure() -> None:
+    """Mount in a namespace of this process: if it is killed, no mount of a test stays."""
+    if os.geteuid() != 0:
+        return
+    with contextlib.suppress(PermissionError):  # then no test can mount, either
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.mount("none", Path("/"), None, kernel.MS_REC | kernel.MS_SLAVE)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,8 +1,12 @@
-"""An ordinary user runs the tests: of the engine's parts as root of a user namespace."""
+"""An ordinary user runs the tests: of the engine's parts as root of a user namespace.
+
+Whoever runs them and kills them finds none of their mounts.
+"""
 
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -34,3 +38,25 @@ def test_tests_are_skipped_for_what_they_need_alone() -> None:
     assert {"not root", "no device nodes: Operation not permitted"} <= skipped
     assert not any("test_rmtree" in line for line in said.splitlines())
     assert left == []  # pytest removes its directories some runs later
+
+
+MOUNTING = """
+import os, signal
+from layerline import kernel
+
+def test_a_mount(tmp_path):
+    kernel.mount("tmpfs", tmp_path, "tmpfs")
+    assert str(tmp_path) in open("/proc/self/mountinfo").read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.usefixtures("machine_root", "mounts")
+def test_a_killed_test_leaves_no_mount(tmp_path: Path) -> None:
+    (tmp_path / "test_mounting.py").write_text(MOUNTING)
+    argv = [sys.executable, "-m", "pytest", "-p", "tests.engine_process", "test_mounting.py"]
+    environ = {**process_environ(), "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
+    base = tmp_path / "base"
+    done = command.run([*argv, f"--basetemp={base}"], env=environ, cwd=tmp_path, expect=None)
+    assert done.status == -signal.SIGKILL, done.stdout
+    assert str(base) not in Path("/proc/self/mountinfo").read_text()

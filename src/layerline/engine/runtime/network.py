@@ -299,6 +299,9 @@ def _pin_namespace(namespace: Path, path: Path) -> Iterator[None]:
 def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
     """A namespace whose traffic pasta carries out as its own; gives a process that is in it.
 
+    That process reads from a pipe of this one: both, and with them the namespace, end with this
+    process, however it ends.
+
     pasta gives up root when it is started with it, so it gets a user namespace to be root in. No
     port is forwarded, in neither direction, and no address stands for the host's loopback.
     """
@@ -307,7 +310,8 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
     inside = ["unshare", "--user", "--map-root-user", str(program)]
     with tempfile.TemporaryFile() as messages:
         process = command.start(
-            [*inside, *quiet, *closed, *forwards, "--", "sleep", "infinity"],
+            [*inside, *quiet, *closed, *forwards, "--", "cat"],
+            stdin=command.PIPE,
             stdout=command.DEVNULL,
             stderr=messages,
             new_session=True,
@@ -324,7 +328,7 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
                 with suppress(ProcessLookupError):
                     os.kill(each, signal.SIGKILL)
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def _pasta_failed(messages: str) -> HostError:

@@ -63,9 +63,10 @@ def _same(name: str) -> Rows:
 def user_namespace(ids: UserIds, *unshared: str) -> Iterator[Path]:
     """A process that holds a new user namespace, as its directory in /proc.
 
+    It reads from a pipe of this one, and ends with it, however that ends.
     `unshared` are options of unshare(1) for more namespaces, which belong to it.
     """
-    holder = command.start(["unshare", "--user", *unshared, "sleep", "infinity"])
+    holder = command.start(["unshare", "--user", *unshared, "cat"], stdin=command.PIPE)
     process = Path("/proc", str(holder.pid))
     try:
         deadline = time.monotonic() + _WAIT
@@ -80,13 +81,13 @@ def user_namespace(ids: UserIds, *unshared: str) -> Iterator[Path]:
         yield process
     finally:
         holder.kill()
-        holder.wait()
+        holder.communicate()
 
 
 def _is_apart(process: Path) -> bool:
     """Whether a process has left the user namespace of this one, and runs what it was to hold."""
     own = Path("/proc/self/ns/user").stat().st_ino
-    return (process / "ns/user").stat().st_ino != own and _name(process) == "sleep"
+    return (process / "ns/user").stat().st_ino != own and _name(process) == "cat"
 
 
 def _name(process: Path) -> str:
