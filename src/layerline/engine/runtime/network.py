@@ -11,7 +11,6 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
-import signal
 import socket
 import tempfile
 import threading
@@ -323,10 +322,6 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
                 raise _pasta_failed(messages.read().decode(errors="replace"))
             yield child
         finally:
-            # It has a process namespace of its own, which does not end with pasta.
-            for each in _children(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGKILL)
             process.kill()
             process.communicate()
 
