@@ -6,15 +6,17 @@ import contextlib
 import errno
 import os
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import host
-from layerline.cli.display import summary
+from layerline.cli.display.earlier_builds import EarlierBuilds
 from layerline.cli.display.progress import CallLog, PlainLines, debug_lines, without_terminal
 from layerline.cli.display.step_tree import Folded, StepTree
+from layerline.cli.display.summary import Summary
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import Options
 from layerline.engine import has_store, write_errors
@@ -30,6 +32,7 @@ _DEBUG_VERBOSITY = 2
 _NOTHING = -2
 # OpenTelemetry Environment Variable Specification.
 _COLLECTORS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_MARKS = ("layerline.toml", "dagger.json", ".git")
 _SUMMARIZED = ("auto", "plain", "tty")
 
 
@@ -112,7 +115,13 @@ class Console:
             message = "--no-exit (-E) requires progress on a terminal"
             raise UsageError(message)
         tree = StepTree()
+        builds = EarlierBuilds(
+            path=self.settings.store / "logs" / "builds.json", project=self._project()
+        )
         with contextlib.ExitStack() as stack:
+            self.journal.listeners.append(tree)
+            stack.callback(self.journal.listeners.remove, tree)
+            stack.callback(lambda: builds.remember(tree.nodes.values()))
             if shown:
                 self._show(stack, tree, live=live)
             if stay and options.stay:
@@ -120,8 +129,16 @@ class Console:
             self._export_spans(stack)
             yield self.journal
         if options.verbosity >= 0 and options.progress in _SUMMARIZED:
-            for line in summary.lines(tree):
+            width = shutil.get_terminal_size().columns if live else None
+            summary = Summary(tree=tree, builds=builds, workdir=self.workdir, width=width)
+            for line in summary.lines():
                 self.info(line)
+
+    def _project(self) -> str:
+        """The directory of the project that a call is about, and the module that is called."""
+        around = (self.workdir.resolve(), *self.workdir.resolve().parents)
+        marked = (each for each in around if any((each / name).exists() for name in _MARKS))
+        return f"{next(marked, around[0])} {self.options.module or ''}".rstrip()
 
     def _export_spans(self, stack: contextlib.ExitStack) -> None:
         """Send spans to the collector that the user's environment names."""

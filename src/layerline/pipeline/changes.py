@@ -18,8 +18,8 @@ LONGEST_VALUE = 80
 _LONG_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
 
 
-async def manifest(directory: dagger.Directory) -> dict[str, str]:
-    """Digests of a directory's files; of subdirectories where there are too many files."""
+async def manifest(directory: dagger.Directory, *, most: int = MOST_FILES) -> dict[str, str]:
+    """Digests of a directory's files; of subdirectories where there are more than `most` files."""
     found: dict[str, str] = {}
 
     async def look(path: str) -> None:
@@ -31,23 +31,23 @@ async def manifest(directory: dagger.Directory) -> dict[str, str]:
             found[path] = ""  # a link that leads nowhere, or to a directory
 
     async with anyio.create_task_group() as group:
-        for path in frontier(await directory.glob("**")):
+        for path in frontier(await directory.glob("**"), most=most):
             group.start_soon(look, path)
     return dict(sorted(found.items()))
 
 
-def frontier(paths: Sequence[str]) -> list[str]:
-    """At most MOST_FILES paths that together cover all of them; directories end with a slash."""
+def frontier(paths: Sequence[str], *, most: int = MOST_FILES) -> list[str]:
+    """At most `most` paths that together cover all of them; directories end with a slash."""
     inside: dict[str, list[str]] = {}
     for path in paths:
         parent = path.rstrip("/").rpartition("/")[0]
         inside.setdefault(f"{parent}/" if parent else "", []).append(path)
     shown = list(inside.get("", ()))
-    if len(shown) > MOST_FILES:
+    if len(shown) > most:
         return ["./"]
     folders = sorted(filter(None, inside), key=lambda name: (name.count("/"), name))
     for folder in folders:
-        if folder in shown and len(shown) - 1 + len(inside[folder]) <= MOST_FILES:
+        if folder in shown and len(shown) - 1 + len(inside[folder]) <= most:
             shown.remove(folder)
             shown += inside[folder]
     return sorted(shown)

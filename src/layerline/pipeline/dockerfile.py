@@ -19,6 +19,7 @@ from layerline.pipeline.environment import (
     PATH,
     PREFIX,
     PYTHON,
+    USER,
     UV,
     UV_CACHE,
     WHEELS_ONLY,
@@ -134,11 +135,11 @@ class ImageDockerfile:
     def lines(self) -> Iterator[str]:
         """Yield the Dockerfile, stage by stage."""
         yield f"# The image {self.name}, generated from layerline.toml; do not edit."
-        yield from self._system("bare", self.definition.base.image, (), "app")
+        yield from self._system("bare", self.definition.base.image, (), USER)
         packages = [
             name for group in self.image.groups for name in self.definition.groups[group].packages
         ]
-        if packages or self.image.user != "app":
+        if packages or self.image.user != USER:
             base = self.definition.base.image
             yield from self._system("system", base, packages, self.image.user)
         else:

@@ -12,7 +12,7 @@ from typing import Any
 import dagger
 from dagger import dag
 
-from layerline.pipeline import changes
+from layerline.pipeline import changes, step_inputs
 from layerline.pipeline.definition import Base
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.object_ids import IdCache
@@ -20,6 +20,7 @@ from layerline.pipeline.spans import span
 from layerline.pipeline.supplies import Mounts, Supplies
 
 PREFIX = "/opt/venv"
+USER = "app"
 PYTHON = f"{PREFIX}/bin/python"
 PATH = f"{PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UV_CACHE = "/mnt/uv"
@@ -43,7 +44,7 @@ class Environment:
     installer: str
     ids: IdCache = field(default_factory=IdCache)
 
-    async def system(self, packages: Sequence[str] = (), *, user: str = "app") -> dagger.Container:
+    async def system(self, packages: Sequence[str] = (), *, user: str = USER) -> dagger.Container:
         """The base image with system packages, the run user and an empty prefix."""
         wanted = sorted({*self.base.packages, *packages})
         key = f"system for {user} with {' '.join(wanted)}"
@@ -92,10 +93,12 @@ class Environment:
 
     async def prepare(self) -> None:
         """Prepare what all layers need: the base, and the installer on it."""
-        with span(f"prepare {self.base.image}"):
+        depends = step_inputs.of_base(await self.inputs())
+        row = {"part": "base", "target": self.target}
+        with span(f"prepare {self.base.image}", depends, **row):
             await self.supplies.again((await self.system()).stdout)
         [installer, *_] = self.installer.split()
-        with span(f"install {installer}"):
+        with span(f"install {installer}", depends, **row):
             await self.supplies.again((await self.builder()).stdout)
 
     async def inputs(self) -> dict[str, Any]:

@@ -1,21 +1,22 @@
 """Assembles images from the base, independent layers, the source and their configuration."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
 import dagger
 
-from layerline.pipeline import changes, plan, probe
+from layerline.pipeline import changes, plan, probe, step_inputs
 from layerline.pipeline.definition import Definition, Image
-from layerline.pipeline.environment import PREFIX, Environment
+from layerline.pipeline.environment import PREFIX, USER, Environment
+from layerline.pipeline.gates import Gates
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.source import Selection, select
-from layerline.pipeline.spans import BYTES, PASSED, Stopwatch, install_of, span
+from layerline.pipeline.spans import BYTES, PASSED, SIZE, install_of, span
 
 APP = "/app"
 EPOCH = 315532800
@@ -37,85 +38,104 @@ class Assembly:
     async def image(self, name: str) -> dagger.Container:
         """Build an image and run its probes; the evidence becomes a label of the image."""
         spec = self.definition.image(name)
-        # The base, the installer, each layer and its probes, the image and its probes.
-        steps = 4 + 2 * len(self.partition.of(spec.groups))
-        with span(f"build {name}", steps=steps):
-            found = await self.evidence(name)
-            with span(f"assemble {name}"):
+        with span(f"build {name}", steps=self._steps(spec) + 1):
+            found = await self._find(name)
+            with span(f"assemble {name}", part=probe.subject_of(name), target=self.target):
                 assembled = await self.assemble(name, spec)
                 return await assembled.with_label(EVIDENCE_LABEL, _label(found)).sync()
 
     async def evidence(self, name: str) -> list[Evidence]:
-        """Run the probes of an image and its layers.
+        """Run the probes of an image and its layers; what they found, the image's last.
 
         Layers are built in parallel. The probes of a layer wait for those of the layers that it
         depends on: they reuse the bytecode of these, and a failure is reported for the layer that
         causes it.
         """
+        with span(f"validate {name}", steps=self._steps(self.definition.image(name))):
+            return await self._find(name)
+
+    async def _find(self, name: str) -> list[Evidence]:
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
-        foundations = self.partition.foundations(spec.groups)
         subject = probe.subject_of(name)
-        clock = Stopwatch()
-        await self.files_of(name, spec)  # a wrong pattern fails here, not after the layers
+        gates = Gates(
+            subject=subject,
+            inputs=await self.inputs_of(name),  # a wrong pattern fails here, not after the layers
+            layers=layers,
+            foundations=self.partition.foundations(spec.groups),
+        )
         for layer in layers:
             await self.environment.layer_files(layer)  # cached before several tasks need it
         await self.environment.prepare()
-        found: dict[str, Evidence] = {}
-        passed = {layer.name: anyio.Event() for layer in layers}
-
-        async def gate(layer: Layer) -> None:
-            found[layer.name] = await self._gated(layer, clock, foundations[layer.name], passed)
-            passed[layer.name].set()
-
-        async def gate_image() -> None:
-            needed = sorted(set().union(*foundations.values()))
-            await self._wait(f"probe {subject}", needed, passed)
-            with span(f"probe {subject}") as opened, clock.lap() as probing:
-                probed = await self._image_evidence(name)
-                found[subject] = {**probed, "times": {"probes": probing}}
-                opened.set_attribute(PASSED, len(probed["probes"]))
-
         try:
             async with anyio.create_task_group() as group:
                 for layer in layers:
-                    group.start_soon(gate, layer)
-                group.start_soon(gate_image)
+                    group.start_soon(self._gate, layer, gates)
+                group.start_soon(self._gate_image, name, gates)
         except ExceptionGroup as several:
             # The first failure has cancelled the other tasks: show that one.
             raise several.exceptions[0] from None
-        return [*(found[layer.name] for layer in layers), found[subject]]
+        return [*(gates.found[layer.name] for layer in layers), gates.found[subject]]
 
     async def layer(self, name: str) -> Evidence:
         """Install a layer and run its probes, with the layers below it but without theirs."""
         layer = self.partition.layer(name)
+        inputs = {name: await self._inputs_of_layer(layer)}
+        gates = Gates(subject=name, inputs=inputs, layers=(layer,), foundations={name: ()})
         await self.environment.prepare()
-        return await self._gated(layer, Stopwatch(), (), {})
+        await self._gate(layer, gates)
+        return gates.found[name]
 
-    async def _gated(
-        self,
-        layer: Layer,
-        clock: Stopwatch,
-        below: Sequence[str],
-        passed: Mapping[str, anyio.Event],
-    ) -> Evidence:
-        """Install a layer, wait until those `below` have passed, and run its probes."""
-        with span(install_of(layer, self.target)) as opened, clock.lap() as installing:
+    async def _gate(self, layer: Layer, gates: Gates) -> None:
+        """Install a layer, and probe it once the layers that it depends on have passed."""
+        name, clock = layer.name, gates.clock
+        row = {"part": name, "target": self.target}
+        depends = step_inputs.of_install(layer, await self.environment.inputs())
+        with (
+            span(install_of(layer, self.target), depends, **row) as opened,
+            clock.lap() as installing,
+        ):
             installed = json.loads(await self.environment.installed(layer))
             opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
-        await self._wait(f"probe {layer.name}", below, passed)
-        with span(f"probe {layer.name}") as opened, clock.lap() as probing:
+        gates.installed[name].set()
+        await gates.wait_for_layer(layer)
+        depends = step_inputs.of_probes(gates.inputs[name], self.partition.below(layer))
+        with span(f"probe {name}", depends, **row) as opened, clock.lap() as probing:
             probed = await self._layer_evidence(layer)
             opened.set_attribute(PASSED, len(probed["probes"]))
-        return {**probed, **installed, "times": {"install": installing, "probes": probing}}
+            opened.set_attribute(SIZE, sum(each["bytes"] for each in probed["packages"]))
+        times = {"install": installing, "probes": probing}
+        gates.found[name] = {**probed, **installed, "times": times}
+        gates.passed[name].set()
 
-    @staticmethod
-    async def _wait(who: str, needed: Sequence[str], passed: Mapping[str, anyio.Event]) -> None:
-        """Wait until the layers that are needed have passed their probes."""
-        if missing := [name for name in needed if not passed[name].is_set()]:
-            with span(f"{who} waits for {', '.join(missing)}", waits=True):
-                for name in missing:
-                    await passed[name].wait()
+    async def _gate_image(self, name: str, gates: Gates) -> None:
+        """Probe an image once it can be assembled."""
+        spec = self.definition.image(name)
+        if self._has_own_system(spec):
+            # It takes as long as a layer: in parallel with them.
+            with span(f"prepare packages of {name}", part="base", target=self.target):
+                packages = self._packages(spec.groups)
+                await (await self.environment.system(packages, user=spec.user)).sync()
+        files = await changes.manifest(await self.files_of(name, spec), most=step_inputs.MOST_FILES)
+        depends = step_inputs.of_image(gates.inputs[gates.subject], gates.layers, files)
+        await gates.wait_for_image()
+        with (
+            span(
+                f"probe {gates.subject}", depends, part=gates.subject, target=self.target
+            ) as opened,
+            gates.clock.lap() as probing,
+        ):
+            probed = await self._image_evidence(name)
+            opened.set_attribute(PASSED, len(probed["probes"]))
+        gates.found[gates.subject] = {**probed, "times": {"probes": probing}}
+
+    def _steps(self, spec: Image) -> int:
+        """How many spans there are: of the base, the installer, layers and their probes."""
+        return 3 + 2 * len(self.partition.of(spec.groups)) + self._has_own_system(spec)
+
+    def _has_own_system(self, spec: Image) -> bool:
+        """Whether an image has packages of the system or a user that layers are built without."""
+        return bool(self._packages(spec.groups)) or spec.user != USER
 
     async def evidence_with_inputs(self, name: str) -> list[Evidence]:
         """The evidence with the inputs that a later plan compares with its own."""
@@ -141,14 +161,8 @@ class Assembly:
     async def inputs_of(self, name: str) -> dict[str, Evidence]:
         """The inputs of an image and of each of its layers; starts no container."""
         spec = self.definition.image(name)
-        found: dict[str, Evidence] = {}
-        for layer in self.partition.of(spec.groups):
-            probes = probe.of_layer(layer, self.definition, self.target)
-            around = {"packages of the system": self._packages(layer.groups)}
-            found[layer.name] = {
-                "lock": plan.lock_digest(layer),
-                "probed": {**await probe.identities(probes, self.source), **around},
-            }
+        layers = self.partition.of(spec.groups)
+        found = {layer.name: await self._inputs_of_layer(layer) for layer in layers}
         found[probe.subject_of(name)] = {
             "inputs": await self.environment.inputs(),
             "image": spec.model_dump(mode="json"),
@@ -156,6 +170,14 @@ class Assembly:
             "source": await (await self.files_of(name, spec)).digest(),
         }
         return found
+
+    async def _inputs_of_layer(self, layer: Layer) -> Evidence:
+        probes = probe.of_layer(layer, self.definition, self.target)
+        around = {"packages of the system": self._packages(layer.groups)}
+        return {
+            "lock": plan.lock_digest(layer),
+            "probed": {**await probe.identities(probes, self.source), **around},
+        }
 
     async def files(self, name: str) -> dict[str, dict[str, str]]:
         """Digests of the files that an image is built from, by their origin."""
@@ -214,7 +236,7 @@ class Assembly:
         )
 
     async def _base_with(
-        self, layers: Sequence[Layer], groups: Sequence[str], *, user: str = "app"
+        self, layers: Sequence[Layer], groups: Sequence[str], *, user: str = USER
     ) -> dagger.Container:
         system = await self.environment.system(self._packages(groups), user=user)
         return await self._with(system, layers)

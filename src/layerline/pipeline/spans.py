@@ -1,21 +1,27 @@
 """What the pipeline is doing, as spans of OpenTelemetry: both engines show them by name.
 
-The attributes are for those who show progress: `layerline.steps` is how many spans a span will
-have below it, `layerline.waits` marks one that only waits for others, `layerline.bytes` and
-`layerline.passed` are what came of it.
+The attributes are for those who show progress: `layerline.steps` is how many spans a span will have
+below it, `layerline.waits` marks one that only waits for others. What came of it are
+`layerline.bytes` that were downloaded, `layerline.size` in bytes and `layerline.passed` probes.
+Spans of one `layerline.part` of one `layerline.target` are a row of the summary.
+`layerline.input.NAME` is what a span depends on, for those who kept the earlier value and say what
+changed: a text, or lines `KEY VALUE`.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
+from layerline.pipeline.changes import Value
 from layerline.pipeline.layer import Layer
 
 BYTES = "layerline.bytes"
 PASSED = "layerline.passed"
+SIZE = "layerline.size"
 _CANCELED = "dagger.io/dag.canceled"  # Dagger's own
 _tracer = trace.get_tracer("layerline")
 
@@ -38,13 +44,18 @@ class Stopwatch:
 
 
 @contextmanager
-def span(name: str, **attributes: int) -> Iterator[Span]:
+def span(
+    name: str, inputs: Mapping[str, Value] = MappingProxyType({}), **attributes: int | str
+) -> Iterator[Span]:
     """A span around the block; what is raised in it is shown by the caller."""
     with _tracer.start_as_current_span(
         name, record_exception=False, set_status_on_exception=False
     ) as opened:
         for key, value in attributes.items():
             opened.set_attribute(f"layerline.{key}", value)
+        for key, depends in inputs.items():
+            text = depends if isinstance(depends, str) else "".join(f"{each}\n" for each in depends)
+            opened.set_attribute(f"layerline.input.{key}", text)
         try:
             yield opened
         except Exception:

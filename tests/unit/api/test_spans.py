@@ -172,6 +172,19 @@ def test_a_name_steers_no_terminal_and_holds_no_secret() -> None:
     assert ended.attributes == {"note": "*** [2J"}
 
 
+def test_texts_of_a_span_keep_their_lines_and_have_a_length_together() -> None:
+    seen = Seen()
+    with seen.tracer.start_as_current_span("install jax", context=seen.root) as span:
+        span.set_attribute("layerline.input.pins", "numpy 1\njax\t2\n")
+        span.set_attribute("long", "x" * 16_000)
+        span.set_attribute("longer", "y" * 16_000)
+    seen.deliver()
+    found = seen.events[-1].attributes
+    assert found["layerline.input.pins"] == "numpy 1\njax 2\n"
+    assert sum(len(str(text)) for text in found.values()) == 16_384
+    assert set(str(found["longer"])) == {"y"}
+
+
 def test_more_spans_than_anybody_reads_are_not_shown() -> None:
     seen = Seen()
     for number in range(MOST_SPANS + 5):

@@ -65,8 +65,12 @@ class StepTree:
     nodes: dict[int, Node] = field(default_factory=dict)
     _orphans: dict[int, list[Node]] = field(default_factory=dict)
 
+    def __call__(self, event: Event) -> None:
+        """A listener of the journal."""
+        self.take(event)
+
     def take(self, event: Event) -> Node:
-        """Take an event of the journal; gives the step that it tells of."""
+        """Take an event of the journal, or see it again; gives the step that it tells of."""
         node = self.nodes.get(event.step)
         if node is None:
             node = self.nodes[event.step] = Node(last=event, began=event.time)
@@ -78,6 +82,13 @@ class StepTree:
         elif event.output is None:
             node.last = event
         return node
+
+    def roots(self) -> Iterator[Node]:
+        """The outermost spans that have spans below them, in the order in which they began."""
+        for node in self.nodes.values():
+            within = (each.last.kind for each in self.ancestors(node.last))
+            if node.last.kind is Kind.SPAN and node.spans() and Kind.SPAN not in within:
+                yield node
 
     def ancestors(self, event: Event) -> Iterator[Node]:
         """What a step is a part of, the nearest first."""

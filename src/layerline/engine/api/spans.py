@@ -30,8 +30,8 @@ MEDIA_TYPE = "application/x-protobuf"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LONGEST_NAME = 200
-_LONGEST_VALUE = 2000
 _MOST_ATTRIBUTES = 64
+_MOST_CHARACTERS = 16_384  # of a span's texts together: what a layer of 200 packages depends on
 MOST_SPANS = 10_000
 """Spans of one client; more are not shown."""
 _NANOSECONDS = 1e9
@@ -133,11 +133,14 @@ class ClientSpans:
 
     def _attributes(self, given: Iterable[KeyValue]) -> Mapping[str, Attribute]:
         found: dict[str, Attribute] = {}
+        left = _MOST_CHARACTERS
         for each in list(given)[:_MOST_ATTRIBUTES]:
             kind = each.value.WhichOneof("value")
             if kind == "string_value":
-                text = self.journal.masks.mask(_line(each.value.string_value))
-                found[each.key] = text[:_LONGEST_VALUE]
+                lines = each.value.string_value.split("\n")
+                text = self.journal.masks.mask("\n".join(map(_line, lines)))[:left]
+                left -= len(text)
+                found[each.key] = text
             elif kind in ("bool_value", "int_value", "double_value"):
                 found[each.key] = getattr(each.value, kind)
         return found

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
-from layerline.cli.display import summary
 from layerline.cli.display.downloads import Downloads
 from layerline.cli.display.live import LiveView
 from layerline.cli.display.progress import PlainLines
 from layerline.cli.display.step_tree import Folded, StepTree
-from layerline.log import Event, Journal, Kind, Status, Step, parts_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from layerline.log import Journal, Kind, Status, Step, parts_of
 
 
 class Build:
@@ -44,13 +39,6 @@ class Build:
             step.write(output, stream=1)
             step.write(b"warning of " + name.encode() + b"\n", stream=2)
         step.end(status, "exit code: 1" if status is Status.ERROR else "")
-
-
-def watching(tree: StepTree) -> Callable[[Event], None]:
-    def listener(event: Event) -> None:
-        tree.take(event)
-
-    return listener
 
 
 def build(journal: Journal) -> Build:
@@ -102,7 +90,7 @@ def test_work_that_fails_is_told_within_a_span() -> None:
 
 def test_a_span_that_arrives_after_its_work_gets_it() -> None:
     tree = StepTree()
-    journal = Journal(listeners=[watching(tree)])
+    journal = Journal(listeners=[tree])
     call = journal.step("Sample.build", Kind.CALL)
     number = journal.next_number()
     with parts_of(number):
@@ -111,42 +99,6 @@ def test_a_span_that_arrives_after_its_work_gets_it() -> None:
     span.end()
     assert tree.nodes[number].status() is Status.CACHED
     assert [node.last.name for node in tree.nodes[number].work()] == ["withExec true"]
-
-
-def test_the_summary_says_what_was_rebuilt_and_what_came_of_it() -> None:
-    tree = StepTree()
-    made = build(Journal(listeners=[watching(tree)]))
-    export = made.journal.step("export /tmp/api.tar")
-    export.attributes = {"layerline.digest": "sha256:ab", "layerline.bytes": 2_000_000}
-    export.attributes |= {"layerline.next": "docker load --input /tmp/api.tar"}
-    export.end()
-    lines = list(summary.lines(tree))
-    assert lines[0].startswith("build api: 0.0 s, 1 rebuilt, 1 reused")
-    assert lines[1].endswith("install jax (cpu): jax 0.9 +3  (1.5 MB downloaded)")
-    assert lines[2:] == [
-        "export /tmp/api.tar: sha256:ab, 2.0 MB",
-        "next: docker load --input /tmp/api.tar",
-    ]
-
-
-def test_attributes_of_a_module_that_are_no_numbers_do_no_harm() -> None:
-    tree = StepTree()
-    made = Build(Journal(listeners=[watching(tree)]))
-    root = made.span("build api")
-    part = made.span("install jax", root)
-    part.attributes = {"layerline.bytes": "many", "layerline.digest": "mine"}
-    part.end()
-    root.attributes = {"layerline.digest": "mine"}
-    root.end()
-    assert any("install jax" in line for line in summary.lines(tree))
-
-
-def test_a_call_without_spans_has_no_summary() -> None:
-    tree = StepTree()
-    made = Build(Journal(listeners=[watching(tree)]))
-    made.work("withExec true", made.call)
-    made.call.end()
-    assert list(summary.lines(tree)) == []
 
 
 def drawn(view: LiveView) -> str:

@@ -177,14 +177,15 @@ async def export(
     with write_errors(f"failed to export to {target}", target):
         make_directories(target.parent)
     with call.session.journal.step(f"export {target}") as step:
-        step.attributes = {**facts_of(image), **_loading(target)}
+        ports = ",".join(self.config.exposed_ports)
+        step.attributes = {
+            **facts_of(image),
+            "layerline.path": str(target),
+            "layerline.ports": ports,
+        }
         if not await call.session.solver.in_thread(write, call.session.store, image, target):
             step.end(Status.CACHED)
     return str(target)
-
-
-def _loading(target: Path) -> dict[str, str]:
-    return {} if target.is_dir() else {"layerline.next": f"docker load --input {target}"}
 
 
 @field("Container", "asTarball")
@@ -303,7 +304,8 @@ async def publish(
     place = await _reachable_reference(call, reference, registry_service)
     reach = _reach(call, place, registry_service)
     with call.session.journal.step(f"publish {address}") as step:
-        step.attributes = {**facts_of(image), "layerline.next": f"docker run {address}"}
+        ports = ",".join(self.config.exposed_ports)
+        step.attributes = {**facts_of(image), "layerline.image": address, "layerline.ports": ports}
         await call.session.solver.in_thread(call.session.registries.publish, image, place, reach)
         remember_image(call.session.store, image, reference)
     return str(reference.with_digest(image.root.digest))

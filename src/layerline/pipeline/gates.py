@@ -1,0 +1,51 @@
+"""What the tasks that build an image wait for, and what they find."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+
+from layerline.pipeline.layer import Layer
+from layerline.pipeline.probe import Evidence
+from layerline.pipeline.spans import Stopwatch, span
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Gates:
+    """Two events for each layer of an image; `inputs` are those of the steps, by their subject.
+
+    `foundations` are the layers whose probes another one needs.
+    """
+
+    subject: str
+    inputs: Mapping[str, Evidence]
+    layers: Sequence[Layer]
+    foundations: Mapping[str, Sequence[str]]
+    installed: dict[str, anyio.Event] = field(init=False)
+    passed: dict[str, anyio.Event] = field(init=False)
+    found: dict[str, Evidence] = field(default_factory=dict, init=False)
+    clock: Stopwatch = field(default_factory=Stopwatch, init=False)
+
+    def __post_init__(self) -> None:
+        self.installed = {layer.name: anyio.Event() for layer in self.layers}
+        self.passed = {layer.name: anyio.Event() for layer in self.layers}
+
+    async def wait_for_layer(self, layer: Layer) -> None:
+        """Wait until the layers that a layer depends on have passed their probes."""
+        needed = {name: self.passed[name] for name in self.foundations[layer.name]}
+        await _wait(f"probe {layer.name}", needed)
+
+    async def wait_for_image(self) -> None:
+        """Wait until all layers are installed, and those that others depend on have passed."""
+        below = set().union(*self.foundations.values())
+        needed = {
+            name: (self.passed if name in below else self.installed)[name] for name in self.passed
+        }
+        await _wait(f"probe {self.subject}", needed)
+
+
+async def _wait(who: str, needed: Mapping[str, anyio.Event]) -> None:
+    if missing := [name for name, event in needed.items() if not event.is_set()]:
+        with span(f"{who} waits for {', '.join(missing)}", waits=True):
+            for name in missing:
+                await needed[name].wait()
