@@ -107,6 +107,7 @@ def test_what_was_built_again_says_which_input_changed(
 
 
 def test_a_changed_installation_is_the_reason_for_its_probes_too(tmp_path: Path) -> None:
+    lines: list[str] = []
     for versions, probes in (("1", "one"), ("2", "other")):
         tree = StepTree()
         journal = Journal(listeners=[tree])
