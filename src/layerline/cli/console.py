@@ -109,7 +109,7 @@ class Console:
         With `stay` it remains until the user has seen it, if the options say so.
         """
         options = self.options
-        live = options.progress == "tty" or (options.progress == "auto" and sys.stderr.isatty())
+        live = options.progress == "tty" or (options.progress == "auto" and self._is_live())
         shown = not options.silent and options.verbosity > _NOTHING
         if stay and options.stay and not (live and shown and sys.stdin.isatty()):
             message = "--no-exit (-E) requires progress on a terminal"
@@ -133,6 +133,15 @@ class Console:
             summary = Summary(tree=tree, builds=builds, workdir=self.workdir, width=width)
             for line in summary.lines():
                 self.info(line)
+
+    def _is_live(self) -> bool:
+        """Whether somebody watches a terminal that can be drawn on.
+
+        `CI` is what GitHub, GitLab, CircleCI, Travis and others set.
+        """
+        environ = self.settings.environ
+        is_ci = environ.get("CI", "").strip().lower() not in ("", "0", "false")
+        return sys.stderr.isatty() and not is_ci and environ.get("TERM") != "dumb"
 
     def _project(self) -> str:
         """The directory of the project that a call is about, and the module that is called."""

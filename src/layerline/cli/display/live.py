@@ -60,6 +60,7 @@ class LiveView:
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
     tree: StepTree = field(default_factory=StepTree)
     live: Live | None = None
+    ended: bool = False
     _writing: dict[int, _Writing] = field(default_factory=dict)
 
     @contextmanager
@@ -72,16 +73,23 @@ class LiveView:
             transient=True,
         ) as live:
             self.live = live
-            yield
+            try:
+                yield
+            finally:
+                self.ended = True
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
         """Leave the terminal to somebody else."""
         assert self.live is not None
+        self.ended = True
         self.live.stop()
         try:
             yield
         finally:
+            self.ended = False
+            # It ends by showing all lines of a frame: from then on no height would be kept to.
+            self.live.vertical_overflow = "ellipsis"
             self.live.start(refresh=True)
 
     def __call__(self, event: Event) -> None:
@@ -93,7 +101,7 @@ class LiveView:
         elif node.last.status is not None:
             self._writing.pop(event.step, None)
             failed = node.last.status is Status.ERROR
-            if failed or (self.keeps and not folded and not node.waits):
+            if failed or (self.keeps and not folded):
                 self._leave_line(node)
 
     def _take_output(self, event: Event, *, folded: bool) -> None:
@@ -113,16 +121,20 @@ class LiveView:
     def _leave_line(self, node: Node) -> None:
         event, status = node.last, node.status()
         assert status is not None
+        if node.waits or node.is_said_by_spans:
+            return
         word, colour = _MARKS[status]
         clock = time.strftime("%H:%M:%S", time.localtime(event.time))
         line = f"{clock} {word:>8} {event.seconds:6.1f}s  {event.name}"
-        self.console.print(Text(line, style=colour), soft_wrap=True)
+        self.console.print(Text(line, style=colour), no_wrap=True, overflow="ellipsis")
 
     def _frame(self) -> Group:
         now = time.time()
         lines: list[Text] = []
-        for node in list(self.tree.nodes.values()):
-            if node.running and not self._has_parent(node):
+        if self.ended:  # the last frame is drawn in full: what is higher than the screen would stay
+            return Group()
+        for node in list(self.tree.running.values()):
+            if not self._has_parent(node):
                 self._draw(node, lines, now=now, depth=0)
         return Group(*lines)
 
@@ -137,18 +149,14 @@ class LiveView:
             for each in list(node.parts)
             if each.running and not (folds and each.last.kind is Kind.WORK)
         ]
-        # A function stands for itself only until it says what it does.
-        stands = not (
-            event.kind is Kind.CALL and any(each.last.kind is Kind.SPAN for each in below)
-        )
+        stands = not node.is_said_by_spans
         if stands:
             indent = "  " * depth
             style = "dim" if node.waits else "bold"
             text = f"  {now - node.began:6.1f}s  {indent}{event.name}  {node.progress()}"
-            lines.append(Text(text.rstrip(), no_wrap=True, style=style))
+            lines.append(_row(text.rstrip(), style))
             lines += [
-                Text(f"           {indent}{line}", no_wrap=True, style="dim")
-                for line in self._below(event.step, now)
+                _row(f"           {indent}{line}", "dim") for line in self._below(event.step, now)
             ]
         for each in below:
             self._draw(each, lines, now=now, depth=depth + stands)
@@ -161,3 +169,8 @@ class LiveView:
             yield writing.downloads.bar(now)
         elif writing.last:
             yield writing.last
+
+
+def _row(text: str, style: str) -> Text:
+    """One line, whatever the width: the log of the call has the rest of a name that is cut."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")

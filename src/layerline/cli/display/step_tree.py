@@ -50,6 +50,13 @@ class Node:
         """Whether it is a span that only waits for others."""
         return bool(self.last.attributes.get(WAITS))
 
+    @property
+    def is_said_by_spans(self) -> bool:
+        """Whether it is a function that says itself what it does: it is not shown, too."""
+        return self.last.kind is Kind.CALL and any(
+            each.last.kind is Kind.SPAN for each in self.parts
+        )
+
     def progress(self) -> str:
         """`n/m`, where the span says how many it will have below it; else empty."""
         total = self.last.attributes.get(TOTAL)
@@ -63,6 +70,7 @@ class StepTree:
     """All steps that are known; those whose parent is not known yet are kept for it."""
 
     nodes: dict[int, Node] = field(default_factory=dict)
+    running: dict[int, Node] = field(default_factory=dict)
     _orphans: dict[int, list[Node]] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
@@ -74,6 +82,7 @@ class StepTree:
         node = self.nodes.get(event.step)
         if node is None:
             node = self.nodes[event.step] = Node(last=event, began=event.time)
+            self.running[event.step] = node
             node.parts += self._orphans.pop(event.step, [])
             if event.parent is not None:
                 parent = self.nodes.get(event.parent)
@@ -81,6 +90,8 @@ class StepTree:
                 parts.append(node)
         elif event.output is None:
             node.last = event
+        if not node.running:
+            self.running.pop(event.step, None)
         return node
 
     def roots(self) -> Iterator[Node]:
