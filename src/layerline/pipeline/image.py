@@ -99,7 +99,8 @@ class Assembly:
             opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
         gates.installed[name].set()
         await gates.wait_for_layer(layer)
-        depends = step_inputs.of_probes(gates.inputs[name], self.partition.below(layer))
+        below = [each for each in self.partition.with_needed(layer) if each is not layer]
+        depends = step_inputs.of_probes(gates.inputs[name], below)
         with span(f"probe {name}", depends, **row) as opened, clock.lap() as probing:
             probed = await self._layer_evidence(layer)
             opened.set_attribute(PASSED, len(probed["probes"]))
