@@ -92,7 +92,7 @@ class Summary:
             unchanged = ", unchanged" if node.last.status is Status.CACHED else ""
             yield from self._wrapped(f"written  {where}, {size}{unchanged}", " " * 9)
             if command := self._next(node):
-                # A command is not broken: it is there to be copied.
+                # A command is not broken: it is to be copied.
                 yield f"next     {command}"
 
     def _next(self, node: Node) -> str:

@@ -64,7 +64,7 @@ class Machine:
             step.end()
         span.end()
         if archive is not None:
-            export = journal.step("export /work/service.tar")
+            export = journal.step("export service.tar")
             export.attributes = archive
             export.end()
         builds = EarlierBuilds(path=self.place / "builds.json", project=self.project)
