@@ -12,6 +12,7 @@
     ├── StoreError                  the store cannot be used as it is
     │   ├── StoreVersion            made by another version of Layerline
     │   ├── StoreDamaged            bytes do not match their digest
+    │   ├── NotFetched              the registry cache does not give what it has recorded
     │   └── StoreBusy               somebody else holds a lock for too long
     ├── PathError                   a path inside a tree (wire text as POSIX says it)
     │   ├── PathNotFound
@@ -118,6 +119,10 @@ class StoreVersion(StoreError):
 
 class StoreDamaged(StoreError):
     """Bytes in the store do not match what was recorded of them."""
+
+
+class NotFetched(StoreError):
+    """Bytes that a record of the registry cache names could not be fetched."""
 
 
 class StoreBusy(StoreError):

@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,15 @@ class Console:
     def settle(self, *own: FlagSet) -> None:
         """Update the options after all arguments were parsed."""
         self.options = Options.from_flags(FlagSet((self.flags, *own)))
+        self.choose_cache()
+
+    def choose_cache(self) -> None:
+        """Use the registry cache that the flags name, once they were parsed."""
+        places, no_wait = self.flags.flags["cache"], self.flags.flags["no-wait"]
+        cache = self.settings.cache.chosen(
+            places.value if places.changed else None, waits=not no_wait.value
+        )
+        self.settings = replace(self.settings, cache=cache)
 
     def print(self, text: str) -> None:
         """Write a result to stdout."""

@@ -119,6 +119,7 @@ def _dispatch(console: Console) -> int:
     references = reference_flags(FlagSet())
     flags = _own_flags(FlagSet((console.flags, references)))
     rest = flags.parse(console.argv)
+    console.choose_cache()
     if flags.flags["version"].value:
         rest = ["version"]
     elif flags.flags["code"].value:

@@ -120,6 +120,10 @@ def global_flags(options: Options | None = None) -> FlagSet:
     _text(flags, "x-release", release).refusal = _NO_RELEASES
     _text(flags, "workdir", "Change the working directory").hidden = True
     _switch(flags, "help", "h", "Show help").hidden = True
+    # Dagger has no such flags, and its help is ours.
+    where = "Share results in a registry (HOST/REPOSITORY; several with commas, to read from)"
+    _text(flags, "cache", where).hidden = True
+    _switch(flags, "no-wait", "", "End without sending what is left to the cache").hidden = True
     return flags
 
 

@@ -218,6 +218,7 @@ def expected_type(argument: GraphQLArgument) -> str | None:
 
 def _registered_resolver(function: Callable[..., Any], field: GraphQLField) -> Callable[..., Any]:
     parameters = _parameters(field)
+    waits = inspect.iscoroutinefunction(function)
 
     def resolve(value: Any, info: Info, /, **arguments: Any) -> Any | Awaitable[Any]:
         call: Call = info.context
@@ -231,7 +232,10 @@ def _registered_resolver(function: Callable[..., Any], field: GraphQLField) -> C
                 if parameter.expected is None
                 else _load_argument(call, argument, parameter.expected)
             )
-        return function(value, call, **given)
+        if not waits or call.session.solver.context.shared is None:
+            return function(value, call, **given)
+        attempt = functools.partial(function, value, call, **given)
+        return call.session.solver.until_fetched(attempt)
 
     return resolve
 

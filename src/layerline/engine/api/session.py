@@ -17,6 +17,7 @@ from layerline.engine.api.secrets import HostSecrets, SessionSecrets, salt_of
 from layerline.engine.api.session_registries import SessionRegistries
 from layerline.engine.api.spans import ClientSpans
 from layerline.engine.api.turns import Turns
+from layerline.engine.cache.shared import SharedCache, finish_sharing
 from layerline.engine.image.registry.reach import Reach
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.keys import identity_of
@@ -236,6 +237,11 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+def _secrets(settings: Settings, journal: Journal, workdir: Path) -> SessionSecrets:
+    source = HostSecrets(settings=settings, workdir=workdir)
+    return SessionSecrets(settings=settings, source=source, masks=journal.masks)
+
+
 @contextlib.asynccontextmanager
 async def open_session(
     settings: Settings,
@@ -248,17 +254,16 @@ async def open_session(
 ) -> AsyncIterator[Session]:
     """Open the store and a session over it.
 
-    At its end services stop, and what was recorded is durable. `interactive` is the argv of the
-    program that a user at a terminal gets when an exec fails; `arguments` are the user's command
-    line, whose URLs of the host's loopback containers may use. Raises NoSpace as Upkeep does.
+    At its end services stop, what was recorded is durable, and shared. `interactive` is the argv of
+    a program for a user at a terminal when an exec fails; `arguments` are the user's command line,
+    whose URLs of the host's loopback containers may use. Raises NoSpace as Upkeep does.
     """
     upkeep = Upkeep(settings, workdir, arguments)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store))
-        source = HostSecrets(settings=settings, workdir=workdir)
-        session_secrets = SessionSecrets(settings=settings, source=source, masks=journal.masks)
-        loopback = LoopbackPorts.of_user(arguments, settings)
-        registries = SessionRegistries(store=store, settings=settings)
+        session_secrets = _secrets(settings, journal, workdir)
+        shared = stack.enter_context(SharedCache.open(store, settings, journal))
+        registries = SessionRegistries(store=store, settings=settings, shared=shared)
         stack.callback(registries.close)
         context = SolveContext(
             store=store,
@@ -266,8 +271,9 @@ async def open_session(
             journal=journal,
             find_runtime=lambda: stack.enter_context(Runtime.find(settings, store.scratch)),
             secret=session_secrets.plaintext,
-            loopback=loopback,
+            loopback=LoopbackPorts.of_user(arguments, settings),
             interactive=tuple(interactive),
+            shared=shared,
         )
         async with Solver.running(context) as solver:
             main = Client(token=token or new_token())
@@ -279,10 +285,11 @@ async def open_session(
                 secrets=session_secrets,
                 journal=journal,
                 workdir=workdir,
-                reach=Reach(loopback.named),
+                reach=Reach(context.loopback.named),
                 main=main,
                 clients={main.token: main},
             )
             yield session
             await solver.in_thread(session.keep_given)
+        await anyio.to_thread.run_sync(finish_sharing, shared, abandon_on_cancel=True)
     await anyio.to_thread.run_sync(upkeep.finish, store.snapshots.used, journal, session.pruning)

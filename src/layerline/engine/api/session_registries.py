@@ -13,6 +13,7 @@ from layerline.engine.image.resolve import Resolver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from layerline.engine.cache.shared import SharedCache
     from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.image.layer_import import Image
     from layerline.engine.image.platform import Platform
@@ -28,6 +29,7 @@ class SessionRegistries:
 
     store: Store
     settings: Settings
+    shared: SharedCache | None = None
     _logins: dict[str, Login] = field(default_factory=dict)
     _registries: dict[Reach | None, Registries] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -42,14 +44,18 @@ class SessionRegistries:
     ) -> Image:
         """Pull an image unless the store has it; its layers are unpacked in the store."""
         registries = self._connect(reach)
-        resolver = Resolver(store=self.store, registries=registries, on_output=on_output)
+        resolver = Resolver(
+            store=self.store, registries=registries, on_output=on_output, shared=self.shared
+        )
         return resolver.resolve(reference, platform)
 
     def publish(
         self, image: AssembledImage, reference: Reference, reach: Reach | None = None
     ) -> None:
-        """Push an image to its registry."""
-        self._connect(reach).registry(reference.with_default_tag()).push(self.store, image)
+        """Push an image to its registry, which takes layers of a cache in it from there."""
+        place = self._connect(reach).registry(reference.with_default_tag())
+        sources = self.shared.references if self.shared is not None else ()
+        place.push(self.store, image, sources=sources)
 
     def authorize(self, registry: str, username: str, secret: str) -> None:
         """Use a login for a registry from now on."""

@@ -26,8 +26,7 @@ _TYPES = {
 
 async def tree_of(call: Call, op: Op) -> Tree:
     """The files that an op gives."""
-    result = await call.session.solver.result(op)
-    return call.session.store.tree(result.layers)
+    return await call.session.solver.tree(op)
 
 
 async def by_content(call: Call, op: Op) -> Stored:

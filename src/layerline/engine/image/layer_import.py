@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.image.reference import Reference
+    from layerline.engine.store.promise import Promise
     from layerline.engine.store.store import Store
 
 _PARALLEL_FETCHES = 3
@@ -107,14 +108,35 @@ def import_layer(
                 _check_known(known, layer)
                 _check_diff_id(known.diff_id, diff_id, layer)
                 return name
-        with store.snapshots.draft() as draft:
-            blob, implied = _fill(store, layer, draft.fs)
-            _check_diff_id(blob.diff_id, diff_id, layer)
-            if implied:
-                inherit(draft.fs, implied, store.tree(below))
-            name = draft.commit(above if implied else plain)
-        keep_original(store, name, blob)
-        return name
+        return _unpack_as(store, layer, diff_id, below=below, plain=plain, above=above)
+
+
+def fill_promised(store: Store, name: str, promise: Promise) -> None:
+    """Unpack the layer of a promised snapshot, whose blob is in the store, under its own name."""
+    layer = Descriptor(media_type=promise.media_type, digest=promise.digest, size=promise.size)
+    with store.locks.exclusive(f"unpack {layer.digest}"):
+        if not store.snapshots.is_here(name):
+            _unpack_as(store, layer, promise.diff_id, below=promise.below, plain=name, above=name)
+
+
+def _unpack_as(
+    store: Store,
+    layer: Descriptor,
+    diff_id: Digest,
+    *,
+    below: tuple[str, ...],
+    plain: str,
+    above: str,
+) -> str:
+    """Unpack a layer under one of two names: the second if it depends on what is below it."""
+    with store.snapshots.draft() as draft:
+        blob, implied = _fill(store, layer, draft.fs)
+        _check_diff_id(blob.diff_id, diff_id, layer)
+        if implied:
+            inherit(draft.fs, implied, store.tree(below))
+        name = draft.commit(above if implied else plain)
+    keep_original(store, name, blob)
+    return name
 
 
 def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tuple[bytes, ...]]:

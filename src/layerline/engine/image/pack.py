@@ -97,9 +97,11 @@ def find_packed(store: Store, digest: Digest) -> tuple[str, LayerBlob] | None:
     """The snapshot that a blob was packed from without changes, so it need not be unpacked."""
     document = store.index.get(_TABLE, _packed_key(digest))
     layer = _lookup(store, _packed_key(digest))
-    if document is None or layer is None or not store.snapshots.has(str(document["snapshot"])):
+    if document is None or layer is None:
         return None
-    return str(document["snapshot"]), layer
+    snapshot = str(document["snapshot"])
+    is_usable = store.snapshots.is_here(snapshot) and store.snapshots.has(snapshot)
+    return (snapshot, layer) if is_usable else None
 
 
 def keep_original(store: Store, snapshot: str, layer: LayerBlob) -> None:
@@ -157,7 +159,7 @@ def _lookup(store: Store, key: str) -> LayerBlob | None:
         size=size if isinstance(size, int) else 0,
         compression=Compression(document["compression"]),
     )
-    return layer if store.blobs.has(layer.digest) else None
+    return layer if store.blobs.is_available(layer.digest) else None
 
 
 def _document(layer: LayerBlob) -> dict[str, Any]:

@@ -7,7 +7,7 @@ digest of the tag is used, and a plain Debian or Ubuntu is bootstrapped from pac
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from layerline import command
 from layerline.engine.image import manifests
@@ -29,15 +29,26 @@ from layerline.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from layerline.engine.image.manifests import Descriptor
     from layerline.engine.image.platform import Platform
     from layerline.engine.image.reference import Reference
     from layerline.engine.image.registry.connections import Registries
+    from layerline.engine.store.index import Document
     from layerline.engine.store.store import Store
 
 _TABLE = "image"
+
+
+class SharedImages(Protocol):
+    """What other machines have recorded of images."""
+
+    def find(self, table: str, key: str) -> bool:
+        """Look for a row; whether the store's index has it now."""
+
+    def offer_image(self, table: str, key: str, documents: Sequence[bytes] = ()) -> None:
+        """Let other machines know a row of the index; `documents` are those that it names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +58,7 @@ class Resolver:
     store: Store
     registries: Registries
     on_output: Callable[[bytes], None] | None = None
+    shared: SharedImages | None = None
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image with its layers unpacked and its reference pinned by digest."""
@@ -122,13 +134,14 @@ class Resolver:
         return replace(image, reference=reference.with_digest(digest))
 
     def _from_store_by_tag(self, reference: Reference, platform: Platform) -> Image | None:
-        row = self.store.index.get(_TABLE, _tag_key(reference, platform))
+        key = _tag_key(reference, platform)
+        row = self._row(key)
         return (
             self._from_store(reference, str(row["digest"]), platform) if row is not None else None
         )
 
     def _from_store(self, reference: Reference, digest: str, platform: Platform) -> Image | None:
-        row = self.store.index.get(_TABLE, _digest_key(digest, platform))
+        row = self._row(_digest_key(digest, platform))
         if row is None:
             return None
         try:
@@ -138,7 +151,7 @@ class Resolver:
         except StoreDamaged:
             # The documents are gone: the image is fetched again, its layers need not be.
             return None
-        if not all(self.store.blobs.has(layer.digest) for layer in manifest.layers):
+        if not all(self.store.blobs.is_available(layer.digest) for layer in manifest.layers):
             return None
         config = manifests.parse_json(raw, "image configuration")
         layers = row["layers"]
@@ -152,6 +165,13 @@ class Resolver:
             origin="store",
         )
 
+    def _row(self, key: str) -> Document | None:
+        """What this machine knows under a key, or another."""
+        row = self.store.index.get(_TABLE, key)
+        if row is None and self.shared is not None and self.shared.find(_TABLE, key):
+            return self.store.index.get(_TABLE, key)
+        return row
+
     def _remember(
         self, digest: str, platform: Platform, manifest: RawManifest, image: Image
     ) -> None:
@@ -163,10 +183,17 @@ class Resolver:
         }
         key = _digest_key(digest, platform)
         self.store.index.put(_TABLE, key, row, snapshots=image.layers)
+        if self.shared is not None:
+            parsed = manifests.parse_manifest(manifest.data, manifest.descriptor.media_type)
+            config = self.store.blobs.read(parsed.config.digest)
+            self.shared.offer_image(_TABLE, key, [manifest.data, config])
 
     def _remember_tag(self, reference: Reference, digest: str, platform: Platform) -> None:
         if reference.tag is not None and reference.digest is None:
-            self.store.index.put(_TABLE, _tag_key(reference, platform), {"digest": digest})
+            key = _tag_key(reference, platform)
+            self.store.index.put(_TABLE, key, {"digest": digest})
+            if self.shared is not None:
+                self.shared.offer_image(_TABLE, key)
 
 
 def bootstrap_image(

@@ -42,14 +42,14 @@ class CallCache:
         key = results.key_of(self.module, self.owner, self.function, parent, arguments)
 
         async def make() -> Json:
-            known = self._recall(key)
+            known = await self._recall(key)
             if known is not None:
                 return known.value
             given = await _with_contents(self.session, [parent, arguments])
             same = results.key_of(self.module, self.owner, self.function, *given)
 
             async def make_by_content() -> Json:
-                known = self._recall(same)
+                known = await self._recall(same)
                 if known is not None:
                     return known.value
                 value = await self.run(parent, arguments)
@@ -57,22 +57,42 @@ class CallCache:
                 if self.seconds > 0 and not self.session.journal.masks.holds(json.dumps(value)):
                     index, load = self.session.store.index, self.session.load
                     results.remember(index, same, value, seconds=self.seconds, load=load)
+                    self._offer(same)
                 return value
 
             value = await self.session.once(f"call {same}", make_by_content)
             if self.seconds > 0 and same != key:
                 results.remember_also(self.session.store.index, same, key)
+                self._offer(key)
             return value
 
         return await self.session.once(f"call by ids {key}", make)
 
-    def _recall(self, key: str) -> results.CachedResult | None:
+    async def _recall(self, key: str) -> results.CachedResult | None:
         known = results.recall(self.session.store.index, key) if self.seconds > 0 else None
+        if known is None and self.seconds > 0 and self._is_shared:
+            find = self.session.solver.sharing.find_call
+            if await self.session.solver.in_thread(find, results.TABLE, key):
+                known = results.recall(self.session.store.index, key)
         if known is not None:
             self.report_hit()
             for value in known.objects.values():
                 self.session.identify(value)
         return known
+
+    @property
+    def _is_shared(self) -> bool:
+        shared, name = self.session.solver.context.shared, f"{self.owner}.{self.function}"
+        return shared is not None and name not in self.session.settings.cache.private
+
+    def _offer(self, key: str) -> None:
+        """Let other machines have a result that is remembered."""
+        row = self.session.store.index.get(results.TABLE, key)
+        if row is not None and self._is_shared:
+            objects = row["objects"]
+            assert isinstance(objects, dict)
+            values = [self.session.load(name) for name in objects]
+            self.session.solver.sharing.offer_call(results.TABLE, key, row, values)
 
 
 async def _with_contents(session: Session, value: Json) -> Json:

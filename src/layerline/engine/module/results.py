@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from layerline.engine.module.definitions import Function, Json
     from layerline.engine.store.index import Index
 
-_TABLE = "call"
+TABLE = "call"
 _EPOCH = 2
 _LONGEST_SECONDS = 7 * 24 * 3600.0
 _STEP = re.compile(r'"\$op":"([0-9a-f]{64})"')
@@ -62,7 +62,7 @@ def lifetime(function: Function, *, caching: bool) -> float | None:
 
 def recall(index: Index, key: str) -> CachedResult | None:
     """The remembered result of a call, if it has not expired and its objects can still be read."""
-    row = index.get(_TABLE, key)
+    row = index.get(TABLE, key)
     if row is None or float(str(row["expires"])) <= time.time():
         return None
     documents, made = row["objects"], row["made"]
@@ -98,14 +98,14 @@ def remember(
         "objects": documents,
         "made": made,
     }
-    index.put(_TABLE, key, row, snapshots=sorted(set(snapshots_in(documents))))
+    index.put(TABLE, key, row, snapshots=sorted(set(snapshots_in(documents))))
 
 
 def remember_also(index: Index, key: str, other: str) -> None:
     """Keep the result of a key, if it is remembered, under another key until the same time."""
-    row = index.get(_TABLE, key)
+    row = index.get(TABLE, key)
     if row is not None:
-        index.put(_TABLE, other, row, snapshots=sorted(set(snapshots_in(row["objects"]))))
+        index.put(TABLE, other, row, snapshots=sorted(set(snapshots_in(row["objects"]))))
 
 
 def _objects_in(value: Json, load: Callable[[str], Any]) -> dict[str, Any]:

@@ -219,17 +219,47 @@ def adopt(
             continue
         below = inputs[mount.source.key].layers
         name = _mount_layer(known.identity, index, mount)
-        if left[-1:] == (name,):
+        if known.written is not None:
+            if known.written[index] not in ("", _path_digest(mount)):
+                return None
+            below = (*context.flat(below), *left) if left else below
+        elif left[-1:] == (name,):
             below = (*context.flat(below), name)
         elif left and left[-1].startswith(_mount_prefix(known.identity, index)):
             return None
         mounts.append(below)
-    return replace(known, mounts=tuple(mounts))
+    return replace(known, mounts=tuple(mounts), written=None)
+
+
+def written_to_mounts(op: ops.Exec, result: Result) -> Result | None:
+    """A result with what the exec wrote to its mounts alone, for a machine with other files.
+
+    None where that is not known: of what another machine gave, layers have other names.
+    """
+    if result.written is not None:
+        return result
+    if any(left and left[-1].startswith("layer-") for left in result.mounts):
+        return None
+    mounts: list[tuple[str, ...]] = []
+    written: list[str] = []
+    for index, (mount, left) in enumerate(zip(op.mounts, result.mounts, strict=True)):
+        is_layer = bool(left) and left[-1].startswith(_mount_prefix(result.identity, index))
+        if is_layer and isinstance(mount, ops.DirectoryMount | ops.FileMount):
+            mounts.append(left[-1:])
+            written.append(_path_digest(mount))
+        else:
+            mounts.append(())
+            written.append("")
+    return replace(result, mounts=tuple(mounts), written=tuple(written))
 
 
 def _mount_layer(key: str, index: int, mount: ops.DirectoryMount | ops.FileMount) -> str:
     """The name of the layer that an exec writes over a mount: it depends on the mounted path."""
-    return _mount_prefix(key, index) + digest_of(mount.path)[:16]
+    return _mount_prefix(key, index) + _path_digest(mount)
+
+
+def _path_digest(mount: ops.DirectoryMount | ops.FileMount) -> str:
+    return digest_of(mount.path)[:16]
 
 
 def _mount_prefix(key: str, index: int) -> str:

@@ -21,7 +21,8 @@ class Result:
     """A tree (`layers`, bottom first).
 
     For an exec: the trees of its mounts, exit code and outputs. Results with the same `identity`
-    have the same files, whatever their keys are.
+    have the same files, whatever their keys are. In a result of another machine `mounts` are what
+    the exec wrote to them alone, and `written` has a digest of each mounted path, or nothing.
     """
 
     layers: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class Result:
     stderr: Text = Text()
     combined: Text = Text()
     identity: str = ""
+    written: tuple[str, ...] | None = None
 
     def snapshots(self) -> set[str]:
         """Every snapshot that the result needs."""
@@ -47,6 +49,8 @@ class Result:
                 "stderr": [self.stderr.inline, self.stderr.blob],
                 "combined": [self.combined.inline, self.combined.blob],
             }
+        if self.written is not None:
+            row["written"] = list(self.written)
         return row
 
     @classmethod
@@ -60,6 +64,7 @@ class Result:
             stderr=_text(row.get("stderr")),
             combined=_text(row.get("combined")),
             identity=row.get("identity", ""),
+            written=tuple(row["written"]) if "written" in row else None,
         )
 
 

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from layerline import log
 from layerline.engine.runtime.cgroups import sweep_dead_sessions
 from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import adopt
@@ -27,20 +28,22 @@ from layerline.engine.solve.labels import describe
 from layerline.engine.solve.ops import Op
 from layerline.engine.solve.result import Result
 from layerline.engine.solve.services import SessionServices
+from layerline.engine.solve.sharing import Sharing
 from layerline.engine.solve.step_context import SolveContext, StepContext
 from layerline.engine.solve.steps import VIEWS, evaluate, view
 from layerline.engine.store.cancellation import cancelled_by
 from layerline.engine.store.dependents import INPUTS, MADE
 from layerline.engine.store.disk_errors import disk_errors
-from layerline.errors import Cancelled, LayerlineError
+from layerline.errors import Cancelled, LayerlineError, NotFetched
 from layerline.log import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from anyio.abc import TaskGroup
 
     from layerline.engine.solve.keys import Keyed
+    from layerline.engine.store.tree import Tree
 
 T = TypeVar("T")
 
@@ -70,6 +73,7 @@ class Solver:
     listeners: list[Callable[[Op, Result], None]] = field(default_factory=list)
     services: SessionServices = field(init=False)
     contents: Contents = field(init=False)
+    sharing: Sharing = field(init=False)
     _flights: dict[str, _Flight] = field(default_factory=dict)
     _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS))
     _slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(_AT_ONCE))
@@ -80,6 +84,7 @@ class Solver:
             context=self.context, evaluate=self.results, in_thread=self.in_thread
         )
         self.contents = Contents(store=self.context.store, results=self.results_by_key)
+        self.sharing = Sharing(context=self.context)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -194,8 +199,45 @@ class Solver:
                 del self._flights[op.key]
             flight.done.set()
 
+    async def tree(self, op: Op) -> Tree:
+        """The files of an op, all of them in the store."""
+
+        async def look() -> Tree:
+            layers = (await self.result(op)).layers
+            if all(map(self.context.store.snapshots.is_here, layers)):
+                return self.context.store.tree(layers)
+            return await self.in_thread(self.context.store.tree, layers)
+
+        return await self.until_fetched(look)
+
+    async def until_fetched(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try again while files that another machine has made turn out to be gone.
+
+        What is gone is made here the next time, so this ends.
+        """
+        while True:
+            try:
+                return await attempt()
+            except NotFetched as exc:
+                log.debug("built again: %s", exc)
+                self._forget_lost()
+
+    def _forget_lost(self) -> None:
+        has = self.context.store.snapshots.has
+        for key, result in list(self.results_by_key.items()):
+            if not all(map(has, result.snapshots())):
+                del self.results_by_key[key]
+
     async def _evaluate(self, op: Op, flight: _Flight) -> Result:
-        if not isinstance(op, VIEWS) and (known := self._stored_result(op.key)) is not None:
+        async def attempt() -> Result:
+            return await self._evaluate_once(op, flight)
+
+        return await self.until_fetched(attempt)
+
+    async def _evaluate_once(self, op: Op, flight: _Flight) -> Result:
+        if isinstance(op, ops.ExecMount):
+            return await self._mount(op)
+        if not isinstance(op, VIEWS) and (known := await self._known_result(op)) is not None:
             self._report_cached(op)
             return known
         await self.services.prepare(op)
@@ -205,6 +247,37 @@ class Solver:
             return replace(view(op, inputs), identity=identity_of_view(op, inputs))
         async with self._slots:
             return await self.in_thread(self._make, op, inputs, flight.cancel)
+
+    async def _mount(self, op: ops.ExecMount) -> Result:
+        """A mount after an exec; what another machine wrote to it is over the files of this one."""
+        result = await self.result(op.exec)
+        layers = result.mounts[op.index]
+        mount = op.exec.mounts[op.index]
+        if result.written is not None and isinstance(mount, ops.DirectoryMount | ops.FileMount):
+            source = await self.result(mount.source)
+            flat = self.context.flat
+            layers = (
+                (*await self.in_thread(flat, source.layers), *layers) if layers else source.layers
+            )
+        return Result(layers=layers, identity=identity_of_view(op, {}))
+
+    async def _known_result(self, op: Op) -> Result | None:
+        """The result that the store has, or another machine."""
+        known = self._stored_result(op.key)
+        if self.context.shared is None:
+            return known
+        if known is not None:
+            self.sharing.offer(op, op.key, known, replaces=False)
+            return known
+        found = await self.in_thread(self.sharing.find, op, op.key)
+        return self._stored_result(op.key) if found else None
+
+    def _find_same(self, op: Op, identity: str) -> Result | None:
+        """A result of the same identity, here or on another machine."""
+        known = self._stored_result(identity)
+        if known is None and self.sharing.find(op, identity):
+            return self._stored_result(identity)
+        return known
 
     def _stored_result(self, key: str) -> Result | None:
         row = self.context.store.index.get("result", key)
@@ -224,11 +297,11 @@ class Solver:
             identity = identity_of_step(op, inputs, self.contents)
         if identity != op.key:
             with self.context.store.locks.exclusive(f"key {identity}", cancel=cancel):
-                known = self._stored_result(identity)
+                known = self._find_same(op, identity)
                 if known is None:
                     return self._run(identity, op, inputs, cancel)
                 if (result := adopt(op, known, inputs, self.context)) is not None:
-                    self._record(op.key, result, inputs=[*inputs_of(op), identity], made=[])
+                    self._record(op, op.key, result, inputs=[*inputs_of(op), identity], made=[])
                     self._report_cached(op)
                     return result
         # Other processes wait here for this result.
@@ -255,7 +328,7 @@ class Solver:
             given = set[str]().union(*(each.snapshots() for each in inputs.values()))
             made = sorted(result.snapshots() - given)
             for key in dict.fromkeys((identity, op.key)):
-                self._record(key, result, inputs=inputs_of(op), made=made)
+                self._record(op, key, result, inputs=inputs_of(op), made=made)
         except LayerlineError as exc:
             status = Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR
             progress.end(status, str(exc))
@@ -263,9 +336,12 @@ class Solver:
         progress.end()
         return result
 
-    def _record(self, key: str, result: Result, *, inputs: list[str], made: list[str]) -> None:
+    def _record(
+        self, op: Op, key: str, result: Result, *, inputs: list[str], made: list[str]
+    ) -> None:
         row = {**result.document(), INPUTS: inputs, MADE: made}
         self.context.store.index.put("result", key, row, snapshots=sorted(result.snapshots()))
+        self.sharing.offer(op, key, result, replaces=True)
 
 
 def _run_until(cancel: threading.Event, function: Callable[..., T], *arguments: object) -> T:

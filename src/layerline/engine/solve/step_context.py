@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from layerline.engine.cache.shared import SharedCache
     from layerline.engine.runtime.confined_process import ConfinedProcess
     from layerline.engine.runtime.container import Runtime
     from layerline.engine.runtime.spec import ContainerSpec
@@ -53,6 +54,7 @@ class SolveContext:
     nested: NestedSession | None = None
     loopback: LoopbackPorts = field(default_factory=LoopbackPorts)
     interactive: tuple[str, ...] = ()
+    shared: SharedCache | None = None
     terminal: UserTerminal = field(init=False)
     _runtime: Runtime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)

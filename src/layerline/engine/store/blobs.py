@@ -24,6 +24,8 @@ from layerline.errors import ArchiveInvalid, StoreDamaged
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from layerline.engine.store.promise import Supplier
+
 CHUNK = 1 << 20
 
 
@@ -72,12 +74,16 @@ class BlobWriter:
         return Blob(digest=digest, size=self.size)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Blobs:
-    """The blobs in `root`. Unfinished ones are in `scratch`, on the same file system."""
+    """The blobs in `root`. Unfinished ones are in `scratch`, on the same file system.
+
+    What is missing is fetched from the `supplier`, if there is one and it has it.
+    """
 
     root: Path
     scratch: Path
+    supplier: Supplier | None = None
 
     @contextlib.contextmanager
     def writer(self) -> Iterator[BlobWriter]:
@@ -112,8 +118,13 @@ class Blobs:
         """Whether the blob is stored."""
         return self.path(digest).is_file()
 
+    def is_available(self, digest: Digest) -> bool:
+        """Whether the blob is stored, or can be fetched."""
+        return self.has(digest) or (self.supplier is not None and self.supplier.has(digest))
+
     def size(self, digest: Digest) -> int:
         """The length in bytes."""
+        self._require(digest)
         try:
             return self.path(digest).stat().st_size
         except FileNotFoundError as exc:
@@ -125,6 +136,7 @@ class Blobs:
         The last read of a damaged blob raises StoreDamaged and removes the blob, so it is fetched
         or built again when it is next needed.
         """
+        self._require(digest)
         try:
             os.utime(self.path(digest))  # pruning removes the least recently used
             return io.BufferedReader(_Verified(self.path(digest), digest), CHUNK)
@@ -135,6 +147,10 @@ class Blobs:
         """The content, verified."""
         with self.open(digest) as file:
             return file.read()
+
+    def _require(self, digest: Digest) -> None:
+        if self.supplier is not None and not self.has(digest) and self.supplier.has(digest):
+            self.supplier.fetch(digest)
 
 
 def _missing(digest: Digest) -> StoreDamaged:

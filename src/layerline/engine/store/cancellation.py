@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from layerline.errors import Cancelled
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 _current: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
 
@@ -26,6 +28,19 @@ def cancelled_by(event: threading.Event) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def carried(function: Callable[..., T]) -> Callable[..., T]:
+    """The function; in another thread it is cancelled with the work of this one."""
+    event = _current.get()
+    if event is None:
+        return function
+
+    def run(*arguments: object) -> T:
+        with cancelled_by(event):
+            return function(*arguments)
+
+    return run
 
 
 def check_cancelled() -> None:

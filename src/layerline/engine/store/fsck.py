@@ -17,6 +17,7 @@ from layerline.engine.store import manifest
 from layerline.engine.store.dependents import find_dependents
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.mountpoints import mount_points_below
+from layerline.engine.store.promise import read_promise
 from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.snapshots import DAMAGED
 from layerline.engine.store.tree_digest import file_digest
@@ -119,7 +120,7 @@ def _snapshots(store: Store, *, deep: bool) -> Iterator[Problem]:
 
 def _state_of(store: Store, place: Path) -> str:
     if not (place / "fs").is_dir():
-        return "has no files"
+        return "" if read_promise(place) is not None else "has no files"
     if store.snapshots.is_complete(place.name):
         return ""
     mark = (place / "boot").read_text(errors="replace")

@@ -25,6 +25,11 @@ def import_name(digest: str) -> str:
     return f"{_PREFIX}{digest}"
 
 
+def is_import(snapshot: str) -> bool:
+    """Whether a snapshot is an import of files of this machine."""
+    return snapshot.startswith(_PREFIX)
+
+
 def record_directories(store: Store, snapshot: str, directories: Mapping[str, str]) -> None:
     """Record the digests of the directories below an import, by their relative paths."""
     if directories and store.index.get(_TABLE, _key(snapshot)) is None:
@@ -38,7 +43,7 @@ def digest_in_import(store: Store, snapshot: str, path: str) -> str | None:
 
     None if the snapshot is not an import, or nothing is recorded of the path.
     """
-    if not snapshot.startswith(_PREFIX):
+    if not is_import(snapshot):
         return None
     if path == "/":
         return snapshot.removeprefix(_PREFIX)

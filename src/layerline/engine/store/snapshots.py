@@ -2,6 +2,7 @@
 
 Invariant: a snapshot appears by one rename and never changes. It carries the id of this boot until
 its files are known to be on disk; after a power cut, under another boot id, it counts as absent.
+One that is only promised (`promise.py`) has no files yet: they are fetched when its path is asked.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from layerline.engine.store.epoch import EPOCH
 from layerline.engine.store.manifest import NAME as MANIFEST
 from layerline.engine.store.manifest import sample_differs
 from layerline.engine.store.manifest_writer import ManifestWriter
+from layerline.engine.store.promise import Promise, read_promise, write_promise
 from layerline.engine.store.rmtree import discard_tree, remove_tree
 from layerline.engine.store.usage import Sizes
 from layerline.kernel import sync_directory, sync_filesystem
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from layerline.engine.store.promise import Supplier
     from layerline.errors import LayerlineError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
@@ -72,6 +75,7 @@ class Snapshots:
         self._root = root
         self._scratch = scratch
         self._boot = boot
+        self.supplier: Supplier | None = None
         self._manifests = ManifestWriter(root)
         self._sound: set[str] = set()
         self._damaged: set[str] = set()
@@ -86,8 +90,47 @@ class Snapshots:
         self._thread: threading.Thread | None = None
 
     def has(self, name: str) -> bool:
-        """Whether the snapshot exists and is intact; its first use compares a sample of it."""
-        return self.is_complete(name) and self._is_sound(name)
+        """Whether the snapshot exists and is intact, or can be fetched.
+
+        Its first use compares a sample of it.
+        """
+        if self.is_complete(name):
+            return self._is_sound(name)
+        return self.promised(name) is not None
+
+    def is_here(self, name: str) -> bool:
+        """Whether the files of the snapshot are in the store."""
+        return (self._place(name) / "fs").is_dir()
+
+    def promised(self, name: str) -> Promise | None:
+        """What is known of a snapshot whose files can be fetched and are not here yet."""
+        if self.supplier is None or self.is_here(name):
+            return None
+        promise = read_promise(self._place(name))
+        return promise if promise is not None and self.supplier.has(promise.digest) else None
+
+    def promise(self, name: str, promise: Promise) -> None:
+        """Have the files of a snapshot fetched when they are needed, unless it exists."""
+        if self.has(name):
+            return
+        draft = self._scratch / f"promise-{next(self._numbers)}"
+        write_promise(draft, promise)
+        place = self._place(name)
+        self._set_aside(place)
+        try:
+            draft.rename(place)
+        except OSError:
+            if not self.has(name):  # another process may have been first
+                raise
+        finally:
+            discard_tree(draft)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Fetch the files of those snapshots that are only promised, several at a time."""
+        promised = [name for name in dict.fromkeys(names) if not self.is_here(name)]
+        found = [(name, promise) for name in promised if (promise := self.promised(name))]
+        if found and self.supplier is not None:
+            self.supplier.supply(found)
 
     def is_complete(self, name: str) -> bool:
         """Whether the snapshot is known to be on disk, and not known to be damaged."""
@@ -124,6 +167,7 @@ class Snapshots:
         """The directory that holds the layer."""
         place = self._place(name)
         self.use([name])
+        self.require([name])
         return place / "fs"
 
     @property
@@ -170,7 +214,7 @@ class Snapshots:
                     raise
             else:
                 break
-            if self.has(name):
+            if self.is_here(name) and self.has(name):
                 return name
             self._set_aside(place)
         self._damaged.discard(name)

@@ -32,6 +32,8 @@ from layerline.replacement import creating
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from layerline.engine.store.promise import Supplier
+
 SESSIONS = "sessions"  # the lock that sessions share, exclusive for pruning
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -81,17 +83,26 @@ class Store:
         return store
 
     def tree(self, names: Sequence[str]) -> Tree:
-        """The merged view of snapshots, bottom first; without any, an empty directory."""
+        """The merged view of snapshots, bottom first; without any, an empty directory.
+
+        Raises NotFetched if files that are only promised cannot be fetched.
+        """
+        self.snapshots.require(names)
         return Tree(tuple(map(self.snapshots.path, names)) or (self.root / "empty",))
 
     def flatten(self, names: Sequence[str]) -> str:
         """One snapshot that can replace several, bottom first, in any stack."""
         name = "flat-" + digest_of(list(names))
         if not self.snapshots.has(name):
+            self.snapshots.require(names)
             with self.snapshots.draft() as draft:
                 flatten([self.snapshots.path(each) for each in names], draft.fs)
                 draft.commit(name)
         return name
+
+    def supply(self, supplier: Supplier) -> None:
+        """Let missing blobs and promised snapshots be fetched."""
+        self.blobs.supplier = self.snapshots.supplier = supplier
 
     def require_space(self, what: str, written: Path | None) -> None:
         """Raise NoSpace if the disk is full, as the reason why `what` failed or may have.

@@ -49,7 +49,8 @@ _REFUSED, _NO_HOST = "connect: connection refused", "no such host"
 class Request:
     """A request in a token `scope`. `body` is called once for each attempt and each redirect.
 
-    A status outside `expect` is an error; `tries` counts attempts in total.
+    A status outside `expect` is an error; `tries` counts attempts in total, of which the endpoint
+    may allow fewer.
     """
 
     method: str
@@ -70,6 +71,7 @@ class Endpoint:
     base: httpx.URL
     login: Login | None = None
     pause: float = _FIRST_PAUSE
+    most_tries: int = _TRIES
     _headers: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -91,8 +93,9 @@ class Endpoint:
             response.close()
 
     def _send_with_retries(self, request: Request) -> httpx.Response:
-        for attempt in range(1, request.tries + 1):
-            is_last = attempt == request.tries
+        tries = min(request.tries, self.most_tries)
+        for attempt in range(1, tries + 1):
+            is_last = attempt == tries
             try:
                 response = self._send_authorized(request)
             except httpx.TransportError as exc:

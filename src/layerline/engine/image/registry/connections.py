@@ -27,15 +27,21 @@ if TYPE_CHECKING:
 
 _INTERFACE_HOSTS = {DEFAULT_REGISTRY: f"registry-1.{DEFAULT_REGISTRY}"}
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_TRIES = 5
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Registries:
-    """Connections are kept until `close`; threads may share it."""
+    """Connections are kept until `close`; threads may share it.
+
+    A request is sent `most_tries` times at most.
+    """
 
     settings: Settings
     credentials: Credentials
     reach: Reach | None = None
+    timeout: httpx.Timeout = field(default_factory=lambda: _TIMEOUT)
+    most_tries: int = _TRIES
     _client: httpx.Client | None = None
     _endpoints: dict[str, Endpoint] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,17 +86,22 @@ class Registries:
         with self._lock:
             if base not in self._endpoints:
                 if self._client is None:
-                    self._client = http_client(self.settings, self.reach)
+                    self._client = http_client(self.settings, self.reach, timeout=self.timeout)
                 self._endpoints[base] = Endpoint(
                     client=self._client,
                     base=httpx.URL(base),
                     login=self.credentials.for_registry(registry),
+                    most_tries=self.most_tries,
                 )
             return self._endpoints[base]
 
 
 def http_client(
-    settings: Settings, reach: Reach | None = None, *, variable: str = BUNDLE_VARIABLE
+    settings: Settings,
+    reach: Reach | None = None,
+    *,
+    timeout: httpx.Timeout = _TIMEOUT,
+    variable: str = BUNDLE_VARIABLE,
 ) -> httpx.Client:
     """A client that goes through the proxies and trusts the certificates of the settings.
 
@@ -99,7 +110,7 @@ def http_client(
     trust = _trusting(settings.ca_bundle, variable)
     return httpx.Client(
         verify=trust,
-        timeout=_TIMEOUT,
+        timeout=timeout,
         trust_env=False,
         mounts=_proxies(settings.proxies, trust),
         headers={"User-Agent": "layerline"},

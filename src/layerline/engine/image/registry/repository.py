@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from layerline.engine.image import manifests, stream
 from layerline.engine.image.reference import DEFAULT_TAG, Reference
 from layerline.engine.image.registry.client import Request
+from layerline.engine.store.cancellation import carried, check_cancelled
 from layerline.engine.store.digest import digest_bytes
 from layerline.errors import ArchiveInvalid, ImageNotFound, RegistryTimeout, RegistryUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     import httpx
 
@@ -74,14 +75,19 @@ class Repository:
         with self.endpoint.send(Request("GET", url, scope=self._scope("pull"))) as response:
             return manifests.verify(_read_document(response), descriptor)
 
-    def fetch(self, store: Store, descriptor: Descriptor) -> None:
-        """Fetch a blob into the store; an interrupted download is resumed."""
+    def fetch(
+        self, store: Store, descriptor: Descriptor, watch: Callable[[int], None] | None = None
+    ) -> None:
+        """Fetch a blob into the store; an interrupted download is resumed.
+
+        `watch` is called with the number of bytes that have come so far; what it raises ends it.
+        """
         with store.blobs.writer() as writer:
             fruitless = 0
             while writer.size < descriptor.size:
                 before = writer.size
                 try:
-                    self._receive(writer, descriptor)
+                    self._receive(writer, descriptor, watch or _do_not_watch)
                 except (RegistryUnreachable, RegistryTimeout):
                     fruitless = fruitless + 1 if writer.size == before else 0
                     if fruitless == _FRUITLESS_TRIES:
@@ -89,11 +95,17 @@ class Repository:
             writer.commit(descriptor.digest)
 
     def push(
-        self, store: Store, image: AssembledImage, *, sources: Sequence[Reference] = ()
+        self,
+        store: Store,
+        image: AssembledImage,
+        *,
+        sources: Sequence[Reference] = (),
+        known: Collection[str] = (),
     ) -> None:
         """Upload what is missing, then the manifest under the tag.
 
-        `sources` are images that layers came from; the registry can mount these layers.
+        `sources` are images that layers came from; the registry can mount these layers. Blobs of
+        the digests `known` are in the repository.
         """
         mine = [
             source.repository
@@ -103,7 +115,9 @@ class Repository:
         ]
         kinds = manifests.MANIFEST_TYPES | manifests.INDEX_TYPES
         with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
-            for _ in pool.map(lambda layer: self._upload(store, layer, mine), image.layers):
+            missing = [layer for layer in image.layers if layer.digest not in known]
+            upload = carried(lambda layer: self._upload(store, layer, mine))
+            for _ in pool.map(upload, missing):
                 pass
         for descriptor, data in image.documents:
             if descriptor.media_type not in kinds:
@@ -114,7 +128,9 @@ class Repository:
         tag = self.reference.tag or DEFAULT_TAG
         self._put_manifest(tag, image.root, image.document(image.root.digest))
 
-    def _receive(self, writer: BlobWriter, descriptor: Descriptor) -> None:
+    def _receive(
+        self, writer: BlobWriter, descriptor: Descriptor, watch: Callable[[int], None]
+    ) -> None:
         start = writer.size
         headers = {"Range": f"bytes={start}-"} if start else {}
         with self.endpoint.send(
@@ -134,6 +150,7 @@ class Repository:
                     message = f"{descriptor.digest} is longer than its declared {descriptor.size}"
                     raise ArchiveInvalid(message)
                 writer.write(fresh)
+                watch(writer.size)
         if writer.size == start:
             message = f"{self.reference.registry} sent no data for {descriptor.digest}"
             raise RegistryUnreachable(message)
@@ -141,7 +158,9 @@ class Repository:
     def _upload(self, store: Store, layer: Descriptor, sources: Sequence[str]) -> None:
         def body() -> Iterator[bytes]:
             with store.blobs.open(layer.digest) as file:
-                yield from iter(lambda: file.read(stream.CHUNK), b"")
+                for chunk in iter(lambda: file.read(stream.CHUNK), b""):
+                    check_cancelled()
+                    yield chunk
 
         self._put_blob(layer, body, sources)
 
@@ -249,3 +268,7 @@ def _repeatable(data: bytes) -> Callable[[], Iterator[bytes]]:
 
 def _nothing() -> Iterator[bytes]:
     return iter(())
+
+
+def _do_not_watch(_received: int) -> None:
+    pass

@@ -1,0 +1,1 @@
+"""Results shared with other machines: one OCI artifact for each key, in a registry."""

@@ -1,0 +1,137 @@
+"""A record becomes rows of the local index, and promises for what it names.
+
+Layers get names that say their content, so a tree of another machine is never mixed with layers
+that this machine has made of the same keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, cast
+
+from layerline.engine.image.manifests import LAYER_TYPES
+from layerline.engine.image.pack import LayerBlob, find_packed, keep_original
+from layerline.engine.store.promise import Promise
+from layerline.errors import ArchiveInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from layerline.engine.cache.record import Record, SharedLayer
+    from layerline.engine.cache.supply import RegistrySupplier
+    from layerline.engine.store.index import Document
+    from layerline.engine.store.store import Store
+
+_BY_BLOB, _BY_TAR = "layer-", "base-"
+
+
+def adopt_record(store: Store, supplier: RegistrySupplier, record: Record) -> bool:
+    """Take a record that was verified; whether it can be used here.
+
+    Raises ArchiveInvalid for one that contradicts itself.
+    """
+    wanted = [layer.digest for layer in record.layers.values()]
+    if any(supplier.is_lost(digest) for digest in (*wanted, *record.blobs)):
+        return False
+    documents = [_bytes(text) for text in record.documents]
+    for digest, size in record.blobs.items():
+        supplier.add(digest, size)
+    names: dict[str, str] = {}
+    for name, layer in record.layers.items():
+        names[name] = _promise(store, supplier, name, layer, tuple(names.values()))
+        if not store.snapshots.has(names[name]):
+            return False
+    for data in documents:
+        store.blobs.put(data)
+    row = renamed(record.row, names)
+    snapshots = sorted({*names.values(), *record.needs})
+    if not all(map(store.snapshots.has, snapshots)):
+        return False  # files of the other machine, a host directory's say, that are not sent
+    store.index.put(record.table, record.key, row, snapshots=snapshots)
+    return True
+
+
+def keeps_name(name: str) -> bool:
+    """Whether the name of a snapshot says what is in it."""
+    return name.startswith((_BY_BLOB, _BY_TAR))
+
+
+def _promise(
+    store: Store,
+    supplier: RegistrySupplier,
+    name: str,
+    layer: SharedLayer,
+    below: tuple[str, ...],
+) -> str:
+    """Have a layer fetched once it is needed; the name that it has here."""
+    _check_name(name, layer)
+    own = name if keeps_name(name) else _BY_BLOB + layer.digest.removeprefix("sha256:")
+    supplier.add(layer.digest, layer.size)
+    if not store.snapshots.has(own):
+        packed = find_packed(store, layer.digest)
+        if packed is not None and not keeps_name(name):
+            return packed[0]
+        promise = Promise(
+            digest=layer.digest,
+            size=layer.size,
+            diff_id=layer.diff_id,
+            media_type=layer.media_type,
+            below=below,
+        )
+        store.snapshots.promise(own, promise)
+        blob = LayerBlob(
+            diff_id=layer.diff_id,
+            digest=layer.digest,
+            size=layer.size,
+            compression=LAYER_TYPES[layer.media_type],
+        )
+        keep_original(store, own, blob)
+    return own
+
+
+def _check_name(name: str, layer: SharedLayer) -> None:
+    """Refuse a name that claims another content than the layer has."""
+    by_blob = name.partition(".")[0] == _BY_BLOB + layer.digest.removeprefix("sha256:")
+    by_tar = name == _BY_TAR + layer.diff_id.removeprefix("sha256:")
+    if keeps_name(name) and not (by_blob or by_tar):
+        message = f"the layer {name} does not have the content of its name"
+        raise ArchiveInvalid(message)
+
+
+def renamed(row: Document, names: Mapping[str, str]) -> Document:
+    """A row with the snapshots' names of this machine, wherever a row has any."""
+    changed = dict(row)
+    for member in ("layers", "mounts"):
+        if member in row:
+            changed[member] = _names(row[member], names)
+    if "objects" in row:
+        changed["objects"] = _stored(row["objects"], names)
+    return changed
+
+
+def _names(value: object, names: Mapping[str, str]) -> object:
+    if isinstance(value, list):
+        return [_names(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def _stored(document: object, names: Mapping[str, str]) -> object:
+    """Documents of objects: the stored trees in them name snapshots, which are not in keys."""
+    match document:
+        case {"$": "Stored", "snapshots": snapshots}:
+            return {**cast("dict[str, object]", document), "snapshots": _names(snapshots, names)}
+        case dict():
+            return {name: _stored(item, names) for name, item in document.items()}
+        case list():
+            return [_stored(item, names) for item in document]
+        case _:
+            return document
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as exc:
+        message = "a document of the record is not base64"
+        raise ArchiveInvalid(message) from exc

@@ -1,0 +1,207 @@
+"""The cache of a session: rows that other machines have recorded, and rows offered to them.
+
+A record that cannot be read, verified or used is a miss.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+
+from layerline.engine.cache.adoption import adopt_record
+from layerline.engine.cache.envelope import Envelope, parse_envelope
+from layerline.engine.cache.outgoing import Outgoing, Sender
+from layerline.engine.cache.place import Place
+from layerline.engine.cache.record import parse_record, tag_of
+from layerline.engine.cache.supply import RegistrySupplier
+from layerline.engine.image.reference import Reference
+from layerline.engine.image.registry.connections import Registries
+from layerline.engine.image.registry.credentials import Credentials
+from layerline.errors import ArchiveInvalid
+from layerline.log import Status
+from layerline.quantities import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from layerline.engine.cache.record import Record
+    from layerline.engine.store.store import Store
+    from layerline.log import Journal
+    from layerline.settings import Settings
+
+# A registry that does not answer costs this once; what is sent delays nobody.
+_TIMEOUT = httpx.Timeout(5.0, connect=3.0)
+_TRIES = 2
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SharedCache:
+    """The repositories of a session's cache. Threads share it."""
+
+    store: Store
+    settings: Settings
+    journal: Journal
+    places: Sequence[Place]
+    supplier: RegistrySupplier = field(init=False)
+    sender: Sender | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The store fetches what records promise from now on."""
+        self.supplier = RegistrySupplier(store=self.store, places=self.places)
+        self.store.supply(self.supplier)
+        self.sender = None
+        if self.settings.cache.writes and self.places:
+            self.sender = Sender(
+                store=self.store, place=self.places[0], epoch=self._epoch, seal=_seal
+            )
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, store: Store, settings: Settings, journal: Journal
+    ) -> Iterator[SharedCache | None]:
+        """The cache for the length of the block, if the user has set one.
+
+        At the end of the block what is left is dropped: call `finish` before.
+        """
+        if not settings.cache.places:
+            yield None
+            return
+
+        def report(message: str) -> None:
+            journal.step(message).end(Status.CANCELED)
+
+        logins = Credentials.of(settings)
+        quick = Registries(
+            settings=settings, credentials=logins, timeout=_TIMEOUT, most_tries=_TRIES
+        )
+        patient = Registries(settings=settings, credentials=logins, most_tries=_TRIES)
+        with contextlib.closing(quick), contextlib.closing(patient):
+            references = map(Reference.parse, settings.cache.places)
+            places = [
+                Place(
+                    name=reference.name,
+                    repository=quick.registry(reference),
+                    written=patient.registry(reference),
+                    report=report,
+                )
+                for reference in references
+            ]
+            cache = cls(store=store, settings=settings, journal=journal, places=places)
+            try:
+                yield cache
+            finally:
+                cache.drop()
+                cache.close()
+
+    def find(self, table: str, key: str) -> bool:
+        """Look for a key; whether the store's index has its row now."""
+        tag = tag_of(table, key, self._epoch)
+        return any(
+            self._find_in(place, tag, table, key) for place in self.places if place.may_have(tag)
+        )
+
+    def offer(self, outgoing: Outgoing) -> None:
+        """Have a row sent, if the user shares results and nothing of it is secret."""
+        if self.sender is not None:
+            self.sender.add(outgoing)
+
+    def offer_image(self, table: str, key: str, documents: Sequence[bytes] = ()) -> None:
+        """Have what is known of an image sent, with its documents and layers."""
+        row = self.store.index.get(table, key)
+        if row is None or not self.is_written:
+            return
+        layers = row.get("layers", [])
+        self.offer(
+            Outgoing(
+                table=table,
+                key=key,
+                row=row,
+                snapshots=[str(name) for name in layers] if isinstance(layers, list) else [],
+                documents=tuple(base64.b64encode(data).decode() for data in documents),
+            )
+        )
+
+    @property
+    def is_written(self) -> bool:
+        """Whether what is offered is sent."""
+        return self.sender is not None
+
+    @property
+    def references(self) -> list[Reference]:
+        """The repositories, from which a registry can mount blobs."""
+        return [place.repository.reference for place in self.places]
+
+    def drop(self) -> None:
+        """Do not send what is left."""
+        if self.sender is not None:
+            self.sender.drop()
+
+    def close(self) -> None:
+        """Wait until the threads have ended."""
+        if self.sender is not None:
+            self.sender.finish()
+
+    def finish(self) -> None:
+        """Send what is left, or say what is dropped."""
+        if self.sender is None:
+            return
+        left = self.sender.left
+        if left and self.settings.cache.waits:
+            self._wait(self.sender, left)
+        elif left:
+            self.sender.drop()
+            self.journal.step(f"cache: {left} results were not sent, as asked").end()
+
+    def _wait(self, sender: Sender, left: int) -> None:
+        name = sender.place.name
+        with self.journal.step(f"cache: send {left} results to {name}, or --no-wait"):
+            sender.finish()
+        if sender.sent:
+            size = format_size(sender.sent_bytes)
+            self.journal.step(f"cache: sent {sender.sent} results, {size}, to {name}").end()
+
+    @property
+    def _epoch(self) -> int | None:
+        return self.settings.source_date_epoch
+
+    def _find_in(self, place: Place, tag: str, table: str, key: str) -> bool:
+        data = place.read(tag)
+        if data is None:
+            return False
+        try:
+            record = self._verified(place, parse_envelope(data), table, key)
+            return adopt_record(self.store, self.supplier, record)
+        except ArchiveInvalid as exc:
+            place.distrust(str(exc))
+            return False
+
+    def _verified(self, place: Place, envelope: Envelope, table: str, key: str) -> Record:
+        record = parse_record(envelope.payload)
+        if not place.is_private():
+            message = (
+                f"{place.name} is neither of this machine nor reached by TLS with a login, "
+                "and the record is not signed"
+            )
+            raise ArchiveInvalid(message)
+        if (record.table, record.key) != (table, key):
+            message = "it is the record of another key"
+            raise ArchiveInvalid(message)
+        if record.repository != place.repository.reference.repository:
+            message = f"it is a record of the repository {record.repository!r}"
+            raise ArchiveInvalid(message)
+        return record
+
+
+def finish_sharing(cache: SharedCache | None) -> None:
+    """Send what is left, if there is a cache."""
+    if cache is not None:
+        cache.finish()
+
+
+def _seal(payload: bytes) -> bytes:
+    return Envelope(payload=payload).encode()

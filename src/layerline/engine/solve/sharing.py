@@ -1,0 +1,150 @@
+"""Which results are shared with other machines, and how their rows look there.
+
+Invariant: nothing is sent of a step that was given a secret, a socket, the session or a GPU, nor of
+a step above such a one: its layers are in the others' trees.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from layerline.engine.cache.adoption import keeps_name
+from layerline.engine.cache.outgoing import Outgoing
+from layerline.engine.solve import ops
+from layerline.engine.solve.container_stage import written_to_mounts
+from layerline.engine.solve.keys import children, ops_in
+from layerline.engine.solve.serialization import snapshots_in
+from layerline.engine.solve.service_definitions import ServiceDefinition
+from layerline.engine.store.digest import parse_digest
+from layerline.engine.store.import_digests import is_import
+from layerline.errors import LayerlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from layerline.engine.solve.keys import Keyed
+    from layerline.engine.solve.result import Result
+    from layerline.engine.solve.step_context import SolveContext
+    from layerline.engine.store.index import Document
+
+_TABLE = "result"
+_HASHED = "--require-hashes"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sharing:
+    """What one session shares of its results. Safe for threads."""
+
+    context: SolveContext
+    _private: dict[str, bool] = field(default_factory=dict)
+    _built: dict[str, bool] = field(default_factory=dict)
+
+    def find(self, op: ops.Op, key: str) -> bool:
+        """Look in the cache for the result of an op; whether the store has its row now."""
+        shared = self.context.shared
+        return shared is not None and self._is_shared(op) and shared.find(_TABLE, key)
+
+    def offer(self, op: ops.Op, key: str, result: Result, *, replaces: bool) -> None:
+        """Have a result sent, if it may be."""
+        shared = self.context.shared
+        if shared is None or not shared.is_written or not self._is_shared(op):
+            return
+        sent = written_to_mounts(op, result) if isinstance(op, ops.Exec) else result
+        if sent is None:
+            return
+        row = sent.document()
+        if self.context.journal.masks.holds(json.dumps(row)):
+            return
+        texts = (sent.stdout.blob, sent.stderr.blob, sent.combined.blob)
+        layers = [*sent.layers, *(name for mount in sent.mounts for name in mount)]
+        shared.offer(
+            Outgoing(
+                table=_TABLE,
+                key=key,
+                row=row,
+                snapshots=list(dict.fromkeys(layers)),
+                blobs=sorted({parse_digest(blob) for blob in texts if blob is not None}),
+                replaces=replaces,
+            )
+        )
+
+    def find_call(self, table: str, key: str) -> bool:
+        """Look in the cache for what a function returned, and for the steps that it needs."""
+        shared, index = self.context.shared, self.context.store.index
+        if shared is None or not shared.find(table, key):
+            return False
+        made = (index.get(table, key) or {}).get("made", [])
+        steps = made if isinstance(made, list) else []
+        return all(index.get(_TABLE, step) or shared.find(_TABLE, step) for step in steps)
+
+    def offer_call(self, table: str, key: str, row: Document, values: Sequence[object]) -> None:
+        """Have what a function returned sent, if everything may be that is in its `values`."""
+        shared = self.context.shared
+        if shared is None or not shared.is_written:
+            return
+        trees = [op for value in values for op in ops_in(value)]
+        if any(_any(op, self._is_private, self._private) for op in trees):
+            return
+        names = sorted(set(snapshots_in(row)))
+        shared.offer(
+            Outgoing(
+                table=table,
+                key=key,
+                row=row,
+                snapshots=[name for name in names if keeps_name(name)],
+                needs=tuple(name for name in names if not keeps_name(name)),
+            )
+        )
+
+    def _is_shared(self, op: ops.Op) -> bool:
+        """Whether a result is worth sending and may be sent.
+
+        What has neither an exec nor an image below is made of small files in no time.
+        """
+        worth = _any(op, _is_built, self._built)
+        return worth and not _any(op, self._is_private, self._private)
+
+    def _is_private(self, op: Keyed) -> bool:
+        match op:
+            case ops.Exec():
+                given = [ref for _, ref in op.secret_env]
+                given += [each.secret for each in op.mounts if isinstance(each, ops.SecretMount)]
+                has_socket = any(isinstance(each, ops.SocketMount) for each in op.mounts)
+                if has_socket or op.nesting or op.gpus:
+                    return True
+                return _HASHED not in op.argv and any(map(self._has_secret, given))
+            case ops.Stored():
+                return not all(keeps_name(name) or is_import(name) for name in op.snapshots)
+            case ServiceDefinition():
+                return bool(op.host)
+            case _:
+                return False
+
+    def _has_secret(self, ref: ops.SecretRef) -> bool:
+        """Whether a secret says anything: an empty one is a place for those of other machines."""
+        try:
+            return bool(self.context.secret(ref.identity))
+        except LayerlineError:  # of another session
+            return True
+
+
+def _is_built(op: Keyed) -> bool:
+    return isinstance(op, ops.Exec) or (
+        isinstance(op, ops.Stored) and bool(op.snapshots) and all(map(keeps_name, op.snapshots))
+    )
+
+
+def _any(op: Keyed, holds: Callable[[Keyed], bool], known: dict[str, bool]) -> bool:
+    """Whether something holds for an op or for anything that it is made of."""
+    pending: list[Keyed] = [op]
+    while pending:
+        top = pending[-1]
+        below = [] if top.key in known else list(children(top))
+        missing = [each for each in below if each.key not in known]
+        pending += missing
+        if not missing:
+            known.setdefault(top.key, holds(top) or any(known[each.key] for each in below))
+            pending.pop()
+    return known[op.key]

@@ -1,0 +1,99 @@
+"""Which registries share results with other machines, as the user sets it.
+
+A name of a repository is `HOST/REPOSITORY`: a cache never is a short name of Docker Hub.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_KEYS = ("registry", "mode", "wait", "private")
+_MODES = {"read": False, "read,write": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryCache:
+    """The repositories to read from, in order; the first is written to if the user `writes`.
+
+    With `waits` a command ends once everything is sent. `private` names functions whose results are
+    not shared, as `module.function`.
+    """
+
+    places: tuple[str, ...] = ()
+    writes: bool = False
+    waits: bool = True
+    private: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(
+        cls, environ: Mapping[str, str], document: Mapping[str, object], config: Path
+    ) -> RegistryCache:
+        """Read the variables, and `[cache]` of the settings file."""
+        table = document.get("cache", {})
+        if not isinstance(table, dict):
+            message = f"invalid cache in {config}: use a table, e.g. [cache] registry = 'HOST/NAME'"
+            raise UsageError(message)
+        for key in table:
+            if key not in _KEYS:
+                message = f"unknown key {key!r} in [cache] of {config}: use {', '.join(_KEYS)}"
+                raise UsageError(message)
+        where = f"[cache] of {config}"
+        named = environ.get("LAYERLINE_CACHE")
+        places = _list(table, "registry", where) if named is None else [named]
+        mode = environ.get("LAYERLINE_CACHE_MODE") or str(table.get("mode", "read"))
+        waits = environ.get("LAYERLINE_CACHE_WAIT") or table.get("wait", True)
+        if waits not in (True, False, "true", "false"):
+            message = f"invalid value {waits!r} for waiting for the cache: use true or false"
+            raise UsageError(message)
+        return cls(
+            places=_places(places),
+            writes=_writes(mode),
+            waits=waits in (True, "true"),
+            private=frozenset(_list(table, "private", where)),
+        )
+
+    def chosen(self, places: str | None, *, waits: bool) -> RegistryCache:
+        """With the places of a flag, if it was given, in place of these."""
+        named = self.places if places is None else _places([places])
+        return replace(self, places=named, waits=self.waits and waits)
+
+
+def _places(texts: Sequence[str]) -> tuple[str, ...]:
+    """The places in lists with commas, checked."""
+    names = [name.strip() for text in texts for name in text.split(",")]
+    return tuple(_place(name) for name in names if name)
+
+
+def _list(table: Mapping[str, object], key: str, where: str) -> list[str]:
+    value = table.get(key, [])
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        message = f"invalid {key} in {where}: use a text, or a list of texts"
+        raise UsageError(message)
+    return [str(each) for each in value]
+
+
+def _place(text: str) -> str:
+    host, slash, repository = text.partition("/")
+    names_host = "." in host or ":" in host or host == "localhost"
+    if not slash or not repository or not names_host or "@" in text or ":" in repository:
+        message = (
+            f"invalid cache {text!r}: use HOST/REPOSITORY, e.g. registry.example.com/team/cache"
+        )
+        raise UsageError(message)
+    return text
+
+
+def _writes(mode: str) -> bool:
+    if mode.replace(" ", "") not in _MODES:
+        message = f"invalid mode {mode!r} of the cache: use 'read' or 'read,write'"
+        raise UsageError(message)
+    return _MODES[mode.replace(" ", "")]

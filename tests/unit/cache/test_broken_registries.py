@@ -1,0 +1,116 @@
+"""A registry that fails costs a message, and the build ends well."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.cache.test_shared_steps import CHAIN, UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.unit.cache.conftest import Machine
+
+pytestmark = [pytest.mark.privileged, pytest.mark.usefixtures("overlay")]
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """A server that answers each request with 403, as a registry does without a login."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_refuse, args=(server,), daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def _refuse(server: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:  # the test is over
+            return
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize("mode", ["read", "read,write"])
+async def test_a_registry_that_is_down_costs_one_message(
+    machines: tuple[Machine, Machine], rootfs: Path, mode: str
+) -> None:
+    machine = replace(machines[1], cache="127.0.0.1:9/down", mode=mode)
+    await machine.run(rootfs, CHAIN % (UUID, "exitCode"))
+    assert len(machine.containers()) == 2
+    assert len(machine.warnings()) == 1
+    assert "connection refused" in machine.warnings()[0]
+
+
+async def test_a_registry_that_refuses_costs_one_message(
+    machines: tuple[Machine, Machine], rootfs: Path, refusing: str
+) -> None:
+    machine = replace(machines[0], cache=f"{refusing}/cache")
+    await machine.run(rootfs, CHAIN % (UUID, "exitCode"))
+    assert len(machine.containers()) == 2
+    assert len(machine.warnings()) == 1
+    assert "denied" in machine.warnings()[0]
+
+
+@pytest.mark.slow
+async def test_a_registry_that_stalls_costs_one_message(
+    machines: tuple[Machine, Machine], rootfs: Path, stalled: str
+) -> None:
+    machine = replace(machines[0], cache=f"{stalled}/cache")
+    await machine.run(rootfs, CHAIN % (UUID, "exitCode"))
+    assert len(machine.containers()) == 2
+    assert len(machine.warnings()) == 1
+
+
+async def test_what_the_registry_has_lost_is_built_again(
+    machines: tuple[Machine, Machine], rootfs: Path, registry_blobs: Path
+) -> None:
+    first, second = machines
+    query = CHAIN % (UUID, 'file(path: "/more") { contents }')
+    made = await first.run(rootfs, query)
+    layers = [path for path in (first.store / "blobs").iterdir() if _is_gzip(path)]
+    assert layers
+    for path in layers:
+        (registry_blobs / path.name[:2] / path.name / "data").unlink()
+    assert await second.run(rootfs, query) == made
+    assert len(second.containers()) == 2
+
+
+async def test_a_layer_that_was_changed_is_not_taken(
+    machines: tuple[Machine, Machine], rootfs: Path, registry_blobs: Path
+) -> None:
+    first, second = machines
+    query = CHAIN % (UUID, 'file(path: "/more") { contents }')
+    made = await first.run(rootfs, query)
+    for path in filter(_is_gzip, (first.store / "blobs").iterdir()):
+        stored = registry_blobs / path.name[:2] / path.name / "data"
+        data = bytearray(stored.read_bytes())
+        data[len(data) // 2] ^= 1
+        stored.write_bytes(data)
+    assert await second.run(rootfs, query) == made
+    assert len(second.containers()) == 2
+    assert len(second.warnings()) == 1
+
+
+async def test_promises_count_as_absent_without_the_cache(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    await first.run(rootfs, CHAIN % (UUID, "exitCode"))
+    await second.run(rootfs, CHAIN % (UUID, "exitCode"))
+    alone = replace(second, cache="")
+    await alone.run(rootfs, CHAIN % (UUID, 'file(path: "/more") { contents }'))
+    assert len(alone.containers()) == 2
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.read_bytes()[:2] == b"\x1f\x8b"

@@ -1,0 +1,140 @@
+"""What one machine has run, another has: without a container, and without files at first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.cache.conftest import HOST
+from tests.unit.conftest import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.cache.conftest import Machine
+
+pytestmark = [pytest.mark.privileged, pytest.mark.usefixtures("overlay")]
+
+UUID = 'args: ["sh", "-c", "cat /proc/sys/kernel/random/uuid | tee /made"]'
+CHAIN = """
+query ($root: ID!) { container { withRootfs(directory: $root) {
+  withExec(%s) { withExec(args: ["sh", "-c", "echo more > /more; seq 20000"]) { %s } }
+} } }
+"""
+MOUNTED = """
+query ($root: ID!) { container { withRootfs(directory: $root) {
+  withMountedDirectory(path: "/in", source: $root) {
+    withExec(args: ["sh", "-c", "%s"]) { directory(path: "/in") { %s } }
+  }
+} } }
+"""
+TOKEN = '{ setSecret(name: "token", plaintext: "hidden") { id } }'
+SECRET = """
+query ($root: ID!, $secret: ID!) { container { withRootfs(directory: $root) {
+  withSecretVariable(name: "TOKEN", secret: $secret) { withExec(%s) {
+    withoutSecretVariable(name: "TOKEN") { withExec(args: ["cat", "/made"]) { stdout } }
+  } }
+} } }
+"""
+
+
+async def test_another_machine_runs_no_container(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    query = CHAIN % (UUID, 'stdout exitCode file(path: "/made") { contents }')
+    made = await first.run(rootfs, query)
+    assert len(first.containers()) == 2
+    assert await second.run(rootfs, query) == made
+    assert second.containers() == []
+
+
+async def test_files_come_when_they_are_read(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    await first.run(rootfs, CHAIN % (UUID, "exitCode"))
+    await second.run(rootfs, CHAIN % (UUID, "exitCode"))
+    assert second.unpacked() == []
+    await second.run(rootfs, CHAIN % (UUID, 'file(path: "/more") { contents }'))
+    assert len(second.unpacked()) == 3
+    assert second.containers() == []
+
+
+async def test_a_step_that_is_new_runs_on_files_of_the_other_machine(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    made = await first.run(rootfs, CHAIN % (UUID, 'file(path: "/made") { contents }'))
+    read = CHAIN % (UUID, 'withExec(args: ["cat", "/made"]) { stdout }')
+    found = await second.run(rootfs, read)
+    assert second.containers() == ["withExec cat /made"]
+
+    def below(answer: object, *path: str) -> object:
+        for name in ("container", "withRootfs", "withExec", "withExec", *path):
+            assert isinstance(answer, dict)
+            answer = answer[name]
+        return answer
+
+    assert below(found, "withExec", "stdout") == below(made, "file", "contents")
+
+
+@pytest.mark.parametrize("script", ["echo new > /in/tmp/new", "cat /in/bin/busybox > /tmp/copy"])
+async def test_what_was_written_to_a_mount_is_shared_over_its_files(
+    machines: tuple[Machine, Machine], rootfs: Path, script: str
+) -> None:
+    first, second = machines
+    query = MOUNTED % (script, 'entries directory(path: "/tmp") { entries }')
+    made = await first.run(rootfs, query)
+    assert await second.run(rootfs, query) == made
+    assert second.containers() == []
+
+
+async def test_a_publication_to_the_same_registry_fetches_no_layer(
+    machines: tuple[Machine, Machine], rootfs: Path, registry: str
+) -> None:
+    first, second = machines
+    query = CHAIN % (UUID, f'publish(address: "{registry}/images/%s")')
+    made = await first.run(rootfs, query % "one")
+    again = await second.run(rootfs, query % "two")
+    assert second.unpacked() == []
+    assert second.containers() == []
+    assert second.layers() == 0
+    digests = [str(each).partition("@")[2] for each in (made, again)]
+    assert digests[0] == digests[1] != ""
+
+
+async def test_an_archive_is_written_without_unpacking(
+    machines: tuple[Machine, Machine], rootfs: Path, tmp_path: Path
+) -> None:
+    first, second = machines
+    query = CHAIN % (UUID, f'export(path: "{tmp_path}/%s.tar")')
+    await first.run(rootfs, query % "one")
+    await second.run(rootfs, query % "two")
+    assert second.unpacked() == []
+    one, two = tmp_path / "one.tar", tmp_path / "two.tar"
+    assert one.read_bytes() == two.read_bytes()
+
+
+async def test_what_was_given_a_secret_is_not_sent_nor_what_is_above_it(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    for machine in machines:
+        async with machine.session() as session:
+            secret = (await ask(session, TOKEN))["setSecret"]["id"]
+            root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
+            await ask(session, SECRET % UUID, root=root, secret=secret)
+        assert len(machine.containers()) == 2
+
+
+async def test_a_mode_that_only_reads_sends_nothing(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    _, second = machines
+    for _ in range(2):
+        await second.run(rootfs, CHAIN % (UUID, "exitCode"))
+    second.home = second.home.with_name("third")
+    second.home.mkdir()
+    await second.run(rootfs, CHAIN % (UUID, "exitCode"))
+    assert len(second.containers()) == 2
