@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -298,8 +299,7 @@ def _pin_namespace(namespace: Path, path: Path) -> Iterator[None]:
 def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
     """A namespace whose traffic pasta carries out as its own; gives a process that is in it.
 
-    That process reads from a pipe of this one: both, and with them the namespace, end with this
-    process, however it ends.
+    That process reads from a pipe of this one, and ends with it, however it ends: so does pasta.
 
     pasta gives up root when it is started with it, so it gets a user namespace to be root in. No
     port is forwarded, in neither direction, and no address stands for the host's loopback.
@@ -322,6 +322,9 @@ def _pasta(program: Path, forwards: Sequence[str]) -> Iterator[int]:
                 raise _pasta_failed(messages.read().decode(errors="replace"))
             yield child
         finally:
+            for each in _children(process.pid):  # one that waits for pasta reads no pipe yet
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
             process.kill()
             process.communicate()
 
@@ -363,10 +366,11 @@ def _children(process: int) -> list[int]:
 
 
 def _is_connected(process: Path) -> bool:
-    """Whether the process has left this network namespace for one that has a way out."""
+    """Whether the process holds another network namespace than this one, with a way out."""
     with suppress(FileNotFoundError, ProcessLookupError):
+        holds = (process / "comm").read_text() == "cat\n"
         own = Path("/proc/thread-self/ns/net").stat()
-        return (process / "ns/net").stat().st_ino != own.st_ino and _has_way_out(process)
+        return holds and (process / "ns/net").stat().st_ino != own.st_ino and _has_way_out(process)
     return False
 
 
