@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from layerline.errors import HostError, UsageError
 from layerline.limits import Limits
 from layerline.registry_cache import RegistryCache
+from layerline.signing import Signing
 from layerline.storage import Storage
 from layerline.text_file import reason_of
 from layerline.user_directories import home_directory, settings_file, store_directory
@@ -47,6 +48,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     storage: Storage = field(default_factory=Storage)
     cache: RegistryCache = field(default_factory=RegistryCache)
+    signing: Signing = field(default_factory=Signing)
     wheels: Mapping[str, object] = field(default_factory=dict, repr=False)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -83,6 +85,7 @@ class Settings:
             limits=Limits.read(environ, document, config),
             storage=Storage.read(document, config),
             cache=RegistryCache.read(environ, document, config),
+            signing=Signing.read(environ, document, config),
             wheels=_wheels(document, config),
             environ=dict(environ),
         )

@@ -39,9 +39,8 @@ class Machine:
     def store(self) -> Path:
         return self.home / "store"
 
-    @contextlib.asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
-        settings = Settings.from_environ(
+    def settings(self) -> Settings:
+        return Settings.from_environ(
             {
                 "HOME": str(self.home),
                 "LAYERLINE_STORE": str(self.store),
@@ -51,9 +50,12 @@ class Machine:
                 **self.environ,
             }
         )
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
         self.events = []
         journal = Journal(listeners=[self.events.append])
-        async with open_session(settings, journal, workdir=self.home) as session:
+        async with open_session(self.settings(), journal, workdir=self.home) as session:
             yield session
 
     async def run(self, rootfs: Path, query: str, **variables: object) -> Any:  # noqa: ANN401

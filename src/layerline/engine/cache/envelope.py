@@ -45,6 +45,12 @@ class Envelope:
         return canonical({"payloadType": PAYLOAD, "payload": payload, "signatures": signatures})
 
 
+def signed_bytes(payload: bytes) -> bytes:
+    """What a signature is of: the payload with its type, each after its length (DSSE's PAE)."""
+    kind = PAYLOAD.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
 def parse_envelope(data: bytes) -> Envelope:
     """The envelope of bytes from outside. Raises ArchiveInvalid."""
     try:

@@ -24,11 +24,13 @@ from layerline.engine.image.registry.credentials import Credentials
 from layerline.errors import ArchiveInvalid
 from layerline.log import Status
 from layerline.quantities import format_size
+from layerline.signing import Signing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from layerline.engine.cache.record import Record
+    from layerline.engine.cache.trust import Trust, Verifier
     from layerline.engine.store.store import Store
     from layerline.log import Journal
     from layerline.settings import Settings
@@ -46,6 +48,7 @@ class SharedCache:
     settings: Settings
     journal: Journal
     places: Sequence[Place]
+    trust: Trust | None = None
     supplier: RegistrySupplier = field(init=False)
     sender: Sender | None = field(init=False)
 
@@ -56,7 +59,7 @@ class SharedCache:
         self.sender = None
         if self.settings.cache.writes and self.places:
             self.sender = Sender(
-                store=self.store, place=self.places[0], epoch=self._epoch, seal=_seal
+                store=self.store, place=self.places[0], epoch=self._epoch, seal=self._seal
             )
 
     @classmethod
@@ -91,7 +94,8 @@ class SharedCache:
                 )
                 for reference in references
             ]
-            cache = cls(store=store, settings=settings, journal=journal, places=places)
+            trust = _trust(settings.signing)
+            cache = cls(store=store, settings=settings, journal=journal, places=places, trust=trust)
             try:
                 yield cache
             finally:
@@ -180,14 +184,25 @@ class SharedCache:
             place.distrust(str(exc))
             return False
 
-    def _verified(self, place: Place, envelope: Envelope, table: str, key: str) -> Record:
-        record = parse_record(envelope.payload)
+    def _seal(self, payload: bytes) -> bytes:
+        return (
+            Envelope(payload=payload).encode() if self.trust is None else self.trust.seal(payload)
+        )
+
+    def _verifier(self, place: Place, envelope: Envelope) -> Verifier | None:
+        """The key that signed a record; None without keys, where the place is our own."""
+        if self.trust is not None:
+            return self.trust.check_signature(envelope)
         if not place.is_private():
-            message = (
-                f"{place.name} is neither of this machine nor reached by TLS with a login, "
-                "and the record is not signed"
-            )
-            raise ArchiveInvalid(message)
+            raise ArchiveInvalid(_missing_key(place))
+        return None
+
+    def _verified(self, place: Place, envelope: Envelope, table: str, key: str) -> Record:
+        verifier = self._verifier(place, envelope)
+        record = parse_record(envelope.payload)
+        refusal = None if verifier is None else verifier.refusal(record.made)
+        if refusal is not None:
+            raise ArchiveInvalid(refusal)
         if (record.table, record.key) != (table, key):
             message = "it is the record of another key"
             raise ArchiveInvalid(message)
@@ -197,11 +212,23 @@ class SharedCache:
         return record
 
 
+def _trust(signing: Signing) -> Trust | None:
+    """The user's keys, if there are any: their library takes long to import."""
+    if signing == Signing():
+        return None
+    from layerline.engine.cache.trust import Trust
+
+    return Trust.of(signing)
+
+
+def _missing_key(place: Place) -> str:
+    return (
+        f"{place.name} is neither of this machine nor reached by TLS with a login: "
+        "trust a key that its records are signed with"
+    )
+
+
 def finish_sharing(cache: SharedCache | None) -> None:
     """Send what is left, if there is a cache."""
     if cache is not None:
         cache.finish()
-
-
-def _seal(payload: bytes) -> bytes:
-    return Envelope(payload=payload).encode()
