@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from dagger import Doc
 
 from layerline import command
-from layerline.pipeline.definition import Base, Group, Image, Index, Target
+from layerline.pipeline.definition import Base, Group, Image
 from layerline.pipeline.functions import PipelineFunctions
+from layerline.pipeline.target import Index, Target
 from layerline.settings import process_environ
 
 if TYPE_CHECKING:

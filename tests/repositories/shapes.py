@@ -21,19 +21,27 @@ print("runs with one", version("{ONE}"))
 BOTH = PROGRAM + f'import layerline_test_two\nprint("and two", version("{TWO}"))\n'
 SAID = "runs with one 1.0\n"
 SAID_OF_BOTH = SAID + "and two 1.0\n"
+BUILD_SYSTEM = """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+[tool.setuptools.package-data]
+app = ["*.txt"]
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """A repository's files, and what its program prints.
 
-    `where` is the directory in which `init` is run. `edit` is what has to be replaced in the file
-    that it writes, where `message` says so.
+    `where` is the directory in which `init` is run, `projects` what the image builds then. `edit`
+    is what has to be replaced in the file that it writes, where `message` says so.
     """
 
     files: Mapping[str, str]
     said: str = SAID
     where: str = "."
+    projects: tuple[str, ...] = ()
     edit: tuple[str, str] | None = None
     message: str = ""
 
@@ -50,12 +58,15 @@ SHAPES = {
     "src-layout-with-console-script": Shape(
         files={
             "pyproject.toml": _project(
-                f"{ONE}>=1", more='[project.scripts]\napp = "app.cli:main"\n'
+                f"{ONE}>=1",
+                more='[project.scripts]\napp = "app.cli:main"\n' + BUILD_SYSTEM,
             ),
             "src/app/__init__.py": "",
-            "src/app/cli.py": "def main():\n    import app.work\n",
-            "src/app/work.py": PROGRAM,
+            "src/app/cli.py": "from importlib.resources import files\n"
+            "def main():\n    exec(files('app').joinpath('work.txt').read_text())\n",
+            "src/app/work.txt": PROGRAM,
         },
+        projects=(".",),
     ),
     "flat-package-with-main": Shape(
         files={
@@ -93,6 +104,7 @@ SHAPES = {
             "packages/shared/src/shared/__init__.py": PROGRAM,
             "run.py": "import shared\n",
         },
+        projects=("packages/shared",),
     ),
     "setup-py": Shape(
         files={

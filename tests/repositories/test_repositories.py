@@ -99,6 +99,7 @@ def test_init_writes_what_the_pipeline_reads(
     said = capsys.readouterr().err
     if shape.edit:
         assert shape.message in said
+    assert image.projects == shape.projects
     assert definition.base.image == "debian:bookworm-slim"
     groups = definition.groups.values()
     required = {project(text) for each in groups for text in each.requirements_for(image.target)}

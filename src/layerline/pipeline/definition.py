@@ -6,9 +6,9 @@ Invariant: a definition is complete; every name in it refers to something that e
 import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic import ValidationError as PydanticError
 
 from layerline.pipeline.bases import PACKAGES, base_with
@@ -20,7 +20,8 @@ from layerline.pipeline.diagnostics import (
 )
 from layerline.pipeline.platform import Platform
 from layerline.pipeline.requirement import project
-from layerline.pipeline.values import ByTarget, Name, Path, Port, User
+from layerline.pipeline.target import Target
+from layerline.pipeline.values import ByTarget, Name, Path, Port, Table, User
 
 # The layer of packages that all images need is called so.
 SHARED = "shared"
@@ -28,11 +29,7 @@ _SIMILAR = 0.7
 T = TypeVar("T")
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Base(_Table):
+class Base(Table):
     """The base of every image: a Debian or Ubuntu image with Python among its packages."""
 
     python: str = Field(
@@ -54,6 +51,11 @@ class Base(_Table):
         default=PACKAGES,
         examples=[["ca-certificates", "python3", "python3-venv", "tini"]],
     )
+    build_packages: tuple[str, ...] = Field(
+        description="Packages of the distribution that building wheels needs; no image has them",
+        default=(),
+        examples=[["build-essential", "python3-dev"]],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -63,83 +65,7 @@ class Base(_Table):
         return {**base_with(str(python)), **table} if python else table
 
 
-class Index(_Table):
-    """A package index for some packages and no others, in addition to the default one."""
-
-    url: str = Field(
-        description="URL of a package index (PEP 503)",
-        pattern=r"^https?://[^@\s]+$",
-        examples=["https://download.pytorch.org/whl/cpu"],
-    )
-    packages: tuple[Name, ...] = Field(
-        description="Packages to look for in it", min_length=1, examples=[["torch"]]
-    )
-
-    def pages(self, projects: Iterable[str] | None = None) -> tuple[str, ...]:
-        """The pages of its packages, or of those among some projects."""
-        wanted = set(self.packages if projects is None else projects)
-        return tuple(f"{self.url.rstrip('/')}/{name}/" for name in self.packages if name in wanted)
-
-
-class Target(_Table):
-    """A platform that wheels are for. `cuda` is the major version of CUDA, empty without CUDA.
-
-    `architectures` are the GPUs (compute capabilities) that compiled code must support. `groups`
-    are locked together with those of its images but installed in none of them: test tools, say.
-    """
-
-    cuda: str = Field(
-        description=(
-            "Major version of CUDA; empty for targets without CUDA, whose images then refuse "
-            "`nvidia-*` packages"
-        ),
-        default="",
-        pattern=r"^\d*$",
-        examples=["13"],
-    )
-    architectures: tuple[str, ...] = Field(
-        description="Compute capabilities of the GPUs that PyTorch must be compiled for",
-        default=(),
-        examples=[["80", "90"]],
-    )
-    groups: tuple[str, ...] = Field(
-        description=(
-            "Groups to lock together with those of the images and to install in none of them,"
-            " such as test tools"
-        ),
-        default=(),
-        examples=[["test"]],
-    )
-    indexes: tuple[Index, ...] = Field(
-        description=(
-            "Package indexes that are used for the packages that they list and for no others, in "
-            "addition to what the machine is configured for"
-        ),
-        default=(),
-        examples=[[{"url": "https://download.pytorch.org/whl/cpu", "packages": ["torch"]}]],
-    )
-
-    only_binary: bool = Field(
-        description=("Refuse packages that have no wheel; otherwise `lock` adds what builds them"),
-        default=False,
-        examples=[True],
-    )
-    lock: Path | Literal[""] = Field(
-        description=(
-            "A lock that another tool wrote: uv.lock, poetry.lock, pylock.*.toml or requirements "
-            "with hashes. It is taken as it is, and locks/NAME.txt has the installer alone"
-        ),
-        default="",
-        examples=["uv.lock"],
-    )
-
-    def pages(self, projects: Iterable[str] | None = None) -> tuple[str, ...]:
-        """The pages of the packages of all indexes, or of those among some projects."""
-        names = None if projects is None else tuple(projects)
-        return tuple(page for index in self.indexes for page in index.pages(names))
-
-
-class Group(_Table):
+class Group(Table):
     """Requirements that change together.
 
     `claims` are patterns of packages that go into this group's layer, whichever group requires
@@ -203,7 +129,7 @@ class Group(_Table):
         return self.requirements.get(target, everywhere)
 
 
-class Image(_Table):
+class Image(Table):
     """An image: the groups of one target, the source, and how it starts."""
 
     target: str = Field(description="Target that the image is built for", examples=["cpu"])
@@ -214,6 +140,19 @@ class Image(_Table):
         description="Patterns of the files that are copied to `/app`",
         default=("**",),
         examples=[["src/**", "pyproject.toml"]],
+    )
+    projects: tuple[Path, ...] = Field(
+        description=(
+            "Directories of Python projects (PEP 517) to build as wheels and to install as the "
+            "last layer; a group has what they require"
+        ),
+        default=(),
+        examples=[[".", "packages/shared"]],
+    )
+    editable: bool = Field(
+        description="Install the projects from their source in `/app` instead of wheels (PEP 660)",
+        default=False,
+        examples=[True],
     )
     directories: tuple[Path, ...] = Field(
         description=(
@@ -262,7 +201,7 @@ class Image(_Table):
     )
 
 
-class Definition(_Table):
+class Definition(Table):
     """The root table of `layerline.toml`."""
 
     base: Base = Field(default_factory=Base)

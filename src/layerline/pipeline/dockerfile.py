@@ -80,6 +80,13 @@ def render(
             raise LockError(message)
         parts = partition(locks[target], definition, target)
         for name, image in sorted(definition.images_of(target).items()):
+            if image.projects:
+                message = (
+                    f"no Dockerfile for image {name}: its projects are built as wheels without a "
+                    "network, which the pipeline alone does; build it with "
+                    f"'layerline call build --image={name}'"
+                )
+                raise LockError(message)
             image_file = ImageDockerfile(name=name, image=image, definition=definition, parts=parts)
             files[f"{name}.Dockerfile"] = "\n".join(image_file.lines()) + "\n"
             files[f"{name}.Dockerfile.dockerignore"] = _dockerignore(image, ignored)

@@ -12,9 +12,10 @@ from typing import Any
 import dagger
 from dagger import dag
 
-from layerline.pipeline import changes, step_inputs
+from layerline.pipeline import changes, lock, step_inputs
 from layerline.pipeline.definition import Base
 from layerline.pipeline.layer import INSTALLER, Layer
+from layerline.pipeline.lock import Pin
 from layerline.pipeline.object_ids import IdCache
 from layerline.pipeline.spans import span
 from layerline.pipeline.supplies import Mounts, Supplies
@@ -31,6 +32,11 @@ _PROGRAMS = Path(__file__).parent / "programs"
 UV = f"{_TOOLS}/bin/uv"
 BUILDERS = "/mnt/builders.txt"
 _INSTALLER = "/mnt/installer.txt"
+_SOURCE = "/mnt/source"
+BUILT = "/mnt/built"
+# A build has no network, and its program no rights: it gives up those that this needs.
+SANDBOX = ("unshare", "--net", "--", f"{_TOOLS}/bin/python", "-c")
+_NONE = frozenset[str]()
 WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
 
@@ -72,11 +78,12 @@ class Environment:
             .with_env_variable("PYTHONUNBUFFERED", "1")
         )
 
-    async def builder(self) -> dagger.Container:
+    async def builder(self, packages: Sequence[str] = ()) -> dagger.Container:
         """The base with the installer outside the prefix; the newest without a lock."""
-        system = await self.system()
+        system = await self.system(packages)
         mounts = await self.supplies.of("installer", [INSTALLER])
-        return await self.ids.container("builder", lambda: self._builder(system, mounts))
+        key = " ".join(["builder", *packages])
+        return await self.ids.container(key, lambda: self._builder(system, mounts))
 
     def _builder(self, system: dagger.Container, mounts: Mounts) -> dagger.Container:
         hashed = WHEELS_ONLY if "--hash" in self.installer else ()
@@ -158,6 +165,52 @@ class Environment:
         return await self.ids.directory(
             f"added {layer.name}", lambda: prefix.diff(installed.directory(PREFIX))
         )
+
+    async def wheel(
+        self, source: dagger.Directory, builders: Sequence[Pin], *, place: str = ""
+    ) -> dagger.Container:
+        """Build a wheel in a container without a network; stdout is what `build_wheel.py` prints.
+
+        An editable one if `place`, the source's directory in the image, is given.
+        """
+        tools = await self._build_tools(builders)
+        builder = await self.builder(self.base.build_packages)
+        argv = [*SANDBOX, program("build_wheel.py"), PYTHON, _SOURCE, BUILT]
+        return (
+            builder.with_mounted_directory(PREFIX, tools)
+            .with_mounted_directory(_SOURCE, source)
+            .with_exec([*argv, *filter(None, [place])], insecure_root_capabilities=True)
+        )
+
+    async def _build_tools(self, builders: Sequence[Pin]) -> dagger.Directory:
+        """The prefix with what builds a wheel."""
+        prefix = await self.prefix()
+        if not builders:
+            return prefix
+        wanted = lock.requirements(builders)
+        name = f"builders-{changes.digest(wanted)[7:19]}"
+        builder = await self.builder()
+        projects = [pin.name for pin in builders]
+        mounts = await self.supplies.of(f"{self.target}-{name}", projects)
+        layer = Layer(name="builders", groups=(), pins=tuple(builders), imported=(), needs=_NONE)
+        installed = await self.ids.container(
+            name, lambda: self._install(layer, builder, prefix, mounts)
+        )
+        await self.supplies.again(installed.stdout)
+        return installed.directory(PREFIX)
+
+    async def wheel_files(self, wheels: Sequence[dagger.Directory]) -> dagger.Directory:
+        """What an installation of wheels adds to the empty prefix."""
+        builder, prefix = await self.builder(), await self.prefix()
+        container = builder.with_mounted_directory(PREFIX, prefix)
+        argv = ["python3", "-c", program("install.py"), PREFIX]
+        argv += [UV, "pip", "install", f"--python={PYTHON}", "--no-cache", "--no-index"]
+        argv += ["--link-mode=copy", *WHEELS_ONLY]
+        for number, each in enumerate(wheels):
+            place = f"{BUILT}/{number}"
+            container = container.with_mounted_directory(place, each)
+            argv += [f"--find-links={place}", f"--requirements={place}/requirements.txt"]
+        return prefix.diff(container.with_exec(argv).directory(PREFIX))
 
     def volume(self, name: str) -> dagger.CacheVolume:
         """The cache volume of a layer, or of another step that uses wheels."""

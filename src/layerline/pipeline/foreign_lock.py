@@ -20,9 +20,9 @@ from layerline.pipeline import lock
 from layerline.pipeline.definition import Definition, from_source
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock import LockError
-from layerline.pipeline.lock_inputs import platform_of
+from layerline.pipeline.lock_inputs import platform_of, recorded_projects, recorded_sources
 from layerline.pipeline.platform import Platform
-from layerline.pipeline.requirement import normalize_name
+from layerline.pipeline.requirement import normalize_name, project
 
 Table = Mapping[str, Any]
 # What is built from a directory of the repository, in the words of uv.lock.
@@ -82,10 +82,13 @@ def merge(own: str, theirs: str, definition: Definition, target: str) -> str:
     """A target's lock: of its own one the installer and what builds packages, and the other one."""
     groups = definition.groups_of(target).values()
     pins = lock.parse(own)
-    built_by = from_source(groups).values()
-    kept = lock.closure(pins, {INSTALLER, *(name for by in built_by for name in by)})
-    header = "".join(f"{line}\n" for line in own.splitlines() if line.startswith("# "))
     platform = platform_of(own)
+    built_by = {**recorded_sources(own), **from_source(groups)}.values()
+    builders = {name for by in built_by for name in by}
+    for by in recorded_projects(own).values():
+        builders |= {project(each) for each in by if platform.wants(each)}
+    kept = lock.closure(pins, {INSTALLER, *builders})
+    header = "".join(f"{line}\n" for line in own.splitlines() if line.startswith("# "))
     requirements = [each for group in groups for each in group.requirements_for(target)]
     without = {normalize_name(each) for group in groups for each in group.without}
     taken = read(definition.target(target).lock, theirs, requirements, platform, without=without)

@@ -130,7 +130,12 @@ class PipelineFunctions:
         theirs = await project.foreign_lock(definition, target)
         environment = await project.environment(definition, target, current)
         locked = await resolve(
-            environment, definition, current=current, theirs=theirs, upgrade=upgrade or []
+            environment,
+            definition,
+            current=current,
+            theirs=theirs,
+            projects=await project.build_requirements(definition, target),
+            upgrade=upgrade or [],
         )
         if check and locked != current:
             message = (

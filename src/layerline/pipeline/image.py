@@ -14,8 +14,9 @@ from layerline.pipeline.gates import Gates
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
-from layerline.pipeline.probe import Evidence
-from layerline.pipeline.source import Selection, select
+from layerline.pipeline.probe import Evidence, Probe
+from layerline.pipeline.project_layer import ProjectLayer
+from layerline.pipeline.source import Selection
 from layerline.pipeline.spans import BYTES, PASSED, SIZE, install_of, span
 
 APP = "/app"
@@ -32,8 +33,9 @@ class Assembly:
     partition: Partition
     environment: Environment
     source: dagger.Directory
+    selection: Selection
+    projects: ProjectLayer
     _files: dict[tuple[str, ...], dagger.Directory] = field(default_factory=dict, init=False)
-    _selections: list[Selection] = field(default_factory=list, init=False)
 
     async def image(self, name: str) -> dagger.Container:
         """Build an image and run its probes; the evidence becomes a label of the image."""
@@ -71,6 +73,8 @@ class Assembly:
             async with anyio.create_task_group() as group:
                 for layer in layers:
                     group.start_soon(self._gate, layer, gates)
+                if spec.projects:
+                    group.start_soon(self.projects.wheels, name, spec)
                 group.start_soon(self._gate_image, name, gates)
         except ExceptionGroup as several:
             # The first failure has cancelled the other tasks: show that one.
@@ -131,8 +135,9 @@ class Assembly:
         gates.found[gates.subject] = {**probed, "times": {"probes": probing}}
 
     def _steps(self, spec: Image) -> int:
-        """How many spans there are: of the base, the installer, layers and their probes."""
-        return 3 + 2 * len(self.partition.of(spec.groups)) + self._has_own_system(spec)
+        """How many spans there are: of the base, the installer, layers, probes and projects."""
+        layers = 2 * len(self.partition.of(spec.groups))
+        return 3 + layers + self._has_own_system(spec) + len(spec.projects)
 
     def _has_own_system(self, spec: Image) -> bool:
         """Whether an image has packages of the system or a user that layers are built without."""
@@ -164,12 +169,18 @@ class Assembly:
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
         found = {layer.name: await self._inputs_of_layer(layer) for layer in layers}
+        unset = {key for key in ("projects", "editable") if not getattr(spec, key)}
         found[probe.subject_of(name)] = {
             "inputs": await self.environment.inputs(),
-            "image": spec.model_dump(mode="json"),
+            "image": spec.model_dump(mode="json", exclude=unset),
             "probed": await probe.identities(probe.of_image(spec, self.definition), self.source),
             "source": await (await self.files_of(name, spec)).digest(),
         }
+        if spec.projects:
+            sources = {path: self.projects.source(path) for path in spec.projects}
+            found[probe.subject_of(name)]["projects"] = {
+                path: await source.digest() for path, source in sources.items()
+            }
         return found
 
     async def _inputs_of_layer(self, layer: Layer) -> Evidence:
@@ -182,16 +193,21 @@ class Assembly:
 
     async def files(self, name: str) -> dict[str, dict[str, str]]:
         """Digests of the files that an image is built from, by their origin."""
-        files = await self.files_of(name, self.definition.image(name))
-        return {"source": await changes.manifest(files)}
+        spec = self.definition.image(name)
+        files = await self.files_of(name, spec)
+        return {
+            "source": await changes.manifest(files),
+            **{
+                f"project {path}": await changes.manifest(self.projects.source(path))
+                for path in spec.projects
+            },
+        }
 
     async def files_of(self, name: str, spec: Image) -> dagger.Directory:
         """The part of the source that goes into an image; a `DefinitionError` if it cannot."""
         key = (name, *spec.source)
         if key not in self._files:
-            if not self._selections:  # what is visible is the same for every image
-                self._selections.append(await select(self.source))
-            selection = replace(self._selections[0], patterns=spec.source)
+            selection = replace(self.selection, patterns=spec.source)
             await selection.check(name)
             self._files[key] = selection.files
         return self._files[key]
@@ -201,6 +217,8 @@ class Assembly:
         layers = self.partition.of(spec.groups)
         container = await self._base_with(layers, spec.groups, user=spec.user)
         filled = with_source(container, spec, await self.files_of(name, spec))
+        if spec.projects:
+            filled = filled.with_directory(PREFIX, await self.projects.files(name, spec))
         return configure(filled, name, spec, self.definition)
 
     async def tools(self, groups: Sequence[str]) -> dagger.Container:
@@ -229,9 +247,14 @@ class Assembly:
 
     async def _image_evidence(self, name: str) -> Evidence:
         spec = self.definition.image(name)
+        probes = probe.of_image(spec, self.definition)
+        if spec.projects:
+            wheels = await self.projects.wheels(name, spec)
+            pins = tuple(f"{each.name}=={each.version}" for each in wheels)
+            probes = (*probes, Probe(program="versions", arguments=pins))
         return await probe.evidence(
             await self.assemble(name, spec),
-            probe.of_image(spec, self.definition),
+            probes,
             subject=probe.subject_of(name),
             source=self.source,
         )

@@ -21,6 +21,7 @@ from layerline.pipeline.requirement import normalize_name
 
 _FORMAT = "# layerline lock, format 1"
 _SOURCE = re.compile(r"^# from source: (?P<name>\S+) with (?P<builders>.+)$", re.MULTILINE)
+_PROJECT = re.compile(r"^# project: (?P<path>.+?)(?: with (?P<builder>.+))?$", re.MULTILINE)
 _LINE = re.compile(r"^# (?P<key>python|requirement|without|index): (?P<value>.+)$")
 
 
@@ -28,7 +29,8 @@ _LINE = re.compile(r"^# (?P<key>python|requirement|without|index): (?P<value>.+)
 class LockInputs:
     """The requirements of all groups, the packages left out, their own indexes, the platform.
 
-    `from_source` are packages that turned out to have no wheel, each with what builds it.
+    `from_source` are packages that turned out to have no wheel, each with what builds it, and
+    `projects` the directories that are built as wheels, each with what its build requires.
     """
 
     requirements: frozenset[str]
@@ -36,6 +38,7 @@ class LockInputs:
     indexes: frozenset[str]
     platform: Platform
     from_source: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    projects: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -44,13 +47,16 @@ class LockInputs:
         target: str,
         platform: Platform,
         from_source: Mapping[str, Sequence[str]] | None = None,
+        projects: Mapping[str, Sequence[str]] | None = None,
     ) -> "LockInputs":
         """The inputs that the definition has for a target now."""
         groups = definition.groups_of(target).values()
+        more = {"from_source": dict(from_source or {}), "projects": dict(projects or {})}
         if definition.target(target).lock:
             nothing = frozenset[str]()
-            return cls(requirements=nothing, without=nothing, indexes=nothing, platform=platform)
-        sources = dict(from_source or {})
+            return cls(
+                requirements=nothing, without=nothing, indexes=nothing, platform=platform, **more
+            )
         return cls(
             requirements=frozenset(
                 _spelled(each) for group in groups for each in group.requirements_for(target)
@@ -58,7 +64,7 @@ class LockInputs:
             without=frozenset(normalize_name(each) for group in groups for each in group.without),
             indexes=frozenset(definition.target(target).pages()),
             platform=platform,
-            from_source=sources,
+            **more,
         )
 
     @classmethod
@@ -78,6 +84,7 @@ class LockInputs:
             indexes=frozenset(found["index"]),
             platform=Platform(python=python, machine=machine) if machine else Platform(),
             from_source=recorded_sources(text),
+            projects=recorded_projects(text),
         )
 
     def header(self) -> str:
@@ -93,6 +100,11 @@ class LockInputs:
                     f"# from source: {name} with {', '.join(by)}"
                     for name, by in sorted(self.from_source.items())
                 ),
+                *(
+                    f"# project: {path} with {each}" if each else f"# project: {path}"
+                    for path, by in sorted(self.projects.items())
+                    for each in by or [""]
+                ),
                 "",
             ]
         )
@@ -104,6 +116,15 @@ def recorded_sources(text: str) -> dict[str, tuple[str, ...]]:
         each["name"]: tuple(map(normalize_name, each["builders"].split(", ")))
         for each in _SOURCE.finditer(text)
     }
+
+
+def recorded_projects(text: str) -> dict[str, tuple[str, ...]]:
+    """The directories that a lock records as built, each with the requirements of its build."""
+    found: dict[str, tuple[str, ...]] = {}
+    for each in _PROJECT.finditer(text):
+        known = found.get(each["path"], ())
+        found[each["path"]] = (*known, each["builder"]) if each["builder"] else known
+    return found
 
 
 def platform_of(text: str) -> Platform:
@@ -130,17 +151,28 @@ def check(text: str, definition: Definition, target: str) -> None:
         wrong += [f"{each} is not left out any more" for each in sorted(back)]
         moved = recorded.indexes ^ now.indexes
         wrong += [f"the index {each} was added or removed" for each in sorted(moved)]
+    wrong += _unbuilt(definition, target, recorded_projects(text))
     python, minor = definition.base.python, ".".join(now.platform.python.split(".")[:2])
     if python and python != minor:
         wrong.append(f"the lock is for Python {minor}; base.python is {python}")
     if wrong:
         heading = f"{foreign} does not fit {FILE}: update it with the tool that wrote it"
-        if not foreign:
+        if not foreign or wrong == [*_unbuilt(definition, target, recorded_projects(text))]:
             heading = (
                 f"{lock.path(target)} is out of date with {FILE}: "
                 f"regenerate it with '{lock.command(target)}'"
             )
         raise LockError("\n  ".join([heading, *wrong]))
+
+
+def _unbuilt(
+    definition: Definition, target: str, recorded: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Yield the projects whose build requirements the lock does not have."""
+    for name, image in sorted(definition.images_of(target).items()):
+        for path in image.projects:
+            if path not in recorded:
+                yield f"image {name} has the project {path}, whose build it was not resolved for"
 
 
 def _misfits(

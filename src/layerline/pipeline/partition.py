@@ -26,7 +26,7 @@ which groups and images are written.
 
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from layerline.pipeline import lock, lock_inputs
 from layerline.pipeline.definition import (
@@ -40,14 +40,19 @@ from layerline.pipeline.definition import (
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.layer_order import fixed_projects, in_order
 from layerline.pipeline.lock import LockError, Pin
+from layerline.pipeline.requirement import project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """The layers of a target by name, lowest first, and the locked installer, which is in none."""
+    """The layers of a target by name, lowest first, and the locked installer, which is in none.
+
+    `project_builders` are what builds each project of the repository, by its directory.
+    """
 
     layers: Mapping[str, Layer]
     installer: str
+    project_builders: Mapping[str, tuple[Pin, ...]] = field(default_factory=dict)
 
     def of(self, groups: Iterable[str]) -> tuple[Layer, ...]:
         """The layers that groups need, in the one order in which images have them."""
@@ -93,7 +98,11 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
     needed = {name: lock.closure(pins, packages) for name, packages in direct.items()}
     built_by = {**lock_inputs.recorded_sources(text), **from_source(groups.values())}
     tools = lock.closure(pins, {name for by in built_by.values() for name in by})
-    _check_complete(pins, installer.union(tools, *needed.values()))
+    projects = {
+        path: lock.closure(pins, {project(each) for each in by if platform.wants(each)})
+        for path, by in lock_inputs.recorded_projects(text).items()
+    }
+    _check_complete(pins, installer.union(tools, *projects.values(), *needed.values()))
 
     layer_of = _claims(needed, groups)
     claimed = frozenset(layer_of)
@@ -111,6 +120,9 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
     return Partition(
         layers={name: _with_builders(layer, pins, built_by) for name, layer in layers.items()},
         installer=lock.requirements([pins[name] for name in installer]),
+        project_builders={
+            path: tuple(pins[name] for name in sorted(names)) for path, names in projects.items()
+        },
     )
 
 

@@ -197,6 +197,9 @@ def _image_changed(
     """Yield the reasons to assemble and probe an image again, other than its layers."""
     if before["source"] != now["source"]:
         yield f"source: {changed_files.get('source') or 'modes or owners changed'}"
+    for place in sorted(changed_files):
+        if place.startswith("project "):
+            yield f"{place}: {changed_files[place]}"
     was, spec = before["image"], now["image"]
     for key in sorted(key for key in spec if was.get(key) != spec[key]):
         yield f"images.{image}.{key} changed"

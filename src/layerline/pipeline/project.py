@@ -10,14 +10,17 @@ from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import Environment
 from layerline.pipeline.foreign_lock import merge
-from layerline.pipeline.image import Assembly
+from layerline.pipeline.image import APP, Assembly
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock import LockError
+from layerline.pipeline.lock_inputs import platform_of
 from layerline.pipeline.network import network
 from layerline.pipeline.partition import partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
-from layerline.pipeline.source import check_patterns
+from layerline.pipeline.project_layer import ProjectLayer
+from layerline.pipeline.projects import Projects, check_recorded
+from layerline.pipeline.source import check_patterns, select
 from layerline.pipeline.supplies import Supplies
 from layerline.pipeline.wheels import Wheels
 
@@ -75,12 +78,24 @@ class Project:
     async def assembly(self, definition: Definition, target: str) -> Assembly:
         """All layers and images of a target."""
         text = await self.lock_text(definition, target)
+        parts = partition(text, definition, target)
+        environment = await self.environment(definition, target, text)
+        projects = await self.projects(definition, target)
+        check_recorded(text, await projects.requirements(), target)
         return Assembly(
             definition=definition,
             target=target,
-            partition=partition(text, definition, target),
-            environment=await self.environment(definition, target, text),
+            partition=parts,
+            environment=environment,
             source=self.source,
+            selection=projects.selection,
+            projects=ProjectLayer(
+                environment=environment,
+                projects=projects,
+                parts=parts,
+                platform=platform_of(text),
+                app=APP,
+            ),
         )
 
     async def plans(
@@ -96,6 +111,19 @@ class Project:
                 assemblies[target] = await self.assembly(definition, target)
             made.append(await assemblies[target].plan_build(name, earlier.get(name, ())))
         return made
+
+    async def build_requirements(
+        self, definition: Definition, target: str
+    ) -> dict[str, tuple[str, ...]]:
+        """What the builds of a target's projects require, by directory."""
+        if not any(image.projects for image in definition.images_of(target).values()):
+            return {}
+        return await (await self.projects(definition, target)).requirements()
+
+    async def projects(self, definition: Definition, target: str) -> Projects:
+        """The projects that the images of a target build."""
+        selection = await select(self.source)
+        return Projects(definition=definition, target=target, selection=selection)
 
     async def environment(self, definition: Definition, target: str, locked: str) -> Environment:
         """The build environment of a target; `locked` is the lock with the installer's version."""

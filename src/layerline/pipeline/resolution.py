@@ -1,7 +1,7 @@
 """Resolves all groups of a target together, or explains which requirements conflict."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -30,15 +30,17 @@ async def resolve(
     *,
     current: str,
     theirs: str,
+    projects: Mapping[str, Sequence[str]],
     upgrade: Sequence[str],
 ) -> str:
     """Resolve a target's lock, keeping current versions where the requirements allow.
 
-    If another tool's lock is the target's, `theirs`, only what that lacks is resolved.
+    If another tool's lock is the target's, `theirs`, only what that lacks is resolved. `projects`
+    are the directories to build, each with what its build requires.
 
     The lock is one that can be read back and partitioned, and whose images can be built.
     """
-    request = _request(environment, definition, upgrade)
+    request = _request(environment, definition, projects, upgrade)
     supplies = environment.supplies
     wheels = supplies.wheels
     mounts = replace(
@@ -67,7 +69,7 @@ async def resolve(
         raise Conflict(exc.stderr.strip()) from exc
     target = environment.target
     sources = found.pop("from_source")
-    inputs = LockInputs.of(definition, target, Platform(**found), sources)
+    inputs = LockInputs.of(definition, target, Platform(**found), sources, projects)
     text = inputs.header() + await done.file(_LOCK).contents()
     complete = merge(text, theirs, definition, target) if theirs else text
     parts = partition(complete, definition, target)
@@ -76,12 +78,16 @@ async def resolve(
 
 
 def _request(
-    environment: Environment, definition: Definition, upgrade: Sequence[str]
+    environment: Environment,
+    definition: Definition,
+    projects: Mapping[str, Sequence[str]],
+    upgrade: Sequence[str],
 ) -> dict[str, object]:
     """The input of the resolving program."""
     target = environment.target
     groups = definition.groups_of(target)
     built_by = from_source(groups.values())
+    builders = {each for by in (*built_by.values(), *projects.values()) for each in by}
     return {
         "target": target,
         "groups": {
@@ -90,7 +96,7 @@ def _request(
                 for name, group in groups.items()
                 if not definition.target(target).lock
             },
-            "installer": [INSTALLER, *sorted({each for by in built_by.values() for each in by})],
+            "installer": [INSTALLER, *sorted(builders)],
         },
         "without": sorted({each for group in groups.values() for each in group.without}),
         "upgrade": list(upgrade),

@@ -13,8 +13,8 @@ from pathlib import Path
 import dagger
 from dagger import dag
 
-from layerline.pipeline.definition import Target
 from layerline.pipeline.network import Network
+from layerline.pipeline.target import Target
 from layerline.pipeline.wheels import SUPPLIES, Wheels
 
 ARGUMENTS = "/mnt/arguments"

@@ -1,8 +1,8 @@
-"""The types of values in a `layerline.toml`, with what is wrong with others."""
+"""The types of tables and values in a `layerline.toml`, with what is wrong with others."""
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 from layerline.pipeline.diagnostics import EVERY_TARGET
 from layerline.pipeline.requirement import REQUIREMENT, check_requirement
@@ -14,6 +14,12 @@ Requirement = Annotated[
     str, StringConstraints(pattern=REQUIREMENT), AfterValidator(check_requirement)
 ]
 Path = Annotated[str, StringConstraints(pattern=r"^[^/]")]
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, without any other key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _by_target(value: object) -> object:

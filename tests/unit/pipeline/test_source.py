@@ -180,6 +180,8 @@ async def test_an_image_with_another_source_has_other_files(repository: Path) ->
         partition=unused,
         environment=unused,
         source=loaded,
+        selection=await select(loaded),
+        projects=unused,
     )
     spec = definition.image("app")
     other = spec.model_copy(update={"source": ("README.md",)})

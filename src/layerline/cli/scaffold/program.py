@@ -29,9 +29,12 @@ class Program:
     paths: list[str] = field(default_factory=list)
 
 
-def find_program(home: Path) -> Program | None:
-    """The most explicit of what the repository names; None where nothing does."""
-    return next(_programs(home), None)
+def find_program(home: Path, *, installed: bool = False) -> Program | None:
+    """The most explicit of what the repository names; None where nothing does.
+
+    The scripts of a project that is installed are programs themselves.
+    """
+    return next(_programs(home, installed=installed), None)
 
 
 def import_paths(home: Path, directory: str = "") -> list[str]:
@@ -45,17 +48,20 @@ def import_paths(home: Path, directory: str = "") -> list[str]:
     return [directory] if directory else []
 
 
-def _programs(home: Path) -> Iterator[Program]:
-    paths = import_paths(home)
+def _programs(home: Path, *, installed: bool) -> Iterator[Program]:
+    paths = [] if installed else import_paths(home)
     document = read_toml(home / FILE)
     tables = (document.get("project", {}), document.get("tool", {}).get("poetry", {}))
     for name, entry in ((k, v) for table in tables for k, v in table.get("scripts", {}).items()):
         if isinstance(entry, str) and ":" in entry:
+            reason = f"{FILE} has the script {name}"
+            if installed:
+                yield Program(command=[name], reason=reason)
             module, _, attribute = entry.partition(":")
             code = f"import sys; from {module} import {attribute.partition('.')[0]}; "
             yield Program(
                 command=["python", "-c", f"{code}sys.exit({attribute}())"],
-                reason=f"{FILE} has the script {name}",
+                reason=reason,
                 paths=paths or ["."],
             )
     for package in sorted(home.glob("*/__main__.py")) + sorted(home.glob("src/*/__main__.py")):

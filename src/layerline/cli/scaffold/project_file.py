@@ -84,6 +84,21 @@ def workspace_members(home: Path, uv: Mapping[str, Any]) -> list[Path]:
     return sorted(path for path in found if (path / FILE).is_file() and path != home)
 
 
+def is_installed(home: Path, directory: str = ".") -> bool:
+    """Whether a directory's project is built and installed, as uv and Poetry decide it.
+
+    The repository's own is if it has a build system, one that is required if it is a project.
+    https://docs.astral.sh/uv/concepts/projects/config/#project-packaging
+    """
+    document = read_toml(home / directory / FILE)
+    tools = document.get("tool", {})
+    asked = tools.get("uv", {}).get("package", tools.get("poetry", {}).get("package-mode"))
+    if asked is not None:
+        return bool(asked)
+    required = directory != "." and (document or (home / directory / "setup.py").is_file())
+    return "build-system" in document or bool(required)
+
+
 def take_imports(home: Path, found: Requirements) -> None:
     """The requirements of the repository's own projects that are imported from their source."""
     for directory in found.imports:  # which grows on the way

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from layerline.cli.scaffold.dockerfiles import adopt
 from layerline.cli.scaffold.program import find_program, import_paths
+from layerline.cli.scaffold.project_file import is_installed
 from layerline.cli.scaffold.python_version import DISTRIBUTIONS, distribution
 from layerline.cli.scaffold.requirements import project
 from layerline.cli.scaffold.tables import comment, table
@@ -205,9 +206,14 @@ def _target(found: Proposal, required: Requirements, dockerfiles: Sequence[Docke
 
 def _program(found: Proposal, home: Path, imports: Sequence[str]) -> None:
     """What the image runs, and where its modules are imported from."""
-    paths = import_paths(home)
+    projects = [each for each in (".", *imports) if is_installed(home, each)]
+    if projects:
+        found.start["projects"] = projects
+        found.notes.append(f"projects {', '.join(projects)}: built as wheels and installed")
+    installed = "." in projects
+    paths = [] if installed else import_paths(home)
     if not {"command", "entrypoint"} & set(found.start):
-        program = find_program(home)
+        program = find_program(home, installed=installed)
         if program is None:
             found.notes.append("command: no program was found; set it in the image")
         else:
@@ -216,7 +222,10 @@ def _program(found: Proposal, home: Path, imports: Sequence[str]) -> None:
             paths = program.paths
             if program.ports and "ports" not in found.start:
                 found.start["ports"] = program.ports
-    paths = [*paths, *(path for each in imports for path in import_paths(home, each))]
+    paths = [
+        *paths,
+        *(path for each in imports if each not in projects for path in import_paths(home, each)),
+    ]
     if paths and "PYTHONPATH" not in found.env:
         places = ["/app" if path == "." else f"/app/{path}" for path in paths]
         found.env["PYTHONPATH"] = ":".join(places)

@@ -1,0 +1,150 @@
+"""Projects of a repository as wheels in its images: built alone, installed last, and run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from layerline import command
+from layerline.settings import process_environ
+from tests.images import cache_directory, serve
+from tests.integration.conftest import Call, Project, succeeded
+from tests.integration.test_layers import LONGEST_SECONDS, ONE, environment, manifest
+from tests.integration.wheels import write_wheel
+
+pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
+
+DEFINITION = f"""\
+[base]
+image = "python:3.11-slim"
+packages = ["python3-venv", "tini"]
+[targets.cpu]
+[groups.core]
+requirements = ["{ONE}"]
+[images.app]
+target = "cpu"
+groups = ["core"]
+source = ["README.md"]
+projects = ["app", "libs/other"]
+command = ["greet"]
+[images.dev]
+target = "cpu"
+groups = ["core"]
+projects = ["app"]
+editable = true
+command = ["greet"]
+"""
+PYPROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+# A backend of few lines: it records what it can reach, which a build must not.
+BACKEND = """\
+import os, pathlib, socket, zipfile
+
+def reach():
+    try:
+        socket.create_connection(("1.1.1.1", 53), timeout=2).close()
+    except OSError as exc:
+        return type(exc).__name__
+    return "reached"
+
+def wheel(output, files):
+    info = f"{NAME}-1.0.dist-info"
+    files = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: {NAME}\\nVersion: 1.0\\n" + REQUIRES,
+        f"{info}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\\n{COMMAND} = {MODULE}:main\\n",
+    }
+    names = [*files, f"{info}/RECORD"]
+    with zipfile.ZipFile(pathlib.Path(output) / f"{NAME}-1.0-py3-none-any.whl", "w") as archive:
+        for each in names:
+            archive.writestr(each, files.get(each, "".join(f"{name},,\\n" for name in names)))
+    return f"{NAME}-1.0-py3-none-any.whl"
+
+def build_wheel(output, config_settings=None, metadata_directory=None):
+    text = pathlib.Path("module.py").read_text().replace("REACH", reach())
+    return wheel(output, {f"{MODULE}.py": text})
+
+def build_editable(output, config_settings=None, metadata_directory=None):
+    return wheel(output, {f"{NAME}.pth": str(pathlib.Path("src").resolve()) + "\\n"})
+"""
+MAIN = 'def main():\n    print("hello from", __file__, "REACH")\n'
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Project:
+    """A repository of two projects, whose images are locked."""
+    serve(registry, cache_directory(process_environ()))
+    home = tmp_path_factory.mktemp("projects")
+    write_wheel(home / "wheels", ONE, "1.0")
+    for path, name, requires in (("app", "greet", ONE), ("libs/other", "other", "")):
+        place = home / path
+        (place / "src").mkdir(parents=True)
+        asked = f"Requires-Dist: {requires}\\n" if requires else ""
+        values = f'NAME, REQUIRES = "{place.name}", "{asked}"\nCOMMAND = MODULE = "{name}"\n'
+        (place / "pyproject.toml").write_text(PYPROJECT)
+        (place / "backend.py").write_text(BACKEND + values)
+        (place / "module.py").write_text(MAIN)
+        (place / "src" / f"{name}.py").write_text(MAIN)
+    (home / "README.md").write_text("an app\n")
+    (home / "layerline.toml").write_text(DEFINITION)
+    (home / "locks").mkdir()
+    command.run(["git", "-C", str(home), "init", "--quiet"])
+    made = Project(home=home, environ=environment(tmp_path_factory.mktemp("home"), registry))
+    succeeded(call(made, "lock", "--target=cpu", "export", "--path=locks/cpu.txt"))
+    return made
+
+
+def call(project: Project, *words: str) -> Call:
+    return project.call("call", "--wheelhouse=wheels", *words, timeout=LONGEST_SECONDS)
+
+
+def build(project: Project, image: str) -> list[str]:
+    """The layers of an image that was built."""
+    succeeded(call(project, "build", f"--image={image}", "export", f"--path={image}.tar"))
+    return manifest(project.home / f"{image}.tar")[1]
+
+
+def run(project: Project, image: str) -> str:
+    chain = ("call", "container", "import", f"--source={image}.tar")
+    words = (*chain, "with-exec", "--use-entrypoint", "--args=greet", "stdout")
+    return succeeded(project.call("--no-mod", *words, timeout=LONGEST_SECONDS)).stdout
+
+
+def test_projects_are_built_without_a_network_and_are_the_last_layer(project: Project) -> None:
+    before = build(project, "app")
+    assert run(project, "app") == (
+        "hello from /opt/venv/lib/python3.11/site-packages/greet.py OSError\n"
+    )
+    config = json.loads(json.dumps(manifest(project.home / "app.tar")[2]["config"]))
+    found = json.loads(config["Labels"]["layerline.evidence"])[-1]
+    assert found["probes"][-1]["probe"] == "versions"
+    # A changed line of one project: its own wheel is built again, and the last layer alone is new.
+    (project.home / "app" / "module.py").write_text(MAIN.replace("hello", "good morning"))
+    done = succeeded(call(project, "build", "--image=app", "export", "--path=app.tar"))
+    built = [line for line in done.stderr.splitlines() if '{"wheel": ' in line]
+    assert [line.partition('{"wheel": ')[2].split('"')[1] for line in built] == ["app==1.0"], built
+    after = manifest(project.home / "app.tar")[1]
+    assert after[:-1] == before[:-1]
+    assert after[-1] != before[-1]
+    assert run(project, "app").startswith("good morning from ")
+
+
+def test_an_editable_image_runs_the_source(project: Project) -> None:
+    build(project, "dev")
+    assert run(project, "dev") == "hello from /app/app/src/greet.py REACH\n"
+
+
+def test_what_a_project_requires_and_no_layer_has_stops_the_build(project: Project) -> None:
+    backend = project.home / "app" / "backend.py"
+    text = backend.read_text()
+    backend.write_text(text.replace(f"Requires-Dist: {ONE}", f"Requires-Dist: {ONE}>=2"))
+    done = call(project, "build", "--image=app")
+    backend.write_text(text)
+    assert done.status == 1
+    assert f"app (app 1.0) requires {ONE}>=2; its layers have 1.0" in done.stderr
