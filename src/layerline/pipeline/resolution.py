@@ -42,20 +42,7 @@ async def resolve(
     """
     request = _request(environment, definition, projects, upgrade)
     supplies = environment.supplies
-    wheels = supplies.wheels
-    mounts = replace(
-        await supplies.of(f"{environment.target}-lock"),
-        arguments=wheels.arguments(*([WHEELHOUSE] if wheels.wheelhouse else [])),
-        pages=definition.target(environment.target).pages(),
-    )
-    container = (
-        (await environment.builder())
-        .with_mounted_cache(UV_CACHE, environment.volume("resolve"))
-        .with_(mounts.add)
-        .with_new_file(_LOCK, current)
-    )
-    if wheels.wheelhouse is not None:
-        container = container.with_mounted_directory(WHEELHOUSE, wheels.wheelhouse)
+    container = await _container(environment, definition, current)
     if upgrade or not current:
         # The newest versions change over time: never a cache hit.
         container = container.with_env_variable("ASKED_AT", datetime.now(UTC).isoformat())
@@ -75,6 +62,28 @@ async def resolve(
     parts = partition(complete, definition, target)
     lock_rules.check(complete, parts, definition, target)
     return text
+
+
+async def _container(
+    environment: Environment, definition: Definition, current: str
+) -> dagger.Container:
+    """The container that resolves, with this machine's wheels."""
+    supplies = environment.supplies
+    wheels = supplies.wheels
+    mounts = replace(
+        await supplies.of(f"{environment.target}-lock"),
+        arguments=wheels.arguments(*([WHEELHOUSE] if wheels.wheelhouse else [])),
+        pages=definition.target(environment.target).pages(),
+    )
+    container = (
+        (await environment.builder())
+        .with_mounted_cache(UV_CACHE, environment.volume("resolve"))
+        .with_(mounts.add)
+        .with_new_file(_LOCK, current)
+    )
+    if wheels.wheelhouse is not None:
+        container = container.with_mounted_directory(WHEELHOUSE, wheels.wheelhouse)
+    return container
 
 
 def _request(
