@@ -60,7 +60,8 @@ class Event:
 
     `time` is in seconds since the epoch, `seconds` how long the step took. `parent` is the step
     that it is a part of, which may begin later: a span's name arrives after its work.
-    `attributes` are those of a span.
+    `attributes` are those of a span. `received` is set while a step downloads: the bytes that it
+    has, of as many as are `expected` where that is known.
     """
 
     step: int
@@ -71,6 +72,8 @@ class Event:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     output: bytes | None = None
     stream: int = 1
+    received: int | None = None
+    expected: int = 0
     status: Status | None = None
     seconds: float = 0.0
     message: str = ""
@@ -98,6 +101,12 @@ class Step:
     def _emit_output(self, data: bytes, stream: int) -> None:
         if data:
             self.journal.emit(replace(self.event(time.time()), output=data, stream=stream))
+
+    def report(self, received: int, expected: int = 0) -> None:
+        """The bytes that the step has downloaded, of as many as are expected; 0 if unknown."""
+        if not self.ended:
+            when = time.time()
+            self.journal.emit(replace(self.event(when), received=received, expected=expected))
 
     def event(self, when: float) -> Event:
         """An event of this step that tells nothing but that it has begun."""

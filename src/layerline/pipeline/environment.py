@@ -98,6 +98,11 @@ class Environment:
             .without_mount(_PIP_CACHE)
         )
 
+    async def fetch_base(self) -> None:
+        """Have the base image in the store; nothing is known of it before."""
+        with span(f"fetch {self.base.image}", part="base", target=self.target):
+            await dag.container().from_(self.base.image).image_ref()
+
     async def prepare(self) -> None:
         """Prepare what all layers need: the base, and the installer on it."""
         depends = step_inputs.of_base(await self.inputs())

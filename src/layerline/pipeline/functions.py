@@ -17,6 +17,7 @@ from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project import Project
 from layerline.pipeline.resolution import resolve
 from layerline.pipeline.source import NOT_LOADED, docker_patterns
+from layerline.pipeline.spans import span
 from layerline.pipeline.wheels import Wheels
 
 ImageName = Annotated[str, Doc("An image of layerline.toml")]
@@ -129,14 +130,18 @@ class PipelineFunctions:
         current = await project.own_lock(target)
         theirs = await project.foreign_lock(definition, target)
         environment = await project.environment(definition, target, current)
-        locked = await resolve(
-            environment,
-            definition,
-            current=current,
-            theirs=theirs,
-            projects=await project.build_requirements(definition, target),
-            upgrade=upgrade or [],
-        )
+        with span(f"lock {target}", steps=4):
+            await environment.fetch_base()
+            await environment.prepare()
+            with span(f"resolve {target}"):
+                locked = await resolve(
+                    environment,
+                    definition,
+                    current=current,
+                    theirs=theirs,
+                    projects=await project.build_requirements(definition, target),
+                    upgrade=upgrade or [],
+                )
         if check and locked != current:
             message = (
                 f"{lock.path(target)} is out of date with {FILE}: "

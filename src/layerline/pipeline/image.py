@@ -60,9 +60,11 @@ class Assembly:
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
         subject = probe.subject_of(name)
+        await self.files_of(name, spec)  # a wrong pattern fails here, not after the layers
+        await self.environment.fetch_base()
         gates = Gates(
             subject=subject,
-            inputs=await self.inputs_of(name),  # a wrong pattern fails here, not after the layers
+            inputs=await self.inputs_of(name),
             layers=layers,
             foundations=self.partition.foundations(spec.groups),
         )
@@ -84,6 +86,7 @@ class Assembly:
     async def layer(self, name: str) -> Evidence:
         """Install a layer and run its probes, with the layers below it but without theirs."""
         layer = self.partition.layer(name)
+        await self.environment.fetch_base()
         inputs = {name: await self._inputs_of_layer(layer)}
         gates = Gates(subject=name, inputs=inputs, layers=(layer,), foundations={name: ()})
         await self.environment.prepare()
@@ -137,7 +140,7 @@ class Assembly:
     def _steps(self, spec: Image) -> int:
         """How many spans there are: of the base, the installer, layers, probes and projects."""
         layers = 2 * len(self.partition.of(spec.groups))
-        return 3 + layers + self._has_own_system(spec) + len(spec.projects)
+        return 4 + layers + self._has_own_system(spec) + len(spec.projects)
 
     def _has_own_system(self, spec: Image) -> bool:
         """Whether an image has packages of the system or a user that layers are built without."""

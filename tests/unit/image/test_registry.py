@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -114,8 +115,11 @@ def test_what_is_pushed_can_be_pulled_bit_exact(
     tmp_path: Path,
 ) -> None:
     connect(registry, "round/trip:1").push(store, image)
-    found = resolver(elsewhere, tmp_path)
+    seen: list[tuple[int, int]] = []
+    found = replace(resolver(elsewhere, tmp_path), on_bytes=lambda *counts: seen.append(counts))
     pulled = found.resolve(Reference.parse(f"{registry}/round/trip:1"), AMD)
+    size = sum(layer.size for layer in image.layers)
+    assert seen[-1] == (size, size)
     assert pulled.origin == "registry"
     assert pulled.reference is not None
     assert pulled.reference.digest == image.root.digest

@@ -24,6 +24,7 @@ from layerline.engine.runtime.service import (
     ServiceSpec,
 )
 from layerline.engine.runtime.spec import Volume
+from layerline.engine.runtime.traffic import watching
 from layerline.errors import Cancelled, ExecError
 from tests.unit.runtime.conftest import mounts
 
@@ -75,6 +76,21 @@ def test_a_service_is_reached_by_alias_and_hostname(box: Box, services: Services
     service = services.start(web(box, before="echo hello > /srv/x;"))
     ran = ask(box, services, "wget -qO- http://alias:8000/x http://web:8000/x", ("alias", service))
     assert ran.stdout == "hello\nhello\n"
+
+
+def test_what_a_container_receives_is_known_while_it_runs(box: Box, services: Services) -> None:
+    script = "head -c 3000000 /dev/zero >/srv/big;"
+    service = services.start(web(box, before=script))
+    seen: list[int] = []
+    fetch = "wget -qO- http://alias:8000/big | wc -c; sleep 2"
+    with (
+        services.join(box.spec("sh", "-c", fetch), [("alias", service)]) as spec,
+        watching(spec.network.namespace if spec.network else None, seen.append),
+    ):
+        ran = box.run(*spec.argv, network=spec.network, hosts=spec.hosts)
+    assert ran.stdout.strip() == "3000000"
+    # The frames' own headers (66 bytes of at most 1500) and requests come on top.
+    assert 3_000_000 < seen[-1] < 3_400_000
 
 
 def test_a_container_without_services_has_a_network_of_its_own(

@@ -45,9 +45,12 @@ class EarlierBuilds:
     def why(self, part: Iterable[Node]) -> str:
         """Why these spans of one part, in their order, were not found in the store.
 
-        What changed for a span is the reason for all that come after it.
+        What changed for a span is the reason for all that come after it. Empty where they do not
+        say what they depend on.
         """
-        nodes = list(part)
+        nodes = [node for node in part if any(_inputs(node))]
+        if not nodes:
+            return ""
         known = self._known.get(self._key(nodes[0]), {}).get("inputs")
         if not isinstance(known, dict):
             return FIRST

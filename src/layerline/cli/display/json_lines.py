@@ -17,8 +17,9 @@ class JsonLines:
     """Writes events as lines.
 
     Each has `step`, `kind` (work, call or span), `name` and `time` (seconds since the epoch);
-    `parent` and `attributes` where there are some; `stream` (1 or 2) and `output`; or `status`
-    (DONE, CACHED, ERROR, CANCELED), `seconds` and `message`.
+    `parent` and `attributes` where there are some; `stream` (1 or 2) and `output`; `received` and,
+    where it is known, `expected` bytes of a download; or `status` (DONE, CACHED, ERROR, CANCELED),
+    `seconds` and `message`.
     """
 
     write: Callable[[str], object]
@@ -37,6 +38,9 @@ class JsonLines:
             line["attributes"] = dict(event.attributes)
         if event.output is not None:
             line |= {"stream": event.stream, "output": event.output.decode(errors="replace")}
+        if event.received is not None:
+            line |= {"received": event.received}
+            line |= {"expected": event.expected} if event.expected else {}
         if event.status is not None:
             line |= {"status": event.status.value, "seconds": round(event.seconds, 6)}
             if event.message:

@@ -36,14 +36,14 @@ class _Writing:
     last: str = ""
     downloads: Downloads = field(default_factory=Downloads)
 
-    def take(self, event: Event) -> None:
-        assert event.output is not None
-        lines = event.output.decode(errors="replace").splitlines()
-        about = [self.downloads.read(line, event.time) for line in lines]
+    def take(self, output: bytes, *, shown: bool) -> None:
+        """Take output, of which only downloads count where the rest is not to be shown."""
+        lines = output.decode(errors="replace").splitlines()
+        about = [self.downloads.read(line) for line in lines]
         others = [
             line for line, read in zip(lines, about, strict=True) if line.strip() and not read
         ]
-        if others:
+        if others and shown:
             self.last = others[-1][-_LONGEST_SHOWN:]
 
 
@@ -96,7 +96,10 @@ class LiveView:
         """Take an event of the journal."""
         node = self.tree.take(event)
         folded = self.tree.is_folded(event) and not self.outputs
-        if event.output is not None:
+        if event.received is not None:
+            if (writing := self._writing_of(event, folded=folded)) is not None:
+                writing.downloads.take(event)
+        elif event.output is not None:
             self._take_output(event, folded=folded)
         elif node.last.status is not None:
             self._writing.pop(event.step, None)
@@ -110,13 +113,16 @@ class LiveView:
             lines = event.output.decode(errors="replace").split("\n")
             written = Text("\n".join(line for line in lines if line.strip()), style="dim")
             self.console.print(written, soft_wrap=True)
-        shown = event.step
-        if folded:
-            span = self.tree.span_of(event)
-            if span is None or event.stream != _STDERR:
-                return
-            shown = span.last.step
-        self._writing.setdefault(shown, _Writing()).take(event)
+        if (writing := self._writing_of(event, folded=folded)) is not None:
+            writing.take(event.output, shown=not folded or event.stream == _STDERR)
+
+    def _writing_of(self, event: Event, *, folded: bool) -> _Writing | None:
+        """What is shown below the step of an event, or below the span that stands for it."""
+        span = self.tree.span_of(event) if folded else None
+        if folded and span is None:
+            return None
+        step = event.step if span is None else span.last.step
+        return self._writing.setdefault(step, _Writing())
 
     def _leave_line(self, node: Node) -> None:
         event, status = node.last, node.status()
@@ -127,6 +133,8 @@ class LiveView:
         clock = time.strftime("%H:%M:%S", time.localtime(event.time))
         line = f"{clock} {word:>8} {event.seconds:6.1f}s  {event.name}"
         self.console.print(Text(line, style=colour), no_wrap=True, overflow="ellipsis")
+        if self.live is not None:  # else the step would be shown twice until the next frame
+            self.live.refresh()
 
     def _frame(self) -> Group:
         now = time.time()
@@ -165,10 +173,8 @@ class LiveView:
         writing = self._writing.get(step)
         if writing is None:
             return
-        if writing.downloads.running:
-            yield writing.downloads.bar(now)
-        elif writing.last:
-            yield writing.last
+        if line := writing.downloads.line(now) or writing.last:
+            yield line
 
 
 def _row(text: str, style: str) -> Text:

@@ -46,7 +46,7 @@ class SpanExporter:
     def __call__(self, event: Event) -> None:
         """Begin or end a span; outputs are not exported."""
         when = round(event.time * _NANOSECONDS)
-        if event.output is not None:
+        if event.output is not None or event.received is not None:
             return
         if event.status is None:
             parent = self._spans.get(event.parent or 0, self._root)

@@ -107,6 +107,8 @@ class PlainLines:
 
     def __call__(self, event: Event) -> None:
         """A listener of the journal."""
+        if event.received is not None:
+            return
         if event.output is None and event.status is None:
             self.began[event.step] = event.time
             self._settle()

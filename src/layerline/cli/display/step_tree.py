@@ -88,7 +88,7 @@ class StepTree:
                 parent = self.nodes.get(event.parent)
                 parts = parent.parts if parent else self._orphans.setdefault(event.parent, [])
                 parts.append(node)
-        elif event.output is None:
+        elif event.output is None and event.received is None:
             node.last = event
         if not node.running:
             self.running.pop(event.step, None)
@@ -134,6 +134,8 @@ class Folded:
     def __call__(self, event: Event) -> None:
         """A listener of the journal."""
         node = self.tree.take(event)
+        if event.received is not None:
+            return
         if self.tree.is_folded(event):
             self._fold(event)
         elif node.waits:

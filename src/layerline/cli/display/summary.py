@@ -58,15 +58,16 @@ class Summary:
         for node in root.spans():
             parts.setdefault(part_of(node), []).append(node)
         made = {name: _made(nodes) for name, nodes in parts.items()}
-        why = {name: self.builds.why(nodes) for name, nodes in made.items() if nodes}
-        reused = len(parts) - len(why)
-        head = f"{root.last.name}: {root.last.seconds:.1f} s, {len(why)} rebuilt, {reused} reused"
-        is_first = set(why.values()) == {FIRST} and len(why) == len(parts)
+        reused = sum(not nodes for nodes in made.values())
+        rebuilt = len(parts) - reused
+        head = f"{root.last.name}: {root.last.seconds:.1f} s, {rebuilt} rebuilt, {reused} reused"
+        why = {name: self.builds.why(nodes) for name, nodes in made.items()}
+        is_first = set(why.values()) == {FIRST}
         yield from self._wrapped(f"{head}, {FIRST}" if is_first else head, "")
         room = min(_WIDEST_NAME, max(map(len, parts), default=0))
         for name, nodes in parts.items():
             yield from self._wrapped(_row(name, nodes, made[name], room), " " * (room + 4))
-            if name in why and not is_first:
+            if why[name] and not is_first:
                 indent = " " * (room + 4)
                 yield from self._wrapped(indent + why[name], indent)
         yield from self._slowest([node for nodes in made.values() for node in nodes])

@@ -40,12 +40,17 @@ class SessionRegistries:
         platform: Platform,
         *,
         on_output: Callable[[bytes], None] | None = None,
+        on_bytes: Callable[[int, int], None] = lambda _received, _expected: None,
         reach: Reach | None = None,
     ) -> Image:
         """Pull an image unless the store has it; its layers are unpacked in the store."""
         registries = self._connect(reach)
         resolver = Resolver(
-            store=self.store, registries=registries, on_output=on_output, shared=self.shared
+            store=self.store,
+            registries=registries,
+            on_output=on_output,
+            on_bytes=on_bytes,
+            shared=self.shared,
         )
         return resolver.resolve(reference, platform)
 

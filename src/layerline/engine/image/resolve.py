@@ -15,6 +15,7 @@ from layerline.engine.image.assemble import Part, assemble
 from layerline.engine.image.bootstrap import Recipe, bootstrap
 from layerline.engine.image.config import History, ImageConfig, timestamp
 from layerline.engine.image.layer_import import Image, import_image
+from layerline.engine.image.meter import Meter
 from layerline.engine.image.pack import keep_original, layer_blob, tar_digest
 from layerline.engine.image.registry.repository import RawManifest, Repository
 from layerline.engine.store.digest import parse_digest
@@ -53,12 +54,17 @@ class SharedImages(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """Resolves references. `on_output` gets the output of a bootstrap."""
+    """Resolves references.
+
+    `on_output` gets the output of a bootstrap, `on_bytes` how much of the layers was fetched, of
+    how much.
+    """
 
     store: Store
     registries: Registries
     on_output: Callable[[bytes], None] | None = None
     shared: SharedImages | None = None
+    on_bytes: Callable[[int, int], None] = lambda _received, _expected: None
 
     def resolve(self, reference: Reference, platform: Platform) -> Image:
         """The image with its layers unpacked and its reference pinned by digest."""
@@ -105,8 +111,11 @@ class Resolver:
         raw = place.document(manifest.config)
         config = manifests.parse_json(raw, "image configuration")
 
+        missing = {layer for layer in manifest.layers if not self.store.blobs.has(layer.digest)}
+        meter = Meter(report=self.on_bytes, expected=sum(layer.size for layer in missing))
+
         def fetch(layer: Descriptor) -> None:
-            place.fetch(self.store, layer)
+            place.fetch(self.store, layer, meter.watch(layer.digest))
 
         image = import_image(self.store, manifest, config, fetch, origin="registry")
         self.store.blobs.put(raw)

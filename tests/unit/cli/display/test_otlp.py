@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from jsonschema import Draft202012Validator
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from layerline.cli.display.json_lines import JsonLines
 from layerline.cli.display.otlp import SpanExporter
 from layerline.log import Journal, Kind, Status
+from tests.conftest import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +93,27 @@ def test_a_collector_that_is_not_there_fails_nothing(monkeypatch: pytest.MonkeyP
     exporter = SpanExporter("layerline call", {})
     with exporter.exporting():
         record(Journal(listeners=[exporter]))
+
+
+def test_lines_of_json_are_those_of_the_schema() -> None:
+    schema = json.loads((SOURCE.parent / "docs/reference/progress.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    strict = Draft202012Validator({**schema, "additionalProperties": False})
+    written: list[str] = []
+    journal = Journal(listeners=[JsonLines(written.append)])
+    record(journal)
+    step = journal.begin(
+        9, "probe", kind=Kind.SPAN, parent=1, attributes={"a": "b", "n": 1, "t": True, "f": 0.5}
+    )
+    step.write(b"said")
+    step.report(5)
+    step.report(7, 9)
+    step.end(Status.CANCELED)
+    lines = [json.loads(line) for line in written]
+    for line in lines:
+        strict.validate(line)
+    assert {key for line in lines for key in line} == set(schema["properties"])
+    assert not strict.is_valid({**lines[0], "status": "DONE"})
 
 
 def test_progress_as_json_has_a_line_for_each_event() -> None:

@@ -103,6 +103,17 @@ def test_each_step_leaves_one_line_and_no_frame_stays(parts: int) -> None:
     assert max(map(cell_len, lines)) <= WIDTH
 
 
+def test_a_step_that_ended_is_not_shown_as_running_any_more() -> None:
+    session = Session()
+    with session.view.showing():
+        root = session.span("build api", None)
+        step = session.span("install jax", root)
+        session.span("install numpy", root)
+        step.end()
+        names = [line.split()[-1] for line in session.terminal.lines()]
+        assert sorted(names) == ["api", "jax", "numpy"]
+
+
 def test_a_frame_that_is_higher_than_the_screen_does_not_scroll() -> None:
     session = Session()
     with session.view.showing():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 
-import pytest
 from rich.console import Console
 
-from layerline.cli.display.downloads import Downloads
 from layerline.cli.display.live import LiveView
 from layerline.cli.display.progress import PlainLines
 from layerline.cli.display.step_tree import Folded, StepTree
@@ -124,21 +122,3 @@ def test_a_terminal_shows_what_runs_as_a_tree_with_n_of_m() -> None:
     assert "21.0 MB of 125.8 MB" in text
     assert "withExec" not in text
     assert "Sample.build" not in text
-
-
-@pytest.mark.parametrize(
-    ("lines", "total", "running"),
-    [
-        (["Downloading torch (190.5MiB)"], 199_753_728, True),
-        (["Downloading a (1.0KiB)", " Downloaded a"], 1024, False),
-        (["Resolved 3 packages"], 0, False),
-    ],
-)
-def test_downloads_are_read_from_the_lines_of_uv(
-    lines: list[str], total: int, *, running: bool
-) -> None:
-    downloads = Downloads()
-    for line in lines:
-        downloads.read(line, 0.0)
-    assert sum(downloads.wanted.values()) == total
-    assert downloads.running is running

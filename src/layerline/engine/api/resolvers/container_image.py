@@ -60,7 +60,10 @@ async def from_(
         reach = _reach(call, place, registry_service)
         with call.session.journal.step(f"from {address}") as step:
             find = functools.partial(
-                call.session.registries.resolve, on_output=step.write, reach=reach
+                call.session.registries.resolve,
+                on_output=functools.partial(step.write, stream=2),
+                on_bytes=step.report,
+                reach=reach,
             )
             image = await call.session.solver.in_thread(find, place, platform)
             if image.origin == "store":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.runtime import spec
 from layerline.engine.runtime.terminal import run_on_terminal
+from layerline.engine.runtime.traffic import watching
 from layerline.engine.solve.container_stage import ContainerStage
 from layerline.engine.solve.labels import describe
 from layerline.engine.store.rmtree import remove_tree
@@ -32,6 +33,9 @@ def run(op: ops.Exec, step: StepContext) -> Result:
         stage = ContainerStage(op=op, step=step, stack=stack)
         container = stage.container()
         joined = stack.enter_context(step.services.join(op, container, step.cancel))
+        network = joined.container.network
+        namespace = None if network is None else network.namespace
+        stack.enter_context(watching(namespace, step.progress.report))
         outcome = stack.enter_context(
             step.context.runtime().run(
                 joined.container,
