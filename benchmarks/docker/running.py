@@ -26,6 +26,7 @@ from benchmarks.docker.sides import LONGEST_SECONDS, Layerline, plain
 from layerline import command
 from layerline.engine.store.rmtree import remove_tree
 from tests.docker import daemon
+from tests.podman import unmount
 
 if TYPE_CHECKING:
     from tests.docker import Docker
@@ -41,9 +42,10 @@ Step = tuple[str, Callable[[], object]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A way to a running container: `put` and `restore` change the lock, `steps` are measured."""
+    """A way to a running container; `forget` removes what was built, `steps` are measured."""
 
     repository: Repository
+    forget: Callable[[], None]
     steps: tuple[Step, ...]
 
 
@@ -108,6 +110,7 @@ def _measured(name: str, way: Way) -> dict[str, Timing]:
     """Run every step for the committed lock, then measure each for the changed one."""
     way.repository.change()
     way.steps[0][1]()  # both versions' wheels are in the caches afterwards
+    way.forget()
     way.repository.restore()
     for _, work in way.steps:
         work()
@@ -126,6 +129,7 @@ def _loaded(home: Path, repository: Repository, mirror: str, work: Path) -> Iter
         side = _layerline(home, repository, mirror, work, docker.environ)
         yield Way(
             repository=side.repository,
+            forget=side.forget,
             steps=(("build", side.build), ("load", side.load), ("run", _runs(docker))),
         )
 
@@ -143,6 +147,7 @@ def _archived(home: Path, repository: Repository, mirror: str, work: Path) -> It
 
         yield Way(
             repository=side.repository,
+            forget=side.forget,
             steps=(
                 ("build", side.build),
                 ("export", lambda: side.export(archive)),
@@ -159,6 +164,7 @@ def _rebuilt(home: Path, repository: Repository, mirror: str, _: Path) -> Iterat
         side = plain(repository.copy(home / "repository"), docker)
         yield Way(
             repository=side.repository,
+            forget=side.forget,
             steps=(("build", lambda: side.build(_NAME)), ("run", _runs(docker))),
         )
 
@@ -175,9 +181,17 @@ def _podman(home: Path, repository: Repository, mirror: str, work: Path) -> Iter
         (folder / name).chmod(0o755)
     environ = {"PATH": f"{folder}:{os.defpath}:/usr/sbin:/sbin"}
     side = _layerline(home, repository, mirror, work, environ)
-    argv: list[str | Path] = [folder / "podman", *_RUN[:1], "--cgroups=disabled", *_RUN[1:]]
-    yield Way(
+    argv: list[str | Path] = [folder / "podman", *_RUN]
+    try:
+        yield _way_of_podman(side, argv, environ)
+    finally:
+        unmount(home / "root")
+
+
+def _way_of_podman(side: Layerline, argv: list[str | Path], environ: Mapping[str, str]) -> Way:
+    return Way(
         repository=side.repository,
+        forget=side.forget,
         steps=(
             ("build", side.build),
             ("load", side.load),

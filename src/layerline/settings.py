@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.compression import ZstdSettings
 from layerline.errors import HostError, UsageError
 from layerline.limits import Limits
 from layerline.registry_cache import RegistryCache
@@ -49,6 +50,7 @@ class Settings:
     storage: Storage = field(default_factory=Storage)
     cache: RegistryCache = field(default_factory=RegistryCache)
     signing: Signing = field(default_factory=Signing)
+    zstd: ZstdSettings = field(default_factory=ZstdSettings)
     wheels: Mapping[str, object] = field(default_factory=dict, repr=False)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -86,6 +88,7 @@ class Settings:
             storage=Storage.read(document, config),
             cache=RegistryCache.read(environ, document, config),
             signing=Signing.read(environ, document, config),
+            zstd=ZstdSettings.read(document, config),
             wheels=_wheels(document, config),
             environ=dict(environ),
         )

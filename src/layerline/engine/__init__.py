@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from layerline.engine.image.manifests import Compression
+    from layerline.engine.image.manifests import COMPRESSIONS
     from layerline.engine.image.registry.client import is_loopback
     from layerline.engine.image.registry.credentials import Login
     from layerline.engine.image.registry_server.server import TlsFiles, serve_images
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from layerline.engine.store.volume_archive import export_volume, import_volume
 
 __all__ = [
+    "COMPRESSIONS",
     "ITEM_KINDS",
-    "Compression",
     "Login",
     "Store",
     "TlsFiles",
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Compression": "image.manifests",
+    "COMPRESSIONS": "image.manifests",
     "Login": "image.registry.credentials",
     "TlsFiles": "image.registry_server.server",
     "is_loopback": "image.registry.client",

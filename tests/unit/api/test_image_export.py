@@ -74,3 +74,22 @@ async def test_an_archive_gets_the_directories_above_it(
     assert tarfile.is_tarfile(target)
     assert [path.stat().st_mode & 0o777 for path in target.parents[:2]] == [0o700, 0o700]
     assert f"failed to export to {tmp_path}/file/x.tar" in error["message"]
+
+
+async def test_estargz_and_zstd_chunked_are_forms_of_an_image(
+    open_a_session: OpenSession, tmp_path: Path
+) -> None:
+    """EStarGZ is a value of the API's ImageLayerCompression; zstd:chunked is a setting."""
+    place = tmp_path / ".config/layerline/config.toml"
+    place.parent.mkdir(parents=True)
+    place.write_text("[compression]\nzstd_chunked = true\nzstd_level = 9\n")
+    async with open_a_session() as session:
+        for kind in ("EStarGZ", "Zstd"):
+            query = f'export(path: "{kind}.tar", forcedCompression: {kind})'
+            await ask(
+                session,
+                f'{{ container {{ withNewFile(path: "/a", contents: "b") {{ {query} }} }} }}',
+            )
+        kinds = packed_layers(session)
+    assert any(key.endswith(":EStarGZ") for key in kinds)
+    assert any(key.endswith(":ZstdChunked@9") for key in kinds)

@@ -126,7 +126,7 @@ def test_a_blob_that_is_gone_is_made_again(store: Store, make_tree: MakeTree) ->
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "followed"])
 def test_a_damaged_gzip_stream_is_refused(damage: str) -> None:
-    data = b"".join(stream.compress(iter([os.urandom(100_000)]), Compression.GZIP))
+    data = b"".join(stream.LayerCompressor(Compression.GZIP).compress(iter([os.urandom(100_000)])))
     broken = {
         "cut": data[:-5000],
         "changed": data[:3000] + b"\0" * 50 + data[3050:],
@@ -137,14 +137,17 @@ def test_a_damaged_gzip_stream_is_refused(damage: str) -> None:
 
 
 def test_what_follows_a_zstd_stream_is_refused() -> None:
-    data = b"".join(stream.compress(iter([b"x" * 100_000]), Compression.ZSTD))
+    data = b"".join(stream.LayerCompressor(Compression.ZSTD).compress(iter([b"x" * 100_000])))
     with pytest.raises(ArchiveInvalid, match="stream is"):
         list(stream.decompress(io.BytesIO(data + b"garbage!!"), Compression.ZSTD))
 
 
 @pytest.mark.parametrize("compression", [Compression.GZIP, Compression.ZSTD])
 def test_several_members_are_one_stream(compression: Compression) -> None:
-    parts = [b"".join(stream.compress(iter([text]), compression)) for text in (b"one", b"two")]
+    parts = [
+        b"".join(stream.LayerCompressor(compression).compress(iter([text])))
+        for text in (b"one", b"two")
+    ]
     assert b"".join(stream.decompress(io.BytesIO(b"".join(parts)), compression)) == b"onetwo"
 
 

@@ -159,10 +159,10 @@ def packing(selected: Sequence[SelectedFunction]) -> str | None:
     """
     last = selected[-1]
     if last.member.owner:
-        from layerline.engine import Compression
+        from layerline.engine import COMPRESSIONS
 
         named = last.value("compression")
-        return named if named in [each.value.lower() for each in Compression] else None
+        return named if named in map(str.lower, COMPRESSIONS) else None
     if last.member.api_name not in _SHIPPING or len(selected) == 1:
         return None
     if element_of(selected[-2].member.function.return_type).name != "Container":

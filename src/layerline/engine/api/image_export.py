@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from layerline.engine.image.assemble import AssembledImage, Part, assemble
-from layerline.engine.image.manifests import Compression, MediaTypes
+from layerline.engine.image.manifests import COMPRESSIONS, Compression, MediaTypes
 from layerline.engine.image.pack import layer_blob
 from layerline.engine.solve import ops
 from layerline.engine.solve.task_groups import task_group
@@ -59,7 +59,7 @@ async def assemble_image(
     if not chosen:
         message = "no containers to export: give one files, by from or a file operation"
         raise QueryError(message)
-    compression = _compression(forced_compression)
+    compression = _compression(call.session, forced_compression)
     make = served.layer if served is not None and compression is None else None
     packer = _Packer(session=call.session, compression=compression, make=make)
     parts: list[Part] = []
@@ -76,19 +76,21 @@ async def assemble_image(
             compression=compression,
             media_types=MediaTypes(_MEDIA_TYPES.get(media_types, media_types)),
             epoch=session.settings.source_date_epoch,
+            zstd_level=session.settings.zstd.level,
             blob_of=make,
         )
     )
 
 
-def _compression(name: str | None) -> Compression | None:
+def _compression(session: Session, name: str | None) -> Compression | None:
     if name is None:
         return None
-    known = {each.value.upper(): each for each in Compression}
-    if name.upper() not in known:
+    if name.upper() not in COMPRESSIONS:
         message = f"forcedCompression {name}"
         raise NotSupported(message)
-    return known[name.upper()]
+    found = COMPRESSIONS[name.upper()]
+    chunked = found is Compression.ZSTD and session.settings.zstd.chunked
+    return Compression.ZSTD_CHUNKED if chunked else found
 
 
 def pack_ahead(session: Session, forced_compression: str | None = None) -> None:
@@ -96,7 +98,7 @@ def pack_ahead(session: Session, forced_compression: str | None = None) -> None:
 
     For callers that know that an image will be exported or published before its steps run.
     """
-    packer = _Packer(session=session, compression=_compression(forced_compression))
+    packer = _Packer(session=session, compression=_compression(session, forced_compression))
 
     async def pack(layer: str) -> None:
         with contextlib.suppress(LayerlineError):  # assembling the image raises it again
@@ -123,7 +125,11 @@ class _Packer:
         session = self.session
         epoch = session.settings.source_date_epoch
         make = self.make or functools.partial(
-            layer_blob, session.store, compression=self.compression, epoch=epoch
+            layer_blob,
+            session.store,
+            compression=self.compression,
+            epoch=epoch,
+            zstd_level=session.settings.zstd.level,
         )
         async with self._turn:
             await session.solver.in_thread(make, layer)

@@ -50,9 +50,10 @@ What differs everywhere, on purpose:
   it; otherwise the exec fails.
 - **Base images**: `debian:*` and `ubuntu:*` are bootstrapped from the distribution's packages if no
   registry answers, and the output says so.
-- **Compression** of layers: gzip by igzip, zstd at level 1. Layers are compressed while later steps
-  run if the call ends in `asTarball`, `export` or `publish`, or in a function whose argument
-  `compression` is zstd or gzip.
+- **Compression** of layers: gzip by igzip, EStarGZ, and zstd at level 1 unless the settings say
+  otherwise, which may also ask for zstd:chunked. Layers are compressed while later steps run if the
+  call ends in `asTarball`, `export` or `publish`, or in a function whose argument `compression` is
+  zstd or gzip.
 - **Module code** runs in a container that shows this machine's `/usr` and Python, or those of a
   bootstrapped Debian or Ubuntu, not in an image.
 """

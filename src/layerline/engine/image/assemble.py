@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from layerline.compression import ZSTD_LEVEL
 from layerline.engine.image import manifests
 from layerline.engine.image.config import History, ImageConfig, timestamp
 from layerline.engine.image.manifests import Compression, Descriptor, Family, Manifest, MediaTypes
@@ -63,6 +64,7 @@ def assemble(
     compression: Compression | None = None,
     media_types: MediaTypes = MediaTypes.OCI,
     epoch: int | None = None,
+    zstd_level: int = ZSTD_LEVEL,
     blob_of: Callable[[str], LayerBlob] | None = None,
 ) -> AssembledImage:
     """Create the missing layer blobs, and the manifests, configurations and index.
@@ -70,7 +72,9 @@ def assemble(
     `blob_of` gives the blob of a snapshot in another form than `compression`.
     """
     family = manifests.FAMILIES[media_types]
-    pack = blob_of or functools.partial(layer_blob, store, compression=compression, epoch=epoch)
+    pack = blob_of or functools.partial(
+        layer_blob, store, compression=compression, epoch=epoch, zstd_level=zstd_level
+    )
     blobs = _blobs(parts, pack)
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
     composed = []
@@ -110,7 +114,10 @@ def _blobs(parts: Sequence[Part], pack: Callable[[str], LayerBlob]) -> dict[str,
 
 def _descriptor(layer: LayerBlob, family: Family) -> Descriptor:
     return Descriptor(
-        media_type=family.layers[layer.compression], digest=layer.digest, size=layer.size
+        media_type=family.layers[layer.compression.stream],
+        digest=layer.digest,
+        size=layer.size,
+        annotations=layer.annotations,
     )
 
 

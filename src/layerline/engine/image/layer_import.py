@@ -173,7 +173,7 @@ def _ahead(chunks: Iterator[bytes], packed: int) -> AbstractContextManager[Itera
 def _check_known(known: LayerBlob, layer: Descriptor) -> None:
     """Refuse a descriptor that says of a blob what was found to be otherwise."""
     _check_size(known.size, layer)
-    if known.compression is not manifests.LAYER_TYPES[layer.media_type]:
+    if known.compression.stream is not manifests.LAYER_TYPES[layer.media_type]:
         message = (
             f"layer {layer.digest} is {known.compression.value}, "
             f"but {layer.media_type!r} was declared"

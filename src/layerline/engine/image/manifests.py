@@ -25,11 +25,25 @@ DEEPEST_INDEX = 3
 
 
 class Compression(Enum):
-    """How a layer's tar is packed, in the API's words."""
+    """How a layer's tar is packed, in the API's words; zstd:chunked is not in the API."""
 
     GZIP = "Gzip"
     ZSTD = "Zstd"
     UNCOMPRESSED = "Uncompressed"
+    ESTARGZ = "EStarGZ"
+    ZSTD_CHUNKED = "ZstdChunked"
+
+    @property
+    def stream(self) -> Compression:
+        """The compression that a reader sees who does not know more: that of the media type."""
+        return _STREAMS.get(self, self)
+
+
+# By the names of the API's enumeration.
+COMPRESSIONS = {
+    each.value.upper(): each for each in Compression if each is not Compression.ZSTD_CHUNKED
+}
+_STREAMS = {Compression.ESTARGZ: Compression.GZIP, Compression.ZSTD_CHUNKED: Compression.ZSTD}
 
 
 class MediaTypes(Enum):

@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from layerline.compression import ZSTD_LEVEL
 from layerline.engine.image import stream, tarwriter
 from layerline.engine.image.manifests import Compression
 from layerline.engine.image.tarwriter import Member
@@ -21,7 +22,7 @@ from layerline.engine.store.digest import Digest, parse_digest
 from layerline.errors import StoreDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from layerline.engine.store.store import Store
@@ -33,12 +34,16 @@ _WHITEOUT_MTIME = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerBlob:
-    """A packed layer: the digest of its tar (`diff_id`) and the compressed blob."""
+    """A packed layer: the digest of its content (`diff_id`) and the compressed blob.
+
+    `annotations` are those of its descriptor in a manifest.
+    """
 
     diff_id: Digest
     digest: Digest
     size: int
     compression: Compression
+    annotations: tuple[tuple[str, str], ...] = ()
 
 
 def pack(snapshot: Path, *, epoch: int | None = None) -> Iterator[bytes]:
@@ -63,7 +68,12 @@ def tar_digest(snapshot: Path) -> Digest:
 
 
 def layer_blob(
-    store: Store, snapshot: str, compression: Compression | None = None, *, epoch: int | None = None
+    store: Store,
+    snapshot: str,
+    compression: Compression | None = None,
+    *,
+    epoch: int | None = None,
+    zstd_level: int = ZSTD_LEVEL,
 ) -> LayerBlob:
     """The blob of a snapshot, packed on first use.
 
@@ -73,13 +83,14 @@ def layer_blob(
     if original is not None and compression in (None, original.compression):
         return original
     wanted = compression or Compression.GZIP
-    key = _key(snapshot, wanted, epoch if original is None else None)
+    level = zstd_level if wanted.stream is Compression.ZSTD else ZSTD_LEVEL
+    key = _key(snapshot, wanted, epoch if original is None else None, level)
     if (found := _lookup(store, key)) is not None:
         return found
     with store.locks.exclusive(f"layer {key}"):
         if (found := _lookup(store, key)) is not None:
             return found
-        made = _make(store, snapshot, original, wanted, epoch)
+        made = _make(store, snapshot, original, stream.LayerCompressor(wanted, level), epoch)
         store.index.put(_TABLE, key, _document(made), snapshots=(snapshot,))
         if original is None and epoch is None:
             known = {**_document(made), "snapshot": snapshot}
@@ -118,7 +129,7 @@ def _make(
     store: Store,
     snapshot: str,
     original: LayerBlob | None,
-    compression: Compression,
+    compressor: stream.LayerCompressor,
     epoch: int | None,
 ) -> LayerBlob:
     hasher = stream.Hasher()
@@ -128,19 +139,30 @@ def _make(
             yield from hasher.over(pack(store.snapshots.path(snapshot), epoch=epoch))
             return
         with store.blobs.open(original.digest) as source:
-            yield from hasher.over(stream.decompress(source, original.compression))
+            yield from hasher.over(stream.decompress(source, original.compression.stream))
 
     with store.blobs.writer() as writer, stream.ahead(tar) as chunks:
-        for data in stream.compress(chunks, compression):
+        for data in compressor.compress(chunks):
             writer.write(data)
         blob = writer.commit()
+    hasher.update(compressor.content_after)
     return LayerBlob(
-        diff_id=hasher.digest, digest=blob.digest, size=blob.size, compression=compression
+        diff_id=hasher.digest,
+        digest=blob.digest,
+        size=blob.size,
+        compression=compressor.compression,
+        annotations=compressor.annotations,
     )
 
 
-def _key(snapshot: str, compression: Compression | None = None, epoch: int | None = None) -> str:
+def _key(
+    snapshot: str,
+    compression: Compression | None = None,
+    epoch: int | None = None,
+    level: int = ZSTD_LEVEL,
+) -> str:
     how = "original" if compression is None else compression.value
+    how += "" if level == ZSTD_LEVEL else f"@{level}"
     return f"{snapshot}:{how}" + (f":{epoch}" if epoch is not None else "")
 
 
@@ -158,6 +180,7 @@ def _lookup(store: Store, key: str) -> LayerBlob | None:
         digest=parse_digest(str(document["digest"])),
         size=size if isinstance(size, int) else 0,
         compression=Compression(document["compression"]),
+        annotations=_annotations(document),
     )
     return layer if store.blobs.is_available(layer.digest) else None
 
@@ -168,7 +191,13 @@ def _document(layer: LayerBlob) -> dict[str, Any]:
         "digest": layer.digest,
         "size": layer.size,
         "compression": layer.compression.value,
+        **({"annotations": dict(layer.annotations)} if layer.annotations else {}),
     }
+
+
+def _annotations(document: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    found = document.get("annotations")
+    return tuple(sorted(found.items())) if isinstance(found, dict) else ()
 
 
 class _Packer:

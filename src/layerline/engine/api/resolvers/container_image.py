@@ -292,7 +292,7 @@ def _reach(call: Call, place: Reference, service: Service | None) -> Reach | Non
     return call.reach.with_port(int(port)) if call.reach and port else call.reach
 
 
-@field("Container", "publish", differs="no build time is recorded; EStarGZ is refused")
+@field("Container", "publish", differs="no build time is recorded")
 async def publish(
     self: Container,
     call: Call,
