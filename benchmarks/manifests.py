@@ -5,8 +5,8 @@
 Each build has an empty store. It fetches `debian:bookworm-slim` and runs one step that copies its
 programs and libraries and compresses a part of them, as an installation would. Without manifests is
 the same command, in which the thread that writes them gets nothing to do. On a busy machine neither
-the clock nor the processor's time compares two builds; the time of that thread alone, as a share of
-the build's, hardly changes.
+the clock nor the processor's time compares two builds; two shares hardly change: the processor's
+time of that thread alone, and the clock's time for which the end of the session waits for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.measure import BASE, ROOT
 from layerline import command
@@ -38,19 +38,35 @@ def write(*args, **named):
     began = time.thread_time()
     before(*args, **named)
     with open(times, "a") as file:
-        file.write(f"{time.thread_time() - began}\\n")
+        file.write(f"{time.thread_time() - began} 0\\n")
+
+def close(self):
+    began = time.monotonic()
+    end(self)
+    with open(times, "a") as file:
+        file.write(f"0 {time.monotonic() - began}\\n")
 
 _, times, *sys.argv[1:] = sys.argv
 sys.argv[0] = "layerline"
 before, ManifestWriter.write = ManifestWriter.write, write
+end, ManifestWriter.close = ManifestWriter.close, close
 if times == "none":
     ManifestWriter.add = ManifestWriter.start = lambda *_: None
 main()
 """
 
 
-def build(environ: Mapping[str, str], *, manifests: bool) -> tuple[float, float, float]:
-    """The seconds of a first build: of the clock, of the processor, and of it for manifests."""
+class Seconds(NamedTuple):
+    """What a first build took; `own` processor time and `waiting` at its end are for manifests."""
+
+    clock: float
+    processor: float
+    own: float
+    waiting: float
+
+
+def build(environ: Mapping[str, str], *, manifests: bool) -> Seconds:
+    """Build once, with an empty store."""
     with tempfile.TemporaryDirectory(prefix="layerline-benchmark-") as name:
         own = {"LAYERLINE_STORE": str(Path(name, "store")), "PYTHONPATH": str(ROOT / "src")}
         times = Path(name, "times")
@@ -59,9 +75,10 @@ def build(environ: Mapping[str, str], *, manifests: bool) -> tuple[float, float,
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         command.run(argv, env={**environ, **own})
         seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-        own_times = [float(each) for each in times.read_text().split()] if manifests else []
+        rows = times.read_text().splitlines() if manifests else []
+        writing, waiting = (sum(float(row.split()[n]) for row in rows) for n in (0, 1))
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, used, sum(own_times)
+    return Seconds(seconds, used, writing, waiting)
 
 
 def main() -> None:
@@ -70,7 +87,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     build(process_environ(), manifests=True)  # caches of the disk
-    times: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
+    times: dict[bool, list[Seconds]] = {False: [], True: []}
     for number in range(rounds):
         for manifests in (number % 2 == 0, number % 2 == 1):
             times[manifests].append(build(process_environ(), manifests=manifests))
@@ -81,8 +98,10 @@ def main() -> None:
         )
         more = (with_them / without - 1) * 100
         print(f"{what}: {without:.2f} s without, {with_them:.2f} s with manifests: {more:+.1f} %")
-    shares = [own / (used - own) * 100 for _, used, own in times[True]]
+    shares = [each.own / (each.processor - each.own) * 100 for each in times[True]]
     print(f"their thread: {statistics.median(shares):.1f} % of the rest of the build's processor")
+    shares = [each.waiting / (each.clock - each.waiting) * 100 for each in times[True]]
+    print(f"waiting for it at the end: {statistics.median(shares):.1f} % of the rest of the clock")
 
 
 if __name__ == "__main__":

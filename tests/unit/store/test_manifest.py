@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 import stat
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ from layerline.engine.store.manifest import DamagedManifest, differences, read_m
 from layerline.engine.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -162,6 +165,57 @@ def test_digests_of_an_import_are_the_manifests(tmp_path: Path) -> None:
         assert find_problems(store, deep=True) == []
         flip(store.root / "snapshots" / name / "fs/d/file")
         assert [each.name for each in find_problems(store, deep=True)] == [name]
+
+
+def test_lines_are_json_whatever_the_names_are(tmp_path: Path) -> None:
+    names = [
+        'quote"',
+        "back\\slash",
+        "tab\t",
+        "line\n",
+        "\u2028",
+        os.fsdecode(b"\xff"),
+        "\U0001f600",
+    ]
+
+    def fill_oddly(fs: Path) -> None:
+        for name in names:
+            (fs / name).write_text(name, errors="surrogateescape")
+            os.setxattr(fs / name, "user.odd", b'"\\\xff')
+        (fs / "link").symlink_to(names[0])
+
+    with Store.open(tmp_path / "store") as store:
+        fs = commit(store, "s", fill_oddly)
+    lines = (fs.parent / manifest.NAME).read_bytes().splitlines()[1:-1]
+    found = {entry[0]: entry for entry in (json.loads(line.partition(b" ")[2]) for line in lines)}
+    assert found.keys() == {"", "link", *names}
+    for name in names:
+        assert found[name][-2] == hashlib.sha256(os.fsencode(name)).hexdigest()
+        assert found[name][-1] == {"user.odd": b'"\\\xff'.hex()}
+    assert found["link"][-2] == names[0]
+
+
+def test_nobody_waits_for_a_thread_of_low_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine it gets no processor, and the end of the session waits for manifests."""
+    priorities = []
+    write = manifest.write_manifest
+
+    def observe(
+        fs: Path,
+        target: Path,
+        *,
+        known: Mapping[str, str] | None,
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        write(fs, target, known=known, is_cancelled=is_cancelled)
+
+    monkeypatch.setattr(manifest, "write_manifest", observe)
+    with Store.open(tmp_path / "store") as store:
+        commit(store, "s", fill)
+    assert priorities == [os.getpriority(os.PRIO_PROCESS, 0)]
 
 
 def test_a_repair_takes_what_was_computed_from_the_damage_and_nothing_else(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ Invariant: a manifest without its end is none; its snapshot counts as not verifi
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
@@ -18,9 +17,10 @@ import random
 import re
 import stat
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from json.encoder import encode_basestring_ascii as _quote
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from layerline.engine.store.snapshot_walk import lookup, walk
+from layerline.engine.store.snapshot_walk import lookup, walk, xattrs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,9 +33,10 @@ _HEADING = b"layerline manifest 1\n"
 _END = b"end "
 _END_LINE = re.compile(rb"end (\d+) ([0-9a-f]{64}) (\d+)\n")
 _LONGEST_END = 200
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # of files with holes; their digests depend on it
+_PIECE = 1 << 18  # read at once: it stays in the processor's cache until it is hashed
+_LINES = 256  # written at once
 _SPARSE = "sparse:"
 _SAMPLED_BYTES = 1 << 20  # larger files are sampled by their metadata alone
 _WINDOW = 1 << 14
@@ -81,15 +82,24 @@ def write_manifest(
     with target.open("wb") as out:
         out.write(_HEADING)
         count = size = 0
+        lines: list[bytes] = []
         for found in walk(fs):
             if is_cancelled():
                 raise InterruptedError
             size += _disk_usage(found.stat)
-            line = _line(_entry(found, digests.get(found.path)))
-            hasher.update(line)
-            out.write(line)
+            lines.append(_line(_entry(found, digests.get(found.path))))
             count += 1
+            if len(lines) == _LINES:
+                _flush(lines, out, hasher)
+        _flush(lines, out, hasher)
         out.write(b"%s%d %s %d\n" % (_END, count, hasher.hexdigest().encode(), size))
+
+
+def _flush(lines: list[bytes], out: BinaryIO, hasher: hashlib._Hash) -> None:
+    data = b"".join(lines)
+    hasher.update(data)
+    out.write(data)
+    lines.clear()
 
 
 def read_manifest(path: Path) -> list[Entry] | None:
@@ -192,6 +202,10 @@ def _entry(found: Found, digest: str | None, *, sparse: bool | None = None) -> E
     if sparse is None:
         sparse = info.st_size > _CHUNK and info.st_blocks * 512 < info.st_size
     kind = stat.S_IFMT(info.st_mode)
+    if digest is None and kind == stat.S_IFREG:
+        digest, xattrs = _read_file(found, sparse=sparse)
+    else:
+        xattrs = found.xattrs()
     return Entry(
         path=found.path,
         kind=kind,
@@ -200,32 +214,39 @@ def _entry(found: Found, digest: str | None, *, sparse: bool | None = None) -> E
         gid=info.st_gid,
         size=0 if kind == stat.S_IFDIR else info.st_size,
         mtime=info.st_mtime_ns,
-        payload=_payload(found, kind, sparse=sparse) if digest is None else digest,
-        xattrs=found.xattrs(),
+        payload=_payload(found, kind) if digest is None else digest,
+        xattrs=xattrs,
     )
 
 
-def _payload(found: Found, kind: int, *, sparse: bool) -> str:
-    if kind == stat.S_IFREG:
-        return _file_digest(found, sparse=sparse)
+def _payload(found: Found, kind: int) -> str:
     if kind == stat.S_IFLNK:
         return os.readlink(found.name, dir_fd=found.directory)
     return str(found.stat.st_rdev) if kind in (stat.S_IFCHR, stat.S_IFBLK) else ""
 
 
-def _file_digest(found: Found, *, sparse: bool) -> str:
-    """The digest of a file; an error of the disk is a difference, too."""
+def _read_file(found: Found, *, sparse: bool) -> tuple[str, dict[str, str]]:
+    """The digest and the attributes of a file; an error of the disk is a difference, too."""
     try:
-        with _open(found) as descriptor:
-            if sparse:
-                return _SPARSE + _sparse_digest(descriptor)
-            hasher, left = hashlib.sha256(), found.stat.st_size
-            while left > 0 and (data := os.read(descriptor, _CHUNK)):
-                hasher.update(data)
-                left -= len(data)
-            return hasher.hexdigest()
+        descriptor = _open(found)
+        try:
+            size = found.stat.st_size
+            digest = _sparse_digest(descriptor) if sparse else _digest(descriptor, size)
+            return digest, xattrs_of(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as exc:
-        return f"unreadable: {exc.strerror}"
+        return f"unreadable: {exc.strerror}", found.xattrs()
+
+
+def _digest(descriptor: int, size: int) -> str:
+    data = os.read(descriptor, min(size, _PIECE))
+    hasher = hashlib.sha256(data)
+    left = size - len(data)
+    while left > 0 and (data := os.read(descriptor, min(left, _PIECE))):
+        hasher.update(data)
+        left -= len(data)
+    return hasher.hexdigest()
 
 
 def _sparse_digest(descriptor: int) -> str:
@@ -237,32 +258,33 @@ def _sparse_digest(descriptor: int) -> str:
             at = max(at, os.lseek(descriptor, at, os.SEEK_DATA) // _CHUNK * _CHUNK)
         except OSError as exc:
             if exc.errno == errno.ENXIO:
-                return hasher.hexdigest()
+                break
             raise
         data = os.pread(descriptor, _CHUNK, at)
         if not data:
-            return hasher.hexdigest()
+            break
         if data.count(0) != len(data):
             hasher.update(b"%d:" % at)
             hasher.update(data)
         at += len(data)
+    return _SPARSE + hasher.hexdigest()
 
 
-@contextlib.contextmanager
-def _open(found: Found) -> Iterator[int]:
+def _open(found: Found) -> int:
     """Open a file without a change of its access time, which would be written to disk."""
     try:
-        descriptor = os.open(found.name, _READ | os.O_NOATIME, dir_fd=found.directory)
+        return os.open(found.name, _READ | os.O_NOATIME, dir_fd=found.directory)
     except PermissionError:  # only its owner may leave the time as it is
-        descriptor = os.open(found.name, _READ, dir_fd=found.directory)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        return os.open(found.name, _READ, dir_fd=found.directory)
 
 
 def _line(entry: Entry) -> bytes:
-    data = _ENCODER.encode(entry).encode()
+    """The entry as a line: JSON, put together here since an encoder takes as long as a stat."""
+    path, kind, mode, uid, gid, size, mtime, payload, xattrs = entry
+    attributes = json.dumps(xattrs, separators=(",", ":")) if xattrs else "{}"
+    numbers = f"{kind},{mode},{uid},{gid},{size},{mtime}"
+    text = f"[{_quote(path)},{numbers},{_quote(payload)},{attributes}]"
+    data = text.encode()
     return b"%08x %s\n" % (zlib.crc32(data), data)
 
 

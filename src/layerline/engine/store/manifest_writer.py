@@ -25,30 +25,30 @@ _QUIET_SECONDS = 0.5  # before each older snapshot
 
 
 class ManifestWriter:
-    """One thread that writes manifests to the directories of snapshots in `root`."""
+    """Writes manifests to the directories of snapshots in `root`.
+
+    One thread writes those of the session, for whose end `close` waits, another those of older
+    snapshots, which nobody waits for: it has a low priority, and begins when the first is idle.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._waiting: deque[tuple[str, Mapping[str, str] | None]] = deque()
         self._changed = threading.Condition()
-        self._closed = self._abandoned = False
-        self._thread: threading.Thread | None = None
+        self._busy = self._closed = self._abandoned = False
+        self._threads: dict[str, threading.Thread] = {}
 
     def add(self, name: str, known: Mapping[str, str] | None = None) -> None:
         """Have the manifest of a snapshot written; `known` are digests of its files by path."""
         with self._changed:
             self._waiting.append((name, known))
-            self._changed.notify()
+            self._changed.notify_all()
+        self._run("store-manifests", self._serve)
         self.start()
 
     def start(self) -> None:
-        """Begin to write, also for older snapshots that have no manifest."""
-        with self._changed:
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(
-                    target=self._serve, name="store-manifests", daemon=True
-                )
-                self._thread.start()
+        """Begin to write those of older snapshots that have no manifest."""
+        self._run("store-older-manifests", self._catch_up)
 
     def abandon(self) -> None:
         """Write no more manifests: the session was interrupted."""
@@ -58,9 +58,9 @@ class ManifestWriter:
         """Wait for the manifests of what was added, unless they are abandoned."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads.values():
+            thread.join()
 
     def write(
         self,
@@ -82,26 +82,39 @@ class ManifestWriter:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
+    def _run(self, name: str, work: Callable[[], None]) -> None:
+        with self._changed:
+            if name not in self._threads and not self._closed:
+                self._threads[name] = threading.Thread(target=work, name=name, daemon=True)
+                self._threads[name].start()
+
     def _serve(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._abandoned or not self._waiting:
+                    return
+                job = self._waiting.popleft()
+                self._busy = True
+            self.write(*job, is_cancelled=lambda: self._abandoned)
+
+    def _catch_up(self) -> None:
+        # Not for the other thread: one that waits for the processor while it holds Python's lock
+        # lets all threads wait.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         older = self._older()
         while True:
             with self._changed:
-                quiet = not self._waiting and not self._closed
-                if quiet and not self._changed.wait(_QUIET_SECONDS):
-                    name = next(older, None)
-                    if name is None:
-                        self._changed.wait_for(lambda: self._waiting or self._closed)
-                else:
-                    name = None
-                job = self._waiting.popleft() if self._waiting and name is None else None
-            if job is not None:
-                self.write(*job, is_cancelled=lambda: self._abandoned)
-            elif name is not None:
-                self.write(name, is_cancelled=lambda: self._closed)
-            if self._abandoned or (self._closed and not self._waiting):
+                if self._changed.wait_for(lambda: self._closed, _QUIET_SECONDS):
+                    return
+                if self._waiting or self._busy:
+                    continue
+            name = next(older, None)
+            if name is None:
                 return
+            self.write(name, is_cancelled=lambda: self._closed)
 
     def _older(self) -> Iterator[str]:
         """Snapshots without a manifest."""

@@ -32,14 +32,7 @@ class Found:
 
     def xattrs(self) -> dict[str, str]:
         """All extended attributes, the values in hexadecimal digits."""
-        place = f"/proc/self/fd/{self.directory}/{self.name}"
-        try:
-            names = os.listxattr(place, follow_symlinks=False)
-        except OSError as exc:
-            if exc.errno in (errno.ENOTSUP, errno.ENOENT):
-                return {}
-            raise
-        return {name: os.getxattr(place, name, follow_symlinks=False).hex() for name in names}
+        return xattrs_of(f"/proc/self/fd/{self.directory}/{self.name}", follow_symlinks=False)
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +45,19 @@ class Found:
     ) -> None:
         if self.own:
             os.close(self.directory)
+
+
+def xattrs_of(place: str | int, *, follow_symlinks: bool = True) -> dict[str, str]:
+    """The extended attributes at a path, or of a descriptor, which is three times as fast."""
+    try:
+        names = os.listxattr(place, follow_symlinks=follow_symlinks)
+    except OSError as exc:
+        if exc.errno in (errno.ENOTSUP, errno.ENOENT):
+            return {}
+        raise
+    if not names:
+        return {}
+    return {name: os.getxattr(place, name, follow_symlinks=follow_symlinks).hex() for name in names}
 
 
 def walk(fs: Path) -> Iterator[Found]:
