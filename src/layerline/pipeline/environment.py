@@ -31,6 +31,7 @@ _TOOLS = "/mnt/tools"
 _PROGRAMS = Path(__file__).parent / "programs"
 UV = f"{_TOOLS}/bin/uv"
 BUILDERS = "/mnt/builders.txt"
+_BASE = "base image"
 _INSTALLER = "/mnt/installer.txt"
 _SOURCE = "/mnt/source"
 BUILT = "/mnt/built"
@@ -99,9 +100,12 @@ class Environment:
         )
 
     async def fetch_base(self) -> None:
-        """Have the base image in the store; nothing is known of it before."""
-        with span(f"fetch {self.base.image}", part="base", target=self.target):
-            await dag.container().from_(self.base.image).image_ref()
+        """Have the base image in the store: the first step, in a span of its own, once."""
+        if _BASE not in self.ids.containers:
+            with span(f"fetch {self.base.image}", part="base", target=self.target):
+                fetched = dag.container().from_(self.base.image)
+                await fetched.image_ref()
+                await self.ids.container(_BASE, lambda: fetched)
 
     async def prepare(self) -> None:
         """Prepare what all layers need: the base, and the installer on it."""
@@ -115,6 +119,7 @@ class Environment:
 
     async def inputs(self) -> dict[str, Any]:
         """The inputs of every layer, by the name that a user knows them by."""
+        await self.fetch_base()
         found = await dag.container().from_(self.base.image).image_ref()
         steps = "".join(program(name) for name in ("system.sh", "installer.sh", "install.py"))
         [installer, *_] = self.installer.split()

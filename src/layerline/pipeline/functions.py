@@ -208,17 +208,23 @@ class PipelineFunctions:
         report.md is for a pull request.
         """
         wanted = _formats(format)
-        assembly = await self.project().assembly_of(image)
+        project = self.project()
+        assembly = await project.assembly_of(image)
         before = await _read_evidence(earlier)
         plan = await assembly.plan_build(image, before)
+        built, found = await assembly.image_with_evidence(image)
         made = report.document(
             image,
             assembly.target,
-            await assembly.evidence(image),
+            found,
             plan,
             earlier=before,
-            commit=commit,
-            date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            origin={
+                "project": await project.name(),
+                "commit": commit,
+                "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+                **await assembly.describe(built),
+            },
         )
         files = dag.directory()
         for name, render in wanted.items():

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import anyio
 import dagger
 
 from layerline.pipeline import changes, plan, probe, step_inputs
 from layerline.pipeline.definition import Definition, Image
-from layerline.pipeline.environment import PREFIX, USER, Environment
+from layerline.pipeline.environment import PREFIX, USER, Environment, program
 from layerline.pipeline.gates import Gates
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition
@@ -21,6 +22,7 @@ from layerline.pipeline.spans import BYTES, PASSED, SIZE, install_of, span
 
 APP = "/app"
 EPOCH = 315532800
+_ARCHIVE = "/mnt/image.tar"
 EVIDENCE_LABEL = "layerline.evidence"
 
 
@@ -39,12 +41,28 @@ class Assembly:
 
     async def image(self, name: str) -> dagger.Container:
         """Build an image and run its probes; the evidence becomes a label of the image."""
+        return (await self.image_with_evidence(name))[0]
+
+    async def image_with_evidence(self, name: str) -> tuple[dagger.Container, list[Evidence]]:
+        """Build an image; the container, and what the probes of its layers and its own found."""
         spec = self.definition.image(name)
         with span(f"build {name}", steps=self._steps(spec) + 1):
             found = await self._find(name)
             with span(f"assemble {name}", part=probe.subject_of(name), target=self.target):
                 assembled = await self.assemble(name, spec)
-                return await assembled.with_label(EVIDENCE_LABEL, _label(found)).sync()
+                labelled = assembled.with_label(EVIDENCE_LABEL, _label(found))
+                return await labelled.sync(), found
+
+    async def describe(self, image: dagger.Container) -> dict[str, Any]:
+        """The digest of an image, and the bytes of its layers as they are transferred."""
+        with span("compute the image's digest"):
+            archive = image.as_tarball()
+            system = await self.environment.system()
+            described = system.with_mounted_file(_ARCHIVE, archive).with_exec(
+                ["python3", "-c", program("image_facts.py"), _ARCHIVE]
+            )
+            found: dict[str, Any] = json.loads(await described.stdout())
+            return found
 
     async def evidence(self, name: str) -> list[Evidence]:
         """Run the probes of an image and its layers; what they found, the image's last.

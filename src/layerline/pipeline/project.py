@@ -1,5 +1,6 @@
 """A project: its source with a `layerline.toml` and locks, and where its wheels come from."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,14 @@ class Project:
         definition = parse_definition(text)
         check_patterns(definition, text)
         return definition
+
+    async def name(self) -> str:
+        """The name that pyproject.toml gives the project (PEP 621); empty without one."""
+        text = await self._text("pyproject.toml")
+        try:
+            return str(tomllib.loads(text).get("project", {}).get("name", ""))
+        except tomllib.TOMLDecodeError:
+            return ""
 
     async def own_lock(self, target: str) -> str:
         """The lock that this pipeline wrote for a target; empty before the first `lock`."""

@@ -4,7 +4,8 @@ The report is made from the evidence and the plan. The evidence of a cached step
 which produced it; its times are those of this one, in which it took none.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -13,6 +14,7 @@ from layerline.pipeline.plan import MEGABYTE, Plan
 from layerline.pipeline.probe import Evidence
 
 KILOBYTE = 10**3
+_LAYERS = re.compile(r"\blayers$")  # as the plan has it, which is about what would change
 Report = dict[str, Any]
 
 
@@ -23,20 +25,26 @@ def document(
     plan: Plan,
     *,
     earlier: Sequence[Evidence] = (),
-    commit: str = "",
-    date: str = "",
+    origin: Mapping[str, Any],
 ) -> Report:
-    """The report of an image as data; times are seconds since the build began."""
+    """The report of an image as data; times are seconds since the build began.
+
+    `origin` has the project, commit and date, each of which may be empty, and the image's digest
+    and the bytes of its layers.
+    """
     why = {step.name: step.why for step in plan.steps}
     steps = [_step(each, why.get(each["subject"], "")) for each in found]
     layers, final = steps[:-1], steps[-1]
     base = {"name": "base", "why": why["base"]}
-    final["why"] = plan.steps[-1].why
+    final["why"] = _LAYERS.sub("its layers changed", plan.steps[-1].why)
     return {
         "image": image,
         "target": target,
-        "commit": commit,
-        "date": date,
+        "project": origin["project"],
+        "commit": origin["commit"],
+        "date": origin["date"],
+        "digest": origin["digest"],
+        "image_bytes": origin["bytes"],
         "seconds": max((end for each in steps for _, end in each["times"].values()), default=0.0),
         "bytes": sum(each["bytes"] for each in layers),
         "base": base,
@@ -88,14 +96,18 @@ def passed(report: Report) -> str:
     return f"{results.count('passed')} of {len(results)} passed"
 
 
+def time_of(step: Report) -> str:
+    """How long a layer or the image took in this build; empty for one that is reused."""
+    taken = sum(end - begin for begin, end in step["times"].values())
+    return f"{taken:.1f} s" if step["why"] else ""
+
+
 def page(report: Report) -> str:
     """The report as a page."""
     title = escape(f"{report['image']} ({report['target']})")
     parts = [
         f"<h1>{title}</h1>",
-        f"<p>{_pluralize(len(report['layers']), 'layer')} with {format_size(report['bytes'])} of "
-        f"packages; probes: {passed(report)}; {report['seconds']:.1f} s.</p>",
-        *_origin(report),
+        *_facts(report),
         *_layers(report),
         *_timeline(report),
         *_changed(report),
@@ -111,11 +123,27 @@ def page(report: Report) -> str:
     )
 
 
-def _origin(report: Report) -> Iterator[str]:
-    known = [f"commit {report['commit']}"] if report["commit"] else []
-    known += [report["date"]] if report["date"] else []
-    if known:
-        yield f"<p>{escape(', '.join(known))}</p>"
+def facts(report: Report) -> Iterator[tuple[str, str]]:
+    """What is to be known first, as names and values; nothing without a value."""
+    named = {
+        "project": report["project"],
+        "commit": report["commit"],
+        "date": report["date"],
+        "digest": report["digest"],
+        "size": f"{format_size(report['image_bytes'])} to transfer; "
+        f"{_pluralize(len(report['layers']), 'layer')} with {format_size(report['bytes'])} of "
+        "packages",
+        "probes": passed(report),
+        "time": f"{report['seconds']:.1f} s",
+    }
+    return ((name, value) for name, value in named.items() if value)
+
+
+def _facts(report: Report) -> Iterator[str]:
+    yield '<table class="facts">'
+    for name, value in facts(report):
+        yield f"<tr><th>{name}</th><td>{escape(value)}</td></tr>"
+    yield "</table>"
 
 
 def _layers(report: Report) -> Iterator[str]:
@@ -127,9 +155,10 @@ def _layers(report: Report) -> Iterator[str]:
         size, taken = "", ""
         if "probes" in each:
             size = format_size(each["bytes"]) if each["bytes"] else ""
-            taken = f"{each['seconds'] + each['probe_seconds']:.1f} s"
+            taken = time_of(each)
+        state = escape(state).replace("-&gt;", "→")
         yield (
-            f'<tr><th>{escape(each["name"])}<div class="{style}">{escape(state)}</div></th>'
+            f'<tr><th>{escape(each["name"])}<div class="{style}">{state}</div></th>'
             f'<td class="passed">{passed(each) if "probes" in each else ""}</td>'
             f'<td class="number">{size}</td><td class="number">{taken}</td></tr>'
         )
@@ -141,7 +170,8 @@ def _timeline(report: Report) -> Iterator[str]:
     yield "<h2>Timeline</h2>"
     yield (
         '<p><span class="key bar"></span> installation <span class="key probe"></span> probes, '
-        "from when each started to when it ended in this build; what is reused takes no time.</p>"
+        "from when each started to when it ended in this build; what is reused was only looked up."
+        "</p>"
     )
     for each in (*report["layers"], report["final"]):
         times = each["times"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from layerline.pipeline.report import Report, format_size, passed
+from layerline.pipeline.report import Report, facts, format_size, passed, time_of
 
 _SHOWN = 20
 
@@ -13,14 +13,20 @@ def text(report: Report) -> str:
 
 
 def _head(report: Report) -> Iterator[str]:
-    yield f"### `{report['image']}` ({report['target']})"
+    yield f"### {report['image']}: {_verdict(report)}"
     yield ""
-    commit = f", commit `{report['commit']}`" if report["commit"] else ""
-    yield (
-        f"{len(report['layers'])} layers, {format_size(report['bytes'])} of packages, "
-        f"probes: {passed(report)}, {report['seconds']:.1f} s{commit}, {report['date']}"
-    )
+    yield f"| image | `{report['image']}` ({report['target']}) |"
+    yield "| --- | --- |"
+    for name, value in facts(report):
+        shown = f"`{value}`" if name in ("commit", "digest") else _cell(value)
+        yield f"| {name} | {shown} |"
     yield ""
+
+
+def _verdict(report: Report) -> str:
+    made = [each for each in report["layers"] if each["why"]]
+    what = f"{len(made)} of {len(report['layers'])} layers rebuilt" if made else "all layers reused"
+    return f"{what}, probes: {passed(report)}"
 
 
 def _layers(report: Report) -> Iterator[str]:
@@ -28,9 +34,8 @@ def _layers(report: Report) -> Iterator[str]:
     yield "| --- | ---: | ---: | --- | --- |"
     for each in (*report["layers"], report["final"]):
         size = format_size(each["bytes"]) if each["bytes"] else ""
-        taken = f"{each['seconds'] + each['probe_seconds']:.1f} s"
         why = _cell(each["why"]) if each["why"] else "reused"
-        yield f"| {_cell(each['name'])} | {size} | {taken} | {passed(each)} | {why} |"
+        yield f"| {_cell(each['name'])} | {size} | {time_of(each)} | {passed(each)} | {why} |"
     yield ""
 
 

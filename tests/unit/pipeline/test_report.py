@@ -75,6 +75,15 @@ EARLIER = [
 ]
 
 
+ORIGIN = {
+    "project": "scans",
+    "commit": "0123abc",
+    "date": "2026-11-30 12:00 UTC",
+    "digest": "sha256:" + "ab" * 32,
+    "bytes": 60_000_000,
+}
+
+
 def report_data() -> dict[str, Any]:
     return document(
         "train",
@@ -82,8 +91,7 @@ def report_data() -> dict[str, Any]:
         evidence(),
         PLAN,
         earlier=EARLIER,
-        commit="0123abc",
-        date="2026-11-30 12:00 UTC",
+        origin=ORIGIN,
     )
 
 
@@ -110,7 +118,7 @@ def test_a_layer_has_one_row_with_its_probes_counted() -> None:
     rows = re.findall(r"<tr><th>(core|shared[^<]*)<div", shown)
     assert rows == ["core", "shared+api-cloudrun+drift-api+train"]
     assert '<td class="passed">4 of 4 passed</td>' in shown
-    assert "probes: 11 of 11 passed" in shown
+    assert "<tr><th>probes</th><td>11 of 11 passed</td></tr>" in shown
 
 
 def test_it_names_its_commit_and_what_changed_since_an_earlier_build() -> None:
@@ -119,18 +127,33 @@ def test_it_names_its_commit_and_what_changed_since_an_earlier_build() -> None:
     numpy = changes["numpy"]
     assert (numpy["before"], numpy["after"], numpy["bytes"]) == ("0.9", "1.0", 10_000_000)
     assert (changes["gone"]["after"], changes["gone"]["bytes"]) == ("", -1000)
-    assert "commit 0123abc, 2026-11-30 12:00 UTC" in page(report_data())
-    assert document("train", "cpu", evidence(), PLAN)["changes"] == []
+    rows = re.findall(r"<tr><th>(\w+)</th><td>([^<]*)</td></tr>", page(report_data()))
+    assert rows[:5] == [
+        ("project", "scans"),
+        ("commit", "0123abc"),
+        ("date", "2026-11-30 12:00 UTC"),
+        ("digest", ORIGIN["digest"]),
+        ("size", "60.0 MB to transfer; 2 layers with 180.7 MB of packages"),
+    ]
+    unknown = document("train", "cpu", evidence(), PLAN, origin={**ORIGIN, "commit": ""})
+    assert "<th>commit</th>" not in page(unknown)
+    assert document("train", "cpu", evidence(), PLAN, origin=ORIGIN)["changes"] == []
 
 
 def test_the_markdown_is_tables_of_github() -> None:
     lines = text(report_data()).splitlines()
-    assert lines[0] == "### `train` (cpu)"
-    assert "probes: 11 of 11 passed, 20.0 s, commit `0123abc`" in lines[2]
-    assert "| core | 90.7 MB | 14.0 s | 4 of 4 passed | reused |" in lines
+    assert lines[0] == "### train: 1 of 2 layers rebuilt, probes: 11 of 11 passed"
+    assert lines[2:6] == [
+        "| image | `train` (cpu) |",
+        "| --- | --- |",
+        "| project | scans |",
+        "| commit | `0123abc` |",
+    ]
+    assert "| core | 90.7 MB |  | 4 of 4 passed | reused |" in lines
+    assert "| image train |  | 3.5 s | 4 of 4 passed | its layers changed |" in lines
     assert "| numpy | 0.9 | 1.0 | +10.0 MB |" in lines
     rows = [line for line in lines if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6, 5}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3, 6, 5}
 
 
 def test_no_text_breaks_a_table_of_the_markdown() -> None:
@@ -148,8 +171,14 @@ def test_packages_are_ordered_by_their_bytes_and_summed() -> None:
 
 def test_what_was_not_kept_is_told_with_its_reason() -> None:
     assert [each["why"] for each in report_data()["layers"]] == ["", "numpy 2.4.5 -> 2.4.6"]
-    assert report_data()["final"]["why"] == "layers"
-    assert '<div class="run">numpy 2.4.5 -&gt; 2.4.6</div>' in page(report_data())
+    assert report_data()["final"]["why"] == "its layers changed"
+    assert '<div class="run">numpy 2.4.5 → 2.4.6</div>' in page(report_data())
+
+
+def test_a_time_is_that_of_this_build_and_none_for_what_is_reused() -> None:
+    """The evidence of a cached step has the seconds of the run that produced it."""
+    cells = re.findall(r'<td class="number">([\d.]* ?s?)</td></tr>', page(report_data()))
+    assert cells[:4] == ["", "", "2.5 s", "3.5 s"]
 
 
 def test_the_page_needs_nothing_else_and_runs_no_text_of_a_probe() -> None:
@@ -160,7 +189,7 @@ def test_the_page_needs_nothing_else_and_runs_no_text_of_a_probe() -> None:
 
 def test_a_page_without_packages_has_its_bars() -> None:
     empty = [{**each, "packages": [], "probes": []} for each in evidence()]
-    assert "width:0.00%" in page(document("train", "cpu", empty, PLAN))
+    assert "width:0.00%" in page(document("train", "cpu", empty, PLAN, origin=ORIGIN))
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(chromium: Chromium) -> None:
@@ -168,6 +197,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(chromium: Chromium) -> None
         wide: page.documentElement.scrollWidth,
         size: parseFloat(getComputedStyle(page.body).fontSize),
         names: page.querySelector(".layers tr:nth-child(3) th").offsetWidth,
+        facts: page.querySelector(".facts").getBoundingClientRect().right,
         rows: page.querySelectorAll(".layers tr").length,
         bars: [...page.querySelectorAll(".step .bar")].map(each => each.offsetWidth > 0)
     }"""
@@ -176,6 +206,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(chromium: Chromium) -> None
     assert found["wide"] <= PHONE_PIXELS
     assert found["size"] >= 16
     assert found["names"] < PHONE_PIXELS / 2
+    assert found["facts"] <= PHONE_PIXELS
     assert found["rows"] == 5
     assert found["bars"] == [True, True, False]
 
