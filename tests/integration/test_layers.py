@@ -149,8 +149,8 @@ def test_the_image_is_the_same_from_another_place_store_time_and_order(
 def test_the_image_carries_what_its_probes_found(built: Project) -> None:
     config = json.loads(json.dumps(manifest(built.home / "small.tar")[2]["config"]))
     evidence = json.loads(config["Labels"]["layerline.evidence"])
-    assert [each["subject"] for each in evidence] == ["first", "second", "shared", "image small"]
-    assert evidence[0]["packages"][0]["name"] == ONE
+    assert [each["subject"] for each in evidence] == ["shared", "first", "second", "image small"]
+    assert evidence[1]["packages"][0]["name"] == ONE
     assert {one["result"] for each in evidence for one in each["probes"]} == {"passed"}
     assert config["ExposedPorts"] == {"8000/tcp": {}}
     assert config["User"] == "app"
@@ -269,3 +269,26 @@ def test_a_plan_names_the_base_and_the_key_that_changed(project: Project) -> Non
     assert "run     first: its base\n" in done.stdout
     assert "run     second: its base\n" in done.stdout
     assert "images.small.budget_mb changed; probe budget changed; layers" in whole
+
+
+def test_a_layer_that_is_too_large_is_split_by_package(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    grouped = DEFINITION.replace(f'["{ONE}"]', f'["{ONE}", "{TWO}"]').replace(
+        f'[groups.second]\nrequirements = ["{TWO}"]\n', ""
+    )
+    grouped = grouped.replace('["first", "second"]', '["first"]')
+    project = repository(tmp_path, environ, grouped)
+    for name in (ONE, TWO):
+        files = {f"{name}.bin": b"x" * 700_000}
+        write_wheel(project.home / "wheels", name, "1.0", requires=[THREE], files=files)
+    lock(project)
+    assert build(project).status == 0
+    together = manifest(project.home / "small.tar")[1]
+    limited = grouped.replace("budget_mb", "max_layer_mb = 1\nbudget_mb")
+    (project.home / "layerline.toml").write_text(limited)
+    done = build(project)
+    assert done.status == 0, done.stderr
+    parts = manifest(project.home / "small.tar")[1]
+    assert len(parts) == len(together) + 1
+    assert len(set(parts) - set(together)) == 2

@@ -199,6 +199,15 @@ class Image(Table):
         gt=0,
         examples=[9000],
     )
+    max_layer_mb: int | None = Field(
+        description=(
+            "Megabytes (10^6 bytes) that a layer of packages may take before it is compressed; a"
+            " larger one is split by package"
+        ),
+        default=None,
+        gt=0,
+        examples=[8000],
+    )
 
 
 class Definition(Table):

@@ -4,6 +4,7 @@ Every image has its packages in one virtual environment at PREFIX; a layer is wh
 adds below it.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,6 +176,17 @@ class Environment:
         return await self.ids.directory(
             f"added {layer.name}", lambda: prefix.diff(installed.directory(PREFIX))
         )
+
+    async def layer_parts(self, layer: Layer, limit_mb: int | None) -> list[dagger.Directory]:
+        """The files of a layer; by package in several parts if they are larger than the limit."""
+        files = await self.layer_files(layer)
+        if limit_mb is None:
+            return [files]
+        system = await self.system()
+        argv = ["python3", "-c", program("split_layer.py"), PREFIX, str(limit_mb * 1_000_000)]
+        split = system.with_mounted_directory(PREFIX, files).with_exec(argv)
+        parts: list[list[str]] = json.loads(await split.stdout())
+        return [files.filter(include=each) for each in parts] or [files]
 
     async def wheel(
         self, source: dagger.Directory, builders: Sequence[Pin], *, place: str = ""

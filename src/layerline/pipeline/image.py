@@ -190,7 +190,7 @@ class Assembly:
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
         found = {layer.name: await self._inputs_of_layer(layer) for layer in layers}
-        unset = {key for key in ("projects", "editable") if not getattr(spec, key)}
+        unset = {key for key in ("projects", "editable", "max_layer_mb") if not getattr(spec, key)}
         found[probe.subject_of(name)] = {
             "inputs": await self.environment.inputs(),
             "image": spec.model_dump(mode="json", exclude=unset),
@@ -236,7 +236,9 @@ class Assembly:
     async def assemble(self, name: str, spec: Image) -> dagger.Container:
         """An image without its evidence."""
         layers = self.partition.of(spec.groups)
-        container = await self._base_with(layers, spec.groups, user=spec.user)
+        container = await self._base_with(
+            layers, spec.groups, user=spec.user, limit_mb=spec.max_layer_mb
+        )
         filled = with_source(container, spec, await self.files_of(name, spec))
         if spec.projects:
             filled = filled.with_directory(PREFIX, await self.projects.files(name, spec))
@@ -281,14 +283,22 @@ class Assembly:
         )
 
     async def _base_with(
-        self, layers: Sequence[Layer], groups: Sequence[str], *, user: str = USER
+        self,
+        layers: Sequence[Layer],
+        groups: Sequence[str],
+        *,
+        user: str = USER,
+        limit_mb: int | None = None,
     ) -> dagger.Container:
         system = await self.environment.system(self._packages(groups), user=user)
-        return await self._with(system, layers)
+        return await self._with(system, layers, limit_mb)
 
-    async def _with(self, container: dagger.Container, layers: Sequence[Layer]) -> dagger.Container:
+    async def _with(
+        self, container: dagger.Container, layers: Sequence[Layer], limit_mb: int | None = None
+    ) -> dagger.Container:
         for layer in layers:
-            container = container.with_directory(PREFIX, await self.environment.layer_files(layer))
+            for part in await self.environment.layer_parts(layer, limit_mb):
+                container = container.with_directory(PREFIX, part)
         return container
 
     def _packages(self, groups: Sequence[str]) -> list[str]:
