@@ -56,11 +56,16 @@ class LayerlineError(Exception):
 
 
 class UsageError(LayerlineError):
-    """The command line was not understood; `usage` is the command whose --help to show."""
+    """The command line was not understood.
 
-    def __init__(self, message: str, *, usage: str | None = None) -> None:
+    `usage` is the command whose --help to show. `hint` is shown above a message that has to be
+    that of the Dagger CLI.
+    """
+
+    def __init__(self, message: str, *, usage: str | None = None, hint: str = "") -> None:
         super().__init__(message)
         self.usage = usage
+        self.hint = hint
 
 
 class NotSupported(LayerlineError):

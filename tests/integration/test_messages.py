@@ -59,6 +59,14 @@ def test_a_bad_value(project: Project) -> None:
     assert call.error[1] == "Run 'layerline call build --help' for usage."
 
 
+def test_a_path_that_is_missing(project: Project) -> None:
+    """The sentence is above the error, which is that of the Dagger CLI: tests/cli has it."""
+    call = project.call("call", "--source=/nope", "build")
+    hint = "/nope does not exist: --source takes a directory of this machine"
+    assert hint in call.stderr.splitlines()
+    assert call.status == USAGE
+
+
 def test_no_module_here(project: Project, tmp_path: Path) -> None:
     call = project.call("--workdir", str(tmp_path), "call", "build")
     wanted = (f" in {tmp_path}", "name the module with -m PATH", "'layerline init'")

@@ -1,6 +1,7 @@
 """Diagnostics for a `layerline.toml`: the line, the mistake, and how to fix it."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
@@ -12,6 +13,8 @@ from pydantic.fields import FieldInfo
 from layerline.pipeline.line_numbers import Place, line_of_place, line_of_syntax_error
 
 FILE = "layerline.toml"
+# Up to the last "@" of the authority (RFC 3986), as passwords may hold one that is not escaped.
+_CREDENTIALS = re.compile(r"(://)[^/\s'\"]+@")
 EVERY_TARGET = "*"
 
 
@@ -28,7 +31,7 @@ class DefinitionError(ValueError):
 
     def __init__(self, wrong: Sequence[Diagnostic], text: str = "") -> None:
         lines = [f"{FILE}{_colon(_line_of(text, each))} {each.text}" for each in wrong]
-        super().__init__("\n".join(lines))
+        super().__init__(_CREDENTIALS.sub(r"\1***@", "\n".join(lines)))
 
 
 def diagnostics(error: ValidationError, model: type[BaseModel]) -> list[Diagnostic]:
@@ -75,6 +78,7 @@ def _reason(found: Mapping[str, object]) -> str:
     said = str(found["msg"]).removeprefix("Value error, ").replace("valid tuple", "list")
     if found["type"] == "string_pattern_mismatch":
         return "invalid value"
+    said = re.sub(r"valid dictionary or instance of \w+", "table", said)
     return said[:1].lower() + said[1:]
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import dagger
 
 from layerline.pipeline import lock_rules
+from layerline.pipeline.conflict_hints import with_hints
 from layerline.pipeline.definition import Definition, from_source
 from layerline.pipeline.environment import PYTHON, UV, UV_CACHE, Environment, program
 from layerline.pipeline.foreign_lock import merge
@@ -53,7 +54,7 @@ async def resolve(
     try:
         found = json.loads(await supplies.again(done.stdout))
     except dagger.ExecError as exc:
-        raise Conflict(exc.stderr.strip()) from exc
+        raise Conflict(with_hints(exc.stderr.strip(), definition, environment.target)) from exc
     target = environment.target
     sources = found.pop("from_source")
     inputs = LockInputs.of(definition, target, Platform(**found), sources, projects)

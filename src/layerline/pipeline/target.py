@@ -5,15 +5,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from layerline.pipeline.values import Name, Path, Table
+from layerline.pipeline.values import IndexUrl, Name, Path, Table
 
 
 class Index(Table):
     """A package index for some packages and no others, in addition to the default one."""
 
-    url: str = Field(
+    url: IndexUrl = Field(
         description="URL of a package index (PEP 503)",
-        pattern=r"^https?://[^@\s]+$",
         examples=["https://download.pytorch.org/whl/cpu"],
     )
     packages: tuple[Name, ...] = Field(

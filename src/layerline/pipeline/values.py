@@ -1,6 +1,7 @@
 """The types of tables and values in a `layerline.toml`, with what is wrong with others."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
@@ -40,6 +41,18 @@ def _user(value: str) -> str:
     return value
 
 
+def _index_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        message = "an index has a URL of http or https"
+        raise ValueError(message)
+    if "@" in parts.netloc:
+        message = "credentials are not written here: give --index-credentials"
+        raise ValueError(message)
+    return value
+
+
+IndexUrl = Annotated[str, AfterValidator(_index_url), StringConstraints(pattern=r"^\S+$")]
 Port = Annotated[int, AfterValidator(_port)]
 # The names that useradd of Debian accepts.
 User = Annotated[str, AfterValidator(_user), StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$")]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from layerline.pipeline.conflict_hints import with_hints
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.diagnostics import DefinitionError
 
@@ -96,6 +97,111 @@ def test_a_definition_does_not_change() -> None:
 )
 def test_a_mistake_is_reported_with_its_line_and_a_fix(before: str, after: str, said: str) -> None:
     assert said in error_message(SMALL.replace(before, after))
+
+
+INDEX = "https://me:hunter2@packages.example/simple"
+WHEEL = "six @ https://me:p@ss@packages.example/six.whl"
+EXAMPLE = 'url = "https://download.pytorch.org/whl/cpu"'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "numpy>=2",
+            "idna=3",
+            ":5: groups.core.requirements is 'idna=3': '=' is not an operator of versions; did you "
+            "mean idna==3?",
+        ),
+        (
+            '["core"]',
+            '["core"]\nenv = {A=1}',
+            ':12: images.train.env.A is 1: input should be a valid string; use A = "1"',
+        ),
+        (
+            '["core"]',
+            '["core"]\nports = [8000, 70000]',
+            ":12: images.train.ports is 70000: ports are numbers from 1 to 65535; use "
+            "ports = [8000]",
+        ),
+        (
+            '["core"]',
+            '["core"]\nuser = "1001"',
+            ":12: images.train.user is '1001': the run user gets the ids 1000:1000, so a number "
+            'would be another one\'s; use user = "app"',
+        ),
+        (
+            '[groups.core]\nrequirements = [\n  "numpy>=2",',
+            '[groups.shared]\nrequirements = ["six"]\n[groups.core]\nrequirements = [\n "numpy",',
+            ":3: group shared has the name of the layer that all images share: rename it",
+        ),
+        (
+            "groups =",
+            "gruops =",
+            ":9: images.train has no 'groups': add groups = [\"core\"]\n"
+            "layerline.toml:11: images.train has no key 'gruops': use groups",
+        ),
+        (
+            'target = "cpu"',
+            'target = "cpuu"',
+            ":10: image train has unknown target 'cpuu': did you mean 'cpu'? use one of the "
+            "targets cpu",
+        ),
+        (
+            "[targets.cpu]",
+            f'[targets.cpu]\nindexes = [{{ url = "{INDEX}", packages = ["six"] }}]',
+            ":2: targets.cpu.indexes.url is 'https://***@packages.example/simple': credentials are "
+            f"not written here: give --index-credentials; use {EXAMPLE}",
+        ),
+        (
+            "[targets.cpu]",
+            f'[targets.cpu]\nindexes = ["{INDEX}"]',
+            ":2: targets.cpu.indexes is 'https://***@packages.example/simple': input should be a "
+            f'table; use indexes = [{{ {EXAMPLE}, packages = ["torch"] }}]',
+        ),
+        (
+            "[targets.cpu]",
+            '[targets.cpu]\nindexes = [{ url = "packages.example", packages = ["six"] }]',
+            ":2: targets.cpu.indexes.url is 'packages.example': an index has a URL of http or "
+            f"https; use {EXAMPLE}",
+        ),
+        (
+            '"scipy"',
+            f'"=={WHEEL}"',
+            ":6: groups.core.requirements is '==six @ https://***@packages.example/six.whl': "
+            'invalid value; use requirements = ["numpy>=2"]',
+        ),
+    ],
+)
+def test_a_mistake_has_this_message(before: str, after: str, message: str) -> None:
+    assert error_message(SMALL.replace(before, after)) == f"layerline.toml{message}"
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (
+            "Because the current Python version (3.11.2) does not satisfy Python>=3.12 and",
+            'To resolve it:\n  - base: python = "3.12" instead of Python 3.11.2',
+        ),
+        (
+            "because the current Python version (3.11.2) does not satisfy Python>=3.13,<4\n"
+            "To resolve it:\n  - core: numpy instead of numpy>=2.5 (resolves to 2.4.6)",
+            '  - base: python = "3.13" instead of Python 3.11.2',
+        ),
+        (
+            "error: Failed to download and build `six @ git+https://git.example/six.git`\n"
+            "  cause: Git executable not found. Ensure that Git is installed and available.",
+            "group core requires six @ git+https://git.example/six.git, and the base has no git: "
+            'add it: base.packages = ["ca-certificates", "git", "libgomp1", "python3", '
+            '"python3-venv", "tini"]',
+        ),
+    ],
+)
+def test_a_conflict_says_what_the_base_would_have_to_be(said: str, hint: str) -> None:
+    """The texts are those of uv 0.9."""
+    text = SMALL.replace('"scipy"', '"six @ git+https://git.example/six.git"')
+    assert with_hints(said, parse_definition(text), "cpu") == f"{said}\n{hint}"
 
 
 def test_requirements_for_a_target_that_an_image_has_are_asked_for() -> None:

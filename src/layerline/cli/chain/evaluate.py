@@ -15,6 +15,7 @@ from layerline.engine.module import results
 from layerline.engine.module.arguments import NeedsEngine, Reader, complete
 from layerline.engine.module.core import GIVES_ID
 from layerline.engine.module.git_addresses import is_git
+from layerline.engine.module.naming import kebab
 from layerline.engine.module.types import OBJECTS, Member, Types, element_of
 from layerline.errors import HostError, LayerlineError, StoreError, UsageError
 from layerline.user_directories import expand_home
@@ -101,6 +102,8 @@ class Evaluation:
             }
         except (HostError, StoreError):
             raise
+        except UsageError as exc:
+            raise UsageError(str(exc), usage=one.path, hint=exc.hint) from exc
         except LayerlineError as exc:
             raise UsageError(str(exc), usage=one.path) from exc
         if one.member.owner and not one.member.is_field:
@@ -118,20 +121,22 @@ class Evaluation:
             raise
         except LayerlineError as exc:
             message = f'failed to get value for argument "{arg.name}": {exc}'
-            raise LayerlineError(message) from exc
+            raise UsageError(message, hint=exc.hint if isinstance(exc, UsageError) else "") from exc
         return found if isinstance(value, list) else found[0]
 
     async def _address(self, arg: FunctionArg, text: str) -> Json:
         typename = element_of(arg.type_def).name
         if typename not in _LOCAL or is_git(text):
             return await self.backend.resolve_address(typename, text)
-        return await self.backend.load_path(typename, self._host_path(text), arg.ignore)
+        return await self.backend.load_path(typename, self._host_path(arg, text), arg.ignore)
 
-    def _host_path(self, text: str) -> Path:
+    def _host_path(self, arg: FunctionArg, text: str) -> Path:
         path = Path(self.workdir, expand_home(text.removeprefix("file://"), self.home))
         if not path.exists():
             message = f"{_NOT_FOUND}: lstat {path}: no such file or directory"
-            raise LayerlineError(message)
+            kind = element_of(arg.type_def).name.lower()
+            hint = f"{path} does not exist: --{kebab(arg.name)} takes a {kind} of this machine"
+            raise UsageError(message, hint=hint)
         return path
 
     async def apply(
