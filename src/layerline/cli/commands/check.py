@@ -61,11 +61,8 @@ def check(console: Console, argv: Sequence[str]) -> int:
 def generate(console: Console, argv: Sequence[str]) -> int:
     """Run generators in parallel, and apply their changes as one."""
     own = _own_flags("List the generators")
-    found = _find(console, argv, own, (GENERATOR,), "generate", _GENERATE)
+    found = _find_unless_listed(console, argv, own, GENERATOR, "generate", _GENERATE)
     if found is None:
-        return 0
-    if own.flags["list"].value:
-        console.print(table(("", found)))
         return 0
     if not found:
         console.info("no changes to apply")
@@ -94,11 +91,8 @@ def generate(console: Console, argv: Sequence[str]) -> int:
 def up(console: Console, argv: Sequence[str]) -> int:
     """Start services and serve them until interrupted."""
     own = _own_flags("List the services")
-    found = _find(console, argv, own, (UP,), "up", _UP)
+    found = _find_unless_listed(console, argv, own, UP, "up", _UP)
     if found is None:
-        return 0
-    if own.flags["list"].value:
-        console.print(table(("", found)))
         return 0
 
     async def run(session: Session, each: MarkedFunction) -> None:
@@ -132,6 +126,17 @@ def _find(
         print_help(console, about=about, path=path, use=_USE, local=own)
         return None
     return find_marked(load(console), roles, patterns)
+
+
+def _find_unless_listed(
+    console: Console, argv: Sequence[str], own: FlagSet, role: str, command: str, about: str
+) -> list[MarkedFunction] | None:
+    """The functions of a role that are to run; None where help was asked for, or their list."""
+    found = _find(console, argv, own, (role,), command, about)
+    if found is not None and own.flags["list"].value:
+        console.print(table(("", found)))
+        return None
+    return found
 
 
 def _in_session(

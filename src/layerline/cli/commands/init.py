@@ -14,6 +14,7 @@ from layerline.cli.commands.flag_parsing import (
     print_help,
 )
 from layerline.cli.flags import FlagSet, parse_list
+from layerline.cli.invocation import invocation
 from layerline.cli.manage.license_file import DEFAULT, check_license
 from layerline.cli.scaffold.proposal import propose
 from layerline.cli.scaffold.repository import find_projects, find_requirements
@@ -109,8 +110,9 @@ def _write_definition(console: Console, *, dry_run: bool) -> int:
     if proposal.left:
         console.info("\n".join(["Not taken over:", *(f"  {each}" for each in proposal.left)]))
     if not dry_run:
-        console.info(_next(console.program, proposal))
-        console.info(f"For a Dagger module instead: {console.program} init --sdk=python")
+        program = invocation(console.program, console.settings.environ)
+        console.info(_next(program, proposal))
+        console.info(f"For a Dagger module instead: {program} init --sdk=python")
     return 0
 
 
