@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_KEYS = ("registry", "mode", "wait", "private")
+_KEYS = ("registry", "mode", "wait", "private", "access_secrets")
+# What the pipeline gives its steps for downloads: a netrc file, hosts, arguments of installers.
+_ACCESS = ("layerline-netrc", "layerline-masked", "layerline-arguments-*")
 _MODES = {"read": False, "read,write": True}
 
 
@@ -23,13 +25,15 @@ class RegistryCache:
     """The repositories to read from, in order; the first is written to if the user `writes`.
 
     With `waits` a command ends once everything is sent. `private` names functions whose results are
-    not shared, as `module.function`.
+    not shared, as `Object.function`. `access` are patterns for names of secrets that only open
+    downloads: the results of steps that were given these are shared if they hold none of them.
     """
 
     places: tuple[str, ...] = ()
     writes: bool = False
     waits: bool = True
     private: frozenset[str] = frozenset()
+    access: tuple[str, ...] = _ACCESS
 
     @classmethod
     def read(
@@ -57,6 +61,9 @@ class RegistryCache:
             writes=_writes(mode),
             waits=waits in (True, "true"),
             private=frozenset(_list(table, "private", where)),
+            access=tuple(_list(table, "access_secrets", where))
+            if "access_secrets" in table
+            else _ACCESS,
         )
 
     def chosen(self, places: str | None, *, waits: bool) -> RegistryCache:

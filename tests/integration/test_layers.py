@@ -292,3 +292,24 @@ def test_a_layer_that_is_too_large_is_split_by_package(
     parts = manifest(project.home / "small.tar")[1]
     assert len(parts) == len(together) + 1
     assert len(set(parts) - set(together)) == 2
+
+
+@pytest.mark.usefixtures("environ")  # the base images are in the registry
+def test_another_machine_publishes_without_a_container(tmp_path: Path, registry: str) -> None:
+    """The environment of the module is made before: it is no part of the image."""
+    cache = {"LAYERLINE_CACHE": f"{registry}/team/cache", "LAYERLINE_CACHE_MODE": "read,write"}
+    (tmp_path / "first").mkdir()
+    first = repository(tmp_path / "first", {**environment(tmp_path / "a", registry), **cache})
+    lock(first)
+    published = call(first, "publish", "--image=small", f"--address={registry}/images/first")
+    assert published.status == 0, published.stderr
+    assert published.containers() != []
+    reading = {**cache, "LAYERLINE_CACHE_MODE": "read"}
+    shutil.copytree(first.home, tmp_path / "second")
+    own = {**environment(tmp_path / "b", registry), **reading}
+    second = Project(home=tmp_path / "second", environ=own)
+    call(second, "--help")
+    again = call(second, "publish", "--image=small", f"--address={registry}/images/second")
+    assert again.status == 0, again.stderr
+    assert again.containers() == []
+    assert published.stdout.partition("@")[2] == again.stdout.partition("@")[2] != ""

@@ -29,11 +29,24 @@ query ($root: ID!) { container { withRootfs(directory: $root) {
   }
 } } }
 """
-TOKEN = '{ setSecret(name: "token", plaintext: "hidden") { id } }'
+TOKEN = '{ setSecret(name: "%s", plaintext: "%s") { id } }'
+SELECTED = """query ($path: String!) { host { directory(path: $path) {
+  filter(include: ["etc"]) { directory(path: "/etc") { id } }
+} } }"""
+FILTERED = """
+query ($root: ID!) {
+  directory { withDirectory(path: "/", source: $root) { id } }
+  container { withRootfs(directory: $root) {
+    withMountedDirectory(path: "/in", source: "%s") {
+      withExec(args: ["cat", "/in/passwd"]) { stdout }
+    }
+  } }
+}
+"""
 SECRET = """
 query ($root: ID!, $secret: ID!) { container { withRootfs(directory: $root) {
   withSecretVariable(name: "TOKEN", secret: $secret) { withExec(%s) {
-    withoutSecretVariable(name: "TOKEN") { withExec(args: ["cat", "/made"]) { stdout } }
+    withoutSecretVariable(name: "TOKEN") { withExec(args: ["echo", "above"]) { stdout } }
   } }
 } } }
 """
@@ -91,6 +104,19 @@ async def test_what_was_written_to_a_mount_is_shared_over_its_files(
     assert second.containers() == []
 
 
+async def test_a_selection_of_the_host_is_known_by_its_content(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    (rootfs / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n")
+    for machine in machines:
+        async with machine.session() as session:
+            root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
+            found = await ask(session, SELECTED, path=str(rootfs))
+            etc = found["host"]["directory"]["filter"]["directory"]["id"]
+            await ask(session, FILTERED % etc, root=root)
+    assert [len(machine.containers()) for machine in machines] == [1, 0]
+
+
 async def test_a_publication_to_the_same_registry_fetches_no_layer(
     machines: tuple[Machine, Machine], rootfs: Path, registry: str
 ) -> None:
@@ -117,15 +143,32 @@ async def test_an_archive_is_written_without_unpacking(
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "plaintext", "step", "containers"),
+    [
+        ("token", "hidden-token", UUID, 2),
+        ("token", "", UUID, 0),
+        ("token", "hidden-token", 'args: ["echo", "--require-hashes"]', 0),
+        ("layerline-netrc", "hidden-token", UUID, 0),
+        ("layerline-netrc", "hidden-token", 'args: ["sh", "-c", "echo $TOKEN >/kept"]', 2),
+    ],
+)
 async def test_what_was_given_a_secret_is_not_sent_nor_what_is_above_it(
-    machines: tuple[Machine, Machine], rootfs: Path
+    machines: tuple[Machine, Machine],
+    rootfs: Path,
+    name: str,
+    plaintext: str,
+    step: str,
+    containers: int,
 ) -> None:
+    first, second = machines
     for machine in machines:
         async with machine.session() as session:
-            secret = (await ask(session, TOKEN))["setSecret"]["id"]
+            secret = (await ask(session, TOKEN % (name, plaintext)))["setSecret"]["id"]
             root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
-            await ask(session, SECRET % UUID, root=root, secret=secret)
-        assert len(machine.containers()) == 2
+            await ask(session, SECRET % step, root=root, secret=secret)
+    assert len(first.containers()) == 2
+    assert len(second.containers()) == containers
 
 
 async def test_a_mode_that_only_reads_sends_nothing(

@@ -38,7 +38,10 @@ async def by_content(call: Call, op: Op) -> Stored:
         digest = await session.solver.in_thread(tree_digest, session.store.tree(layers))
         row = {"digest": digest}
         session.store.index.put(_TABLE, f"contents {op.key}", row, snapshots=layers)
-    return Stored(digest=digest_of(["contents", str(row["digest"])]), snapshots=layers)
+    content = Stored(digest=digest_of(["contents", str(row["digest"])]), snapshots=layers)
+    if session.solver.context.shared is not None:
+        await session.solver.in_thread(session.solver.sharing.know_content, content, op)
+    return content
 
 
 def directory_in(tree: Tree, path: str) -> Entry:

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from layerline import log
+from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.artifact import artifact_of
 from layerline.engine.cache.record import Record, SharedLayer, tag_of
+from layerline.engine.cache.secret_search import holds_any, secret_lines
 from layerline.engine.image.manifests import FAMILIES, MediaTypes
-from layerline.engine.image.pack import layer_blob
+from layerline.engine.image.pack import layer_blob, pack
 from layerline.engine.store.cancellation import cancelled_by
 from layerline.errors import ImageError, LayerlineError
 
@@ -41,7 +43,8 @@ _GIVE_UP_SECONDS = 1.0
 class Outgoing:
     """A row to send: its snapshots, bottom first, and the outputs and documents that it names.
 
-    With `replaces` it is sent although the repository had the key at the begin of the session.
+    It is not sent if one of the `secrets` is in a file. With `replaces` it is sent although the
+    repository had the key at the begin of the session.
     """
 
     table: str
@@ -51,6 +54,7 @@ class Outgoing:
     needs: tuple[str, ...] = ()
     blobs: Sequence[Digest] = ()
     documents: tuple[str, ...] = ()
+    secrets: frozenset[bytes] = frozenset()
     replaces: bool = True
 
 
@@ -68,6 +72,7 @@ class Sender:
     _under_way: int = 0
     _failures: int = 0
     _closed: bool = False
+    _searched: dict[tuple[str, frozenset[bytes]], bool] = field(default_factory=dict)
     _cancel: threading.Event = field(default_factory=threading.Event)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -149,6 +154,9 @@ class Sender:
         tag = tag_of(outgoing.table, outgoing.key, self.epoch)
         if not outgoing.replaces and tag in (self.place.tags() or ()):
             return
+        if outgoing.secrets and self._holds(outgoing):
+            log.debug("not sent to the cache: a secret is in the files of %s", outgoing.key)
+            return
         record = self._record(outgoing)
         image = artifact_of(record, self.seal(record.payload()))
         repository = self.place.written
@@ -160,6 +168,15 @@ class Sender:
             self._failures = 0
             self.sent += 1
             self.sent_bytes += sum(layer.size for layer in fresh)
+
+    def _holds(self, outgoing: Outgoing) -> bool:
+        """Whether a secret is in a file of the layers that are not known by their content."""
+        lines = secret_lines(outgoing.secrets)
+        for name in outgoing.snapshots:
+            if (name, lines) not in self._searched and not keeps_name(name):
+                files = pack(self.store.snapshots.path(name))
+                self._searched[name, lines] = holds_any(files, lines)
+        return any(self._searched.get((name, lines)) for name in outgoing.snapshots)
 
     def _record(self, outgoing: Outgoing) -> Record:
         return Record(

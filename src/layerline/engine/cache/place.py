@@ -55,14 +55,14 @@ class Place:
     report: Callable[[str], None]
     is_usable: bool = True
     blobs: set[str] = field(default_factory=set)
-    _listing: Future[frozenset[str] | None] = field(init=False)
+    listing: Future[frozenset[str] | None] = field(init=False)
     _absent: set[str] = field(default_factory=set)
     _reported: bool = False
 
     def __post_init__(self) -> None:
         """Begin to list the tags."""
         pool = ThreadPoolExecutor(1, thread_name_prefix="cache-tags")
-        self._listing = pool.submit(self._list)
+        self.listing = pool.submit(self._list)
         pool.shutdown(wait=False)
 
     def is_private(self) -> bool:
@@ -81,7 +81,7 @@ class Place:
     def tags(self) -> frozenset[str] | None:
         """The tags at the begin of the session; None if they are not known."""
         try:
-            return self._listing.result(_LISTING_SECONDS)
+            return self.listing.result(_LISTING_SECONDS)
         except FutureTimeout:
             return None
 

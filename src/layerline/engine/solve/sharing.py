@@ -6,6 +6,7 @@ a step above such a one: its layers are in the others' trees.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -40,11 +41,14 @@ class Sharing:
     context: SolveContext
     _private: dict[str, bool] = field(default_factory=dict)
     _built: dict[str, bool] = field(default_factory=dict)
+    _guarded: set[bytes] = field(default_factory=set)
+    _clean: set[str] = field(default_factory=set)
 
     def find(self, op: ops.Op, key: str) -> bool:
         """Look in the cache for the result of an op; whether the store has its row now."""
         shared = self.context.shared
-        return shared is not None and self._is_shared(op) and shared.find(_TABLE, key)
+        worth = shared is not None and _any(op, _is_built, self._built)
+        return worth and shared is not None and shared.find(_TABLE, key)
 
     def offer(self, op: ops.Op, key: str, result: Result, *, replaces: bool) -> None:
         """Have a result sent, if it may be."""
@@ -66,9 +70,19 @@ class Sharing:
                 row=row,
                 snapshots=list(dict.fromkeys(layers)),
                 blobs=sorted({parse_digest(blob) for blob in texts if blob is not None}),
+                secrets=frozenset(self._guarded),
                 replaces=replaces,
             )
         )
+
+    def know_content(self, content: ops.Stored, made_by: ops.Op) -> None:
+        """A tree that is known by its content alone is shared if what made it is."""
+        if not self._has_private(made_by):
+            self._clean.add(content.key)
+            self._private.pop(content.key, None)
+
+    def _has_private(self, op: ops.Op) -> bool:
+        return _any(op, self._is_private, self._private)
 
     def find_call(self, table: str, key: str) -> bool:
         """Look in the cache for what a function returned, and for the steps that it needs."""
@@ -85,7 +99,7 @@ class Sharing:
         if shared is None or not shared.is_written:
             return
         trees = [op for value in values for op in ops_in(value)]
-        if any(_any(op, self._is_private, self._private) for op in trees):
+        if any(self._has_private(op) for op in trees if isinstance(op, ops.Op)):
             return
         names = sorted(set(snapshots_in(row)))
         shared.offer(
@@ -104,7 +118,7 @@ class Sharing:
         What has neither an exec nor an image below is made of small files in no time.
         """
         worth = _any(op, _is_built, self._built)
-        return worth and not _any(op, self._is_private, self._private)
+        return worth and not self._has_private(op)
 
     def _is_private(self, op: Keyed) -> bool:
         match op:
@@ -114,20 +128,30 @@ class Sharing:
                 has_socket = any(isinstance(each, ops.SocketMount) for each in op.mounts)
                 if has_socket or op.nesting or op.gpus:
                     return True
-                return _HASHED not in op.argv and any(map(self._has_secret, given))
+                return any(self._is_secret(ref, op) for ref in given)
             case ops.Stored():
-                return not all(keeps_name(name) or is_import(name) for name in op.snapshots)
+                has_names = all(keeps_name(name) or is_import(name) for name in op.snapshots)
+                return not has_names and op.key not in self._clean
             case ServiceDefinition():
                 return bool(op.host)
             case _:
                 return False
 
-    def _has_secret(self, ref: ops.SecretRef) -> bool:
-        """Whether a secret says anything: an empty one is a place for those of other machines."""
+    def _is_secret(self, ref: ops.SecretRef, op: ops.Exec) -> bool:
+        """Whether what was given a secret is not shared.
+
+        An empty one is a place for those of other machines. What only opens downloads is looked for
+        in the files before they are sent.
+        """
         try:
-            return bool(self.context.secret(ref.identity))
+            value = self.context.secret(ref.identity)
         except LayerlineError:  # of another session
             return True
+        access = self.context.settings.cache.access
+        if value and any(fnmatch.fnmatchcase(ref.name, pattern) for pattern in access):
+            self._guarded.add(value)
+            return False
+        return bool(value) and _HASHED not in op.argv
 
 
 def _is_built(op: Keyed) -> bool:
