@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from layerline.engine.image.registry.client import is_loopback
     from layerline.engine.image.registry.credentials import Login
     from layerline.engine.image.registry_server.server import TlsFiles, serve_images
+    from layerline.engine.image.volume_artifact import Transfer, pull_volume, push_volume
     from layerline.engine.runtime.cgroups import sweep_dead_sessions
     from layerline.engine.solve.task_groups import task_group
     from layerline.engine.store.auto_pruning import prunable_size
@@ -38,6 +39,7 @@ __all__ = [
     "Login",
     "Store",
     "TlsFiles",
+    "Transfer",
     "VolumeUse",
     "digest_of",
     "export_volume",
@@ -52,6 +54,8 @@ __all__ = [
     "list_volumes",
     "prunable_size",
     "prune",
+    "pull_volume",
+    "push_volume",
     "record",
     "repair",
     "serve_images",
@@ -63,6 +67,9 @@ __all__ = [
 _MODULES = {
     "COMPRESSIONS": "image.manifests",
     "Login": "image.registry.credentials",
+    "Transfer": "image.volume_artifact",
+    "pull_volume": "image.volume_artifact",
+    "push_volume": "image.volume_artifact",
     "TlsFiles": "image.registry_server.server",
     "is_loopback": "image.registry.client",
     "serve_images": "image.registry_server.server",

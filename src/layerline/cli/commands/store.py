@@ -13,6 +13,7 @@ from layerline.cli.display.help import columns
 from layerline.engine import (
     ITEM_KINDS,
     Store,
+    Transfer,
     VolumeUse,
     export_volume,
     find_problems,
@@ -24,6 +25,8 @@ from layerline.engine import (
     list_volumes,
     prunable_size,
     prune,
+    pull_volume,
+    push_volume,
     record,
     repair,
     write_errors,
@@ -103,7 +106,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     listing = commands.add_parser("volumes", help="list cache volumes with size, hits and last use")
     listing.set_defaults(run=_volumes)
 
-    one = commands.add_parser("volume", help="export or import a cache volume")
+    one = commands.add_parser("volume", help="export, import, push or pull a cache volume")
     actions = one.add_subparsers(required=True, metavar="ACTION")
     out = actions.add_parser("export", help="write a volume to an archive")
     out.add_argument("name")
@@ -113,6 +116,16 @@ def _parser(program: str) -> argparse.ArgumentParser:
     into.add_argument("file", type=Path)
     into.add_argument("--replace", action="store_true", help="replace an existing volume")
     into.set_defaults(run=_import)
+    push = actions.add_parser("push", help="send a volume to a registry, without what it has")
+    push.add_argument("name")
+    push.set_defaults(run=_push)
+    pull = actions.add_parser("pull", help="create a volume from a registry")
+    pull.add_argument("name")
+    pull.add_argument("--replace", action="store_true", help="replace an existing volume")
+    pull.set_defaults(run=_pull)
+    for each in (push, pull):
+        where = "repository, HOST/NAME (default: the first of the setting 'cache')"
+        each.add_argument("--registry", metavar="REPOSITORY", help=where)
 
     for each in (df, check, pruning, listing):
         each.add_argument("--json", action="store_true", help="print a JSON document")
@@ -198,13 +211,9 @@ def _volumes(console: Console, options: argparse.Namespace) -> int:
 
 def _export(console: Console, options: argparse.Namespace) -> int:
     with Store.open(console.settings.store) as the_store:
-        found = _require_volumes(the_store.root, options.name)
-        if len(found) > 1:
-            names = ", ".join(each.identity for each in found)
-            message = f"ambiguous volume name '{options.name}': use one of {names}"
-            raise UsageError(message)
-        target = console.workdir / (options.file or f"{found[0].key}.tar")
-        count = export_volume(the_store, found[0], target)
+        volume = _require_volume(the_store.root, options.name)
+        target = console.workdir / (options.file or f"{volume.key}.tar")
+        count = export_volume(the_store, volume, target)
     console.info(f"wrote {count} entries to {target}")
     return 0
 
@@ -215,6 +224,35 @@ def _import(console: Console, options: argparse.Namespace) -> int:
         identity = import_volume(the_store, path, replace=options.replace)
     console.info(f"imported volume {identity}")
     return 0
+
+
+def _push(console: Console, options: argparse.Namespace) -> int:
+    place = _repository(console, options)
+    with Store.open(console.settings.store) as the_store:
+        volume = _require_volume(the_store.root, options.name)
+        sent = push_volume(the_store, volume, place, console.settings)
+    console.info(f"pushed volume {sent.identity} to {place}: {_new_chunks(sent)}")
+    return 0
+
+
+def _pull(console: Console, options: argparse.Namespace) -> int:
+    place = _repository(console, options)
+    with Store.open(console.settings.store) as the_store:
+        got = pull_volume(the_store, options.name, place, console.settings, replace=options.replace)
+    console.info(f"pulled volume {got.identity} from {place}: {_new_chunks(got)}")
+    return 0
+
+
+def _new_chunks(found: Transfer) -> str:
+    return f"{found.new} of {found.chunks} chunks, {format_size(found.bytes)}"
+
+
+def _repository(console: Console, options: argparse.Namespace) -> str:
+    place: str = options.registry or next(iter(console.settings.cache.places), "")
+    if not place:
+        message = "no registry given: use --registry HOST/NAME, or the setting 'cache'"
+        raise UsageError(message, usage=f"{console.program} store volume")
+    return place
 
 
 def _root(console: Console) -> Path:
@@ -231,6 +269,15 @@ def _require_volumes(root: Path, name: str) -> list[VolumeUse]:
         message = f"unknown volume '{name}': list volumes with 'layerline store volumes'"
         raise UsageError(message)
     return found
+
+
+def _require_volume(root: Path, name: str) -> VolumeUse:
+    found = _require_volumes(root, name)
+    if len(found) > 1:
+        names = ", ".join(each.identity for each in found)
+        message = f"ambiguous volume name '{name}': use one of {names}"
+        raise UsageError(message)
+    return found[0]
 
 
 def _volume_document(volume: VolumeUse) -> dict[str, Any]:

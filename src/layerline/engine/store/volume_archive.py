@@ -26,6 +26,8 @@ from layerline.kernel import sync_directory, sync_filesystem
 from layerline.replacement import replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from layerline.engine.store.store import Store
     from layerline.engine.store.usage import VolumeUse
 
@@ -50,17 +52,37 @@ def export_volume(store: Store, volume: VolumeUse, target: Path) -> int:
 
 def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
     """Create a volume from an exported file and return its identity."""
+    try:
+        with source.open("rb") as file:
+            return import_stream(store, file, str(source), replace=replace)
+    except OSError as exc:
+        raise storage_error(exc, f"failed to import {source}", store.root) from exc
+
+
+def import_stream(
+    store: Store,
+    file: BinaryIO,
+    source: str,
+    *,
+    identity: str | None = None,
+    replace: bool = False,
+) -> str:
+    """Create a volume from an archive that is read once, and return its identity.
+
+    `source` names the archive in errors; with `identity` it has to be that volume's.
+    """
     part = store.scratch / f"import-{secrets.token_hex(4)}"
     try:
         part.mkdir(mode=0o700)
-        with source.open("rb") as file:
-            identity = _extract(file, part, source)
-        (part / "identity.json").write_bytes(canonical(identity))
-        place = store.root / "volumes" / digest_of(identity)
-        with store.volumes.lock(identity, timeout=_LOCK_SECONDS):
+        found = _extract(file, part, source)
+        if identity is not None and found != identity:
+            raise _invalid(source, f"it is the volume {found!r}, not {identity!r}")
+        (part / "identity.json").write_bytes(canonical(found))
+        place = store.root / "volumes" / digest_of(found)
+        with store.volumes.lock(found, timeout=_LOCK_SECONDS):
             if place.exists():
                 if not replace:
-                    message = f"volume {identity} already exists: use --replace to replace it"
+                    message = f"volume {found} already exists: use --replace to replace it"
                     raise StoreError(message)
                 place.rename(store.scratch / f"replaced-{secrets.token_hex(4)}")
             sync_filesystem(part)
@@ -71,26 +93,52 @@ def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
         raise storage_error(exc, f"failed to import {source}", store.root, demand) from exc
     finally:
         discard_tree(part)
-    return identity
+    return found
 
 
 def _write_archive(volume: VolumeUse, out: BinaryIO) -> int:
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        _add_note(archive, _HEAD, {"format": _FORMAT, "identity": volume.identity})
-        count = 0
-        for path in _list_files(volume.item.place / "data"):
-            name = PurePosixPath(_DATA, path.relative_to(volume.item.place / "data").as_posix())
-            info = archive.gettarinfo(path, arcname=str(name))
-            if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
-                continue  # a socket or pipe is useless elsewhere
-            if info.isreg():
-                with path.open("rb") as file:
-                    archive.addfile(info, file)
-            else:
-                archive.addfile(info)
-            count += 1
-        _add_note(archive, _END, {"entries": count})
+    out.write(head_note(volume.identity))
+    count = 0
+    for member, path in list_members(volume):
+        out.write(_header(member))
+        if member.isreg():
+            _copy_file(path, member.size, out)
+        count += 1
+    out.write(end_note(count))
     return count
+
+
+def list_members(volume: VolumeUse) -> Iterator[tuple[tarfile.TarInfo, Path]]:
+    """The entries of a volume's archive, each with the path that its bytes are read from."""
+    root = volume.item.place / "data"
+    with tarfile.open(fileobj=io.BytesIO(), mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in _list_files(root):
+            name = PurePosixPath(_DATA, path.relative_to(root).as_posix())
+            member = archive.gettarinfo(path, arcname=str(name))
+            if member.isreg() or member.isdir() or member.issym() or member.islnk():
+                yield member, path  # a socket or pipe is useless elsewhere
+
+
+def head_note(identity: str) -> bytes:
+    """What an archive begins with."""
+    return _note(_HEAD, {"format": _FORMAT, "identity": identity})
+
+
+def end_note(entries: int) -> bytes:
+    """What an archive of that many entries ends with."""
+    return _note(_END, {"entries": entries}) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _copy_file(path: Path, size: int, out: BinaryIO) -> None:
+    with path.open("rb") as file:
+        left = size
+        while left and (data := file.read(min(left, CHUNK))):
+            out.write(data)
+            left -= len(data)
+    if left:
+        message = f"{path} became shorter while it was read: try again"
+        raise StoreError(message)
+    out.write(bytes(-size % tarfile.BLOCKSIZE))
 
 
 def _list_files(root: Path) -> list[Path]:
@@ -101,16 +149,20 @@ def _list_files(root: Path) -> list[Path]:
     return found
 
 
-def _add_note(archive: tarfile.TarFile, name: str, document: dict[str, object]) -> None:
+def _note(name: str, document: dict[str, object]) -> bytes:
     data = canonical(document)
     info = tarfile.TarInfo(name)
     info.size = len(data)
-    archive.addfile(info, io.BytesIO(data))
+    return _header(info) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
 
 
-def _extract(file: io.BufferedReader, part: Path, source: Path) -> str:
+def _header(member: tarfile.TarInfo) -> bytes:
+    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _extract(file: BinaryIO, part: Path, source: str) -> str:
     try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
+        with tarfile.open(fileobj=file, mode="r|") as archive:
             members = iter(archive)
             head = _read_note(archive, next(members, None), _HEAD)
             identity, form = head.get("identity"), head.get("format")
@@ -151,7 +203,7 @@ def _extract_member(
     member: tarfile.TarInfo,
     part: Path,
     times: list[tuple[Path, float]],
-    source: Path,
+    source: str,
 ) -> None:
     """Extract one entry; its parents must be real directories."""
     path = _member_path(part, member.name, source)
@@ -190,7 +242,7 @@ def _extract_file(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path)
     os.utime(path, (member.mtime, member.mtime))
 
 
-def _member_path(part: Path, name: str, source: Path) -> Path:
+def _member_path(part: Path, name: str, source: str) -> Path:
     names = name.split("/")
     if names[0] != _DATA or any(each in ("", ".", "..") for each in names) or "\0" in name:
         raise _invalid(source, f"invalid entry {name!r}")
@@ -202,7 +254,7 @@ def _member_path(part: Path, name: str, source: Path) -> Path:
     return above / names[-1]
 
 
-def _invalid(source: Path, why: str) -> ArchiveInvalid:
+def _invalid(source: str, why: str) -> ArchiveInvalid:
     return ArchiveInvalid(
         f"{source} is not a volume written by 'layerline store volume export': {why}"
     )

@@ -15,6 +15,7 @@ from layerline.engine.store.store import Store
 from layerline.errors import UsageError
 from layerline.quantities import format_size
 from layerline.settings import Settings
+from tests.registry import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +118,21 @@ def test_a_volume_goes_out_and_comes_in_by_its_name(console: Console, tmp_path: 
     with Store.open(tmp_path / "store") as opened:
         place = opened.volumes.volume("uv-cpu-" + "0" * 64)
         assert (place / "wheel").read_text() == "w"
+
+
+def test_a_volume_is_pushed_and_pulled(
+    console: Console, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="no registry given: use --registry HOST/NAME"):
+        store(console, ["volume", "push", "uv-cpu"])
+    home = tmp_path / "registry"
+    home.mkdir()
+    with serving(home) as address:
+        place = f"--registry={address}/volumes"
+        assert store(console, ["volume", "push", "uv-cpu", place]) == 0
+        assert store(console, ["volume", "pull", "uv-cpu", place, "--replace"]) == 0
+    said = capsys.readouterr().err
+    assert "pushed volume uv-cpu-" in said
+    assert "1 of 1 chunks" in said
+    assert "pulled volume uv-cpu-" in said
+    assert "0 of 1 chunks" in said

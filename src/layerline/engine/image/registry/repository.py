@@ -128,6 +128,10 @@ class Repository:
         tag = self.reference.tag or DEFAULT_TAG
         self._put_manifest(tag, image.root, image.document(image.root.digest))
 
+    def push_blob(self, blob: Descriptor, data: bytes) -> None:
+        """Upload bytes as a blob unless the repository has it."""
+        self._put_blob(blob, _repeatable(data), [])
+
     def _receive(
         self, writer: BlobWriter, descriptor: Descriptor, watch: Callable[[int], None]
     ) -> None:
