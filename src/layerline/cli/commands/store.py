@@ -106,6 +106,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     listing = commands.add_parser("volumes", help="list cache volumes with size, hits and last use")
     listing.set_defaults(run=_volumes)
 
+    _add_volume(commands)
+
+    for each in (df, check, pruning, listing):
+        each.add_argument("--json", action="store_true", help="print a JSON document")
+    return parser
+
+
+def _add_volume(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The subcommands of `volume`."""
     one = commands.add_parser("volume", help="export, import, push or pull a cache volume")
     actions = one.add_subparsers(required=True, metavar="ACTION")
     out = actions.add_parser("export", help="write a volume to an archive")
@@ -126,10 +135,6 @@ def _parser(program: str) -> argparse.ArgumentParser:
     for each in (push, pull):
         where = "repository, HOST/NAME (default: the first of the setting 'cache')"
         each.add_argument("--registry", metavar="REPOSITORY", help=where)
-
-    for each in (df, check, pruning, listing):
-        each.add_argument("--json", action="store_true", help="print a JSON document")
-    return parser
 
 
 def _df(console: Console, options: argparse.Namespace) -> int:
