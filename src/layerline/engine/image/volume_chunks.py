@@ -33,8 +33,8 @@ def chunks_of(volume: VolumeUse) -> Iterator[bytes]:
     """Yield the chunks of a volume's tar, of LARGEST_CHUNK bytes at most."""
     collected = bytearray(head_note(volume.identity))
     count = 0
-    for member, path in list_members(volume):
-        member.uname = member.gname = ""  # names of this machine
+    for found, path in list_members(volume):
+        member = found.replace(uname="", gname="", deep=False)  # they are this machine's
         collected += member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
         count += 1
         size = member.size if member.isreg() else 0
