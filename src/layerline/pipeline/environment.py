@@ -32,7 +32,6 @@ _TOOLS = "/mnt/tools"
 _PROGRAMS = Path(__file__).parent / "programs"
 UV = f"{_TOOLS}/bin/uv"
 BUILDERS = "/mnt/builders.txt"
-_BASE = "base image"
 _INSTALLER = "/mnt/installer.txt"
 _SOURCE = "/mnt/source"
 BUILT = "/mnt/built"
@@ -51,6 +50,7 @@ class Environment:
     supplies: Supplies
     installer: str
     ids: IdCache = field(default_factory=IdCache)
+    references: dict[str, str] = field(default_factory=dict)
 
     async def system(self, packages: Sequence[str] = (), *, user: str = USER) -> dagger.Container:
         """The base image with system packages, the run user and an empty prefix."""
@@ -100,13 +100,13 @@ class Environment:
             .without_mount(_PIP_CACHE)
         )
 
-    async def fetch_base(self) -> None:
-        """Have the base image in the store: the first step, in a span of its own, once."""
-        if _BASE not in self.ids.containers:
-            with span(f"fetch {self.base.image}", part="base", target=self.target):
-                fetched = dag.container().from_(self.base.image)
-                await fetched.image_ref()
-                await self.ids.container(_BASE, lambda: fetched)
+    async def fetch_base(self) -> str:
+        """The base image's reference with its digest; fetched once, in a span of its own."""
+        image = self.base.image
+        if image not in self.references:
+            with span(f"fetch {image}", part="base", target=self.target):
+                self.references[image] = await dag.container().from_(image).image_ref()
+        return self.references[image]
 
     async def prepare(self) -> None:
         """Prepare what all layers need: the base, and the installer on it."""
@@ -120,8 +120,7 @@ class Environment:
 
     async def inputs(self) -> dict[str, Any]:
         """The inputs of every layer, by the name that a user knows them by."""
-        await self.fetch_base()
-        found = await dag.container().from_(self.base.image).image_ref()
+        found = await self.fetch_base()
         steps = "".join(program(name) for name in ("system.sh", "installer.sh", "install.py"))
         [installer, *_] = self.installer.split()
         return {

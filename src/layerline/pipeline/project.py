@@ -22,6 +22,7 @@ from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project_layer import ProjectLayer
 from layerline.pipeline.projects import Projects, check_recorded
 from layerline.pipeline.source import check_patterns, select
+from layerline.pipeline.spans import span
 from layerline.pipeline.supplies import Supplies
 from layerline.pipeline.wheels import Wheels
 
@@ -86,11 +87,12 @@ class Project:
 
     async def assembly(self, definition: Definition, target: str) -> Assembly:
         """All layers and images of a target."""
-        text = await self.lock_text(definition, target)
-        parts = partition(text, definition, target)
-        environment = await self.environment(definition, target, text)
-        projects = await self.projects(definition, target)
-        check_recorded(text, await projects.requirements(), target)
+        with span(f"read the source and the lock of {target}"):
+            text = await self.lock_text(definition, target)
+            parts = partition(text, definition, target)
+            environment = await self.environment(definition, target, text)
+            projects = await self.projects(definition, target)
+            check_recorded(text, await projects.requirements(), target)
         return Assembly(
             definition=definition,
             target=target,
