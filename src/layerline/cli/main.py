@@ -34,6 +34,7 @@ _ABOUT = (
     "Builds, validates, tests and ships machine-learning container images from Python functions"
 )
 _COMMANDS = {
+    "cache": ("cache", "cache", "Prune the results that are shared in a registry"),
     "call": ("call", "call", "Call one or more functions, interconnected into a pipeline"),
     "check": ("check", "check", "Run the checks of a module"),
     "completion": ("completion", "completion", "Generate the autocompletion script for a shell"),

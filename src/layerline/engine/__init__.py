@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from layerline.engine.cache.pruning import prune_cache
     from layerline.engine.image.manifests import COMPRESSIONS
     from layerline.engine.image.registry.client import is_loopback
     from layerline.engine.image.registry.credentials import Login
@@ -54,6 +55,7 @@ __all__ = [
     "list_volumes",
     "prunable_size",
     "prune",
+    "prune_cache",
     "pull_volume",
     "push_volume",
     "record",
@@ -88,6 +90,7 @@ _MODULES = {
     "list_volumes": "store.usage",
     "prunable_size": "store.auto_pruning",
     "prune": "store.pruning",
+    "prune_cache": "cache.pruning",
     "record": "store.fsck",
     "repair": "store.fsck",
     "sweep_dead_sessions": "runtime.cgroups",

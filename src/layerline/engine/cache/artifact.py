@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from layerline.engine.cache.record import Record
 
 ARTIFACT = "application/vnd.layerline.cache.record.v1"
+USED = "dev.layerline.cache.used"
+"""The annotation with the time of the last use that was seen, outside of what is signed."""
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 _OUTPUT = "application/octet-stream"
 _MOST_INLINE = 64 << 10
-_MANIFEST = manifests.FAMILIES[MediaTypes.OCI].manifest
+MANIFEST = manifests.FAMILIES[MediaTypes.OCI].manifest
 # What stands for no layers: registries may refuse a manifest without any.
 EMPTY = manifests.describe(b"{}", "application/vnd.oci.empty.v1+json")
 
@@ -43,13 +45,14 @@ def artifact_of(record: Record, envelope: bytes) -> AssembledImage:
     body = manifests.document_bytes(
         {
             "schemaVersion": 2,
-            "mediaType": _MANIFEST,
+            "mediaType": MANIFEST,
             "artifactType": ARTIFACT,
             "config": named,
             "layers": [layer.document() for layer in blobs.values()] or [EMPTY.document()],
+            "annotations": {USED: str(record.made)},
         }
     )
-    root = manifests.describe(body, _MANIFEST)
+    root = manifests.describe(body, MANIFEST)
     documents = [(config, envelope), (root, body)]
     if not blobs:
         documents.insert(0, (EMPTY, b"{}"))
@@ -58,6 +61,31 @@ def artifact_of(record: Record, envelope: bytes) -> AssembledImage:
         manifests=(Manifest(config=config, layers=tuple(blobs.values())),),
         documents=tuple(documents),
     )
+
+
+def used_in(manifest: bytes) -> int:
+    """When a record was used, as far as was seen, in seconds since the epoch; 0 if unknown."""
+    annotations = manifests.parse_json(manifest, "manifest of a record").get("annotations")
+    used = annotations.get(USED) if isinstance(annotations, dict) else None
+    return int(used) if isinstance(used, str) and used.isdigit() else 0
+
+
+def used_now(manifest: bytes, now: int) -> bytes:
+    """The manifest of a record that is used at a time."""
+    document = manifests.parse_json(manifest, "manifest of a record")
+    return manifests.document_bytes({**document, "annotations": {USED: str(now)}})
+
+
+def sizes_in(manifest: bytes) -> dict[str, int]:
+    """The sizes of what a record needs in the registry, by digest."""
+    document = manifests.parse_json(manifest, "manifest of a record")
+    layers = document.get("layers")
+    named = [document.get("config"), *(layers if isinstance(layers, list) else [])]
+    return {
+        str(each.get("digest")): int(each["size"])
+        for each in named
+        if isinstance(each, dict) and isinstance(each.get("size"), int)
+    }
 
 
 def config_in(data: bytes) -> tuple[Descriptor, bytes | None]:

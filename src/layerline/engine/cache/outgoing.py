@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from layerline import log
 from layerline.engine.cache.adoption import keeps_name
-from layerline.engine.cache.artifact import artifact_of
+from layerline.engine.cache.artifact import MANIFEST, artifact_of, used_now
 from layerline.engine.cache.record import Record, SharedLayer, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
 from layerline.engine.image.manifests import FAMILIES, MediaTypes
@@ -58,6 +58,14 @@ class Outgoing:
     replaces: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """A record of the repository that was used; `manifest` is what it has under the tag."""
+
+    tag: str
+    manifest: bytes
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Sender:
     """Threads that send to one repository. `seal` puts a payload into its envelope."""
@@ -68,7 +76,7 @@ class Sender:
     seal: Callable[[bytes], bytes]
     sent: int = 0
     sent_bytes: int = 0
-    _waiting: deque[Outgoing] = field(default_factory=deque)
+    _waiting: deque[Outgoing | Use] = field(default_factory=deque)
     _under_way: int = 0
     _failures: int = 0
     _closed: bool = False
@@ -77,7 +85,7 @@ class Sender:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def add(self, outgoing: Outgoing) -> None:
+    def add(self, outgoing: Outgoing | Use) -> None:
         """Have a row sent, unless sending has failed."""
         with self._changed:
             if self._closed or not self.place.is_usable:
@@ -119,7 +127,10 @@ class Sender:
         while (outgoing := self._next()) is not None:
             try:
                 with cancelled_by(self._cancel):
-                    self._send(outgoing)
+                    if isinstance(outgoing, Use):
+                        self._refresh(outgoing)
+                    else:
+                        self._send(outgoing)
             except ImageError as exc:
                 self._fail(exc)
             except LayerlineError as exc:  # a snapshot that is damaged: it is made again
@@ -132,7 +143,7 @@ class Sender:
                 with self._changed:
                     self._under_way -= 1
 
-    def _next(self) -> Outgoing | None:
+    def _next(self) -> Outgoing | Use | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if not self._waiting:
@@ -149,6 +160,10 @@ class Sender:
                 return
             self._waiting.clear()
         self.place.fail(exc)
+
+    def _refresh(self, use: Use) -> None:
+        data = used_now(use.manifest, int(time.time()))
+        self.place.written.put_manifest(use.tag, data, MANIFEST)
 
     def _send(self, outgoing: Outgoing) -> None:
         tag = tag_of(outgoing.table, outgoing.key, self.epoch)

@@ -13,7 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from layerline.engine.cache.artifact import config_in
+from layerline.engine.cache.artifact import MANIFEST, config_in, used_in
 from layerline.engine.cache.record import LARGEST_RECORD
 from layerline.engine.image import manifests
 from layerline.engine.image.registry.client import Request, is_loopback
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 _LISTING_SECONDS = 3.0
 _RECORD_SECONDS = 10.0
+_DAY = 24 * 3600
 _LARGEST_LISTING = 64 << 20
 _MOST_PAGES = 32
 _PAGE = 10_000
 _LARGEST_MANIFEST = LARGEST_RECORD
-_MANIFEST = manifests.FAMILIES[manifests.MediaTypes.OCI].manifest
 
 
 class SlowAnswer(RegistryTimeout):
@@ -44,6 +44,7 @@ class Place:
     """A repository of records. `report` is called at most once for a failure. Threads share it.
 
     It is read as `repository` and written to as `written`, which waits longer for answers.
+    `long_unused` are the manifests, by tag, of records that were read and not used for a day.
 
     The tags of the repository are listed once, in the background: a key that is not among them is
     a miss without a request. Where a registry lists too slowly, each key is asked for.
@@ -53,7 +54,9 @@ class Place:
     repository: Repository
     written: Repository
     report: Callable[[str], None]
+    listing_seconds: float = _LISTING_SECONDS
     is_usable: bool = True
+    long_unused: dict[str, bytes] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
     listing: Future[frozenset[str] | None] = field(init=False)
     _absent: set[str] = field(default_factory=set)
@@ -81,7 +84,7 @@ class Place:
     def tags(self) -> frozenset[str] | None:
         """The tags at the begin of the session; None if they are not known."""
         try:
-            return self.listing.result(_LISTING_SECONDS)
+            return self.listing.result(self.listing_seconds)
         except FutureTimeout:
             return None
 
@@ -112,8 +115,10 @@ class Place:
             self.report(message)
 
     def _read(self, tag: str) -> bytes:
-        data = self._get(f"manifests/{tag}", _LARGEST_MANIFEST, accept=_MANIFEST)
+        data = self.manifest(tag)
         descriptor, envelope = config_in(data)
+        if used_in(data) < time.time() - _DAY:
+            self.long_unused[tag] = data
         if envelope is not None:
             return envelope
         if descriptor.size > 2 * LARGEST_RECORD:
@@ -122,8 +127,12 @@ class Place:
         found = self._get(f"blobs/{descriptor.digest}", descriptor.size, accept="*/*")
         return manifests.verify(found, descriptor)
 
+    def manifest(self, tag: str) -> bytes:
+        """The manifest under a tag. Raises ImageNotFound, or another ImageError."""
+        return self._get(f"manifests/{tag}", _LARGEST_MANIFEST, accept=MANIFEST)
+
     def _list(self) -> frozenset[str] | None:
-        deadline = time.monotonic() + _LISTING_SECONDS
+        deadline = time.monotonic() + self.listing_seconds
         tags: set[str] = set()
         path, size = f"tags/list?n={_PAGE}", 0
         try:

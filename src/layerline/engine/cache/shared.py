@@ -14,7 +14,7 @@ import httpx
 
 from layerline.engine.cache.adoption import adopt_record
 from layerline.engine.cache.envelope import Envelope, parse_envelope
-from layerline.engine.cache.outgoing import Outgoing, Sender
+from layerline.engine.cache.outgoing import Outgoing, Sender, Use
 from layerline.engine.cache.place import Place
 from layerline.engine.cache.record import parse_record, tag_of
 from layerline.engine.cache.supply import RegistrySupplier
@@ -179,10 +179,14 @@ class SharedCache:
             return False
         try:
             record = self._verified(place, parse_envelope(data), table, key)
-            return adopt_record(self.store, self.supplier, record)
+            is_taken = adopt_record(self.store, self.supplier, record)
         except ArchiveInvalid as exc:
             place.distrust(str(exc))
             return False
+        manifest = place.long_unused.pop(tag, None)
+        if is_taken and manifest is not None and place is self.places[0] and self.sender:
+            self.sender.add(Use(tag=tag, manifest=manifest))
+        return is_taken
 
     def _seal(self, payload: bytes) -> bytes:
         return (

@@ -15,7 +15,13 @@ from layerline.engine.image.reference import DEFAULT_TAG, Reference
 from layerline.engine.image.registry.client import Request
 from layerline.engine.store.cancellation import carried, check_cancelled
 from layerline.engine.store.digest import digest_bytes
-from layerline.errors import ArchiveInvalid, ImageNotFound, RegistryTimeout, RegistryUnreachable
+from layerline.errors import (
+    ArchiveInvalid,
+    ImageNotFound,
+    RegistryDenied,
+    RegistryTimeout,
+    RegistryUnreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from layerline.engine.image.manifests import Descriptor
     from layerline.engine.image.registry.client import Endpoint
     from layerline.engine.store.blobs import BlobWriter
+    from layerline.engine.store.digest import Digest
     from layerline.engine.store.store import Store
 
 _ACCEPT = ", ".join(sorted(manifests.INDEX_TYPES | manifests.MANIFEST_TYPES))
@@ -131,6 +138,26 @@ class Repository:
     def push_blob(self, blob: Descriptor, data: bytes) -> None:
         """Upload bytes as a blob unless the repository has it."""
         self._put_blob(blob, _repeatable(data), [])
+
+    def put_manifest(self, tag: str, data: bytes, media_type: str) -> None:
+        """Put a manifest under a tag; what it names is in the repository."""
+        self._put_manifest(tag, manifests.describe(data, media_type), data)
+
+    def delete_manifest(self, digest: Digest) -> None:
+        """Remove a manifest with all of its tags; the registry collects its blobs in its own time.
+
+        Raises RegistryDenied where the registry allows no deletions.
+        """
+        url = self._url(f"manifests/{digest}")
+        expect = frozenset({202, 404, 405})
+        request = Request("DELETE", url, scope=self._scope("pull,push,delete"), expect=expect)
+        with self.endpoint.send(request) as response:
+            if response.status_code == 405:
+                message = (
+                    f"{self.reference.registry} allows no deletions: enable them, "
+                    "for docker-registry with REGISTRY_STORAGE_DELETE_ENABLED=true"
+                )
+                raise RegistryDenied(message)
 
     def _receive(
         self, writer: BlobWriter, descriptor: Descriptor, watch: Callable[[int], None]
