@@ -75,7 +75,7 @@ def far_registry(place: Path) -> Iterator[Registry]:
     settings.write_text(_SETTINGS.format(place=place, address=address))
     program = command.require("docker-registry", package="docker-registry")
     with far_side() as inside:
-        argv = [*inside, program, "serve", settings]
+        argv: list[str | Path] = [*inside, program, "serve", settings]
         with running(argv, log=place / "log"):
             _wait_for(address, place / "log")
             with relayed(address) as line:

@@ -117,6 +117,18 @@ def manifest(archive: Path) -> tuple[str, list[str], dict[str, object]]:
     return digest, [layer["digest"] for layer in image["layers"]], config
 
 
+def files_of(archive: Path, layers: list[str], *, without: list[str]) -> list[str]:
+    """The files in some layers of an archive."""
+    found = []
+    with tarfile.open(archive) as tar:
+        for digest in layers:
+            if digest not in without:
+                blob = tar.extractfile(f"blobs/sha256/{digest[7:]}")
+                with tarfile.open(fileobj=blob) as layer:
+                    found += [member.name for member in layer if member.isfile()]
+    return found
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Project:
     """A repository whose image has been built."""
@@ -175,6 +187,34 @@ def test_another_version_makes_one_layer_and_another_source_none(
     newer = [layer for layer in manifest(project.home / "small.tar")[1] if layer not in before]
     assert len(newer) == 2
     assert newer[-1] == changed[0]
+
+
+def test_bytecode_has_layers_of_its_own_that_are_the_same_elsewhere(
+    built: Project, project: Project, tmp_path: Path, registry: str
+) -> None:
+    before = manifest(built.home / "small.tar")[1]
+    definition = DEFINITION + "bytecode = true\n"
+    (project.home / "layerline.toml").write_text(definition)
+    done = build(project)
+    assert done.status == 0, done.stderr
+    digest, layers, _ = manifest(project.home / "small.tar")
+    # One above each group's and the shared packages' layer; the others stay.
+    assert [layer for layer in layers if layer in before] == before
+    assert len(layers) == len(before) + 3
+    names = files_of(project.home / "small.tar", layers, without=before)
+    place = "opt/venv/lib/python3.11/site-packages"
+    assert sorted(names) == [
+        f"{place}/layerline_test_{name}/__pycache__/__init__.cpython-311.pyc"
+        for name in ("one", "three", "two")
+    ]
+
+    home = tmp_path / "elsewhere"
+    home.mkdir()
+    other = repository(home, environment(tmp_path / "home", registry), definition)
+    lock(other)
+    done = build(other)
+    assert done.status == 0, done.stderr
+    assert manifest(other.home / "small.tar")[0] == digest
 
 
 def test_a_wheel_that_nobody_asked_for_starts_nothing(project: Project) -> None:

@@ -34,7 +34,9 @@ from layerline.pipeline.probe import Probe
 from layerline.pipeline.source import beginnings
 
 PLACE = "dockerfiles"
+_BYTECODE = "/mnt/compiled"
 PROGRAMS = ("install.py", "slice.py", "system.sh")
+_COMPILER = "bytecode.py"
 _TOOLS = UV.removesuffix("/bin/uv")
 _CA = "/etc/ssl/certs/ca-certificates.crt"
 _README = """\
@@ -69,7 +71,8 @@ def render(
     `locks` has the text of each target's lock; `ignored` are patterns to exclude from the source.
     """
     files = {"README.md": _README}
-    files |= {f"programs/{name}": program(name) for name in PROGRAMS}
+    compiler = [_COMPILER] if any(each.bytecode for each in definition.images.values()) else []
+    files |= {f"programs/{name}": program(name) for name in (*PROGRAMS, *compiler)}
     files["probes/run.py"] = probe.own_program("run")
     for target in sorted(locks):
         if definition.target(target).lock:
@@ -155,6 +158,8 @@ class ImageDockerfile:
         yield from self._builder()
         for layer in self.layers:
             yield from self._layer(layer)
+            if self.image.bytecode:
+                yield from self._bytecode(layer)
         yield from self._source()
         yield from self._final_stage()
 
@@ -219,6 +224,22 @@ class ImageDockerfile:
             "--requirements=/mnt/requirements.txt",
         )
 
+    def _bytecode(self, layer: Layer) -> Iterator[str]:
+        yield from ("", f"FROM bare AS {_stage(layer)}-bytecode")
+        yield from run_instruction(
+            [
+                f"type=bind,from={_stage(layer)},source={PREFIX},target=/mnt/layer",
+                _bind_mount(f"programs/{_COMPILER}", f"/mnt/{_COMPILER}"),
+            ],
+            f"{PYTHON} -I -S /mnt/{_COMPILER} /mnt/layer {_BYTECODE} {PREFIX}",
+        )
+
+    def _copies(self) -> Iterator[str]:
+        for layer in self.layers:
+            yield f"COPY --from={_stage(layer)} {PREFIX} {PREFIX}"
+            if self.image.bytecode:
+                yield f"COPY --from={_stage(layer)}-bytecode {_BYTECODE} {PREFIX}"
+
     def _pages(self, layer: Layer) -> str:
         """The variable with the pages of packages that have an index of their own."""
         names = [pin.name for pin in (*layer.pins, *layer.builders)]
@@ -241,7 +262,7 @@ class ImageDockerfile:
 
     def _final_stage(self) -> Iterator[str]:
         yield from ("", "FROM system")
-        yield from (f"COPY --from={_stage(layer)} {PREFIX} {PREFIX}" for layer in self.layers)
+        yield from self._copies()
         yield f"COPY --from=source --chown={self.image.user}:{self.image.user} {APP} {APP}"
         requests = [f"{self.image.target}/{layer.name}" for layer in self.layers]
         yield from run_instruction(

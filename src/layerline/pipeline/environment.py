@@ -38,6 +38,8 @@ BUILT = "/mnt/built"
 # A build has no network, and its program no rights: it gives up those that this needs.
 SANDBOX = ("unshare", "--net", "--", f"{_TOOLS}/bin/python", "-c")
 _NONE = frozenset[str]()
+_LAYER = "/mnt/layer"
+_BYTECODE = "/mnt/compiled"
 WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
 
@@ -233,9 +235,29 @@ class Environment:
             argv += [f"--find-links={place}", f"--requirements={place}/requirements.txt"]
         return prefix.diff(container.with_exec(argv).directory(PREFIX))
 
+    async def bytecode(self, layer: Layer) -> dagger.Directory:
+        """The bytecode of a layer's files, at their places; runs nothing of the layer."""
+        system, files = await self.system(), await self.layer_files(layer)
+        compiled = await self.ids.container(
+            f"compiled {layer.name}", lambda: _compile(system, files)
+        )
+        return await self.ids.directory(
+            f"bytecode {layer.name}", lambda: compiled.directory(_BYTECODE)
+        )
+
     def volume(self, name: str) -> dagger.CacheVolume:
         """The cache volume of a layer, or of another step that uses wheels."""
         return dag.cache_volume(f"uv-{name}-{self.target}-v2")
+
+
+def _compile(system: dagger.Container, files: dagger.Directory) -> dagger.Container:
+    # -I and -S: a package's .pth files would be run otherwise.
+    command = [PYTHON, "-I", "-S", "-c", program("bytecode.py"), _LAYER, _BYTECODE, PREFIX]
+    return (
+        system.with_mounted_directory(_LAYER, files)
+        .with_directory(_BYTECODE, dag.directory())
+        .with_exec(command)
+    )
 
 
 def program(name: str, *, directory: Path = _PROGRAMS) -> str:

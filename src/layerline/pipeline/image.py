@@ -93,6 +93,8 @@ class Assembly:
             async with anyio.create_task_group() as group:
                 for layer in layers:
                     group.start_soon(self._gate, layer, gates)
+                    if spec.bytecode:
+                        group.start_soon(self._compile, layer, gates)
                 if spec.projects:
                     group.start_soon(self.projects.wheels, name, spec)
                 group.start_soon(self._gate_image, name, gates)
@@ -134,6 +136,12 @@ class Assembly:
         gates.found[name] = {**probed, **installed, "times": times}
         gates.passed[name].set()
 
+    async def _compile(self, layer: Layer, gates: Gates) -> None:
+        """Make a layer's bytecode as soon as it is installed."""
+        await gates.installed[layer.name].wait()
+        with span(f"compile {layer.name}", part=layer.name, target=self.target):
+            await (await self.environment.bytecode(layer)).sync()
+
     async def _gate_image(self, name: str, gates: Gates) -> None:
         """Probe an image once it can be assembled."""
         spec = self.definition.image(name)
@@ -157,7 +165,8 @@ class Assembly:
 
     def _steps(self, spec: Image) -> int:
         """How many spans there are: of the base, the installer, layers, probes and projects."""
-        layers = 2 * len(self.partition.of(spec.groups))
+        of_layer = 3 if spec.bytecode else 2
+        layers = of_layer * len(self.partition.of(spec.groups))
         return 4 + layers + self._has_own_system(spec) + len(spec.projects)
 
     def _has_own_system(self, spec: Image) -> bool:
@@ -237,7 +246,11 @@ class Assembly:
         """An image without its evidence."""
         layers = self.partition.of(spec.groups)
         container = await self._base_with(
-            layers, spec.groups, user=spec.user, limit_mb=spec.max_layer_mb
+            layers,
+            spec.groups,
+            user=spec.user,
+            limit_mb=spec.max_layer_mb,
+            bytecode=spec.bytecode,
         )
         filled = with_source(container, spec, await self.files_of(name, spec))
         if spec.projects:
@@ -289,16 +302,26 @@ class Assembly:
         *,
         user: str = USER,
         limit_mb: int | None = None,
+        bytecode: bool = False,
     ) -> dagger.Container:
         system = await self.environment.system(self._packages(groups), user=user)
-        return await self._with(system, layers, limit_mb)
+        return await self._with(system, layers, limit_mb, bytecode=bytecode)
 
     async def _with(
-        self, container: dagger.Container, layers: Sequence[Layer], limit_mb: int | None = None
+        self,
+        container: dagger.Container,
+        layers: Sequence[Layer],
+        limit_mb: int | None = None,
+        *,
+        bytecode: bool = False,
     ) -> dagger.Container:
+        """A container with layers, and with the bytecode of each above it."""
         for layer in layers:
             for part in await self.environment.layer_parts(layer, limit_mb):
                 container = container.with_directory(PREFIX, part)
+            if bytecode:
+                compiled = await self.environment.bytecode(layer)
+                container = container.with_directory(PREFIX, compiled)
         return container
 
     def _packages(self, groups: Sequence[str]) -> list[str]:
