@@ -169,6 +169,7 @@ def bases(registry: str) -> str:
 def command_line(bases: str, tmp_path: Path) -> CommandLine:
     """The command line over a store of the test's own, which finds the base images."""
     own = {
+        "CI": "",  # of the machine that runs the tests; a person at a terminal has none
         "HOME": str(tmp_path),
         "LAYERLINE_STORE": str(tmp_path / "store"),
         "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
@@ -184,6 +185,7 @@ def user_command_line(bases: str, container_user: None) -> Iterator[CommandLine]
     """The same for an ordinary user, whose store a module's tests share."""
     with ordinary_user() as user:
         own = {
+            "CI": "",
             "LAYERLINE_STORE": str(user.home / "store"),
             "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
             "PYTHONPATH": str(SOURCE),

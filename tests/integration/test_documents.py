@@ -20,6 +20,7 @@ from tests.integration.test_layers import (
     call,
     environment,
     lock,
+    manifest,
     repository,
 )
 from tests.integration.wheels import write_wheel
@@ -73,10 +74,14 @@ def test_the_report_of_a_built_image_stands_by_itself_and_says_what_was_kept(
     layers = {each["name"]: each for each in found["layers"]}
     assert found["image"] == "small"
     assert f"{TWO} 1.0 -> 2.0" in layers["second"]["why"]
-    assert all(f"<th>{name}</th>" in page for name in layers)
+    assert all(f"<tr><th>{name}<div" in page for name in layers)
     assert layers["first"]["packages"][0]["name"] == ONE
     assert found["final"]["probes"][0]["result"] == "passed"
     assert found["bytes"] == sum(each["bytes"] for each in found["layers"])
+    # The terminal says why, too: it has the inputs of the last build here.
+    assert f"pins: {TWO} 1.0 -> 2.0" in done.stderr
+    assert build(project).status == 0
+    assert found["digest"] == manifest(project.home / "small.tar")[0]
 
 
 def lock_of(project: Project) -> str:

@@ -32,6 +32,8 @@ _DEBUG_VERBOSITY = 2
 _NOTHING = -2
 # OpenTelemetry Environment Variable Specification.
 _COLLECTORS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_PROTOCOL = "http/protobuf"
 _MARKS = ("layerline.toml", "dagger.json", ".git")
 _SUMMARIZED = ("auto", "plain", "tty")
 
@@ -163,6 +165,10 @@ class Console:
         environ = self.settings.environ
         if not any(environ.get(name) for name in _COLLECTORS) or _is_disabled(environ):
             return
+        chosen = next(filter(None, map(environ.get, _PROTOCOLS)), _PROTOCOL)
+        if chosen != _PROTOCOL:
+            self.info(f"no spans are exported: {chosen!r} is not supported, use {_PROTOCOL!r}")
+            return
         from layerline.cli.display.otlp import SpanExporter
 
         exporter = SpanExporter(f"{self.program} {next(iter(self.argv), '')}".strip(), environ)
@@ -197,7 +203,8 @@ def _remove_leftovers() -> None:
 
 
 def _is_disabled(environ: Mapping[str, str]) -> bool:
-    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    is_off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return is_off or environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
 
 
 def _to_stderr(text: str) -> None:

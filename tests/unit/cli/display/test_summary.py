@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.cells import cell_len
 
+from layerline import command
 from layerline.cli.display.earlier_builds import EarlierBuilds
 from layerline.cli.display.step_tree import StepTree
 from layerline.cli.display.summary import Summary
@@ -172,6 +173,20 @@ def test_what_was_written_comes_with_the_command_that_runs_it(machine: Machine) 
     assert machine.build(NUMERIC, SOURCE, archive=pushed)[-1] == (
         "next     docker run --rm example.org/service:1"
     )
+
+
+@pytest.mark.parametrize("said", ["Loaded image ID: sha256:ab", "Loaded image: service:1"])
+def test_the_command_runs_what_docker_says_that_it_loaded(
+    machine: Machine, tmp_path: Path, said: str
+) -> None:
+    """moby, image/tarexport/load.go: an id where the archive has no name."""
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\n[ "$1" = run ] && echo "$@" || echo "{said}"\n')
+    docker.chmod(0o755)
+    facts: dict[str, Attribute] = {"layerline.digest": DIGEST, "layerline.path": "/no dir/a.tar"}
+    line = machine.build(NUMERIC, SOURCE, archive=facts)[-1].removeprefix("next")
+    ran = command.run(["sh", "-c", line], env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert ran.stdout.decode() == f"run --rm {said.partition(': ')[2]}\n"
 
 
 def test_no_line_is_wider_than_the_terminal(machine: Machine) -> None:
