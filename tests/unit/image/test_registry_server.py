@@ -180,6 +180,19 @@ def test_a_login_is_asked_for() -> None:
             assert found.status_code == status
 
 
+def test_a_damaged_blob_breaks_off_and_is_removed(
+    served: Served, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who pulls it gets no complete answer, and whoever runs the command no traceback."""
+    place = store.blobs.path(served.packed.digest)
+    place.chmod(0o644)
+    place.write_bytes(b"x" * served.packed.size)
+    with pytest.raises(httpx.TransportError):
+        served.http.get(f"/v2/some/path/blobs/{served.packed.digest}")
+    assert not place.exists()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_layer_keeps_the_form_that_a_daemon_has_seen(store: Store, make_tree: MakeTree) -> None:
     """Docker knows a layer by the digest that it pulled: another form would travel again."""
     snapshot = snapshot_of(store, make_tree({"f": "x"}))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from layerline.engine.image.config import ImageConfig
     from layerline.engine.image.container_programs import ContainerProgram
     from layerline.engine.image.layer_import import Image
+    from layerline.engine.image.manifests import Descriptor
     from layerline.engine.image.registry.reach import Reach
 
 ARCHIVE = "container.tar"
@@ -230,9 +231,8 @@ async def export_image(self: Container, call: Call, *, name: str, **form: Any) -
         try:
             if found[0].pull:
                 pulled = await session.solver.in_thread(
-                    pull_into, found, image, served, reference, environ
+                    _pull, call, found, image, served, reference
                 )
-                remember_image(session.store, image, reference, tars=served.tars)
                 size = format_size(sum(layer.size for layer in pulled))
                 count = f"{len(pulled)} of {len(image.layers)} layers pulled, {size}"
                 step.write(f"{done}: {count}\n".encode())
@@ -242,6 +242,18 @@ async def export_image(self: Container, call: Call, *, name: str, **form: Any) -
             image = await assemble_image(call, self, **form)
         await session.solver.in_thread(_load_archive, call, found, image, reference)
         step.write(f"{done}\n".encode())
+
+
+def _pull(
+    call: Call,
+    found: tuple[ContainerProgram, Path],
+    image: AssembledImage,
+    served: ServedLayers,
+    reference: Reference,
+) -> tuple[Descriptor, ...]:
+    pulled = pull_into(found, image, served, reference, call.session.settings.environ)
+    remember_image(served.store, image, reference, tars=served.tars)
+    return pulled
 
 
 def _load_archive(
@@ -309,8 +321,10 @@ async def publish(
     with call.session.journal.step(f"publish {address}") as step:
         ports = ",".join(self.config.exposed_ports)
         step.attributes = {**facts_of(image), "layerline.image": address, "layerline.ports": ports}
-        await call.session.solver.in_thread(call.session.registries.publish, image, place, reach)
-        remember_image(call.session.store, image, reference)
+        publish_image = call.session.registries.publish
+        await call.session.solver.in_thread(publish_image, image, place, reach)
+        remember = functools.partial(remember_image, call.session.store, image, reference)
+        await call.session.solver.in_thread(remember)
     return str(reference.with_digest(image.root.digest))
 
 
