@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from dataclasses import replace
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.registry import serving
+from tests.unit.cache.conftest import HOST
 from tests.unit.cache.test_shared_steps import CHAIN, UUID
+from tests.unit.conftest import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +73,33 @@ async def test_a_registry_that_stalls_costs_one_message(
     await machine.run(rootfs, CHAIN % (UUID, "exitCode"))
     assert len(machine.containers()) == 2
     assert len(machine.warnings()) == 1
+
+
+async def test_a_registry_that_is_killed_in_the_middle_costs_one_message(
+    machines: tuple[Machine, Machine], rootfs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mortal").mkdir()
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(serving(tmp_path / "mortal"))
+        machine = replace(machines[0], cache=f"{address}/cache")
+        async with machine.session() as session:
+            root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
+            await ask(session, CHAIN % (UUID, "exitCode"), root=root)
+            stack.close()
+            await ask(session, CHAIN % ('args: ["echo"]', "exitCode"), root=root)
+    assert len(machine.containers()) == 4
+    assert len(machine.warnings()) == 1
+
+
+async def test_what_ran_before_a_step_that_failed_is_sent(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    for machine in machines:
+        with pytest.raises(ExceptionGroup):
+            await machine.run(rootfs, CHAIN % (UUID, 'withExec(args: ["cat", "/none"]) { stdout }'))
+    assert len(first.containers()) == 2
+    assert second.containers() == []
 
 
 async def test_what_the_registry_has_lost_is_built_again(

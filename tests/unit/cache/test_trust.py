@@ -15,11 +15,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from layerline.engine.cache.artifact import artifact_of
 from layerline.engine.cache.envelope import Envelope, Signature, parse_envelope
+from layerline.engine.cache.place import Place
 from layerline.engine.cache.record import Record, parse_record, tag_of
 from layerline.engine.cache.shared import SharedCache
 from layerline.engine.cache.trust import Trust
 from layerline.engine.image.reference import Reference
+from layerline.engine.image.registry.client import Endpoint
 from layerline.engine.image.registry.connections import Registries
+from layerline.engine.image.registry.credentials import Login
+from layerline.engine.image.registry.repository import Repository
 from layerline.engine.store.store import Store
 from layerline.errors import UsageError
 from layerline.log import Journal
@@ -325,3 +329,23 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, keys: tuple[Key, Key])
         Trust.of(Signing(trust=(TrustedKey(path=keys[0].private),)))
     with pytest.raises(UsageError, match="cannot read the key"):
         Trust.of(Signing(sign_with=tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("base", "login", "expected"),
+    [
+        ("https://registry.example.com", Login(username="u", secret="s"), True),
+        ("https://registry.example.com", None, False),
+        ("http://registry.example.com", Login(username="u", secret="s"), False),
+        ("http://127.0.0.1:5000", None, True),
+    ],
+)
+def test_without_keys_only_a_registry_of_ones_own_is_believed(
+    base: str, login: Login | None, expected: object
+) -> None:
+    with httpx.Client() as client:
+        endpoint = Endpoint(client=client, base=httpx.URL(base), login=login, most_tries=0)
+        repository = Repository(endpoint, Reference.parse("registry.example.com/cache"))
+        place = Place(name="x", repository=repository, written=repository, report=lambda _: None)
+        assert place.is_private() is expected
+        place.tags()

@@ -17,7 +17,7 @@ from layerline.engine.api.secrets import HostSecrets, SessionSecrets, salt_of
 from layerline.engine.api.session_registries import SessionRegistries
 from layerline.engine.api.spans import ClientSpans
 from layerline.engine.api.turns import Turns
-from layerline.engine.cache.shared import SharedCache, finish_sharing
+from layerline.engine.cache.shared import SharedCache, sent_at_end
 from layerline.engine.image.registry.reach import Reach
 from layerline.engine.runtime.container import Runtime
 from layerline.engine.solve.keys import identity_of
@@ -275,7 +275,7 @@ async def open_session(
             interactive=tuple(interactive),
             shared=shared,
         )
-        async with Solver.running(context) as solver:
+        async with sent_at_end(shared), Solver.running(context) as solver:
             main = Client(token=token or new_token())
             session = context.nested = Session(
                 settings=settings,
@@ -291,5 +291,4 @@ async def open_session(
             )
             yield session
             await solver.in_thread(session.keep_given)
-        await anyio.to_thread.run_sync(finish_sharing, shared, abandon_on_cancel=True)
     await anyio.to_thread.run_sync(upkeep.finish, store.snapshots.used, journal, session.pruning)

@@ -156,7 +156,7 @@ class Sender:
         with self._changed:
             self._failures += 1
             if self._failures < _MOST_FAILURES:
-                log.debug("not sent to the cache: %s", exc)
+                self.place.say(f"not everything was sent to the cache {self.place.name}: {exc}")
                 return
             self._waiting.clear()
         self.place.fail(exc)

@@ -103,13 +103,14 @@ class Place:
     def fail(self, exc: ImageError) -> None:
         """Use the repository no more in this session, and say so."""
         self.is_usable = False
-        self._say(f"the cache {self.name} is not used any more in this call: {exc}")
+        self.say(f"the cache {self.name} is not used any more in this call: {exc}")
 
     def distrust(self, reason: str) -> None:
         """Say once that a record was not taken."""
-        self._say(f"a record of the cache {self.name} was not taken: {reason}")
+        self.say(f"a record of the cache {self.name} was not taken: {reason}")
 
-    def _say(self, message: str) -> None:
+    def say(self, message: str) -> None:
+        """Report the first trouble with the repository."""
         if not self._reported:
             self._reported = True
             self.report(message)

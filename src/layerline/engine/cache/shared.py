@@ -10,6 +10,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.to_thread
 import httpx
 
 from layerline.engine.cache.adoption import adopt_record
@@ -27,7 +29,7 @@ from layerline.quantities import format_size
 from layerline.signing import Signing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from layerline.engine.cache.record import Record
     from layerline.engine.cache.trust import Trust, Verifier
@@ -232,7 +234,15 @@ def _missing_key(place: Place) -> str:
     )
 
 
-def finish_sharing(cache: SharedCache | None) -> None:
-    """Send what is left, if there is a cache."""
+@contextlib.asynccontextmanager
+async def sent_at_end(cache: SharedCache | None) -> AsyncIterator[None]:
+    """Send what is left after the block, also if a step in it has failed, but not if cancelled."""
+    failure: list[Exception] = []
+    try:
+        yield
+    except Exception as exc:  # noqa: BLE001  raised once the other results are sent
+        failure.append(exc)
     if cache is not None:
-        cache.finish()
+        await anyio.to_thread.run_sync(cache.finish, abandon_on_cancel=True)
+    if failure:
+        raise failure[0]
