@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from layerline.pipeline import lock, probe
 from layerline.pipeline.definition import Definition, Image
 from layerline.pipeline.environment import (
-    BUILDERS,
     PATH,
     PREFIX,
     PYTHON,
@@ -23,7 +22,6 @@ from layerline.pipeline.environment import (
     UV,
     UV_CACHE,
     WHEELS_ONLY,
-    build_flags,
     program,
 )
 from layerline.pipeline.image import APP, EPOCH
@@ -37,6 +35,7 @@ PLACE = "dockerfiles"
 _BYTECODE = "/mnt/compiled"
 PROGRAMS = ("install.py", "slice.py", "system.sh")
 _COMPILER = "bytecode.py"
+_BUILDERS = "/mnt/builders.txt"
 _TOOLS = UV.removesuffix("/bin/uv")
 _CA = "/etc/ssl/certs/ca-certificates.crt"
 _README = """\
@@ -205,14 +204,14 @@ class ImageDockerfile:
         )
 
     def _layer(self, layer: Layer) -> Iterator[str]:
-        flags = " ".join((*WHEELS_ONLY, *build_flags(layer)))
+        flags = " ".join((*WHEELS_ONLY, *_build_flags(layer)))
         yield from ("", f"FROM builder AS {_stage(layer)}")
         yield from run_instruction(
             [
                 self._cache(layer.name, UV_CACHE),
                 _requirements_mount(layer.name),
                 *(
-                    [_requirements_mount(f"{layer.name}.builders", BUILDERS)]
+                    [_requirements_mount(f"{layer.name}.builders", _BUILDERS)]
                     if layer.from_source
                     else []
                 ),
@@ -317,6 +316,14 @@ def _secrets(name: str, target: str) -> tuple[str, str]:
 
 def _stage(layer: Layer) -> str:
     return f"layer-{layer.name.replace('+', '-')}"
+
+
+def _build_flags(layer: Layer) -> tuple[str, ...]:
+    """The installer's flags to build those packages of a layer that have no wheel."""
+    if not layer.from_source:
+        return ()
+    sources = (f"--no-binary={name}" for name in layer.from_source)
+    return (*sources, f"--build-constraints={_BUILDERS}", "--require-build-hashes")
 
 
 def _exec_form(argv: Sequence[str]) -> str:

@@ -31,9 +31,9 @@ _PIP_CACHE = "/root/.cache/pip"
 _TOOLS = "/mnt/tools"
 _PROGRAMS = Path(__file__).parent / "programs"
 UV = f"{_TOOLS}/bin/uv"
-BUILDERS = "/mnt/builders.txt"
 _INSTALLER = "/mnt/installer.txt"
 _SOURCE = "/mnt/source"
+_KEPT = "/mnt/sources"
 BUILT = "/mnt/built"
 # A build has no network, and its program no rights: it gives up those that this needs.
 SANDBOX = ("unshare", "--net", "--", f"{_TOOLS}/bin/python", "-c")
@@ -145,7 +145,10 @@ class Environment:
         projects = [pin.name for pin in (*layer.pins, *layer.builders)]
         mounts = await self.supplies.of(f"{self.target}-{layer.name}", projects)
         key = f"installed {layer.name}"
-        return await self.ids.container(key, lambda: self._install(layer, builder, prefix, mounts))
+        wheels = [await self._wheel_of(pin, layer) for pin in layer.built]
+        return await self.ids.container(
+            key, lambda: self._install(layer, builder, prefix, mounts, wheels)
+        )
 
     async def installed(self, layer: Layer) -> str:
         """Run the installation of a layer, or find it in the cache; returns its stdout."""
@@ -153,22 +156,27 @@ class Environment:
         return await self.supplies.again(container.stdout)
 
     def _install(
-        self, layer: Layer, builder: dagger.Container, prefix: dagger.Directory, mounts: Mounts
+        self,
+        layer: Layer,
+        builder: dagger.Container,
+        prefix: dagger.Directory,
+        mounts: Mounts,
+        wheels: Sequence[dagger.Directory] = (),
     ) -> dagger.Container:
-        if layer.from_source:
-            builder = builder.with_new_file(BUILDERS, layer.build_requirements)
-        return (
+        container = (
             builder.with_mounted_directory(PREFIX, prefix)
             .with_mounted_cache(UV_CACHE, self.volume(layer.name))
             .with_(mounts.add)
-            .with_exec(
-                [
-                    *("python3", "-c", program("install.py"), PREFIX),
-                    *(UV, "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
-                    *("--link-mode=copy", *WHEELS_ONLY, *build_flags(layer), "--requirements=-"),
-                ],
-                stdin=layer.requirements,
-            )
+        )
+        for place, files in zip(_places(wheels), wheels, strict=True):
+            container = container.with_mounted_directory(place, files)
+        return container.with_exec(
+            [
+                *("python3", "-c", program("install.py"), PREFIX),
+                *(UV, "pip", "install", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
+                *("--link-mode=copy", *WHEELS_ONLY, *_flags(wheels), "--requirements=-"),
+            ],
+            stdin=layer.wheel_requirements,
         )
 
     async def layer_files(self, layer: Layer) -> dagger.Directory:
@@ -189,12 +197,27 @@ class Environment:
         parts: list[list[str]] = json.loads(await split.stdout())
         return [files.filter(include=each) for each in parts] or [files]
 
+    async def _wheel_of(self, pin: Pin, layer: Layer) -> dagger.Directory:
+        """The wheel of a package that has none, built from the source that the lock knows."""
+        mounts = await self.supplies.of(f"{self.target}-{pin.name}-source", [pin.name])
+        request = {"name": pin.name, "version": pin.version, "hashes": pin.hashes, "url": ""}
+        fetched = (
+            (await self.builder())
+            .with_mounted_cache(_KEPT, self.volume("sources"))
+            .with_(mounts.add)
+            .with_exec(
+                ["python3", "-c", program("fetch_source.py"), _SOURCE], stdin=json.dumps(request)
+            )
+        )
+        return (await self.wheel(fetched.directory(_SOURCE), layer.builders)).directory(BUILT)
+
     async def wheel(
         self, source: dagger.Directory, builders: Sequence[Pin], *, place: str = ""
     ) -> dagger.Container:
         """Build a wheel in a container without a network; stdout is what `build_wheel.py` prints.
 
-        An editable one if `place`, the source's directory in the image, is given.
+        The source is a project, or has the archive of one. An editable wheel is built if `place`,
+        the source's directory in the image, is given.
         """
         tools = await self._build_tools(builders)
         builder = await self.builder(self.base.build_packages)
@@ -207,32 +230,27 @@ class Environment:
 
     async def _build_tools(self, builders: Sequence[Pin]) -> dagger.Directory:
         """The prefix with what builds a wheel."""
-        prefix = await self.prefix()
+        builder, prefix = await self.builder(), await self.prefix()
         if not builders:
             return prefix
-        wanted = lock.requirements(builders)
-        name = f"builders-{changes.digest(wanted)[7:19]}"
-        builder = await self.builder()
+        name = f"builders-{changes.digest(lock.requirements(builders))[7:19]}"
         projects = [pin.name for pin in builders]
         mounts = await self.supplies.of(f"{self.target}-{name}", projects)
         layer = Layer(name="builders", groups=(), pins=tuple(builders), imported=(), needs=_NONE)
         installed = await self.ids.container(
             name, lambda: self._install(layer, builder, prefix, mounts)
         )
-        await self.supplies.again(installed.stdout)
         return installed.directory(PREFIX)
 
     async def wheel_files(self, wheels: Sequence[dagger.Directory]) -> dagger.Directory:
         """What an installation of wheels adds to the empty prefix."""
         builder, prefix = await self.builder(), await self.prefix()
         container = builder.with_mounted_directory(PREFIX, prefix)
+        for place, files in zip(_places(wheels), wheels, strict=True):
+            container = container.with_mounted_directory(place, files)
         argv = ["python3", "-c", program("install.py"), PREFIX]
         argv += [UV, "pip", "install", f"--python={PYTHON}", "--no-cache", "--no-index"]
-        argv += ["--link-mode=copy", *WHEELS_ONLY]
-        for number, each in enumerate(wheels):
-            place = f"{BUILT}/{number}"
-            container = container.with_mounted_directory(place, each)
-            argv += [f"--find-links={place}", f"--requirements={place}/requirements.txt"]
+        argv += ["--link-mode=copy", *WHEELS_ONLY, *_flags(wheels)]
         return prefix.diff(container.with_exec(argv).directory(PREFIX))
 
     async def bytecode(self, layer: Layer) -> dagger.Directory:
@@ -265,9 +283,15 @@ def program(name: str, *, directory: Path = _PROGRAMS) -> str:
     return (directory / name).read_text()
 
 
-def build_flags(layer: Layer) -> tuple[str, ...]:
-    """The installer's flags to build those packages of a layer that have no wheel."""
-    if not layer.from_source:
-        return ()
-    sources = (f"--no-binary={name}" for name in layer.from_source)
-    return (*sources, f"--build-constraints={BUILDERS}", "--require-build-hashes")
+def _places(wheels: Sequence[dagger.Directory]) -> list[str]:
+    """Where wheels are mounted."""
+    return [f"{BUILT}/{number}" for number in range(len(wheels))]
+
+
+def _flags(wheels: Sequence[dagger.Directory]) -> list[str]:
+    """The installer's flags for wheels that were built, each known by its hash."""
+    return [
+        flag
+        for place in _places(wheels)
+        for flag in (f"--find-links={place}", f"--requirements={place}/requirements.txt")
+    ]

@@ -31,6 +31,16 @@ class Layer:
         return lock.requirements(self.pins)
 
     @property
+    def built(self) -> tuple[Pin, ...]:
+        """The packages that are built from their source."""
+        return tuple(pin for pin in self.pins if pin.name in self.from_source)
+
+    @property
+    def wheel_requirements(self) -> str:
+        """The packages that have a wheel, with hashes."""
+        return lock.requirements([pin for pin in self.pins if pin.name not in self.from_source])
+
+    @property
     def build_requirements(self) -> str:
         """The build requirements with hashes; empty if nothing is built."""
         return lock.requirements(self.builders)

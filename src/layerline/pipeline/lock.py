@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from layerline.pipeline.requirement import normalize_name
 
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)")
+_HASH = re.compile(r"--hash=(\S+)")
 _COMMENT = re.compile(r"^\s*#")
 _VIA = re.compile(r"^\s+#\s+via\s+(?P<names>\S.*)$")
 
@@ -23,6 +24,11 @@ class Pin:
     version: str
     lines: tuple[str, ...]
     required_by: frozenset[str]
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The hashes of its files, as `sha256:…`."""
+        return tuple(found for line in self.lines for found in _HASH.findall(line))
 
 
 def path(target: str) -> str:

@@ -81,7 +81,8 @@ class ProjectLayer:
                     self.projects.source(path), self.parts.project_builders[path], place=place
                 )
                 files = done.directory(BUILT)
-                metadata = await files.file("METADATA").contents()
+                again = self.environment.supplies.again
+                metadata = await again(files.file("METADATA").contents)
             fields = HeaderParser().parsestr(metadata)
             self._built[path, editable] = Wheel(
                 name=normalize_name(fields["Name"]),

@@ -115,8 +115,12 @@ def test_a_wheel_that_differs_is_named_and_fixed_by_its_hash(place: Path) -> Non
 
 def test_an_archive_is_unpacked_and_built(place: Path) -> None:
     source(place).rename(place / "demo-1.0")
-    command.run(["tar", "-czf", "demo-1.0.tar.gz", "demo-1.0"], cwd=place)
-    assert json.loads(build(place, place / "demo-1.0.tar.gz").stdout)["wheel"] == "demo==1.0"
+    (place / "archive").mkdir()
+    command.run(["tar", "-czf", "archive/demo-1.0.tar.gz", "demo-1.0"], cwd=place)
+    assert json.loads(build(place, place / "archive").stdout)["wheel"] == "demo==1.0"
+    # As uv notes it of what it builds itself: layers from before have the same files.
+    with zipfile.ZipFile(place / "out" / "demo-1.0-py3-none-any.whl") as archive:
+        assert archive.read("demo-1.0.dist-info/uv_build.json") == b"{}"
 
 
 def test_an_editable_wheel_says_where_its_source_is(place: Path) -> None:

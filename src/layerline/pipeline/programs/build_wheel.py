@@ -2,9 +2,10 @@
 
     build_wheel.py PYTHON SOURCE OUTPUT [PLACE]
 
-Run below `unshare --net`, as root; the source's own code runs as nobody. SOURCE is a directory or
-an archive. PYTHON has what `build-system` requires, whose backend is called (PEP 517). With PLACE,
-the directory that the source will have in the image, the wheel is an editable one (PEP 660).
+Run below `unshare --net`, as root; the source's own code runs as nobody. SOURCE is a project, or a
+directory with the archive of one. PYTHON has what `build-system` requires, whose backend is called
+(PEP 517). With PLACE, the directory of the source in the image, the wheel is an editable
+one (PEP 660).
 
 Writes the wheel, its METADATA, and requirements.txt with its hash to OUTPUT. Times and modes in the
 wheel are normalised. A wheel is built twice, unless that takes long: one that differs is named.
@@ -32,6 +33,7 @@ from typing import Any
 # Python 3.10 has none, but the installer's pip next to it does.
 TOML = "tomllib" if importlib.util.find_spec("tomllib") else "pip._vendor.tomli"
 
+ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 EPOCH = 315532800
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 WORK = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "build"
@@ -78,17 +80,24 @@ HINTS = (
 )
 
 
+def find_archive(source: pathlib.Path) -> pathlib.Path | None:
+    """The archive that is all that a source has."""
+    within = list(source.iterdir())
+    return within[0] if len(within) == 1 and within[0].name.endswith(ARCHIVES) else None
+
+
 def unpack(source: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
     """Copy a source, which is nobody's then; returns the directory of the project."""
     shutil.rmtree(place, ignore_errors=True)
-    if source.is_dir():
+    archive = find_archive(source)
+    if archive is None:
         shutil.copytree(source, place, symlinks=True)
         subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", place], check=True)
         return place
     place.mkdir(parents=True)
     os.chown(place, NOBODY, NOBODY)
     code = "import shutil, sys; shutil.unpack_archive(*sys.argv[1:])"
-    subprocess.run([*RIGHTS, sys.executable, "-c", code, source, place], check=True)
+    subprocess.run([*RIGHTS, sys.executable, "-c", code, archive, place], check=True)
     inside = list(place.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else place
 
@@ -168,8 +177,11 @@ def matches(said: str) -> Iterator[tuple[str, "re.Match[str]"]]:
             yield text, found
 
 
-def contents(wheel: pathlib.Path, place: str) -> dict[str, tuple[bytes, int]]:
-    """The files of a wheel with their modes, sorted; RECORD is the last one."""
+def contents(wheel: pathlib.Path, notes: dict[str, bytes]) -> dict[str, tuple[bytes, int]]:
+    """The files of a wheel with their modes, sorted; RECORD is the last one.
+
+    `notes` are further files of its metadata.
+    """
     with zipfile.ZipFile(wheel) as archive:
         found = {
             each.filename: (
@@ -181,16 +193,22 @@ def contents(wheel: pathlib.Path, place: str) -> dict[str, tuple[bytes, int]]:
         }
     [record] = [name for name in found if re.fullmatch(r"[^/]+\.dist-info/RECORD", name)]
     lines = [row for row in csv.reader(io.StringIO(found.pop(record)[0].decode())) if row]
-    if place:
-        # An installer writes this for what it installs from a directory (PEP 610).
-        name = record.replace("RECORD", "direct_url.json")
-        text = json.dumps({"dir_info": {"editable": True}, "url": f"file://{place}"}).encode()
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode()
-        found[name] = (text, 0o644)
-        lines.append([name, f"sha256={digest}", str(len(text))])
+    for note, data in notes.items():
+        name = record.replace("RECORD", note)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        found[name] = (data, 0o644)
+        lines.append([name, f"sha256={digest}", str(len(data))])
     rows = io.StringIO()
     csv.writer(rows, lineterminator="\n").writerows(sorted(lines))
     return {**dict(sorted(found.items())), record: (rows.getvalue().encode(), 0o644)}
+
+
+def installer_notes(place: str, *, archived: bool) -> dict[str, bytes]:
+    """What uv itself would add to the metadata: where a project is, that a package was built."""
+    if place:  # PEP 610
+        origin = {"dir_info": {"editable": True}, "url": f"file://{place}"}
+        return {"direct_url.json": json.dumps(origin).encode()}
+    return {"uv_build.json": b"{}"} if archived else {}
 
 
 def write(files: dict[str, tuple[bytes, int]], wheel: pathlib.Path) -> str:
@@ -211,10 +229,11 @@ def main() -> None:
     begin = time.monotonic()
     os.umask(0o022)
     wheel = build(python, source, place)
-    name, files = wheel.name, contents(wheel, place)
+    notes = installer_notes(place, archived=find_archive(source) is not None)
+    name, files = wheel.name, contents(wheel, notes)
     again = files
     if time.monotonic() - begin < LONGEST_SECONDS:
-        again = contents(build(python, source, place), place)
+        again = contents(build(python, source, place), notes)
     differ = [each for each in sorted({*files, *again}) if files.get(each) != again.get(each)]
     metadata = next(data for each, (data, _) in files.items() if each.endswith("-info/METADATA"))
     fields = HeaderParser().parsestr(metadata.decode())
