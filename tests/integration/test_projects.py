@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline import command
 from layerline.settings import process_environ
+from tests import git_server
 from tests.images import cache_directory, serve
 from tests.integration.conftest import Call, Project, succeeded
 from tests.integration.test_layers import LONGEST_SECONDS, ONE, environment, manifest
 from tests.integration.wheels import write_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
 
@@ -43,13 +48,13 @@ backend-path = ["."]
 """
 # A backend of few lines: it records what it can reach, which a build must not.
 BACKEND = """\
-import os, pathlib, socket, zipfile
+import errno, os, pathlib, socket, zipfile
 
 def reach():
     try:
-        socket.create_connection(("1.1.1.1", 53), timeout=2).close()
+        socket.create_connection(("127.0.0.1", 9), timeout=2).close()
     except OSError as exc:
-        return type(exc).__name__
+        return errno.errorcode[exc.errno]  # ECONNREFUSED where there is a network
     return "reached"
 
 def wheel(output, files):
@@ -119,7 +124,7 @@ def run(project: Project, image: str) -> str:
 def test_projects_are_built_without_a_network_and_are_the_last_layer(project: Project) -> None:
     before = build(project, "app")
     assert run(project, "app") == (
-        "hello from /opt/venv/lib/python3.11/site-packages/greet.py OSError\n"
+        "hello from /opt/venv/lib/python3.11/site-packages/greet.py ENETUNREACH\n"
     )
     config = json.loads(json.dumps(manifest(project.home / "app.tar")[2]["config"]))
     found = json.loads(config["Labels"]["layerline.evidence"])[-1]
@@ -148,3 +153,68 @@ def test_what_a_project_requires_and_no_layer_has_stops_the_build(project: Proje
     backend.write_text(text)
     assert done.status == 1
     assert f"app (app 1.0) requires {ONE}>=2; its layers have 1.0" in done.stderr
+
+
+FROM_ELSEWHERE = """\
+[base]
+image = "python:3.11-slim"
+packages = ["python3-venv", "tini"]
+[targets.cpu]
+[groups.core]
+requirements = ["fromgit @ git+http://{host}/fromgit@main", "layerline-test-sdist"]
+[images.app]
+target = "cpu"
+groups = ["core"]
+source = ["layerline.toml"]
+"""
+
+
+def write_package(place: Path, name: str) -> None:
+    """A project whose build says what it can reach, and differs each time."""
+    values = f'NAME, REQUIRES = "{name}", ""\nCOMMAND = MODULE = "{name}"\n'
+    main = MAIN.replace('"REACH")', '"REACH", WHEN)')
+    place.mkdir(parents=True)
+    (place / "pyproject.toml").write_text(PYPROJECT)
+    (place / "backend.py").write_text(BACKEND.replace('"REACH", reach()', NOW) + values)
+    (place / "module.py").write_text(main)
+    info = f"Metadata-Version: 2.2\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+    (place / "PKG-INFO").write_text(info)
+
+
+NOW = '"REACH", reach()).replace("WHEN", str(__import__("time").time_ns())'
+
+
+def test_what_has_a_commit_or_a_source_alone_is_built_once_without_a_network(
+    tmp_path: Path, project: Project
+) -> None:
+    write_package(tmp_path / "git" / "fromgit", "fromgit")
+    write_package(tmp_path / "layerline_test_sdist-1.0", "layerline_test_sdist")
+    home = tmp_path / "home"
+    (home / "locks").mkdir(parents=True)
+    (home / "wheels").mkdir()
+    archive = home / "wheels" / "layerline_test_sdist-1.0.tar.gz"
+    command.run(["tar", "-czf", archive, "-C", tmp_path, "layerline_test_sdist-1.0"])
+    other = Project(home=home, environ=project.environ)
+    commit = git_server.commit(tmp_path / "git" / "fromgit")
+    with git_server.serve(tmp_path / "git") as host:
+        (home / "layerline.toml").write_text(FROM_ELSEWHERE.format(host=host))
+        # A port of this machine is reached by a module if the command line names it.
+        named = f"--extra-index-url=http://{host}/none"
+        locked = call(other, named, "lock", "--target=cpu", "export", "--path=locks/cpu.txt")
+        assert "layerline-test-sdist has no wheel: built with" in succeeded(locked).stderr
+        text = (home / "locks" / "cpu.txt").read_text()
+        assert f"fromgit @ git+http://{host}/fromgit@{commit}\n" in text
+        done = call(other, named, "build", "--image=app", "export", "--path=app.tar")
+        for name in ("fromgit", "layerline-test-sdist"):
+            said = f"warning: {name}==1.0 differs from build to build"
+            assert said in succeeded(done).stderr
+        code = "import fromgit, layerline_test_sdist as s; fromgit.main(); s.main()"
+        chain = ("call", "container", "import", "--source=app.tar")
+        words = ("with-exec", "--args", f'python,-c,"{code}"', "stdout")
+        ran = succeeded(other.call("--no-mod", *chain, *words, timeout=LONGEST_SECONDS)).stdout
+        assert ran.count(" ENETUNREACH ") == 2
+        # Kept: another image with the same packages has the same wheels.
+        toml = FROM_ELSEWHERE.format(host=host).replace("[images.app]", "[images.again]")
+        (home / "layerline.toml").write_text(toml)
+        succeeded(call(other, named, "build", "--image=again", "export", "--path=again.tar"))
+    assert manifest(home / "again.tar")[1][:-1] == manifest(home / "app.tar")[1][:-1]

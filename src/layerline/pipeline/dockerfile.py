@@ -82,13 +82,7 @@ def render(
             raise LockError(message)
         parts = partition(locks[target], definition, target)
         for name, image in sorted(definition.images_of(target).items()):
-            if image.projects:
-                message = (
-                    f"no Dockerfile for image {name}: its projects are built as wheels without a "
-                    "network, which the pipeline alone does; build it with "
-                    f"'layerline call build --image={name}'"
-                )
-                raise LockError(message)
+            _require_index(name, image, parts)
             image_file = ImageDockerfile(name=name, image=image, definition=definition, parts=parts)
             files[f"{name}.Dockerfile"] = "\n".join(image_file.lines()) + "\n"
             files[f"{name}.Dockerfile.dockerignore"] = _dockerignore(image, ignored)
@@ -97,6 +91,20 @@ def render(
                 if not each.of_source:
                     files[f"probes/{each.name}.py"] = probe.own_program(each.program)
     return files
+
+
+def _require_index(name: str, image: Image, parts: Partition) -> None:
+    """Raise a `LockError` for what a Dockerfile cannot install as the pipeline does."""
+    alien = [pin.name for layer in parts.of(image.groups) for pin in layer.pins if pin.url]
+    reason = f"{', '.join(alien)} {'has' if len(alien) == 1 else 'have'} a URL" if alien else ""
+    if image.projects:
+        reason = "its projects are built as wheels without a network"
+    if reason:
+        message = (
+            f"no Dockerfile for image {name}: {reason}, and the pipeline alone builds that; use "
+            f"'layerline call build --image={name}'"
+        )
+        raise LockError(message)
 
 
 def own_probes(definition: Definition) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from layerline.pipeline.definition import Base
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.lock import Pin
 from layerline.pipeline.object_ids import IdCache
+from layerline.pipeline.origins import parse_origin
 from layerline.pipeline.spans import span
 from layerline.pipeline.supplies import Mounts, Supplies
 
@@ -29,6 +30,7 @@ UV_CACHE = "/mnt/uv"
 _APT_CACHE = "/var/cache/apt"
 _PIP_CACHE = "/root/.cache/pip"
 _TOOLS = "/mnt/tools"
+_TOOLS_PYTHON = f"{_TOOLS}/bin/python"
 _PROGRAMS = Path(__file__).parent / "programs"
 UV = f"{_TOOLS}/bin/uv"
 _INSTALLER = "/mnt/installer.txt"
@@ -36,7 +38,9 @@ _SOURCE = "/mnt/source"
 _KEPT = "/mnt/sources"
 BUILT = "/mnt/built"
 # A build has no network, and its program no rights: it gives up those that this needs.
-SANDBOX = ("unshare", "--net", "--", f"{_TOOLS}/bin/python", "-c")
+SANDBOX = ("unshare", "--net", "--", _TOOLS_PYTHON, "-c")
+# https://setuptools-scm.readthedocs.io/en/latest/overrides/
+_SCM_VERSION = "SETUPTOOLS_SCM_PRETEND_VERSION"
 _NONE = frozenset[str]()
 _LAYER = "/mnt/layer"
 _BYTECODE = "/mnt/compiled"
@@ -199,29 +203,41 @@ class Environment:
 
     async def _wheel_of(self, pin: Pin, layer: Layer) -> dagger.Directory:
         """The wheel of a package that has none, built from the source that the lock knows."""
+        origin = parse_origin(pin.name, pin.url)
+        if origin.is_git:
+            source = origin.files(origin.ref)
+            return (await self.wheel(source, layer.builders, version=pin.version)).directory(BUILT)
         mounts = await self.supplies.of(f"{self.target}-{pin.name}-source", [pin.name])
-        request = {"name": pin.name, "version": pin.version, "hashes": pin.hashes, "url": ""}
+        request = {"name": pin.name, "version": pin.version, "hashes": pin.hashes, "url": pin.url}
         fetched = (
             (await self.builder())
             .with_mounted_cache(_KEPT, self.volume("sources"))
             .with_(mounts.add)
             .with_exec(
-                ["python3", "-c", program("fetch_source.py"), _SOURCE], stdin=json.dumps(request)
+                [_TOOLS_PYTHON, "-c", program("fetch_source.py"), _SOURCE],
+                stdin=json.dumps(request),
             )
         )
         return (await self.wheel(fetched.directory(_SOURCE), layer.builders)).directory(BUILT)
 
     async def wheel(
-        self, source: dagger.Directory, builders: Sequence[Pin], *, place: str = ""
+        self,
+        source: dagger.Directory,
+        builders: Sequence[Pin],
+        *,
+        place: str = "",
+        version: str = "",
     ) -> dagger.Container:
         """Build a wheel in a container without a network; stdout is what `build_wheel.py` prints.
 
         The source is a project, or has the archive of one. An editable wheel is built if `place`,
-        the source's directory in the image, is given.
+        the source's directory in the image, is given; `version` is for backends that ask git.
         """
         tools = await self._build_tools(builders)
         builder = await self.builder(self.base.build_packages)
         argv = [*SANDBOX, program("build_wheel.py"), PYTHON, _SOURCE, BUILT]
+        if version:
+            builder = builder.with_env_variable(_SCM_VERSION, version)
         return (
             builder.with_mounted_directory(PREFIX, tools)
             .with_mounted_directory(_SOURCE, source)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from layerline.pipeline.requirement import normalize_name
 
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)")
+_URL_ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])? @ (?P<url>\S+)")
+_VERSION = re.compile(r"^# version: (?P<name>\S+) (?P<version>\S+)$", re.MULTILINE)
 _HASH = re.compile(r"--hash=(\S+)")
 _COMMENT = re.compile(r"^\s*#")
 _VIA = re.compile(r"^\s+#\s+via\s+(?P<names>\S.*)$")
@@ -18,12 +20,16 @@ class LockError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """One locked package: its lines with hashes, and the packages that require it."""
+    """One locked package: its lines with hashes, and the packages that require it.
+
+    `url` is that of a package that is not from an index, which names a commit or has a hash.
+    """
 
     name: str
     version: str
     lines: tuple[str, ...]
     required_by: frozenset[str]
+    url: str = ""
 
     @property
     def hashes(self) -> tuple[str, ...]:
@@ -44,19 +50,24 @@ def command(target: str) -> str:
 def parse(text: str) -> dict[str, Pin]:
     """The pins of a lock that `uv pip compile --annotation-style line` wrote."""
     pins: dict[str, Pin] = {}
+    versions = {each["name"]: each["version"] for each in _VERSION.finditer(text)}
     blocks = re.split(r"^(?=[^\s#])", text, flags=re.MULTILINE)
     for lines in (block.splitlines() for block in blocks if block[:1].strip("#")):
-        entry = _ENTRY.match(lines[0])
-        if entry is None:
+        entry = _ENTRY.match(lines[0]) or _URL_ENTRY.match(lines[0])
+        found = entry.groupdict() if entry is not None else {}
+        name = normalize_name(found.get("name", ""))
+        version = found.get("version") or versions.get(name)
+        if version is None:
             message = (
                 f"the lock has {lines[0]!r}, which is not a pinned version: "
                 "regenerate it with 'layerline call lock'"
             )
             raise LockError(message)
-        via = [found["names"] for line in lines if (found := _VIA.match(line))]
-        pins[normalize_name(entry["name"])] = Pin(
-            name=normalize_name(entry["name"]),
-            version=entry["version"],
+        via = [match["names"] for line in lines if (match := _VIA.match(line))]
+        pins[name] = Pin(
+            name=name,
+            version=version,
+            url=found.get("url", ""),
             lines=tuple(line for line in lines if line.strip() and not _COMMENT.match(line)),
             required_by=frozenset(
                 normalize_name(name) for names in via for name in names.split(", ")

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -31,6 +32,7 @@ class LockInputs:
 
     `from_source` are packages that turned out to have no wheel, each with what builds it, and
     `projects` the directories that are built as wheels, each with what its build requires.
+    `versions` are those of packages with a URL, whose lines have none.
     """
 
     requirements: frozenset[str]
@@ -39,6 +41,7 @@ class LockInputs:
     platform: Platform
     from_source: Mapping[str, Sequence[str]] = field(default_factory=dict)
     projects: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -48,10 +51,15 @@ class LockInputs:
         platform: Platform,
         from_source: Mapping[str, Sequence[str]] | None = None,
         projects: Mapping[str, Sequence[str]] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> "LockInputs":
         """The inputs that the definition has for a target now."""
         groups = definition.groups_of(target).values()
-        more = {"from_source": dict(from_source or {}), "projects": dict(projects or {})}
+        more: dict[str, Any] = {
+            "from_source": dict(from_source or {}),
+            "projects": dict(projects or {}),
+            "versions": dict(versions or {}),
+        }
         if definition.target(target).lock:
             nothing = frozenset[str]()
             return cls(
@@ -85,6 +93,7 @@ class LockInputs:
             platform=Platform(python=python, machine=machine) if machine else Platform(),
             from_source=recorded_sources(text),
             projects=recorded_projects(text),
+            versions={pin.name: pin.version for pin in lock.parse(text).values() if pin.url},
         )
 
     def header(self) -> str:
@@ -100,6 +109,7 @@ class LockInputs:
                     f"# from source: {name} with {', '.join(by)}"
                     for name, by in sorted(self.from_source.items())
                 ),
+                *(f"# version: {name} {it}" for name, it in sorted(self.versions.items())),
                 *(
                     f"# project: {path} with {each}" if each else f"# project: {path}"
                     for path, by in sorted(self.projects.items())
@@ -201,4 +211,5 @@ def _spelled(requirement: str) -> str:
     """A requirement in the one spelling that records have."""
     parsed = Requirement(requirement)
     parsed.name = normalize_name(parsed.name)
-    return str(parsed)
+    # Before its version 22, packaging writes `name@ url`.
+    return re.sub(r"^(\S+?)@ ", r"\1 @ ", str(parsed))

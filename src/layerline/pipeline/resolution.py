@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import dagger
 
-from layerline.pipeline import lock_rules
+from layerline.pipeline import lock_rules, url_sources
 from layerline.pipeline.conflict_hints import with_hints
 from layerline.pipeline.definition import Definition, from_source
 from layerline.pipeline.environment import PYTHON, UV, UV_CACHE, Environment, program
@@ -16,6 +16,7 @@ from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock_inputs import LockInputs
 from layerline.pipeline.partition import partition
 from layerline.pipeline.platform import Platform
+from layerline.pipeline.url_sources import UrlSources
 from layerline.pipeline.wheels import WHEELHOUSE
 
 _LOCK = "/mnt/lock.txt"
@@ -41,9 +42,12 @@ async def resolve(
 
     The lock is one that can be read back and partitioned, and whose images can be built.
     """
-    request = _request(environment, definition, projects, upgrade)
-    supplies = environment.supplies
+    target = environment.target
     container = await _container(environment, definition, current)
+    sources = await url_sources.of(definition, target, current, upgrade)
+    sources = await sources.described(container)
+    request = _request(environment, definition, sources, projects, upgrade)
+    container, supplies = sources.mount(container), environment.supplies
     if upgrade or not current:
         # The newest versions change over time: never a cache hit.
         container = container.with_env_variable("ASKED_AT", datetime.now(UTC).isoformat())
@@ -54,11 +58,11 @@ async def resolve(
     try:
         found = json.loads(await supplies.again(done.stdout))
     except dagger.ExecError as exc:
-        raise Conflict(with_hints(exc.stderr.strip(), definition, environment.target)) from exc
-    target = environment.target
-    sources = found.pop("from_source")
-    inputs = LockInputs.of(definition, target, Platform(**found), sources, projects)
-    text = inputs.header() + await done.file(_LOCK).contents()
+        raise Conflict(with_hints(exc.stderr.strip(), definition, target)) from exc
+    built = found.pop("from_source")
+    locked = sources.to_lock(await done.file(_LOCK).contents())
+    inputs = LockInputs.of(definition, target, Platform(**found), built, projects, sources.versions)
+    text = inputs.header() + locked
     complete = merge(text, theirs, definition, target) if theirs else text
     parts = partition(complete, definition, target)
     lock_rules.check(complete, parts, definition, target)
@@ -90,6 +94,7 @@ async def _container(
 def _request(
     environment: Environment,
     definition: Definition,
+    sources: UrlSources,
     projects: Mapping[str, Sequence[str]],
     upgrade: Sequence[str],
 ) -> dict[str, object]:
@@ -102,7 +107,7 @@ def _request(
         "target": target,
         "groups": {
             **{
-                name: group.requirements_for(target)
+                name: [sources.to_resolve(each) for each in group.requirements_for(target)]
                 for name, group in groups.items()
                 if not definition.target(target).lock
             },
@@ -110,6 +115,7 @@ def _request(
         },
         "without": sorted({each for group in groups.values() for each in group.without}),
         "upgrade": list(upgrade),
+        "sources": dict(sources.requires),
         "only_binary": definition.target(target).only_binary,
         "uv": [
             *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),

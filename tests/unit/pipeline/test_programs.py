@@ -235,6 +235,7 @@ class WithoutWheels(Resolver):
         self.request = {
             "lock": str(lock),
             "only_binary": only_binary,
+            "sources": {},
             "uv": [str(pip.with_name("uv"))],
         }
         self.names = names

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from layerline.cli.scaffold.requirements import project
 
@@ -67,6 +68,11 @@ def dependencies(table: Mapping[str, Any], found: Requirements, where: str) -> I
             source = _source(value)
             if source == "path" and project(name) in found.directories:
                 found.import_from(found.directories[project(name)], where)
+            elif source == "git" and (url := git_url(value)):
+                extras = ",".join(value.get("extras", []))
+                markers = " and ".join(f"({each})" for each in _markers(value))
+                ending = f" ; {markers}" if markers else ""
+                yield f"{name}{f'[{extras}]' if extras else ''} @ {url}{ending}"
             elif source:
                 reason = f"as its source is {source} = {value[source]!r}"
                 found.leave(where, name, reason)
@@ -77,6 +83,21 @@ def dependencies(table: Mapping[str, Any], found: Requirements, where: str) -> I
 def _source(value: object) -> str:
     """The key that says where a dependency comes from, if it is not the default index."""
     return next((key for key in _SOURCES if isinstance(value, dict) and key in value), "")
+
+
+def git_url(table: Mapping[str, Any]) -> str:
+    """The URL of a repository at a reference, as in requirements; empty if it has credentials."""
+    url = re.sub(r"^(?:ssh://)?(git@[^:/]+)[:/]", r"ssh://\1/", str(table["git"]))
+    parts = urlsplit(url)
+    known = parts.scheme in ("https", "http", "ssh")
+    if not known or parts.password or (parts.username and parts.scheme != "ssh"):
+        return ""
+    reference = next((str(table[key]) for key in ("rev", "tag", "branch") if key in table), "")
+    subdirectory = table.get("subdirectory", "")
+    return (
+        f"git+{url}{f'@{reference}' if reference else ''}"
+        f"{f'#subdirectory={subdirectory}' if subdirectory else ''}"
+    )
 
 
 def requirement(name: str, value: str | Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from layerline.cli.scaffold.poetry import other_sources, take_poetry
+from layerline.cli.scaffold.poetry import git_url, other_sources, take_poetry
 from layerline.cli.scaffold.requirements import project
 from layerline.errors import UsageError
 
@@ -39,6 +39,7 @@ def take_project(home: Path, found: Requirements) -> None:
     if "requires-python" in table:
         found.python.append(str(table["requires-python"]))
     found.own |= {**other_sources(poetry), **uv_sources(home, tools.get("uv", {}))}
+    found.urls |= git_sources({**poetry.get("dependencies", {}), **_sources(tools)})
     found.directories |= _directories(home, tools)
     if "dependencies" in table:
         found.take("", table["dependencies"], f"{FILE}, project.dependencies")
@@ -56,6 +57,21 @@ def take_project(home: Path, found: Requirements) -> None:
     for name in groups:
         group = list(_of_group(name, groups, found, within=()))
         found.take(name, group, f"{FILE}, the dependency group {name!r}")
+
+
+def _sources(tools: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = tools.get("uv", {}).get("sources", {})
+    return found
+
+
+def git_sources(tables: Mapping[str, Any]) -> dict[str, str]:
+    """The URLs of projects that come from one repository, whatever the platform."""
+    found = {
+        project(name): git_url(table)
+        for name, table in tables.items()
+        if isinstance(table, dict) and "git" in table and "marker" not in table
+    }
+    return {name: url for name, url in found.items() if url}
 
 
 def uv_sources(home: Path, uv: Mapping[str, Any]) -> dict[str, str]:

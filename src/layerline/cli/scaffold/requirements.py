@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_ALIEN = "as it is not from an index: give a URL of https or git+https without credentials"
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _TOOLS = re.compile(r"(dev|docs?|lint|tests?|testing|typing|type|build)([-_].*)?")
 # Of Python's own packages these are the ones that people list.
@@ -28,7 +31,8 @@ class Requirements:
     """Requirements by extra, group or file, "" being the main ones; `notes` say where from.
 
     `left` is what could not be taken, with the reason. `own` are the projects of the repository
-    itself and those with a source other than the index, `directories` those of them that lie in the
+    itself and those with a source other than the index, `urls` the repositories of some of these,
+    `directories` those of them that lie in the
     repository, and `imports` the directories of these that are required. `python` are version
     specifiers.
     """
@@ -38,6 +42,7 @@ class Requirements:
     left: list[str] = field(default_factory=list)
     project: str = ""
     own: dict[str, str] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
     directories: dict[str, str] = field(default_factory=dict)
     imports: list[str] = field(default_factory=list)
     python: list[str] = field(default_factory=list)
@@ -50,6 +55,7 @@ class Requirements:
         if name and _TOOLS.fullmatch(name.lower()):
             self.notes.append(f"{where}: left out, as it develops the project and does not run it")
             return
+        texts = [self._with_url(text) for text in texts]
         kept = [text for text in texts if self._is_from_index(text, where)]
         known = self.by_name.setdefault(name, [])
         main = self.by_name.get("", [])
@@ -57,10 +63,10 @@ class Requirements:
         self.notes.append(f"{where}: {len(kept)} requirements")
 
     def import_from(self, directory: str, where: str) -> None:
-        """Take a project of the repository as its source: no wheel of it is built."""
+        """Take a project of the repository from its directory, and what it requires."""
         if directory not in self.imports:
             self.imports.append(directory)
-            self.notes.append(f"{where}: {directory} is imported from the source")
+            self.notes.append(f"{where}: {directory} is a project of the repository")
 
     def leave(self, where: str, what: str, reason: str) -> None:
         """Say what is not taken, without credentials."""
@@ -73,6 +79,18 @@ class Requirements:
         shown = f"the index {name}".strip()
         self.left.append(f"{where}: {shown} left out; give indexes as flags when locking")
 
+    def _with_url(self, text: str) -> str:
+        """A requirement with the URL of the repository that it is to come from."""
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            return text
+        url = self.urls.get(canonicalize_name(requirement.name))
+        if url is None or requirement.url is not None:
+            return text
+        requirement.url, requirement.specifier = url, SpecifierSet()
+        return str(requirement)
+
     def _is_from_index(self, text: str, where: str) -> bool:
         try:
             requirement = Requirement(text)
@@ -83,8 +101,10 @@ class Requirements:
         if name == self.project or name in _NO_PACKAGES:
             return False
         if requirement.url is not None:
-            self.leave(where, text, "as it is not from an index: build a wheel of it")
-            return False
+            taken = _is_taken(requirement.url)
+            if not taken:
+                self.leave(where, text, _ALIEN)
+            return taken
         if name in self.directories:
             self.import_from(self.directories[name], where)
             return False
@@ -92,6 +112,15 @@ class Requirements:
             self.leave(where, text, self.own[name])
             return False
         return True
+
+
+def _is_taken(url: str) -> bool:
+    """Whether a requirement may have a URL: of a repository or a file, without credentials."""
+    parts = urlsplit(url)
+    is_git = parts.scheme in ("git+https", "git+http", "git+ssh")
+    named = parts.password or (parts.username and parts.scheme != "git+ssh")
+    is_file = parts.scheme in ("https", "http") and "subdirectory=" not in parts.fragment
+    return not named and (is_git or is_file)
 
 
 def project(requirement: str) -> str:

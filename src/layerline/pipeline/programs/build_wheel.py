@@ -37,6 +37,7 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 EPOCH = 315532800
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 WORK = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "build"
+SCM_VERSION = ("SETUPTOOLS_SCM_PRETEND_VERSION",)
 NOBODY = 65534
 # What takes longer is not built a second time.
 LONGEST_SECONDS = 60.0
@@ -156,8 +157,10 @@ def run(argv: list[str], project: pathlib.Path, environ: dict[str, str]) -> str:
 def environment(home: pathlib.Path) -> dict[str, str]:
     """The variables of a build: the same everywhere."""
     flags = dict.fromkeys(("CFLAGS", "CXXFLAGS", "FFLAGS"), MAPS)
+    given = {name: os.environ[name] for name in SCM_VERSION if name in os.environ}
     return {
         **flags,
+        **given,
         "HOME": str(home),
         "LC_ALL": "C.UTF-8",
         "PATH": os.environ["PATH"],

@@ -10,6 +10,7 @@ volume; if $OFFLINE is not empty, nothing else is used.
 
 import hashlib
 import html.parser
+import importlib
 import json
 import netrc
 import os
@@ -26,7 +27,8 @@ from typing import NamedTuple
 
 ARGUMENTS = pathlib.Path("/mnt/arguments")
 KEPT = pathlib.Path("/mnt/sources")
-DEFAULT = "--index-url=https://pypi.org/simple"
+# The default index is that of pip, which is next to the interpreter that runs this.
+PIP_INDEX = "pip._internal.models.index"
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 SUFFIX = re.compile(r"\.(tar\.gz|tgz|tar\.bz2|tar\.xz|zip)$")
 SECONDS = 60.0
@@ -106,7 +108,7 @@ def pages(name: str) -> Iterator[str]:
     """Yield where the archive may be."""
     argv = ARGUMENTS.read_text().split("\n") if ARGUMENTS.exists() else []
     if not any(arg.startswith("--index-url=") for arg in argv):
-        argv.append(DEFAULT)
+        argv.append(f"--index-url={importlib.import_module(PIP_INDEX).PyPI.simple_url}")
     yield from (arg.partition("=")[2] for arg in argv if arg.startswith("--find-links="))
     yield from os.environ.get("INDEX_PAGES", "").split()
     for arg in argv:

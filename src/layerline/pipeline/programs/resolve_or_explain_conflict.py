@@ -1,14 +1,16 @@
 """Resolves the requirements of several groups together; explains conflicts if that fails.
 
 The request comes as JSON on stdin: the groups' requirements, packages to leave out and to upgrade,
-the resolver's command, and the lock to read and to write. The file ARGUMENTS has further arguments
-of that command, one in each line. If $OFFLINE is not empty, only the cache is used.
+those to build with what their builds require, the resolver's command, and the lock to read and to
+write. The file ARGUMENTS has more arguments of that command, one in each line. If $OFFLINE is not
+empty, only the cache is used.
 
 The resolver's own derivation names the conflicting packages, so only few and small sets are tried.
 The search has a time limit; if it is reached, the answer may name more requirements than necessary.
 """
 
 import difflib
+import importlib.util
 import json
 import os
 import pathlib
@@ -19,7 +21,6 @@ import sys
 import tarfile
 import tempfile
 import time
-import tomllib
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,8 @@ LOCK_ARGS = (
 PLAIN_ARGS = ("--no-annotate", "--no-header", "--quiet")
 # uv's hint for a package that has no wheel for this platform.
 NO_WHEEL = re.compile(r"Wheels are required for `(?P<name>[^`]+)` because building from source")
+# A line of the lock.
+LOCKED = re.compile(r"^([a-z0-9-]+)(?:\[[^]]*\])?(?:==| @ )", re.MULTILINE)
 # What builds a source without `build-system` (PEP 517).
 SETUPTOOLS = "setuptools>=40.8.0"
 # uv's warning; it locks such a requirement without the extra.
@@ -263,7 +266,7 @@ def lock(
     Returns the build requirements of each of them.
     """
     request = resolver.request
-    sources: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = dict(request["sources"])
     while True:
         building = [Requirement("builders", text) for them in sources.values() for text in them]
         flags = [f"--no-binary={name}" for name in sources]
@@ -300,9 +303,16 @@ def build_requirements(pinned: str, uv: list[str]) -> list[str]:
             for member in tar:
                 file = tar.extractfile(member) if member.name.count("/") == 1 else None
                 if file is not None and member.name.endswith("/pyproject.toml"):
-                    system = tomllib.loads(file.read().decode()).get("build-system", {})
+                    system = toml_loads(file.read().decode()).get("build-system", {})
                     return list(system.get("requires") or [SETUPTOOLS])
     return [SETUPTOOLS]
+
+
+def toml_loads(text: str) -> dict[str, Any]:
+    """The tables of a TOML file; Python 3.10 cannot read them, but pip next to uv can."""
+    name = "tomllib" if importlib.util.find_spec("tomllib") else "pip._vendor.tomli"
+    found: dict[str, Any] = importlib.import_module(name).loads(text)
+    return found
 
 
 def reached_pages() -> Iterator[str]:
@@ -349,9 +359,11 @@ def main() -> None:
         if wrong := list(unknown_extras(wanted, done.stderr, request["uv"])):
             sys.exit("\n".join(wrong))
         found = {"python": platform.python_version(), "machine": platform.machine()}
+        pinned = set(LOCKED.findall(pathlib.Path(request["lock"]).read_text()))
         names = {
-            name: sorted({Requirement("", text).project for text in them})
+            name: sorted(pinned & {normalize_name(Requirement("", text).project) for text in them})
             for name, them in sources.items()
+            if name in pinned
         }
         print(json.dumps({**found, "from_source": names}))
         return

@@ -1,0 +1,148 @@
+"""What requirements with a URL are resolved from: the commits of repositories, and archives.
+
+A commit that the lock has stays until the requirement changes or its package is upgraded.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import dagger
+from packaging.requirements import Requirement
+
+from layerline.pipeline import lock
+from layerline.pipeline.definition import Definition
+from layerline.pipeline.environment import UV, program
+from layerline.pipeline.lock import LockError, Pin
+from layerline.pipeline.lock_inputs import LockInputs
+from layerline.pipeline.origins import Origin, origin_of, parse_origin
+from layerline.pipeline.requirement import normalize_name
+
+_PLACE = "/mnt/git"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSource:
+    """A requirement's origin; `files` are those of the commit `commit`, None for an archive."""
+
+    origin: Origin
+    commit: str = ""
+    files: dagger.Directory | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the files are mounted."""
+        return f"{_PLACE}/{self.origin.name}"
+
+    @property
+    def resolved(self) -> str:
+        """The URL that it is resolved from."""
+        return f"file://{self.place}" if self.commit else self.origin.url
+
+    @property
+    def locked(self) -> str:
+        """The URL that the lock has."""
+        return self.origin.at(self.commit) if self.commit else self.origin.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSources:
+    """The sources of a target's requirements with a URL, by name; `versions` likewise.
+
+    `requires` has what builds those that are not wheels.
+    """
+
+    sources: Mapping[str, UrlSource]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def mount(self, container: dagger.Container) -> dagger.Container:
+        """Prepare a container that reads or resolves them."""
+        for each in self.sources.values():
+            if each.files is not None:
+                container = container.with_mounted_directory(each.place, each.files)
+        return container
+
+    async def described(self, container: dagger.Container) -> "UrlSources":
+        """The same with versions and build requirements, which pip says in a container."""
+        if not self.sources:
+            return self
+        request = {name: each.resolved for name, each in self.sources.items()}
+        pip = UV.replace("bin/uv", "bin/pip")
+        done = self.mount(container).with_exec(
+            ["python3", "-c", program("url_metadata.py"), pip], stdin=json.dumps(request)
+        )
+        try:
+            found = json.loads(await done.stdout())
+        except dagger.ExecError as exc:
+            message = f"a requirement with a URL cannot be read:\n{exc.stderr.strip()}"
+            raise LockError(message) from exc
+        return replace(
+            self,
+            versions={name: each["version"] for name, each in found.items()},
+            requires={name: each["requires"] for name, each in found.items() if each["requires"]},
+        )
+
+    def to_resolve(self, requirement: str) -> str:
+        """A requirement with the URL that it is resolved from."""
+        parsed = Requirement(requirement)
+        if parsed.url is not None:
+            parsed.url = self.sources[normalize_name(parsed.name)].resolved
+            return str(parsed)
+        return requirement
+
+    def to_lock(self, text: str) -> str:
+        """A lock with the URLs that it is to have."""
+        for name, each in self.sources.items():
+            line = re.compile(
+                rf"^(?P<name>{re.escape(name)}(?:\[[^]]*\])?) @ {re.escape(each.resolved)}"
+                r"(?:[ \t]+(?P<via># via .*))?(?=[ \n])",
+                re.MULTILINE,
+            )
+            if match := line.search(text):
+                via = f"\n    {match['via']}" if match["via"] else ""
+                url = f"{match['name']} @ {each.locked}{via}"
+                text = text[: match.start()] + url + text[match.end() :]
+        return text
+
+
+async def of(
+    definition: Definition, target: str, current: str, upgrade: Collection[str]
+) -> UrlSources:
+    """The sources of a target's requirements with a URL; a `LockError` if they must be wheels."""
+    if definition.target(target).lock:
+        return UrlSources(sources={})
+    recorded = LockInputs.read(current)
+    known = {} if recorded is None else lock.parse(current)
+    kept = set() if recorded is None else recorded.requirements
+    found: dict[str, UrlSource] = {}
+    for group in definition.groups_of(target).values():
+        for text in group.requirements_for(target):
+            origin = origin_of(text)
+            if origin is None:
+                continue
+            newer = not {"all", origin.name}.isdisjoint(map(normalize_name, upgrade))
+            pinned = _pinned(known, origin) if text in kept and not newer else ""
+            found[origin.name] = await _read(origin, pinned)
+    to_build = [name for name, each in found.items() if not each.origin.is_wheel]
+    if to_build and definition.target(target).only_binary:
+        message = (
+            f"{', '.join(sorted(to_build))}: the URL is not that of a wheel; "
+            f"only_binary = true in [targets.{target}] forbids to build it"
+        )
+        raise LockError(message)
+    return UrlSources(sources=found)
+
+
+def _pinned(known: Mapping[str, Pin], origin: Origin) -> str:
+    """The commit that a lock has for an origin."""
+    pin = known.get(origin.name)
+    return parse_origin(origin.name, pin.url).ref if pin is not None else ""
+
+
+async def _read(origin: Origin, pinned: str) -> UrlSource:
+    if not origin.is_git:
+        return UrlSource(origin=origin)
+    commit = pinned or await origin.reference().commit()
+    return UrlSource(origin=origin, commit=commit, files=origin.files(commit))
