@@ -9,7 +9,7 @@ volume; if $OFFLINE is not empty, nothing else is used.
 """
 
 import hashlib
-import html.parser
+import html
 import importlib
 import json
 import netrc
@@ -31,6 +31,8 @@ KEPT = pathlib.Path("/mnt/sources")
 PIP_INDEX = "pip._internal.models.index"
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 SUFFIX = re.compile(r"\.(tar\.gz|tgz|tar\.bz2|tar\.xz|zip)$")
+# The anchors of a page of links (PEP 503).
+HREF = re.compile(r"""<a\s[^>]*?href\s*=\s*["']([^"']+)""", re.IGNORECASE)
 SECONDS = 60.0
 TRIES = 4
 
@@ -45,18 +47,6 @@ class Link(NamedTuple):
     def name(self) -> str:
         """The name of the file."""
         return urllib.parse.unquote(urllib.parse.urlsplit(self.url).path.rpartition("/")[2])
-
-
-class Anchors(html.parser.HTMLParser):
-    """The links of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the target of an anchor."""
-        self.found += [value for key, value in attrs if tag == "a" and key == "href" and value]
 
 
 def normal(text: str) -> str:
@@ -97,10 +87,9 @@ def links(page: str) -> Iterator[Link]:
             url = urllib.parse.urljoin(address, each["url"])
             yield Link(url, each.get("hashes", {}).get("sha256", ""))
         return
-    anchors = Anchors()
-    anchors.feed(content.decode(errors="replace"))
-    for href in anchors.found:
-        url, _, fragment = urllib.parse.urljoin(address, href).partition("#")
+    for href in HREF.findall(content.decode(errors="replace")):
+        link = html.unescape(href)
+        url, _, fragment = urllib.parse.urljoin(address, link).partition("#")
         yield Link(url, fragment.partition("sha256=")[2])
 
 
