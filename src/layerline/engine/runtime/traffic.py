@@ -41,9 +41,13 @@ def watching(namespace: Path | None, report: Callable[[int], None]) -> Iterator[
 def _watch(namespace: Path, report: Callable[[int], None], ended: threading.Event) -> None:
     def poll() -> None:
         reported = begun = received_in(_COUNTERS.read_text())
-        while not ended.wait(_SECONDS):
+        over = False
+        while not over:
+            over = ended.wait(_SECONDS)
             received = received_in(_COUNTERS.read_text())
-            if received - reported >= _LEAST_BYTES:
+            # A step that was reported once is reported to its end; most receive next to nothing.
+            enough = 1 if over and reported > begun else _LEAST_BYTES
+            if received - reported >= enough:
                 reported = received
                 report(received - begun)
 
