@@ -18,6 +18,7 @@ from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
 from layerline.engine.image.volume_artifact import ARTIFACT, CHUNK, CONFIG, pull_volume, push_volume
 from layerline.engine.image.volume_chunks import LARGEST_CHUNK, chunks_of
+from layerline.engine.store.digest import digest_of
 from layerline.engine.store.store import Store
 from layerline.engine.store.usage import VolumeUse, list_volumes
 from layerline.engine.store.volume_archive import end_note, head_note
@@ -39,13 +40,17 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(store=tmp_path, home=tmp_path, config=tmp_path / "config.toml")
 
 
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's registry."""
+    with serving(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[str]:
-    """A repository of Debian's registry."""
-    home = tmp_path / "registry"
-    home.mkdir()
-    with serving(home) as address:
-        yield f"{address}/team/volumes"
+def place(registry: str, tmp_path: Path) -> str:
+    """A repository of the test's own."""
+    return f"{registry}/team/{digest_of(str(tmp_path))}"
 
 
 @pytest.fixture
