@@ -98,10 +98,9 @@ def layer_blob(
     return made
 
 
-def find_layer(store: Store, snapshot: str, *, epoch: int | None = None) -> LayerBlob | None:
-    """The blob that `layer_blob` would give without a compression, if the store has it."""
-    original = _lookup(store, _key(snapshot))
-    return original or _lookup(store, _key(snapshot, Compression.GZIP, epoch))
+def find_gzipped(store: Store, snapshot: str, *, epoch: int | None = None) -> LayerBlob | None:
+    """The gzip blob of a snapshot, if it has been packed as one."""
+    return _lookup(store, _key(snapshot, Compression.GZIP, epoch))
 
 
 def find_packed(store: Store, digest: Digest) -> tuple[str, LayerBlob] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.image import stream
 from layerline.engine.image.manifests import Compression
-from layerline.engine.image.pack import LayerBlob, find_layer, pack
+from layerline.engine.image.pack import LayerBlob, find_gzipped, original_of, pack
 from layerline.engine.image.registry_server.content import SnapshotTar, StoredBlob
 from layerline.engine.store.digest import parse_digest
 
@@ -41,11 +41,13 @@ class ServedLayers:
         """The layer of a snapshot, whose bytes `content` then gives."""
         key = snapshot if self.epoch is None else f"{snapshot}:{self.epoch}"
         with self.store.locks.exclusive(f"served layer {key}"):
+            if (original := original_of(self.store, snapshot)) is not None:
+                return original
             served = self._known(key)
             if served is None:
-                served = find_layer(self.store, snapshot, epoch=self.epoch)
-                if served is not None:
-                    return served
+                packed = find_gzipped(self.store, snapshot, epoch=self.epoch)
+                if packed is not None:
+                    return packed
                 served = self._measure(snapshot)
                 row: dict[str, object] = {"diff_id": served.diff_id, "size": served.size}
                 self.store.index.put(_TABLE, key, row, snapshots=(snapshot,))
