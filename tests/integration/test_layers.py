@@ -228,17 +228,21 @@ def test_a_library_that_is_missing_ends_the_build(tmp_path: Path, environ: dict[
     broken = {"layerline_test_two/lib.so": library_that_lacks(b"libx.so.6")}
     write_wheel(project.home / "wheels", TWO, "2.0", requires=[THREE], files=broken)
     said = refused(project)
-    assert "layerline_test_two/lib.so needs libx.so.6, which is not there" in said
+    assert "layerline_test_two/lib.so needs libx.so.6, which is not installed" in said
     assert "probe 'libraries' of second failed" in said
 
 
-def test_a_cuda_package_ends_the_build_of_an_image_without_cuda(
+def test_a_cuda_package_is_refused_when_a_target_without_cuda_is_locked(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
     project = repository(tmp_path, environ)
     write_wheel(project.home / "wheels", TWO, "2.0", requires=["nvidia-layerline-test"])
     write_wheel(project.home / "wheels", "nvidia-layerline-test", "1.0")
-    assert "these do not belong into this image: nvidia-layerline-test" in refused(project)
+    done = call(project, "lock", "--target=cpu", "export", "--path=locks/cpu.txt")
+    assert done.status != 0
+    assert "target cpu has no cuda, but its lock would have nvidia-layerline-test\n" in done.stderr
+    assert f"  group second requires {TWO}, which brings nvidia-layerline-test\n" in done.stderr
+    assert not (project.home / "locks/cpu.txt").exists()
 
 
 def test_an_image_over_its_budget_ends_the_build(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -288,11 +292,11 @@ def test_a_plan_starts_nothing_and_names_what_changed(project: Project) -> None:
     done = call(project, "plan", "--image=small", "--earlier=small.json")
     assert done.status == 0, done.stderr
     assert done.containers() == []
-    assert f"run   second: {TWO} 1.0 -> 9.0\n" in done.stdout
+    assert f"run     second: {TWO} 1.0 -> 9.0\n" in done.stdout
     assert "cached  first\n" in done.stdout
     source = "source: src/model.py new, src/train.py changed"
-    assert f"run   small and its probes: {source}; layers\n" in done.stdout
-    assert "expected: at most 0 MB to download, 0 MB more on the disk; " in done.stdout
+    assert f"run     small and its probes: {source}; layers\n" in done.stdout
+    assert "expected: at most 0 MB to download, 0 MB more on disk; " in done.stdout
 
 
 def test_a_plan_names_the_base_and_the_key_that_changed(project: Project) -> None:
@@ -305,7 +309,7 @@ def test_a_plan_names_the_base_and_the_key_that_changed(project: Project) -> Non
     assert done.status == 0, done.stderr
     assert done.containers() == []
     [base, *_, whole, _] = done.stdout.splitlines()
-    assert base.startswith("run   base: base: docker.io/library/python:3.11-slim@sha256:")
+    assert base.startswith("run     base: base: docker.io/library/python:3.11-slim@sha256:")
     assert "run     first: its base\n" in done.stdout
     assert "run     second: its base\n" in done.stdout
     assert "images.small.budget_mb changed; probe budget changed; layers" in whole

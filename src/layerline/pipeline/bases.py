@@ -1,7 +1,8 @@
 """Bases by the version of Python that they bring.
 
 Considered as well: builds that uv manages (python-build-standalone, from GitHub's releases: no
-security updates of a distribution, not a package that a scanner finds), PPAs (Ubuntu alone, one
+security updates of a distribution, not a package that a scanner finds), interpreters in wheels of
+PyPI (CPython publishes none), conda's packages (another kind of registry), PPAs (Ubuntu alone, one
 maintainer), pyenv (a compiler in every base). A distribution's own Python is patched with the rest
 of the base; where none has the version, the official image of Python does.
 
@@ -21,6 +22,20 @@ DISTRIBUTIONS = MappingProxyType(
     }
 )
 PACKAGES = ("ca-certificates", "libgomp1", "python3", "python3-venv", "tini")
+
+
+class BaseUnavailable(ValueError):
+    """The base that a version of Python wants cannot be had here."""
+
+
+def ways_to(python: str, image: str) -> str:
+    """What to do where the image of a version of Python cannot be fetched."""
+    made = ", ".join(DISTRIBUTIONS)
+    return (
+        f'base.python = "{python}" needs the image {image}: reach a registry or a mirror that has '
+        f"it, name another one with Python {python} as base.image, or use one of {made}, whose "
+        "bases are made from the distribution's packages where no registry is reached"
+    )
 
 
 def base_with(python: str) -> dict[str, Any]:

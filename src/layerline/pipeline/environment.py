@@ -14,6 +14,7 @@ import dagger
 from dagger import dag
 
 from layerline.pipeline import changes, lock, step_inputs
+from layerline.pipeline.bases import DISTRIBUTIONS, BaseUnavailable, ways_to
 from layerline.pipeline.definition import Base
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.lock import Pin
@@ -108,10 +109,16 @@ class Environment:
 
     async def fetch_base(self) -> str:
         """The base image's reference with its digest; fetched once, in a span of its own."""
-        image = self.base.image
+        image, python = self.base.image, self.base.python
         if image not in self.references:
             with span(f"fetch {image}", part="base", target=self.target):
-                self.references[image] = await dag.container().from_(image).image_ref()
+                try:
+                    self.references[image] = await dag.container().from_(image).image_ref()
+                except dagger.QueryError as exc:
+                    if python in {"", *DISTRIBUTIONS}:
+                        raise
+                    message = f"{exc}\n{ways_to(python, image)}"
+                    raise BaseUnavailable(message) from exc
         return self.references[image]
 
     async def prepare(self) -> None:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
-from layerline.engine.image.bootstrap import Recipe, complete_devices, next_step, sources_for
+from layerline.engine.image.bootstrap import (
+    Recipe,
+    arguments,
+    complete_devices,
+    next_step,
+    sources_for,
+)
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
@@ -75,6 +81,24 @@ def test_sources_of_the_machine_are_used_where_they_fit(tmp_path: Path) -> None:
     assert sources_for("trixie", tmp_path) == ""
 
 
+def test_ubuntu_is_bootstrapped_with_apt_and_what_its_image_can_install(tmp_path: Path) -> None:
+    """Ubuntu's image has apt, and all components: python3-venv and tini are in universe.
+
+    https://packages.ubuntu.com/noble/apt has the priority "important"; mmdebstrap(1) says what its
+    variant takes.
+    """
+    empty, given = tmp_path / "empty", tmp_path / "given"
+    empty.write_text("")
+    given.write_text("Types: deb\n")
+    components = "--components=main,restricted,universe,multiverse"
+    recipe = Recipe(distribution="ubuntu", suite="noble", packages=("python3",))
+    wanted = ["--include=apt,python3", components]
+    assert [each for each in arguments(recipe, tmp_path, empty) if each in wanted] == wanted
+    assert components not in arguments(recipe, tmp_path, given)
+    debian = arguments(Recipe(distribution="debian", suite="trixie"), tmp_path, empty)
+    assert [each for each in debian if str(each).startswith(("--include", "--components"))] == []
+
+
 @pytest.mark.usefixtures("root", "mmdebstrap")
 def test_a_failure_says_why_and_what_next(store: Store) -> None:
     said: list[bytes] = []
@@ -89,7 +113,7 @@ def test_missing_keys_of_a_distribution_are_named_with_their_package() -> None:
     # As apt says it on a Debian without Ubuntu's keys.
     reason = "W: GPG error: the public key is not available: NO_PUBKEY 871920D1991BC93C"
     recipe = Recipe(distribution="ubuntu", suite="noble")
-    assert "'apt-get install ubuntu-keyring'" in next_step(recipe, reason)
+    assert "'apt-get install ubuntu-keyring' (on Debian 12 " in next_step(recipe, reason)
     assert next_step(recipe, "").endswith("can be reached: apt-get update")
 
 

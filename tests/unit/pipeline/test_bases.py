@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from layerline.pipeline.bases import ways_to
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.diagnostics import DefinitionError
 from layerline.pipeline.lock import LockError
@@ -61,3 +62,12 @@ def test_a_lock_for_another_python_is_refused() -> None:
     check(text, definition, "cpu")
     with pytest.raises(LockError, match=r"the lock is for Python 3.11; base.python is 3.12"):
         check(text.replace("3.12.3", "3.11.2"), definition, "cpu")
+
+
+def test_a_version_that_no_distribution_has_names_the_ways_to_it() -> None:
+    assert ways_to("3.15", "python:3.15-slim-bookworm") == (
+        'base.python = "3.15" needs the image python:3.15-slim-bookworm: reach a registry or a '
+        "mirror that has it, name another one with Python 3.15 as base.image, or use one of 3.10, "
+        "3.11, 3.12, 3.13, whose bases are made from the distribution's packages where no registry "
+        "is reached"
+    )

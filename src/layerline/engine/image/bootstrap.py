@@ -79,7 +79,18 @@ _DEVICE_LINKS = {
     "stdin": "/proc/self/fd/0",
     "stdout": "/proc/self/fd/1",
 }
-_KEYRINGS = {"debian": "debian-archive-keyring", "ubuntu": "ubuntu-keyring"}
+# Debian has Ubuntu's keys since 13.
+_KEYRINGS = {
+    "debian": "'apt-get install debian-archive-keyring'",
+    "ubuntu": (
+        "'apt-get install ubuntu-keyring' (on Debian 12 with the package from "
+        "https://packages.debian.org/trixie/ubuntu-archive-keyring)"
+    ),
+}
+# Debian's apt has the priority "required", which the variant installs; Ubuntu's is "important".
+_NOT_REQUIRED = {"ubuntu": ("apt",)}
+# As in the official image; mmdebstrap's own choice has neither python3-venv nor tini.
+_COMPONENTS = {"ubuntu": "main,restricted,universe,multiverse"}
 _TIMEOUT = 1800.0
 _TAIL = 30
 
@@ -150,6 +161,23 @@ def sources_for(suite: str, apt: Path = APT) -> str:
     )
 
 
+def arguments(recipe: Recipe, target: Path, sources: Path) -> list[str | Path]:
+    """The arguments of mmdebstrap; `sources` is a file, empty where this machine has none."""
+    argv: list[str | Path] = ["--variant=minbase", "--format=directory"]
+    if os.geteuid() == 0:
+        argv.append("--mode=root")
+    if packages := (*_NOT_REQUIRED.get(recipe.distribution, ()), *recipe.packages):
+        argv.append("--include=" + ",".join(packages))
+    if recipe.slim:
+        argv += [f"--dpkgopt=path-exclude=/usr/share/{name}" for name in _SLIM_EXCLUDES]
+        argv += [f"--dpkgopt=path-include=/usr/share/{name}" for name in _SLIM_INCLUDES]
+    if sources.stat().st_size:
+        return [*argv, recipe.suite, target, sources]
+    if components := _COMPONENTS.get(recipe.distribution):
+        argv.append(f"--components={components}")
+    return [*argv, recipe.suite, target]
+
+
 def _mmdebstrap(
     program: Path,
     recipe: Recipe,
@@ -157,17 +185,7 @@ def _mmdebstrap(
     sources: Path,
     on_output: Callable[[bytes], None] | None,
 ) -> None:
-    argv: list[str | Path] = [program, "--variant=minbase", "--format=directory"]
-    if os.geteuid() == 0:
-        argv.append("--mode=root")
-    if recipe.packages:
-        argv.append("--include=" + ",".join(recipe.packages))
-    if recipe.slim:
-        argv += [f"--dpkgopt=path-exclude=/usr/share/{name}" for name in _SLIM_EXCLUDES]
-        argv += [f"--dpkgopt=path-include=/usr/share/{name}" for name in _SLIM_INCLUDES]
-    argv += [recipe.suite, target]
-    if sources.stat().st_size:
-        argv.append(sources)
+    argv = [program, *arguments(recipe, target, sources)]
     with command.start(
         argv,
         env={"SOURCE_DATE_EPOCH": str(EPOCH), "LC_ALL": "C.UTF-8", "HOME": "/root"},
@@ -193,8 +211,7 @@ def next_step(recipe: Recipe, reason: str) -> str:
     if "NO_PUBKEY" in reason:
         return (
             f"the keys of {recipe.distribution} are not on this machine: install them with "
-            f"'apt-get install {_KEYRINGS[recipe.distribution]}', or use a registry or mirror "
-            "that has the image"
+            f"{_KEYRINGS[recipe.distribution]}, or use a registry or mirror that has the image"
         )
     return f"check that the package mirrors in {APT} can be reached: apt-get update"
 
