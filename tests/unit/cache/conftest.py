@@ -149,6 +149,6 @@ def rootfs(tmp_path: Path) -> Path:
     for name in ("bin", "etc", "tmp"):
         (place / name).mkdir(parents=True)
     shutil.copy(program, place / "bin/busybox")
-    for applet in ("sh", "cat", "echo", "seq", "tee"):
+    for applet in ("sh", "cat", "echo", "seq", "tee", "base64"):
         (place / "bin" / applet).symlink_to("busybox")
     return place

@@ -151,6 +151,7 @@ async def test_an_archive_is_written_without_unpacking(
         ("token", "hidden-token", 'args: ["echo", "--require-hashes"]', 0),
         ("layerline-netrc", "hidden-token", UUID, 0),
         ("layerline-netrc", "hidden-token", 'args: ["sh", "-c", "echo $TOKEN >/kept"]', 2),
+        ("layerline-netrc", "hidden-token", 'args: ["sh", "-c", "echo $TOKEN | base64"]', 1),
     ],
 )
 async def test_what_was_given_a_secret_is_not_sent_nor_what_is_above_it(

@@ -21,11 +21,12 @@ from layerline.engine.cache.record import Record, SharedLayer, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
 from layerline.engine.image.manifests import FAMILIES, MediaTypes
 from layerline.engine.image.pack import layer_blob, pack
+from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.cancellation import cancelled_by
 from layerline.errors import ImageError, LayerlineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from layerline.engine.cache.place import Place
     from layerline.engine.store.digest import Digest
@@ -43,8 +44,9 @@ _GIVE_UP_SECONDS = 1.0
 class Outgoing:
     """A row to send: its snapshots, bottom first, and the outputs and documents that it names.
 
-    It is not sent if one of the `secrets` is in a file. With `replaces` it is sent although the
-    repository had the key at the begin of the session.
+    It is not sent if one of the `secrets` is in a file, or one of the forms that are `masked` in an
+    output. With `replaces` it is sent although the repository had the key at the begin of the
+    session.
     """
 
     table: str
@@ -55,6 +57,7 @@ class Outgoing:
     blobs: Sequence[Digest] = ()
     documents: tuple[str, ...] = ()
     secrets: frozenset[bytes] = frozenset()
+    masked: frozenset[bytes] = frozenset()
     replaces: bool = True
 
 
@@ -169,8 +172,8 @@ class Sender:
         tag = tag_of(outgoing.table, outgoing.key, self.epoch)
         if not outgoing.replaces and tag in (self.place.tags() or ()):
             return
-        if outgoing.secrets and self._holds(outgoing):
-            log.debug("not sent to the cache: a secret is in the files of %s", outgoing.key)
+        if self._holds(outgoing):
+            log.debug("not sent to the cache: a secret is in what %s gave", outgoing.key)
             return
         record = self._record(outgoing)
         image = artifact_of(record, self.seal(record.payload()))
@@ -185,13 +188,22 @@ class Sender:
             self.sent_bytes += sum(layer.size for layer in fresh)
 
     def _holds(self, outgoing: Outgoing) -> bool:
-        """Whether a secret is in a file of the layers that are not known by their content."""
+        """Whether a secret is in an output, or in a file that no image or import brought."""
+        for digest in outgoing.blobs if outgoing.masked else ():
+            if holds_any(self._chunks(digest), outgoing.masked):
+                return True
+        if not outgoing.secrets:
+            return False
         lines = secret_lines(outgoing.secrets)
         for name in outgoing.snapshots:
             if (name, lines) not in self._searched and not keeps_name(name):
                 files = pack(self.store.snapshots.path(name))
                 self._searched[name, lines] = holds_any(files, lines)
         return any(self._searched.get((name, lines)) for name in outgoing.snapshots)
+
+    def _chunks(self, digest: Digest) -> Iterator[bytes]:
+        with self.store.blobs.open(digest) as file:
+            yield from iter(lambda: file.read(CHUNK), b"")
 
     def _record(self, outgoing: Outgoing) -> Record:
         return Record(

@@ -71,6 +71,7 @@ class Sharing:
                 snapshots=list(dict.fromkeys(layers)),
                 blobs=sorted({parse_digest(blob) for blob in texts if blob is not None}),
                 secrets=frozenset(self._guarded),
+                masked=self.context.journal.masks.forms,
                 replaces=replaces,
             )
         )
@@ -97,6 +98,8 @@ class Sharing:
         """Have what a function returned sent, if everything may be that is in its `values`."""
         shared = self.context.shared
         if shared is None or not shared.is_written:
+            return
+        if self.context.journal.masks.holds(json.dumps(row)):
             return
         trees = [op for value in values for op in ops_in(value)]
         if any(self._has_private(op) for op in trees if isinstance(op, ops.Op)):
