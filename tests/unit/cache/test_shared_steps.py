@@ -45,7 +45,7 @@ query ($root: ID!) {
 """
 SECRET = """
 query ($root: ID!, $secret: ID!) { container { withRootfs(directory: $root) {
-  withSecretVariable(name: "TOKEN", secret: $secret) { withExec(%s) {
+  withSecretVariable(name: "TOKEN", secret: $secret) { withExec(%s) { stdout
     withoutSecretVariable(name: "TOKEN") { withExec(args: ["echo", "above"]) { stdout } }
   } }
 } } }
