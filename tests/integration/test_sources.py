@@ -205,8 +205,8 @@ def test_other_layers_are_made_from_caches_without_a_network(
     ("old", "new", "said"),
     [
         ('image = "python:3.11-slim"', 'image = "python:3.13-slim"', "the base image python:3.13"),
-        ('"tini"]\n[targets', '"tini", "jq"]\n[targets', "Not all packages (jq python3-venv tini)"),
-        (f'["{TWO}"]', '["layerline-test-four"]', "Not all of it is kept"),
+        ('"tini"]\n[targets', '"tini", "jq"]\n[targets', "not all packages (jq python3-venv tini)"),
+        (f'["{TWO}"]', '["layerline-test-four"]', "not all of it is cached"),
     ],
 )
 def test_what_no_cache_has_is_named_and_what_to_do(

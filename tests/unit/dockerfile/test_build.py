@@ -203,6 +203,31 @@ async def test_add_unpacks_archives_and_copy_does_not(
     assert files == ["d/", "d/in-x.tar", "d/in-x.tgz", "d/in-x.txz", "d/real", "f", "x.tar"]
 
 
+async def test_add_leaves_directories_that_an_archive_does_not_name_as_they_are(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    """As moby's pkg/archive, which makes a parent only where Lstat finds none; seen in 20.10."""
+    tree = context / "tree"
+    (tree / "private").mkdir(parents=True)
+    (tree / "private").chmod(0o700)
+    (tree / "usr/lib/deep").mkdir(parents=True)
+    (tree / "lib").symlink_to("usr/lib")
+    with tarfile.open(context / "x.tar", "w") as archive:
+        for name in ("private/new", "lib/one", "lib/deep/two", "other/three"):
+            archive.addfile(tarfile.TarInfo(name))
+    fields = """rootfs {
+        private: stat(path: "private") { permissions }
+        lib: stat(path: "lib", doNotFollowSymlinks: true) { fileType }
+        glob(pattern: "**")
+    }"""
+    async with open_a_session() as session:
+        dockerfile = "FROM scratch\nCOPY tree /\nADD x.tar /\n"
+        found = (await Builds(session, context).build(dockerfile, fields))["rootfs"]
+    assert found["private"]["permissions"] == 0o700
+    assert found["lib"]["fileType"] == "SYMLINK"
+    assert {"usr/lib/one", "usr/lib/deep/two", "private/new", "other/three"} <= {*found["glob"]}
+
+
 async def test_a_copy_is_made_again_only_when_its_own_files_change(
     open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
 ) -> None:

@@ -142,11 +142,14 @@ def _check_size(size: int, packed: int, limits: Limits) -> None:
         raise ArchiveInvalid(message)
 
 
-def inherit(target: Path, implied: tuple[bytes, ...], below: Tree) -> None:
-    """Copy owner, mode and time of the `implied` directories from the layers below."""
+def inherit(target: Path, implied: tuple[bytes, ...], below: Tree, at: str = "/") -> None:
+    """Copy owner, mode and time of the `implied` directories from the layers below.
+
+    `at` is the directory of those layers that the target is merged into.
+    """
     with UnpackRoot.open(target) as root:
         for path in implied:
-            found = below.find("/" + os.fsdecode(path), follow=False)
+            found = below.find(f"{at.rstrip('/')}/{os.fsdecode(path)}", follow=False)
             descriptor = root.find(path)
             if found is None or not found.is_dir or descriptor is None:
                 continue

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from layerline.engine.image.stream import CHUNK, decompress, sniff
 from layerline.engine.image.tarreader import Reader
-from layerline.engine.image.unpack import limit_expansion, unpack
+from layerline.engine.image.unpack import inherit, limit_expansion, unpack
+from layerline.engine.store.rmtree import remove_tree
 from layerline.engine.store.tree import Tree
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from layerline.engine.store.store import Store
     from layerline.engine.store.tree import Entry
@@ -38,8 +41,32 @@ def is_archive(entry: Entry) -> bool:
 def unpack_into(entry: Entry, destination: str, writer: Writer, store: Store) -> None:
     """Merge what an archive holds into a directory, with the owners and modes that it says."""
     with store.snapshots.draft() as draft, entry.open() as file:
-        unpack(limit_expansion(_plain(file), entry.stat.st_size), draft.fs)
-        writer.copy(Tree((draft.fs,)), "/", destination)
+        done = unpack(limit_expansion(_plain(file), entry.stat.st_size), draft.fs)
+        implied = [os.fsdecode(path) for path in done.implied]
+        _merge(draft.fs, implied, writer.view.resolve(destination)[0], writer)
+
+
+def _merge(fs: Path, implied: Sequence[str], destination: str, writer: Writer) -> None:
+    """Merge a tree; its `implied` directories, which the archive does not name, stay as they are.
+
+    So does a link to a directory in their place: what is below goes to where it leads, as `/lib`
+    does in a Debian.
+    """
+    for path in implied:
+        place = f"{destination.rstrip('/')}/{path}"
+        link = writer.view.find(place, follow=False)
+        resolved, found = writer.view.resolve(place)
+        if link is None or not link.is_symlink or found is None or not found.is_dir:
+            continue
+        if (fs / path).exists():  # it did not go with its parent
+            below = [
+                each.removeprefix(f"{path}/") for each in implied if each.startswith(f"{path}/")
+            ]
+            _merge(fs / path, below, resolved, writer)
+            remove_tree(fs / path)
+    left = tuple(os.fsencode(path) for path in implied if (fs / path).exists())
+    inherit(fs, left, writer.view, destination)
+    writer.copy(Tree((fs,)), "/", destination)
 
 
 def _plain(file: BinaryIO) -> Iterator[bytes]:
