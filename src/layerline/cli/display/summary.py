@@ -75,7 +75,7 @@ class Summary:
     def _slowest(self, made: list[Node]) -> Iterator[str]:
         slowest = sorted(made, key=lambda node: -node.last.seconds)[:_SLOWEST]
         named = [
-            f"{node.last.name.partition(':')[0]} {node.last.seconds:.1f} s"
+            f"{node.last.name.partition(': ')[0]} {node.last.seconds:.1f} s"
             for node in slowest
             if node.last.seconds >= _LEAST_SECONDS
         ]

@@ -210,6 +210,21 @@ def test_attributes_of_a_module_that_are_no_numbers_do_no_harm(machine: Machine)
     ]
 
 
+def test_the_slowest_steps_have_their_names_without_what_is_in_them(tmp_path: Path) -> None:
+    tree = StepTree()
+    journal = Journal(listeners=[tree])
+    root = journal.begin(1, "build", kind=Kind.SPAN, parent=None, began=0.0)
+    names = ("fetch debian:12", "install jax (cpu): jax 0.9 +3", "probe jax", "probe numpy")
+    for number, name in enumerate(names, start=2):
+        step = journal.begin(number, name, kind=Kind.SPAN, parent=1, began=0.0)
+        step.end(when=20.0 - number)
+    root.end(when=30.0)
+    builds = EarlierBuilds(path=tmp_path / "builds.json", project="/")
+    assert list(Summary(tree=tree, builds=builds, workdir=tmp_path).lines())[-1] == (
+        "slowest: fetch debian:12 18.0 s, install jax (cpu) 17.0 s, probe jax 16.0 s"
+    )
+
+
 def test_a_call_without_spans_has_no_rows(tmp_path: Path) -> None:
     tree = StepTree()
     journal = Journal(listeners=[tree])
