@@ -23,7 +23,7 @@ from layerline.engine.image.manifests import FAMILIES, MediaTypes
 from layerline.engine.image.pack import layer_blob, pack
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.cancellation import cancelled_by
-from layerline.errors import ImageError, LayerlineError
+from layerline.errors import ImageError, LayerlineError, RegistryTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,7 +158,7 @@ class Sender:
         """One more failure; after several nothing is sent any more."""
         with self._changed:
             self._failures += 1
-            if self._failures < _MOST_FAILURES:
+            if self._failures < _MOST_FAILURES and not isinstance(exc, RegistryTimeout):
                 self.place.say(f"not everything was sent to the cache {self.place.name}: {exc}")
                 return
             self._waiting.clear()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # A registry that does not answer costs this once; what is sent delays nobody.
 _TIMEOUT = httpx.Timeout(5.0, connect=3.0)
+_PATIENCE = httpx.Timeout(20.0, connect=3.0)
 _TRIES = 2
 
 
@@ -84,7 +85,9 @@ class SharedCache:
         quick = Registries(
             settings=settings, credentials=logins, timeout=_TIMEOUT, most_tries=_TRIES
         )
-        patient = Registries(settings=settings, credentials=logins, most_tries=_TRIES)
+        patient = Registries(
+            settings=settings, credentials=logins, timeout=_PATIENCE, most_tries=_TRIES
+        )
         with contextlib.closing(quick), contextlib.closing(patient):
             references = map(Reference.parse, settings.cache.places)
             places = [

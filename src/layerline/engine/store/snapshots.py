@@ -116,12 +116,11 @@ class Snapshots:
         draft = self._scratch / f"promise-{next(self._numbers)}"
         write_promise(draft, promise)
         place = self._place(name)
-        self._set_aside(place)
         try:
-            draft.rename(place)
-        except OSError:
-            if not self.has(name):  # another process may have been first
-                raise
+            while not self._takes(place, draft):
+                if self.has(name):  # another process was first
+                    return
+                self._set_aside(place)
         finally:
             discard_tree(draft)
 
@@ -206,14 +205,7 @@ class Snapshots:
         remove_tree(draft.work)
         list_stand_ins(draft.fs)
         (draft.place / "boot").write_text(self._boot)
-        while True:
-            try:
-                draft.place.rename(place)
-            except OSError:
-                if not place.is_dir():
-                    raise
-            else:
-                break
+        while not self._takes(place, draft.place):
             if self.is_here(name) and self.has(name):
                 return name
             self._set_aside(place)
@@ -257,6 +249,17 @@ class Snapshots:
             message = f"invalid snapshot name {name!r}"
             raise ValueError(message)
         return self._root / name
+
+    @staticmethod
+    def _takes(place: Path, unfinished: Path) -> bool:
+        """Give a directory its name; False if another one has it."""
+        try:
+            unfinished.rename(place)
+        except OSError:
+            if not place.is_dir():
+                raise
+            return False
+        return True
 
     def _set_aside(self, place: Path) -> None:
         aside = self._scratch / f"lost-{next(self._numbers)}"
