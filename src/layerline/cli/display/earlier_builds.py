@@ -9,10 +9,10 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from layerline.log import Kind, Status
+from layerline.log import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ PRUNED = "nothing changed, but the store no longer has it"
 _TARGET = "layerline.target"
 _INPUT = "layerline.input."
 _DIGEST = "sha256:"
-_KEPT = 1000  # parts, those that were built last
+_KEPT = 300  # parts, those that were built last
 _MOST_NAMED = 3
 _LONGEST_VALUE = 40
 
@@ -37,10 +37,7 @@ class EarlierBuilds:
 
     path: Path
     project: str
-    _known: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._known = self._read()
+    _before: dict[str, dict[str, Any]] | None = None
 
     def why(self, part: Iterable[Node]) -> str:
         """Why these spans of one part, in their order, were not found in the store.
@@ -51,27 +48,34 @@ class EarlierBuilds:
         nodes = [node for node in part if any(_inputs(node))]
         if not nodes:
             return ""
-        known = self._known.get(self._key(nodes[0]), {}).get("inputs")
-        if not isinstance(known, dict):
+        known = self._earlier().get(self._key(nodes[0]))
+        if known is None:
             return FIRST
-        reasons = ("; ".join(_changes(known, dict(_inputs(node)))) for node in nodes)
+        reasons = ("; ".join(_changes(known["inputs"], dict(_inputs(node)))) for node in nodes)
         return next(filter(None, reasons), PRUNED)
 
     def remember(self, nodes: Iterable[Node]) -> None:
         """Keep the inputs of all parts that are finished; a full disk keeps none."""
-        known = self._read()
-        for node in nodes:
-            inputs = dict(_inputs(node))
-            if node.last.kind is Kind.SPAN and inputs and node.status() in _FINISHED:
-                before = known.get(self._key(node), {}).get("inputs", {})
-                known[self._key(node)] = {"time": time.time(), "inputs": {**before, **inputs}}
-        latest = sorted(known, key=lambda key: float(known[key].get("time", 0)))[-_KEPT:]
-        if not latest:
+        made = [node for node in nodes if any(_inputs(node)) and node.status() in _FINISHED]
+        if not made:
             return
+        self._earlier()  # the reasons are those that the call had
+        known = self._read()
+        for node in made:
+            record = known.setdefault(self._key(node), {"inputs": {}})
+            record["inputs"] |= dict(_inputs(node))
+            record["time"] = time.time()
+        latest = sorted(known, key=lambda key: float(known[key]["time"]))[-_KEPT:]
         with contextlib.suppress(OSError):
             draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
             draft.write_text(json.dumps({key: known[key] for key in latest}))
             draft.replace(self.path)
+
+    def _earlier(self) -> dict[str, dict[str, Any]]:
+        """What was known before this call."""
+        if self._before is None:
+            self._before = self._read()
+        return self._before
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
@@ -79,7 +83,7 @@ class EarlierBuilds:
         except (OSError, ValueError):
             return {}
         items = found.items() if isinstance(found, dict) else ()
-        return {key: value for key, value in items if isinstance(value, dict)}
+        return {key: value for key, value in items if _is_record(value)}
 
     def _key(self, node: Node) -> str:
         attributes = node.last.attributes
@@ -87,6 +91,15 @@ class EarlierBuilds:
 
 
 _FINISHED = (Status.DONE, Status.CACHED)
+
+
+def _is_record(value: object) -> bool:
+    """Whether a value of the file is one of ours: another program may have changed it."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("inputs"), dict)
+        and isinstance(value.get("time"), int | float)
+    )
 
 
 def part_of(node: Node) -> str:

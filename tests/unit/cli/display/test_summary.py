@@ -139,8 +139,13 @@ def test_another_project_of_the_machine_is_no_earlier_build(machine: Machine) ->
     assert machine.build(NUMERIC, SOURCE)[0].endswith("first build here")
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', '{"a": {"inputs": 3}}', "\0"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"a": 1}', '{"KEY": {"inputs": 3, "time": 1}}', '{"KEY": {"inputs": {}}}', "\0"],
+)
 def test_a_damaged_record_is_an_empty_one(machine: Machine, content: str) -> None:
+    key = json.dumps(json.dumps([machine.project, "", "numeric"]))
+    content = content.replace('"KEY"', key)
     (machine.place / "builds.json").write_text(content)
     assert machine.build(NUMERIC, SOURCE)[0].endswith("first build here")
     assert machine.build(NUMERIC, SOURCE)[0].endswith("2 rebuilt, 0 reused")
