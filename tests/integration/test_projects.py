@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,6 @@ from tests.images import cache_directory, serve
 from tests.integration.conftest import Call, Project, succeeded
 from tests.integration.test_layers import LONGEST_SECONDS, ONE, environment, manifest
 from tests.integration.wheels import write_wheel
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
 
@@ -107,6 +105,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Project:
 
 def call(project: Project, *words: str) -> Call:
     return project.call("call", "--wheelhouse=wheels", *words, timeout=LONGEST_SECONDS)
+
+
+def called(project: Project, *words: str) -> Call:
+    """A call that has its packages from the index alone."""
+    return project.call("call", *words, timeout=LONGEST_SECONDS)
 
 
 def build(project: Project, image: str) -> list[str]:
@@ -218,3 +221,41 @@ def test_what_has_a_commit_or_a_source_alone_is_built_once_without_a_network(
         (home / "layerline.toml").write_text(toml)
         succeeded(call(other, named, "build", "--image=again", "export", "--path=again.tar"))
     assert manifest(home / "again.tar")[1][:-1] == manifest(home / "app.tar")[1][:-1]
+
+
+OF_THE_INDEX = """\
+[base]
+image = "python:3.11-slim"
+packages = ["python3-venv", "tini"]
+[targets.cpu]
+[groups.core]
+requirements = ["langdetect==1.0.9"]
+[images.app]
+target = "cpu"
+groups = ["core"]
+source = ["layerline.toml"]
+"""
+
+
+def test_a_pylock_is_one_of_uv_and_comes_back_with_what_has_no_wheel(
+    tmp_path: Path, project: Project
+) -> None:
+    home = tmp_path / "home"
+    (home / "locks").mkdir(parents=True)
+    (home / "layerline.toml").write_text(OF_THE_INDEX)
+    other = Project(home=home, environ=project.environ)
+    succeeded(
+        called(other, "lock", "--target=cpu", "--format=pylock", "export", "--path=pylock.cpu.toml")
+    )
+    uv = Path(sys.executable).with_name("uv")
+    command.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"])
+    argv = [uv, "pip", "install", "--dry-run", "--python", tmp_path / "venv"]
+    said = command.run([*argv, "-r", "pylock.cpu.toml"], cwd=home, env=process_environ()).stderr
+    assert b" + langdetect==1.0.9\n" in said
+    text = OF_THE_INDEX.replace("[targets.cpu]", '[targets.cpu]\nlock = "pylock.cpu.toml"')
+    (home / "layerline.toml").write_text(text)
+    done = succeeded(called(other, "lock", "--target=cpu", "export", "--path=locks/cpu.txt"))
+    assert "langdetect has no wheel: built with setuptools>=40.8.0" in done.stderr
+    assert "langdetect==" not in (home / "locks" / "cpu.txt").read_text()
+    done = succeeded(called(other, "build", "--image=app", "export", "--path=app.tar"))
+    assert "wheel: langdetect-1.0.9-py3-none-any.whl" in done.stderr

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -44,7 +45,10 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A locked package; `dependencies` are by extra, those of the package itself by ""."""
+    """A locked package; `dependencies` are by extra, those of the package itself by "".
+
+    `files` are the names of its files, where the lock has them.
+    """
 
     name: str
     version: str
@@ -52,6 +56,7 @@ class Package:
     dependencies: Mapping[str, Sequence[Dependency]] = field(default_factory=dict)
     markers: tuple[str, ...] = ()
     origin: str = ""
+    files: tuple[str, ...] = ()
 
 
 def read(
@@ -63,6 +68,41 @@ def read(
     without: Collection[str] = (),
 ) -> str:
     """A lock of another tool as pins, for the requirements of all groups."""
+    return "".join(_select(path, text, requirements, platform, without).lines())
+
+
+def without_wheel(
+    theirs: str, definition: Definition, target: str, platform: Platform
+) -> dict[str, str]:
+    """The packages of another tool's lock that no wheel of it is for, with their versions."""
+    chosen = _select_for(theirs, definition, target, platform).chosen.values()
+    return {
+        each.name: each.version
+        for each in chosen
+        if each.files and not any(map(platform.accepts, filter(_is_wheel, each.files)))
+    }
+
+
+def _is_wheel(file: str) -> bool:
+    return file.endswith(".whl")
+
+
+def _select_for(
+    theirs: str, definition: Definition, target: str, platform: Platform
+) -> "_Selection":
+    groups = definition.groups_of(target).values()
+    requirements = [each for group in groups for each in group.requirements_for(target)]
+    without = {normalize_name(each) for group in groups for each in group.without}
+    return _select(definition.target(target).lock, theirs, requirements, platform, without)
+
+
+def _select(
+    path: str,
+    text: str,
+    requirements: Iterable[str],
+    platform: Platform,
+    without: Collection[str],
+) -> "_Selection":
     packages, knows_dependencies = _parse(path, text)
     packages = {name: them for name, them in packages.items() if name not in without}
     wanted = [Requirement(each) for each in requirements if platform.wants(each)]
@@ -75,29 +115,32 @@ def read(
         for name in packages:
             for root in wanted:
                 selection.add(Dependency(name=name), parent=normalize_name(root.name))
-    return "".join(selection.lines())
+    return selection
 
 
 def merge(own: str, theirs: str, definition: Definition, target: str) -> str:
     """A target's lock: of its own one the installer and what builds packages, and the other one."""
-    groups = definition.groups_of(target).values()
+    taken = "".join(_select_for(theirs, definition, target, platform_of(own)).lines())
+    return own_part(own, definition, target) + taken
+
+
+def own_part(own: str, definition: Definition, target: str) -> str:
+    """The part of an own lock that another tool's lacks: the installer and what builds packages."""
     pins = lock.parse(own)
     platform = platform_of(own)
+    groups = definition.groups_of(target).values()
     built_by = {**recorded_sources(own), **from_source(groups)}.values()
     builders = {name for by in built_by for name in by}
     for by in recorded_projects(own).values():
         builders |= {project(each) for each in by if platform.wants(each)}
     kept = lock.closure(pins, {INSTALLER, *builders})
     header = "".join(f"{line}\n" for line in own.splitlines() if line.startswith("# "))
-    requirements = [each for group in groups for each in group.requirements_for(target)]
-    without = {normalize_name(each) for group in groups for each in group.without}
-    taken = read(definition.target(target).lock, theirs, requirements, platform, without=without)
     ours = "".join(
         lock.requirements([pins[name]])
         + "".join(f"    # via {each}\n" for each in sorted(pins[name].required_by & kept))
         for name in sorted(kept)
     )
-    return header + ours + taken
+    return header + ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +255,7 @@ def _of_uv(table: Table) -> Package:
         },
         markers=tuple(table.get("resolution-markers", ())),
         origin="a directory of the repository" if kind in _OWN else origin,
+        files=_names(files),
     )
 
 
@@ -254,6 +298,7 @@ def _of_poetry(table: Table) -> Package:
         dependencies=dependencies,
         markers=(markers,) if isinstance(markers, str) else (),
         origin="" if kind == "legacy" else f"{kind} {source.get('url', '')}",
+        files=tuple(each["file"] for each in table.get("files", ())),
     )
 
 
@@ -280,7 +325,14 @@ def _of_pylock(table: Table) -> Package:
         else {},
         markers=(marker,) if marker else (),
         origin=alien[0] if alien else "",
+        files=_names(files),
     )
+
+
+def _names(files: Iterable[Table]) -> tuple[str, ...]:
+    """The names of files that a lock has with their names or their URLs."""
+    given = (each.get("name") or each.get("url") or each.get("path") or "" for each in files)
+    return tuple(filter(None, (unquote(urlsplit(str(each)).path).split("/")[-1] for each in given)))
 
 
 def _of_requirements(path: str, text: str) -> Iterator[Package]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, function
 
-from layerline.pipeline import ci_jobs, dockerfile, lock, report, report_markdown, sbom
+from layerline.pipeline import ci_jobs, dockerfile, lock, pylock, report, report_markdown, sbom
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import PYTHON, program
 from layerline.pipeline.plan import earlier_builds
@@ -123,12 +123,21 @@ class PipelineFunctions:
             list[str] | None, Doc("Packages to upgrade to their newest version; 'all' for all")
         ] = None,
         check: Annotated[bool, Doc("Fail if the lock is out of date, and change nothing")] = False,
+        format: Annotated[
+            str, Doc("What is made: requirements, or pylock (PEP 751) for other tools")
+        ] = "requirements",
     ) -> dagger.File:
         """Resolve all groups of a target together; save the result as locks/<target>.txt."""
+        if format not in _LOCK_FORMATS:
+            message = f"unknown format {format!r}: use {' or '.join(_LOCK_FORMATS)}"
+            raise ValueError(message)
         project = self.project()
         definition = await project.definition()
         current = await project.own_lock(target)
         theirs = await project.foreign_lock(definition, target)
+        if theirs and format == "pylock":
+            message = f"target {target} has a lock of another tool: use that one as it is"
+            raise lock.LockError(message)
         environment = await project.environment(definition, target, current)
         with span(f"lock {target}", steps=4):
             await environment.fetch_base()
@@ -148,6 +157,9 @@ class PipelineFunctions:
                 f"regenerate it with '{lock.command(target)}'"
             )
             raise lock.LockError(message)
+        if format == "pylock":
+            made = await pylock.export(environment, definition, locked)
+            return dag.file(f"pylock.{target}.toml", made)
         return dag.file(f"{target}.txt", locked)
 
     @function
@@ -246,6 +258,7 @@ class PipelineFunctions:
         )
 
 
+_LOCK_FORMATS = ("requirements", "pylock")
 _REPORTS: Mapping[str, tuple[str, Callable[[report.Report], str]]] = {
     "html": ("report.html", report.page),
     "json": ("report.json", lambda made: json.dumps(made, indent=1) + "\n"),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import dagger
 
@@ -11,9 +12,9 @@ from layerline.pipeline import lock_rules, url_sources
 from layerline.pipeline.conflict_hints import with_hints
 from layerline.pipeline.definition import Definition, from_source
 from layerline.pipeline.environment import PYTHON, UV, UV_CACHE, Environment, program
-from layerline.pipeline.foreign_lock import merge
+from layerline.pipeline.foreign_lock import merge, own_part, without_wheel
 from layerline.pipeline.layer import INSTALLER
-from layerline.pipeline.lock_inputs import LockInputs
+from layerline.pipeline.lock_inputs import LockInputs, platform_of
 from layerline.pipeline.partition import partition
 from layerline.pipeline.platform import Platform
 from layerline.pipeline.url_sources import UrlSources
@@ -43,33 +44,57 @@ async def resolve(
     The lock is one that can be read back and partitioned, and whose images can be built.
     """
     target = environment.target
-    container = await _container(environment, definition, current)
+    container = await resolving_container(environment, definition, current)
     sources = await url_sources.of(definition, target, current, upgrade)
     sources = await sources.described(container)
     request = _request(environment, definition, sources, projects, upgrade)
-    container, supplies = sources.mount(container), environment.supplies
+    container = sources.mount(container)
     if upgrade or not current:
         # The newest versions change over time: never a cache hit.
         container = container.with_env_variable("ASKED_AT", datetime.now(UTC).isoformat())
-    done = container.with_exec(
-        ["python3", "-c", program("resolve_or_explain_conflict.py")],
-        stdin=json.dumps(request, sort_keys=True),
-    )
-    try:
-        found = json.loads(await supplies.again(done.stdout))
-    except dagger.ExecError as exc:
-        raise Conflict(with_hints(exc.stderr.strip(), definition, target)) from exc
-    built = found.pop("from_source")
-    locked = sources.to_lock(await done.file(_LOCK).contents())
-    inputs = LockInputs.of(definition, target, Platform(**found), built, projects, sources.versions)
-    text = inputs.header() + locked
-    complete = merge(text, theirs, definition, target) if theirs else text
+    text = await _resolved(environment, definition, container, request, sources, projects)
+    if not theirs:
+        complete = text
+    else:
+        platform = platform_of(text)
+        lacking = without_wheel(theirs, definition, target, platform)
+        if lacking:
+            path = definition.target(target).lock
+            groups = {path: [f"{name}=={version}" for name, version in lacking.items()]}
+            wider = {**request, "groups": {**request["groups"], **groups}}
+            text = await _resolved(environment, definition, container, wider, sources, projects)
+        text = own_part(text, definition, target)
+        complete = merge(text, theirs, definition, target)
     parts = partition(complete, definition, target)
     lock_rules.check(complete, parts, definition, target)
     return text
 
 
-async def _container(
+async def _resolved(
+    environment: Environment,
+    definition: Definition,
+    container: dagger.Container,
+    request: Mapping[str, object],
+    sources: UrlSources,
+    projects: Mapping[str, Sequence[str]],
+) -> str:
+    """A lock with the record of what it was resolved from."""
+    target = environment.target
+    done = container.with_exec(
+        ["python3", "-c", program("resolve_or_explain_conflict.py")],
+        stdin=json.dumps(request, sort_keys=True),
+    )
+    try:
+        found = json.loads(await environment.supplies.again(done.stdout))
+    except dagger.ExecError as exc:
+        raise Conflict(with_hints(exc.stderr.strip(), definition, target)) from exc
+    built = found.pop("from_source")
+    locked = sources.to_lock(await done.file(_LOCK).contents())
+    inputs = LockInputs.of(definition, target, Platform(**found), built, projects, sources.versions)
+    return inputs.header() + locked
+
+
+async def resolving_container(
     environment: Environment, definition: Definition, current: str
 ) -> dagger.Container:
     """The container that resolves, with this machine's wheels."""
@@ -97,7 +122,7 @@ def _request(
     sources: UrlSources,
     projects: Mapping[str, Sequence[str]],
     upgrade: Sequence[str],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The input of the resolving program."""
     target = environment.target
     groups = definition.groups_of(target)

@@ -11,7 +11,7 @@ import re
 import pytest
 
 from layerline.pipeline.definition import parse_definition
-from layerline.pipeline.foreign_lock import merge, read
+from layerline.pipeline.foreign_lock import merge, own_part, read, without_wheel
 from layerline.pipeline.lock import LockError
 from layerline.pipeline.lock_inputs import LockInputs
 from layerline.pipeline.partition import partition
@@ -227,3 +227,65 @@ def test_a_lock_that_does_not_fit_is_to_be_updated_by_its_tool() -> None:
 def test_what_is_left_out_of_the_resolution_is_left_out_here_as_well() -> None:
     definition = parse_definition(TOML.replace("[groups.web]", '[groups.web]\nwithout = ["h2"]'))
     assert "h2==" not in merge(OWN, UV, definition, "cpu")
+
+
+SDIST = "only_source-1.0.tar.gz"
+OTHERS = (
+    "only_source-1.0-cp310-cp310-manylinux_2_17_x86_64.whl",
+    "only_source-1.0-cp311-cp311-win_amd64.whl",
+)
+
+
+def with_files(tool: str, *files: str) -> str:
+    """A lock of a tool with one package of those files."""
+    head = "[[packages]]" if tool == "pylock" else "[[package]]"
+    head += '\nname = "only-source"\nversion = "1.0"\n'
+    wheels = [name for name in files if name.endswith(".whl")]
+    sha = SHA["sdist"]
+    if tool == "poetry":
+        listed = ", ".join(f'{{file = "{name}", hash = "{sha}"}}' for name in files)
+        return f'{head}optional = false\nfiles = [{listed}]\n[metadata]\nlock-version = "2.1"\n'
+    hashed = f'hashes = {{ sha256 = "{sha[7:]}" }}' if tool == "pylock" else f'hash = "{sha}"'
+    url = "https://index.example/"
+    listed = ", ".join(f'{{ url = "{url}{name}", {hashed} }}' for name in wheels)
+    source = 'source = { registry = "https://index.example/simple" }\n' if tool == "uv" else ""
+    return f'{head}{source}sdist = {{ url = "{url}{SDIST}", {hashed} }}\nwheels = [{listed}]\n'
+
+
+@pytest.mark.parametrize("tool", ["uv", "poetry", "pylock"])
+def test_what_has_no_wheel_for_the_platform_is_to_be_built(tool: str) -> None:
+    # The tags are those of packaging.tags: abi3 and pure wheels fit, those of others do not.
+    path = {"uv": "uv.lock", "poetry": "poetry.lock", "pylock": "pylock.toml"}[tool]
+    toml = TARGET.replace("LOCK", path)
+    for files, lacks in (
+        ((SDIST,), True),
+        ((SDIST, *OTHERS), True),
+        ((SDIST, *OTHERS, "only_source-1.0-cp38-abi3-manylinux2014_x86_64.whl"), False),
+        ((SDIST, "only_source-1.0-py3-none-any.whl"), False),
+    ):
+        found = without_wheel(with_files(tool, *files), parse_definition(toml), "cpu", HERE)
+        assert found == ({"only-source": "1.0"} if lacks else {})
+
+
+def test_what_builds_a_package_of_their_lock_is_in_the_own_one() -> None:
+    definition = parse_definition(TARGET.replace("LOCK", "uv.lock"))
+    sources = {"only-source": ["setuptools"]}
+    header = LockInputs.of(definition, "cpu", HERE, sources).header()
+    names = ("only-source", "setuptools", "uv")
+    own = header + "".join(f"{name}==1.0 \\\n    --hash=sha256:aa\n" for name in names)
+    kept = own_part(own, definition, "cpu")
+    assert re.findall(r"^([a-z-]+)==", kept, re.MULTILINE) == ["setuptools", "uv"]
+    parts = partition(merge(kept, with_files("uv", SDIST), definition, "cpu"), definition, "cpu")
+    [pin] = parts.layers["core"].built
+    assert (pin.name, pin.hashes) == ("only-source", (SHA["sdist"],))
+
+
+TARGET = """\
+[targets.cpu]
+lock = "LOCK"
+[groups.core]
+requirements = ["only-source"]
+[images.app]
+target = "cpu"
+groups = ["core"]
+"""
