@@ -249,7 +249,7 @@ def test_a_pylock_is_one_of_uv_and_comes_back_with_what_has_no_wheel(
     )
     uv = Path(sys.executable).with_name("uv")
     command.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"])
-    argv = [uv, "pip", "install", "--dry-run", "--python", tmp_path / "venv"]
+    argv = [str(uv), "pip", "install", "--dry-run", f"--python={tmp_path / 'venv'}"]
     said = command.run([*argv, "-r", "pylock.cpu.toml"], cwd=home, env=process_environ()).stderr
     assert b" + langdetect==1.0.9\n" in said
     text = OF_THE_INDEX.replace("[targets.cpu]", '[targets.cpu]\nlock = "pylock.cpu.toml"')
