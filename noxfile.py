@@ -5,7 +5,9 @@ They use the environment that `./layerline test` has made; without names, all ch
 
 import os
 import re
+import subprocess  # noqa: TID251  as in nox itself
 import sys
+import tempfile
 from keyword import iskeyword
 from pathlib import Path
 
@@ -29,6 +31,14 @@ FAULTS = (
     *(f"tests/unit/image/test_{name}.py" for name in ("bombs", "unpack", "validate")),
     *(f"tests/unit/runtime/test_{name}.py" for name in ("service", "step_limits", "user_ids")),
     *(f"tests/unit/store/test_{name}.py" for name in ("locks", "manifest", "overlay", "rmtree")),
+)
+# These take minutes of one processor, and look at nothing of the machine that others change.
+APART = tuple(
+    f"tests/unit/{name}"
+    for name in (
+        *("ci", "cli", "dockerfile", "doctor", "image", "pipeline"),
+        *("resources", "solve", "sources", "store", "trees"),
+    )
 )
 COMPILE = (
     *(str(Path(PYTHON).with_name("uv")), "pip", "compile", "--quiet", "--universal"),
@@ -72,8 +82,28 @@ def dead(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run pytest with the arguments after `--`; `--slow` adds what takes minutes."""
-    session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
+    """Run pytest with the arguments after `--`; `--slow` adds what takes minutes.
+
+    Without arguments it runs twice at the same time, to use two processors: the other one has
+    `APART`, and its report comes last.
+    """
+    if session.posargs:
+        session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
+        return
+    apart = [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *APART]
+    ignored = (f"--ignore={place}" for place in APART)
+    with (
+        tempfile.TemporaryFile() as report,
+        subprocess.Popen(apart, stdout=report, stderr=subprocess.STDOUT) as other,
+    ):
+        try:
+            session.run(PYTHON, "-m", "pytest", *ignored, external=True)
+        finally:
+            status = other.wait()
+            report.seek(0)
+            print(report.read().decode(errors="replace"), flush=True)
+        if status != 0:
+            session.error(f"the tests of {', '.join(APART)} failed: see above")
 
 
 @nox.session
