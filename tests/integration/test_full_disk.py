@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
+from layerline.settings import process_environ
+from tests.conftest import SOURCE, CommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.conftest import CommandLine
 
 pytestmark = pytest.mark.privileged
 
@@ -32,16 +32,11 @@ BASE = ("core", "container", "from", "--address=debian:bookworm-slim")
 
 
 class Disk:
-    """A small disk with the store of a command line, whose base image is there already."""
+    """A small disk, in the file `image` and mounted at `root`, with the store of a command line."""
 
-    def __init__(self, place: Path, command_line: CommandLine) -> None:
-        self.root = place / "disk"
-        self.root.mkdir()
+    def __init__(self, image: Path, root: Path, command_line: CommandLine) -> None:
+        self.root = root
         self.store = self.root / "store"
-        image = place / "image"
-        with image.open("wb") as file:
-            file.truncate(MEGABYTES << 20)
-        command.run(["mkfs.ext4", "-q", "-F", "-N", "20000", image])
         command.run(["mount", "-o", "loop", image, self.root])
         environ = {**command_line.environ, "LAYERLINE_STORE": str(self.store)}
         self.command_line = replace(command_line, environ=environ)
@@ -80,12 +75,36 @@ class Disk:
         command.run(["mount", "-o", f"remount,{how}", self.root])
 
 
-@pytest.fixture
-def disk(tmp_path: Path, loop_mounts: None, command_line: CommandLine) -> Iterator[Disk]:  # noqa: ARG001
-    """A small disk with a store."""
-    disk = Disk(tmp_path, command_line)
+@pytest.fixture(scope="module")
+def prepared(bases: str, loop_mounts: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
+    """A file `image` of a disk whose store has the base image, and the directory for its mount."""
+    place = tmp_path_factory.mktemp("disk")
+    for name in ("root", "work"):
+        (place / name).mkdir()
+    with (place / "image").open("wb") as file:
+        file.truncate(MEGABYTES << 20)
+    command.run(["mkfs.ext4", "-q", "-F", "-N", "20000", place / "image"])
+    own = {
+        "HOME": str(place),
+        "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{bases}",
+        "PYTHONPATH": str(SOURCE),
+    }
+    line = CommandLine(environ={**process_environ(), **own}, workdir=place / "work")
+    disk = Disk(place / "image", place / "root", line)
     try:
         assert disk.build("sync").status == 0
+    finally:
+        command.run(["umount", disk.root])
+    return place
+
+
+@pytest.fixture
+def disk(tmp_path: Path, prepared: Path, command_line: CommandLine) -> Iterator[Disk]:
+    """A small disk whose store has the base image."""
+    image = tmp_path / "image"
+    command.run(["cp", "--sparse=always", prepared / "image", image])
+    disk = Disk(image, prepared / "root", command_line)
+    try:
         yield disk
     finally:
         command.run(["umount", disk.root])
