@@ -277,6 +277,16 @@ def test_a_lock_that_does_not_fit_the_definition_is_told(project: Project) -> No
     assert "locks/cpu.txt is out of date with layerline.toml" in done.stderr
 
 
+def test_a_user_that_the_base_has_keeps_its_ids(project: Project) -> None:
+    """Debian's base-passwd gives www-data the ids 33:33."""
+    definition = DEFINITION.replace("ports =", 'user = "www-data"\nports =')
+    (project.home / "layerline.toml").write_text(definition)
+    asked = ("with-exec", "--args=id", "stdout")
+    done = call(project, "build", "--image=small", *asked)
+    assert done.status == 0, done.stderr
+    assert done.stdout == "uid=33(www-data) gid=33(www-data) groups=33(www-data)\n"
+
+
 def test_a_plan_starts_nothing_and_names_what_changed(project: Project) -> None:
     kept = call(project, "evidence", "--image=small", "export", "--path=small.json")
     assert kept.status == 0, kept.stderr

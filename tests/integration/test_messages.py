@@ -49,7 +49,8 @@ def test_a_typo_in_a_function_name(project: Project) -> None:
 
 def test_a_bad_flag(project: Project) -> None:
     call = project.call("call", "build", "--secods-at-first=3")
-    said(call, "unknown flag: --secods-at-first", status=USAGE)
+    unknown = "unknown flag: --secods-at-first; did you mean --seconds-at-first?"
+    said(call, unknown, status=USAGE)
     assert call.error[1] == "Run 'layerline call build --help' for usage."
 
 

@@ -162,7 +162,7 @@ def test_a_password_in_the_url_of_an_index_is_refused(
     project = repository(tmp_path / "repository", environ)
     done = call(project, "--index-url=https://me:hidden@index.example/simple", *LOCK)
     assert done.status != 0
-    assert "give --index-credentials=env:NAME with USER:PASSWORD" in done.stderr
+    assert "use --index-credentials=env:NAME with USER:PASSWORD" in done.stderr
     assert "hidden" not in done.stderr
 
 
