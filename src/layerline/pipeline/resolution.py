@@ -107,7 +107,8 @@ async def resolving_container(
     )
     container = (
         (await environment.builder())
-        .with_mounted_cache(UV_CACHE, environment.volume("resolve"))
+        # Not the installer's volume: uv's cache is pruned, of all that is not uv's as well.
+        .with_mounted_cache(UV_CACHE, environment.volume("lock"))
         .with_(mounts.add)
         .with_new_file(_LOCK, current)
     )
