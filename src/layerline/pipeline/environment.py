@@ -57,6 +57,7 @@ class Environment:
     supplies: Supplies
     installer: str
     ids: IdCache = field(default_factory=IdCache)
+    isolates: list[bool] = field(default_factory=list, init=False)
     references: dict[str, str] = field(default_factory=dict)
 
     async def system(self, packages: Sequence[str] = (), *, user: str = USER) -> dagger.Container:
@@ -242,14 +243,32 @@ class Environment:
         """
         tools = await self._build_tools(builders)
         builder = await self.builder(self.base.build_packages)
-        argv = [*SANDBOX, program("build_wheel.py"), PYTHON, _SOURCE, BUILT]
+        alone = await self._can_isolate(builder)
+        argv = [*(SANDBOX if alone else SANDBOX[3:])]
+        argv += [program("build_wheel.py"), PYTHON, _SOURCE, BUILT]
         if version:
             builder = builder.with_env_variable(_SCM_VERSION, version)
         return (
             builder.with_mounted_directory(PREFIX, tools)
             .with_mounted_directory(_SOURCE, source)
-            .with_exec([*argv, *filter(None, [place])], insecure_root_capabilities=True)
+            .with_exec([*argv, *filter(None, [place])], insecure_root_capabilities=alone)
         )
+
+    async def _can_isolate(self, builder: dagger.Container) -> bool:
+        """Whether the engine lets a step give up its network; the build itself warns if not.
+
+        Root of a machine whose kernel is older than Linux 6.3 has no namespaces for it.
+        """
+        if not self.isolates:
+            await self.supplies.again(builder.stdout)  # what fails here is reported as it is
+            argv = [*SANDBOX[:3], "true"]
+            try:
+                await builder.with_exec(argv, insecure_root_capabilities=True).sync()
+            except dagger.QueryError:
+                self.isolates.append(False)
+            else:
+                self.isolates.append(True)
+        return self.isolates[0]
 
     async def _build_tools(self, builders: Sequence[Pin]) -> dagger.Directory:
         """The prefix with what builds a wheel."""

@@ -21,7 +21,7 @@ from layerline.pipeline.environment import program
 from layerline.settings import process_environ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 pytestmark = pytest.mark.usefixtures("machine_root")
 
@@ -77,9 +77,9 @@ def source(place: Path, more: str = "lambda status: {}", pyproject: str = PYPROJ
     return place / "source"
 
 
-def build(place: Path, origin: Path, *more: str) -> command.Finished:
+def build(place: Path, origin: Path, *more: str, before: Sequence[str] = ()) -> command.Finished:
     (place / "tmp").mkdir(exist_ok=True, mode=0o755)
-    argv = [sys.executable, "-c", program("build_wheel.py"), "/usr/bin/python3"]
+    argv = [*before, sys.executable, "-c", program("build_wheel.py"), "/usr/bin/python3"]
     return command.run(
         [*argv, origin, place / "out", *more],
         env={**process_environ(), "TMPDIR": str(place / "tmp")},
@@ -148,5 +148,12 @@ def test_a_build_that_fails_says_what_to_write(place: Path, more: str, said: str
     assert said in last
 
 
-def test_the_pipeline_runs_it_without_a_network() -> None:
-    assert environment.SANDBOX[:3] == ("unshare", "--net", "--")
+def test_a_build_that_has_a_network_says_so(place: Path) -> None:
+    said = "warning: this engine cannot take the network from the build"
+    devices = Path("/proc/self/net/dev").read_text().splitlines()[2:]
+    has_network = any(not line.strip().startswith("lo:") for line in devices)
+    origin = source(place)
+    assert (said in build(place, origin).stderr.decode()) is has_network
+    alone = build(place, origin, before=environment.SANDBOX[:3])
+    assert alone.status == 0
+    assert said not in alone.stderr.decode()

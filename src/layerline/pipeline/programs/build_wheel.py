@@ -2,10 +2,10 @@
 
     build_wheel.py PYTHON SOURCE OUTPUT [PLACE]
 
-Run below `unshare --net`, as root; the source's own code runs as nobody. SOURCE is a project, or a
-directory with the archive of one. PYTHON has what `build-system` requires, whose backend is called
-(PEP 517). With PLACE, the directory of the source in the image, the wheel is an editable
-one (PEP 660).
+Run as root, below `unshare --net` where that is possible; the source's own code runs as nobody.
+SOURCE is a project, or a directory with the archive of one. PYTHON has what `build-system`
+requires, whose backend is called (PEP 517). With PLACE, the directory of the source in the image,
+the wheel is an editable one (PEP 660).
 
 Writes the wheel, its METADATA, and requirements.txt with its hash to OUTPUT. Times and modes in the
 wheel are normalised. A wheel is built twice, unless that takes long: one that differs is named.
@@ -39,6 +39,7 @@ FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 WORK = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "build"
 SCM_VERSION = ("SETUPTOOLS_SCM_PRETEND_VERSION",)
 NOBODY = 65534
+NETWORK = pathlib.Path("/proc/self/net/dev")
 # What takes longer is not built a second time.
 LONGEST_SECONDS = 60.0
 LEGACY = {"requires": ["setuptools"], "build-backend": "setuptools.build_meta:__legacy__"}
@@ -231,6 +232,9 @@ def main() -> None:
     place = "".join(sys.argv[4:])
     begin = time.monotonic()
     os.umask(0o022)
+    devices = [line.split(":")[0].strip() for line in NETWORK.read_text().splitlines()[2:]]
+    if set(devices) - {"lo"}:
+        print("warning: this engine cannot take the network from the build", file=sys.stderr)
     wheel = build(python, source, place)
     notes = installer_notes(place, archived=find_archive(source) is not None)
     name, files = wheel.name, contents(wheel, notes)
