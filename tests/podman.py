@@ -72,7 +72,7 @@ def podman(place: Path, *, partial: bool = False) -> Iterator[Podman]:
 
 def unmount(root: Path) -> None:
     """Unmount what podman leaves mounted in its storage with overlays."""
-    command.run(["umount", root / "overlay"], expect=None)
+    command.run(["umount", "--recursive", "--lazy", root / "overlay"], expect=None)
 
 
 def _script(place: Path, line: str) -> Path:

@@ -181,7 +181,8 @@ def _podman(home: Path, repository: Repository, mirror: str, work: Path) -> Iter
         (folder / name).chmod(0o755)
     environ = {"PATH": f"{folder}:{os.defpath}:/usr/sbin:/sbin"}
     side = _layerline(home, repository, mirror, work, environ)
-    argv: list[str | Path] = [folder / "podman", *_RUN]
+    # Podman asks for more open files than root of a sandbox may have.
+    argv: list[str | Path] = [folder / "podman", *_RUN[:1], "--ulimit=host", *_RUN[1:]]
     try:
         yield _way_of_podman(side, argv, environ)
     finally:
