@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RATE = "200mbit"
 ROUND_TRIP_SECONDS = 0.020
 # Of the range for benchmarks, RFC 2544.
-_HERE, _THERE, _BITS = "198.18.77.1", "198.18.77.2", 30
+NEAR, _FAR, _BITS = "198.18.77.1", "198.18.77.2", 30
 _GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 _CHUNK = 64 << 10
 _HELD = 64  # chunks that may wait in the relay for one connection: the line carries 4 in the delay
@@ -50,10 +50,10 @@ def far_side() -> Iterator[Sequence[str]]:
     _run("ip", "netns", "add", name)
     try:
         _run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
-        _run("ip", "address", "add", f"{_HERE}/{_BITS}", "dev", near)
+        _run("ip", "address", "add", f"{NEAR}/{_BITS}", "dev", near)
         _run("ip", "link", "set", near, "up")
         for words in (
-            ("address", "add", f"{_THERE}/{_BITS}", "dev", far),
+            ("address", "add", f"{_FAR}/{_BITS}", "dev", far),
             ("link", "set", far, "up"),
             ("link", "set", "lo", "up"),
         ):
@@ -67,12 +67,15 @@ def far_side() -> Iterator[Sequence[str]]:
 
 def far_address(port: int) -> str:
     """Where a server listens at the far side."""
-    return f"{_THERE}:{port}"
+    return f"{_FAR}:{port}"
 
 
 @contextlib.contextmanager
 def relayed(target: str) -> Iterator[Line]:
-    """A line to a far address, with its delay, from a port of the loopback."""
+    """A line to a far address, with its delay, from a port of its near end.
+
+    On the loopback clients would take the registry for one without TLS.
+    """
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(_relay(target)) as line,
@@ -83,8 +86,8 @@ def relayed(target: str) -> Iterator[Line]:
 @contextlib.asynccontextmanager
 async def _relay(target: str) -> AsyncIterator[Line]:
     host, port = target.rsplit(":", 1)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    line = Line(address=f"127.0.0.1:{listener.extra(SocketAttribute.local_port)}")
+    listener = await anyio.create_tcp_listener(local_host=NEAR)
+    line = Line(address=f"{NEAR}:{listener.extra(SocketAttribute.local_port)}")
 
     def sent(size: int) -> None:
         line.up += size

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 
-from benchmarks.cache.line import far_address, far_side, relayed
+from benchmarks.cache.line import NEAR, far_address, far_side, relayed
 from layerline import command
 from layerline.settings import CA_BUNDLE
 from tests.daemons import running
@@ -83,7 +83,7 @@ def far_registry(place: Path) -> Iterator[Registry]:
 
 
 def _make_certificate(place: Path) -> None:
-    names = "subjectAltName=IP:127.0.0.1"
+    names = f"subjectAltName=IP:{NEAR}"
     request = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     files = ("-keyout", place / "registry.key", "-out", place / "registry.pem")
     openssl = command.require("openssl", package="openssl")
