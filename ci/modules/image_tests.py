@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 import dagger
@@ -220,7 +219,7 @@ async def _training_outcomes(workload: Workload, image: dagger.Container) -> dag
 async def _contents(workload: Workload, name: str) -> dagger.Directory:
     """The files in an image's outputs when the checkout has some: as is, and copying all."""
     source = workload.assembly.source.filter(include=["src/ct_scan_mlops/**", "tasks.py"])
-    assembly = replace(workload.assembly, source=source.with_new_file(_PLANTED, "planted"))
+    assembly = await workload.assembly.of(source.with_new_file(_PLANTED, "planted"))
     spec = assembly.definition.image(name)
     made = {"image": spec, "copied": spec.model_copy(update={"source": ("**",)})}
     contents = dag.directory()

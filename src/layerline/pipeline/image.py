@@ -17,7 +17,7 @@ from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence, Probe
 from layerline.pipeline.project_layer import ProjectLayer
-from layerline.pipeline.source import Selection
+from layerline.pipeline.source import Selection, select
 from layerline.pipeline.spans import BYTES, PASSED, SIZE, install_of, span
 
 APP = "/app"
@@ -38,6 +38,10 @@ class Assembly:
     selection: Selection
     projects: ProjectLayer
     _files: dict[tuple[str, ...], dagger.Directory] = field(default_factory=dict, init=False)
+
+    async def of(self, source: dagger.Directory) -> "Assembly":
+        """The assembly of another source with the same layers."""
+        return replace(self, source=source, selection=await select(source))
 
     async def image(self, name: str) -> dagger.Container:
         """Build an image and run its probes; the evidence becomes a label of the image."""
