@@ -100,6 +100,15 @@ def test_an_address_of_the_outside_is_not_refused_but_the_machines_own_is() -> N
         Reach().require(outside, 80, own=outside)
 
 
+def test_an_address_of_the_machine_that_the_user_named_is_reached_at_that_port() -> None:
+    reach = Reach(endpoints=frozenset({("192.0.2.1", 5000), ("169.254.169.254", 80)}))
+    reach.require("192.0.2.1", 5000, own="192.0.2.1")
+    reach.require("::ffff:192.0.2.1", 5000, own="::ffff:192.0.2.1")
+    for address, port in (("192.0.2.1", 5001), ("127.0.0.1", 5000), ("169.254.169.254", 80)):
+        with pytest.raises(HostError, match="is of this machine"):
+            reach.require(address, port, own=address)
+
+
 def test_metadata_services_are_not_reached_even_where_their_port_was_named() -> None:
     with pytest.raises(HostError):
         Reach(frozenset({80})).require("169.254.169.254", 80)

@@ -32,6 +32,15 @@ def test_what_the_user_names(
     assert LoopbackPorts.of_user(arguments, settings).named == ports
 
 
+def test_what_the_user_names_by_another_address() -> None:
+    """A registry on the machine's address in its network, which publish is told."""
+    settings = Settings.from_environ({"HOME": "/home/me", "PIP_INDEX_URL": "http://10.0.0.2:8/"})
+    arguments = ["--address=10.0.0.1:5000/team/api:1", "1.2.3.4.5:1", "v10.0.0.3:1"]
+    found = LoopbackPorts.of_user(arguments, settings)
+    assert found.endpoints == {("10.0.0.1", 5000), ("10.0.0.2", 8)}
+    assert found.named == set()
+
+
 def container(*argv: str, **words: object) -> ContainerSpec:
     return ContainerSpec(rootfs=Overlay(lower=(Path("/x"),)), argv=argv, **words)  # type: ignore[arg-type]
 

@@ -285,7 +285,7 @@ async def open_session(
                 secrets=session_secrets,
                 journal=journal,
                 workdir=workdir,
-                reach=Reach(context.loopback.named),
+                reach=Reach(context.loopback.named, context.loopback.endpoints),
                 main=main,
                 clients={main.token: main},
             )

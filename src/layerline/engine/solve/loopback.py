@@ -22,15 +22,18 @@ if TYPE_CHECKING:
 _HOST = r"(?:localhost|127\.0\.0\.1)"
 _URL = re.compile(rf"\b(https?|socks5h?)://(?:[^/@\s]*@)?{_HOST}(?![\w.:-])")
 _PORT = re.compile(rf"(?<![\w.-]){_HOST}:(\d{{1,5}})(?![\w.-])")
+# An address of the machine's own that is not the loopback, as far as the text can tell.
+_ADDRESS = re.compile(r"(?<![\w.-])(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})(?![\w.-])")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _INDEX_VARIABLES = re.compile(r"(PIP|UV)_\w*(INDEX|FIND_LINKS)\w*")
 
 
 @dataclass(frozen=True, slots=True)
 class LoopbackPorts:
-    """The ports that the user named."""
+    """The ports that the user named; `endpoints` are those of other addresses, with the address."""
 
     named: frozenset[int] = frozenset()
+    endpoints: frozenset[tuple[str, int]] = frozenset()
 
     @classmethod
     def of_user(cls, arguments: Sequence[str], settings: Settings) -> Self:
@@ -41,7 +44,10 @@ class LoopbackPorts:
             if name.lower() in PROXY_VARIABLES or _INDEX_VARIABLES.fullmatch(name)
         ]
         mirrors = [mirror for named in settings.mirrors.values() for mirror in named]
-        return cls(frozenset(_ports([*arguments, *variables, *mirrors])))
+        texts = [*arguments, *variables, *mirrors]
+        found = (each for text in texts for each in _ADDRESS.findall(text))
+        endpoints = frozenset((address, int(port)) for address, port in found)
+        return cls(frozenset(_ports(texts)), endpoints)
 
     def used_by(self, container: ContainerSpec) -> tuple[int, ...]:
         """Those that a container's arguments, variables and secret files name."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from layerline.errors import HostError
@@ -26,13 +26,17 @@ _CONNECTED = "connection.connect_tcp.complete"
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The ports of this machine that the user named; everything else of it is refused."""
+    """The ports of this machine that the user named; everything else of it is refused.
+
+    `endpoints` are ports that the user named with an IPv4 address: they hold for that address.
+    """
 
     ports: frozenset[int] = frozenset()
+    endpoints: frozenset[tuple[str, int]] = frozenset()
 
     def with_port(self, port: int | None) -> Reach:
         """The same, and one more port."""
-        return Reach(self.ports | {port} if port else self.ports)
+        return replace(self, ports=self.ports | {port}) if port else self
 
     def guard(self, request: httpx.Request) -> None:
         """Check the connection of a request before anything is sent: an event hook of httpx."""
@@ -59,7 +63,8 @@ class Reach:
         mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
         parsed = mapped or parsed
         here = parsed.is_loopback or parsed.is_unspecified or address == own
-        if parsed.is_link_local or (here and port not in self.ports):
+        is_named = port in self.ports or (str(parsed), port) in self.endpoints
+        if parsed.is_link_local or (here and not is_named):
             message = (
                 f"{address}:{port} is of this machine, which modules and nested execs do not "
                 "reach: name it on the command line, or use a service"
