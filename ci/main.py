@@ -1,7 +1,6 @@
 """The module of this repository: its six images, training, serving, and the tests of the images."""
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated
 
 import dagger
@@ -11,17 +10,16 @@ from ci.modules import image_tests
 from ci.modules.cloudrun import Deployment
 from ci.modules.image_test import render_results
 from ci.modules.workload import Workload, watching, with_model
-from layerline.pipeline.functions import PipelineFunctions
+from layerline.pipeline.functions import PipelineFunctions, uncached_function
 from layerline.pipeline.image import APP
 from layerline.pipeline.source import NOT_LOADED
 
-# The test's container decides whether it runs again. The SDK's types lack the parameter.
 # Not even read: no pattern in layerline.toml names it.
 CACHES = [
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache", ".grimp_cache"),
     *(".hypothesis", ".tools", "benchmarks", "data", "dist", "outputs", "*.tar"),
 ]
-uncached_function = partial(function, cache="never")
+# Functions that test are not cached: the test's container decides whether it runs again.
 Junit = Annotated[bool, Doc("Print JUnit XML instead, whether the tests pass or fail")]
 Fresh = Annotated[bool, Doc("Run the tests again even if nothing has changed")]
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import dagger
@@ -20,6 +21,8 @@ from layerline.pipeline.source import NOT_LOADED, docker_patterns
 from layerline.pipeline.spans import span
 from layerline.pipeline.wheels import Wheels
 
+# The SDK's types lack the parameter.
+uncached_function = partial(function, cache="never")
 ImageName = Annotated[str, Doc("An image of layerline.toml")]
 TargetName = Annotated[str, Doc("A target of layerline.toml")]
 
@@ -162,7 +165,7 @@ class PipelineFunctions:
             return dag.file(f"pylock.{target}.toml", made)
         return dag.file(f"{target}.txt", locked)
 
-    @function
+    @uncached_function  # the registry may have lost since what an earlier call has sent
     async def publish(
         self,
         image: ImageName,
