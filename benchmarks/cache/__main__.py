@@ -9,22 +9,17 @@ README.md says what is measured.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
 import signal
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cache.machine import Machine
 from benchmarks.cache.registry import far_registry
+from benchmarks.docker.bench import bases, directory
 from benchmarks.docker.repository import Repository
-from layerline.engine.store.rmtree import remove_tree
-from layerline.settings import process_environ
-from tests.images import cache_directory, serve
-from tests.registry import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +59,9 @@ def _options() -> argparse.Namespace:
 def _measured(options: argparse.Namespace) -> Iterator[tuple[str, Cost]]:
     """The cases in their order, each of which may find what those before have left."""
     image = options.image
-    with _place(options.work) as place, far_registry(place / "registry") as registry:
+    with directory(options.work) as place, far_registry(place / "registry") as registry:
         repository = Repository.copied(place / "repository", image=image, package=options.package)
-        with _bases(place) as mirror:
+        with bases(place) as mirror:
             bench = _Bench(place, repository, registry, mirror)
             alone = bench.machine("no-cache", mode="")
             yield "no cache: first build", alone.call("validate", f"--image={image}")
@@ -104,25 +99,6 @@ class _Bench:
         return Machine.new(
             name, self.place, self.repository, self.registry, mirror=self.mirror, mode=mode
         )
-
-
-@contextlib.contextmanager
-def _bases(place: Path) -> Iterator[str]:
-    """A registry that has the base images, near to both machines."""
-    home = place / "bases"
-    home.mkdir()
-    with serving(home) as mirror:
-        serve(mirror, cache_directory(process_environ()))
-        yield mirror
-
-
-@contextlib.contextmanager
-def _place(work: Path) -> Iterator[Path]:
-    place = Path(tempfile.mkdtemp(dir=work, prefix="run-"))
-    try:
-        yield place
-    finally:
-        remove_tree(place)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
+from layerline.settings_table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,15 +29,8 @@ class ZstdSettings:
     @classmethod
     def read(cls, document: Mapping[str, object], config: Path) -> ZstdSettings:
         """Read `[compression]` of the settings file."""
-        table = document.get("compression", {})
-        if not isinstance(table, dict):
-            message = f"invalid compression in {config}: use a table, [compression] zstd_level = 3"
-            raise UsageError(message)
-        for key in table:
-            if key not in _KEYS:
-                known = ", ".join(_KEYS)
-                message = f"unknown key {key!r} in [compression] of {config}: use {known}"
-                raise UsageError(message)
+        example = "[compression] zstd_level = 3"
+        table = read_table(document, "compression", _KEYS, config, example=example)
         level, chunked = table.get("zstd_level", ZSTD_LEVEL), table.get("zstd_chunked", False)
         if isinstance(level, bool) or not isinstance(level, int) or not _is_level(level):
             message = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
 from layerline.quantities import parse_size
+from layerline.settings_table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,14 +40,8 @@ class Limits:
         cls, environ: Mapping[str, str], document: Mapping[str, object], config: Path
     ) -> Limits:
         """Read the variables, and `[limits]` of the settings file; a variable wins."""
-        table = document.get("limits", {})
-        if not isinstance(table, dict):
-            message = f"invalid limits in {config}: use a table, e.g. [limits] memory = '8GB'"
-            raise UsageError(message)
-        for key in table:
-            if key not in _PARSERS:
-                message = f"unknown key {key!r} in [limits] of {config}: use {', '.join(_PARSERS)}"
-                raise UsageError(message)
+        example = "e.g. [limits] memory = '8GB'"
+        table = read_table(document, "limits", _PARSERS, config, example=example)
         found: dict[str, float] = {}
         for key, parse in _PARSERS.items():
             variable = variable_of(key)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
+from layerline.settings_table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,14 +41,8 @@ class RegistryCache:
         cls, environ: Mapping[str, str], document: Mapping[str, object], config: Path
     ) -> RegistryCache:
         """Read the variables, and `[cache]` of the settings file."""
-        table = document.get("cache", {})
-        if not isinstance(table, dict):
-            message = f"invalid cache in {config}: use a table, e.g. [cache] registry = 'HOST/NAME'"
-            raise UsageError(message)
-        for key in table:
-            if key not in _KEYS:
-                message = f"unknown key {key!r} in [cache] of {config}: use {', '.join(_KEYS)}"
-                raise UsageError(message)
+        example = "e.g. [cache] registry = 'HOST/NAME'"
+        table = read_table(document, "cache", _KEYS, config, example=example)
         where = f"[cache] of {config}"
         named = environ.get("LAYERLINE_CACHE")
         places = _list(table, "registry", where) if named is None else [named]

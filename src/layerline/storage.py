@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
 from layerline.quantities import parse_size
+from layerline.settings_table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,14 +53,8 @@ class Storage:
     @classmethod
     def read(cls, document: Mapping[str, object], config: Path) -> Storage:
         """Read `[storage]` of the settings file."""
-        table = document.get("storage", {})
-        if not isinstance(table, dict):
-            message = f"invalid storage in {config}: use a table, e.g. [storage] min_free = '20GB'"
-            raise UsageError(message)
-        for key in table:
-            if key not in _KEYS:
-                message = f"unknown key {key!r} in [storage] of {config}: use {', '.join(_KEYS)}"
-                raise UsageError(message)
+        example = "e.g. [storage] min_free = '20GB'"
+        table = read_table(document, "storage", _KEYS, config, example=example)
         forecast = table.get("forecast", True)
         if not isinstance(forecast, bool):
             message = f"invalid forecast in [storage] of {config}: use true or false"

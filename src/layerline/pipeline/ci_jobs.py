@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from layerline.pipeline.plan import Plan, Step
 
 CALL = "layerline call"
+# The function of each stage, and its flags.
+_CALLS = {"layers": ("build-layer", ("layer", "target")), "images": ("build", ("image",))}
 _IDLE = "nothing to build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A call of a function with its `flags`, after the jobs that it `needs`.
+    """A call of its stage's function with these `flags`, after the jobs that it `needs`.
 
     `seconds` is None where no earlier build knows.
     """
 
     name: str
-    function: str
     flags: Mapping[str, str]
     why: str
     seconds: float | None
@@ -51,7 +52,6 @@ def of_plans(plans: Sequence[Plan]) -> Jobs:
         images.append(
             Job(
                 name=plan.image,
-                function="build",
                 flags={"image": plan.image},
                 why=final.why,
                 seconds=_seconds(final),
@@ -67,7 +67,6 @@ def _layer_jobs(plan: Plan) -> Iterator[Job]:
         if step.why:
             yield Job(
                 name=f"{step.name} ({plan.target})",
-                function="build-layer",
                 flags={"layer": step.name, "target": plan.target},
                 why=step.why,
                 seconds=_seconds(step),
@@ -121,19 +120,18 @@ def _gitlab(jobs: Jobs) -> str:
     Its hidden jobs `.layer` and `.image` are for the project's own file to extend: one that is
     included after this.
     """
-    flags = {"layers": ("layer", "target"), "images": ("image",)}
-    functions = {"layers": "build-layer", "images": "build"}
-    document: dict[str, object] = {"stages": ["layers", "images"]}
-    for stage, names in flags.items():
-        words = " ".join(f'--{name}="${name.upper()}"' for name in names)
+    document: dict[str, object] = {"stages": [*_CALLS]}
+    for stage, (function, flags) in _CALLS.items():
+        words = " ".join(f'--{name}="${name.upper()}"' for name in flags)
         document[f".{stage.removesuffix('s')}"] = {
             "variables": {"LAYERLINE": CALL},
-            "script": [f"$LAYERLINE {functions[stage]} {words}"],
+            "script": [f"$LAYERLINE {function} {words}"],
         }
     for stage, each in _stages(jobs):
+        kind = stage.removesuffix("s")
         for job in each:
-            document[f"{stage.removesuffix('s')} {job.name}"] = {
-                "extends": f".{stage.removesuffix('s')}",
+            document[f"{kind} {job.name}"] = {
+                "extends": f".{kind}",
                 "stage": stage,
                 "variables": {name.upper(): value for name, value in job.flags.items()},
                 "needs": [f"layer {name}" for name in job.needs],

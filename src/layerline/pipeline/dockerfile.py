@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from layerline.pipeline import lock, probe
 from layerline.pipeline.definition import Definition, Image
 from layerline.pipeline.environment import (
+    COMPILED,
+    LAYER_FILES,
     PATH,
     PREFIX,
     PYTHON,
@@ -32,7 +34,6 @@ from layerline.pipeline.probe import Probe
 from layerline.pipeline.source import beginnings
 
 PLACE = "dockerfiles"
-_BYTECODE = "/mnt/compiled"
 PROGRAMS = ("install.py", "slice.py", "system.sh")
 _COMPILER = "bytecode.py"
 _BUILDERS = "/mnt/builders.txt"
@@ -235,17 +236,17 @@ class ImageDockerfile:
         yield from ("", f"FROM bare AS {_stage(layer)}-bytecode")
         yield from run_instruction(
             [
-                f"type=bind,from={_stage(layer)},source={PREFIX},target=/mnt/layer",
+                f"type=bind,from={_stage(layer)},source={PREFIX},target={LAYER_FILES}",
                 _bind_mount(f"programs/{_COMPILER}", f"/mnt/{_COMPILER}"),
             ],
-            f"{PYTHON} -I -S /mnt/{_COMPILER} /mnt/layer {_BYTECODE} {PREFIX}",
+            f"{PYTHON} -I -S /mnt/{_COMPILER} {LAYER_FILES} {COMPILED} {PREFIX}",
         )
 
     def _copies(self) -> Iterator[str]:
         for layer in self.layers:
             yield f"COPY --from={_stage(layer)} {PREFIX} {PREFIX}"
             if self.image.bytecode:
-                yield f"COPY --from={_stage(layer)}-bytecode {_BYTECODE} {PREFIX}"
+                yield f"COPY --from={_stage(layer)}-bytecode {COMPILED} {PREFIX}"
 
     def _pages(self, layer: Layer) -> str:
         """The variable with the pages of packages that have an index of their own."""

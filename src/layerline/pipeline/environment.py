@@ -43,8 +43,8 @@ SANDBOX = ("unshare", "--net", "--", _TOOLS_PYTHON, "-c")
 # https://setuptools-scm.readthedocs.io/en/latest/overrides/
 _SCM_VERSION = "SETUPTOOLS_SCM_PRETEND_VERSION"
 _NONE = frozenset[str]()
-_LAYER = "/mnt/layer"
-_BYTECODE = "/mnt/compiled"
+LAYER_FILES = "/mnt/layer"
+COMPILED = "/mnt/compiled"
 WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
 
@@ -302,7 +302,7 @@ class Environment:
             f"compiled {layer.name}", lambda: _compile(system, files)
         )
         return await self.ids.directory(
-            f"bytecode {layer.name}", lambda: compiled.directory(_BYTECODE)
+            f"bytecode {layer.name}", lambda: compiled.directory(COMPILED)
         )
 
     def volume(self, name: str) -> dagger.CacheVolume:
@@ -312,10 +312,10 @@ class Environment:
 
 def _compile(system: dagger.Container, files: dagger.Directory) -> dagger.Container:
     # -I and -S: a package's .pth files would be run otherwise.
-    command = [PYTHON, "-I", "-S", "-c", program("bytecode.py"), _LAYER, _BYTECODE, PREFIX]
+    command = [PYTHON, "-I", "-S", "-c", program("bytecode.py"), LAYER_FILES, COMPILED, PREFIX]
     return (
-        system.with_mounted_directory(_LAYER, files)
-        .with_directory(_BYTECODE, dag.directory())
+        system.with_mounted_directory(LAYER_FILES, files)
+        .with_directory(COMPILED, dag.directory())
         .with_exec(command)
     )
 

@@ -30,6 +30,11 @@ class Gates:
         self.installed = {layer.name: anyio.Event() for layer in self.layers}
         self.passed = {layer.name: anyio.Event() for layer in self.layers}
 
+    @property
+    def evidence(self) -> list[Evidence]:
+        """What was found, in the order of the layers, then of the image."""
+        return [self.found[name] for name in (*self.passed, self.subject)]
+
     async def wait_for_layer(self, layer: Layer) -> None:
         """Wait until the layers that a layer depends on have passed their probes."""
         needed = {name: self.passed[name] for name in self.foundations[layer.name]}

@@ -51,7 +51,7 @@ class Assembly:
         """Build an image; the container, and what the probes of its layers and its own found."""
         spec = self.definition.image(name)
         with span(f"build {name}", steps=self._steps(spec) + 1):
-            found = await self._find(name)
+            found = (await self._find(name)).evidence
             with span(f"assemble {name}", part=probe.subject_of(name), target=self.target):
                 assembled = await self.assemble(name, spec)
                 labelled = assembled.with_label(EVIDENCE_LABEL, _label(found))
@@ -69,7 +69,11 @@ class Assembly:
             return found
 
     async def evidence(self, name: str) -> list[Evidence]:
-        """Run the probes of an image and its layers; what they found, the image's last.
+        """Run the probes of an image and its layers; what they found, the image's last."""
+        return (await self._validate(name)).evidence
+
+    async def _validate(self, name: str) -> Gates:
+        """Run the probes of an image and its layers.
 
         Layers are built in parallel. The probes of a layer wait for those of the layers that it
         depends on: they reuse the bytecode of these, and a failure is reported for the layer that
@@ -78,7 +82,7 @@ class Assembly:
         with span(f"validate {name}", steps=self._steps(self.definition.image(name))):
             return await self._find(name)
 
-    async def _find(self, name: str) -> list[Evidence]:
+    async def _find(self, name: str) -> Gates:
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
         subject = probe.subject_of(name)
@@ -105,7 +109,7 @@ class Assembly:
         except ExceptionGroup as several:
             # The first failure has cancelled the other tasks: show that one.
             raise several.exceptions[0] from None
-        return [*(gates.found[layer.name] for layer in layers), gates.found[subject]]
+        return gates
 
     async def layer(self, name: str) -> Evidence:
         """Install a layer and run its probes, with the layers below it but without theirs."""
@@ -179,8 +183,8 @@ class Assembly:
 
     async def evidence_with_inputs(self, name: str) -> list[Evidence]:
         """The evidence with the inputs that a later plan compares with its own."""
-        inputs = await self.inputs_of(name)
-        found = [{**each, **inputs[each["subject"]]} for each in await self.evidence(name)]
+        gates = await self._validate(name)
+        found = [{**each, **gates.inputs[each["subject"]]} for each in gates.evidence]
         return [*found[:-1], {**found[-1], "files": await self.files(name)}]
 
     async def plan_build(self, name: str, earlier: Sequence[Evidence]) -> Plan:
@@ -203,10 +207,9 @@ class Assembly:
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
         found = {layer.name: await self._inputs_of_layer(layer) for layer in layers}
-        unset = {key for key in ("projects", "editable", "max_layer_mb") if not getattr(spec, key)}
         found[probe.subject_of(name)] = {
             "inputs": await self.environment.inputs(),
-            "image": spec.model_dump(mode="json", exclude=unset),
+            "image": spec.model_dump(mode="json"),
             "probed": await probe.identities(probe.of_image(spec, self.definition), self.source),
             "source": await (await self.files_of(name, spec)).digest(),
         }

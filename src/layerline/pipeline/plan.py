@@ -4,16 +4,24 @@ Nothing is started. The earlier build is known by the output of the function `ev
 of each step, how long it took, and how many bytes it downloaded and installed.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from layerline.pipeline import changes
 from layerline.pipeline.changes import Files
+from layerline.pipeline.definition import Image
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.probe import Evidence, subject_of
 
 MEGABYTE = 10**6
 UNKNOWN = "no earlier build"
+# Of keys that images had not when the earlier build was saved.
+_DEFAULTS = {
+    key: json.loads(json.dumps(field.get_default(call_default_factory=True)))
+    for key, field in Image.model_fields.items()
+    if not field.is_required()
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +209,7 @@ def _image_changed(
         if place.startswith("project "):
             yield f"{place}: {changed_files[place]}"
     was, spec = before["image"], now["image"]
-    for key in sorted(key for key in spec if was.get(key) != spec[key]):
+    for key in sorted(key for key in spec if was.get(key, _DEFAULTS.get(key)) != spec[key]):
         yield f"images.{image}.{key} changed"
     yield from changes.of_values(before["probed"], now["probed"])
 

@@ -143,6 +143,13 @@ def test_a_changed_key_of_the_image_and_a_changed_probe_are_named() -> None:
     assert found["core"] == "probes only: packages of the system: + libgl1"
 
 
+def test_a_key_that_the_earlier_build_did_not_know_counts_where_it_is_set() -> None:
+    kept = {"env": {}, "budget_mb": 9, "projects": [], "max_layer_mb": None, "bytecode": False}
+    assert set(why(plan_image(now=made_from(image=kept))).values()) == {""}
+    found = why(plan_image(now=made_from(image={**kept, "bytecode": True})))
+    assert found[f"{IMAGE} and its probes"] == f"images.{IMAGE}.bytecode changed"
+
+
 def test_without_an_earlier_build_everything_runs_and_nothing_is_known() -> None:
     made = plan.of_image(IMAGE, PARTS.of(GROUPS), target="cu13", now={}, earlier=[], files={})
     assert "run     base: no earlier build\n" in made.text()

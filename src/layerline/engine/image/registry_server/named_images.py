@@ -82,7 +82,8 @@ class NamedImages:
                 if row["repository"] == name:
                     image = _Reader(store, row)
                     try:
-                        found, layers = image.documents(), image.blobs()
+                        found = image.documents()
+                        layers = image.blobs(found)
                     except (ArchiveInvalid, StoreDamaged):
                         continue  # its bytes have been pruned
                     documents |= found
@@ -108,10 +109,10 @@ class _Reader:
             if media_type in kinds
         }
 
-    def blobs(self) -> dict[Digest, StoredBlob | SnapshotTar]:
-        """Configurations and layers; raises StoreDamaged if one is missing."""
+    def blobs(self, documents: Mapping[Digest, Document]) -> dict[Digest, StoredBlob | SnapshotTar]:
+        """What manifests name: configurations and layers; StoreDamaged if one is missing."""
         found: dict[Digest, StoredBlob | SnapshotTar] = {}
-        for document in self.documents().values():
+        for document in documents.values():
             if document.media_type in manifests.MANIFEST_TYPES:
                 manifest = manifests.parse_manifest(document.data, document.media_type)
                 found |= {each.digest: self._blob(each) for each in _blobs_of(manifest)}
