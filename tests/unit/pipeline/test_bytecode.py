@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import os
 import shutil
+import struct
 import sys
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -17,7 +20,7 @@ from layerline.settings import process_environ
 
 PROGRAM = Path(bytecode.__file__)
 PREFIX = "/opt/venv"
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # Constants whose marks in what Python itself writes depend on what the process did before, and a
 # set whose order depends on the seed of the hashes.
 SOURCE = '''\
@@ -34,6 +37,32 @@ class Kept:
     def method(self):
         return [each for each in MARKS if each != "a name"]
 '''
+# What CPython 3.14.8 wrote (marshal.dumps, version 5) of one module whose constants are slices,
+# sets and large numbers: in a new process, and in one that has its strings and parts as well.
+FRESH_3_14 = bytes.fromhex(
+    "e30000000000000000000000000200000000000000f31c0000008000520552062e027400520152022f0152031700"
+    "6c027401520423002907fa03612062da047374657067000000000000044063010000000000000001000000050000"
+    "0003000000f340000000800056005e0152015e0231032c1a0000000000000000000056005e0152015e0231032c1a"
+    "00000000000000000000300052026d015600520339000000330423002904e901000000e9ffffffff3e03000000a9"
+    "02da01786c0500000000000000000000000004da0363757472020000003e040000007207000000da017172090000"
+    "007202000000a9002902da0676616c756573720300000073020000002624da0e2f6f70742f76656e762f6d2e7079"
+    "7209000000720900000002000000732c0000008000d80b1190219042907190268d3e9836a021a042a071a0269d3e"
+    "d22b49c846d05679d14c79d00b79d00479f3000000004eda01202902f402000000c3a972020000002902da054e41"
+    "4d45537209000000720b000000720e000000720d000000da083c6d6f64756c653e721200000001000000731d0000"
+    "00f003010101d80913905dd008238005f00201017a019803f60001017a01720e000000"
+)
+USED_3_14 = bytes.fromhex(
+    "e30000000000000000000000000200000000000000f31c0000008000520552062e027400520152022f0152031700"
+    "6c02740152042300a907fa03612062da0473746570e70000000000000440e3010000000000000001000000050000"
+    "0003000000f340000000800056005e0152015e0231032c1a0000000000000000000056005e0152015e0231032c1a"
+    "00000000000000000000300052026d01560052033900000033042300a904e901000000e9ffffffffbe03000000a9"
+    "02da01786c0500000000000000000000000004da036375747203000000be04000000720c000000da0171720e0000"
+    "007203000000a9002902da0676616c756573720400000073020000002624da0e2f6f70742f76656e762f6d2e7079"
+    "720e000000720e00000002000000f32c0000008000d80b1190219042907190268d3e9836a021a042a071a0269d3e"
+    "d22b49c846d05679d14c79d00b79d00479f3000000004eda0120a902f402000000c3a97203000000a902da054e41"
+    "4d4553720e000000721100000072150000007213000000da083c6d6f64756c653e721b00000001000000731d0000"
+    "00f003010101d80913905dd008238005f00201017a019803f60001017a017215000000"
+)
 
 
 @pytest.fixture
@@ -109,6 +138,43 @@ def test_what_the_process_did_before_changes_nothing(tmp_path: Path, version: st
         for each in before
     }
     assert len(found) == 1
+
+
+def test_what_python_3_14_writes_of_a_module_becomes_the_same() -> None:
+    assert FRESH_3_14 != USED_3_14
+    [written] = {bytecode.Canonical(each).written() for each in (FRESH_3_14, USED_3_14)}
+    assert bytecode.Canonical(written).written() == written
+    assert len(written) <= len(FRESH_3_14)
+    assert bytes([ord(":") | bytecode.FLAG]) in written  # a slice, which occurs twice
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_canonical_references_are_read_as_the_same_code(version: int) -> None:
+    """Versions 3 to 5 differ in short forms and slices alone: each Python can read this one."""
+    code = compile(SOURCE, "/opt/venv/module.py", "exec", dont_inherit=True)
+    held = [code.co_consts, code.co_names]  # more references, so more marks
+    written = bytecode.Canonical(marshal.dumps(code, version)).written()
+    assert marshal.loads(written) == code
+    assert [code.co_consts, code.co_names] == held
+    *_, method = (each for each in marshal.loads(written).co_consts if isinstance(each, CodeType))
+    assert method.co_filename == "/opt/venv/module.py"
+
+
+def test_a_set_is_in_the_order_of_its_values() -> None:
+    """Python sorts by what it writes of each, and that has marks: two orders of one set."""
+    one, other = b"\xda\x01b", b"z\x01a"
+    streams = (b">\x02\0\0\0" + one + other, b">\x02\0\0\0" + other + one)
+    [written] = {bytecode.Canonical(each).written() for each in streams}
+    assert marshal.loads(written) == frozenset("ab")
+
+
+def test_a_constant_that_has_the_bytes_of_a_name_stays() -> None:
+    """The name of the file becomes interned; not what looks like it within a text."""
+    path = "/opt/venv/m.py"
+    text = "u" + struct.pack("<i", len(path)).decode() + path
+    content = bytecode.compiled(f"TEXT = {text!r}\nTAIL = 1\n".encode(), path)
+    code = marshal.loads(content[16:])
+    assert text in code.co_consts
 
 
 def test_nothing_of_the_layer_is_run(layer: Path, tmp_path: Path) -> None:
