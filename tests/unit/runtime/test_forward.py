@@ -52,3 +52,34 @@ def test_a_connection_that_is_dialled_while_the_block_ends_does_not_keep_it() ->
         serving.start()
         serving.join(10)
         assert not serving.is_alive()
+
+
+class _Listener(socket.socket):
+    """A listening socket that keeps what it has accepted."""
+
+    accepted: socket.socket
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.accepted, address = super().accept()
+        return self.accepted, address
+
+
+def test_the_parts_of_a_message_do_not_wait_for_acknowledgements() -> None:
+    # tcp(7): without TCP_NODELAY the body of a request waits 40 ms behind its head, both ways.
+    dialled: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as backend:
+
+        def dial() -> socket.socket:
+            dialled.append(socket.create_connection(backend.getsockname()))
+            return dialled[0]
+
+        listener = _Listener()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with forward(listener, dial), socket.create_connection(listener.getsockname()) as client:
+            client.sendall(b"asked")
+            served, _ = backend.accept()
+            with served:
+                assert served.recv(9) == b"asked"
+                for end in (listener.accepted, *dialled):
+                    assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

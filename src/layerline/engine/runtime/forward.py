@@ -47,6 +47,8 @@ class _Connections:
                 return
             with other:
                 pair = {accepted, other}
+                for each in pair:
+                    _send_at_once(each)
                 with self._lock:
                     if self._closed:  # while this was dialling: nobody would shut these down
                         return
@@ -124,6 +126,15 @@ def _reachable(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
+
+
+def _send_at_once(connection: socket.socket) -> None:
+    """Turn Nagle's algorithm off, as the programs at both ends do (tcp(7), TCP_NODELAY).
+
+    Otherwise the second piece of a message waits for the acknowledgement of the first, 40 ms.
+    """
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
