@@ -102,7 +102,8 @@ def of_image(image: Image, definition: Definition) -> tuple[Probe, ...]:
     if target.cuda:
         probes.append(Probe(program="single"))
         if target.architectures:
-            probes.append(Probe(program="architectures", arguments=target.architectures))
+            arguments = (",".join(sorted(target.uncovered)), *target.architectures)
+            probes.append(Probe(program="architectures", arguments=arguments))
     else:
         probes.append(Probe(program="absent", arguments=CUDA_PACKAGES))
     if image.commands:

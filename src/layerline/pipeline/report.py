@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from layerline.pipeline import gpu_code
 from layerline.pipeline.environment import program
 from layerline.pipeline.plan import MEGABYTE, Plan
 from layerline.pipeline.probe import Evidence
@@ -50,6 +51,7 @@ def document(
         "base": base,
         "layers": layers,
         "final": final,
+        "gpu_code": gpu_code.by_architecture(found),
         "changes": _changes(earlier, found) if earlier else [],
     }
 
@@ -112,6 +114,7 @@ def page(report: Report) -> str:
         *_timeline(report),
         *_changed(report),
         *_sizes(report),
+        *_gpu_code(report),
         *_probe_outputs(report),
     ]
     return (
@@ -221,6 +224,21 @@ def _sizes(report: Report) -> Iterator[str]:
             f'<div class="track"><span class="bar" style="width:{width:.2f}%"></span></div>'
             f"</summary><table>{rows}</table></details>"
         )
+
+
+def _gpu_code(report: Report) -> Iterator[str]:
+    if not report["gpu_code"]:
+        return
+    yield "<h2>GPU code</h2>\n<p>Bytes in the libraries' files, most of them compressed.</p>"
+    yield '<table><tr><th>architecture</th><th class="number">size</th><th>packages</th></tr>'
+    for each in report["gpu_code"]:
+        largest = sorted(each["packages"].items(), key=lambda one: (-one[1], one[0]))
+        names = ", ".join(f"{escape(name)} {format_size(size)}" for name, size in largest)
+        yield (
+            f"<tr><th>{escape(each['architecture'])}</th>"
+            f'<td class="number">{format_size(each["bytes"])}</td><td>{names}</td></tr>'
+        )
+    yield "</table>"
 
 
 def _probe_outputs(report: Report) -> Iterator[str]:

@@ -9,7 +9,9 @@ _SHOWN = 20
 
 def text(report: Report) -> str:
     """The report as Markdown."""
-    return "\n".join([*_head(report), *_layers(report), *_changes(report)]) + "\n"
+    return (
+        "\n".join([*_head(report), *_layers(report), *_gpu_code(report), *_changes(report)]) + "\n"
+    )
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -36,6 +38,20 @@ def _layers(report: Report) -> Iterator[str]:
         size = format_size(each["bytes"]) if each["bytes"] else ""
         why = _cell(each["why"]) if each["why"] else "reused"
         yield f"| {_cell(each['name'])} | {size} | {time_of(each)} | {passed(each)} | {why} |"
+    yield ""
+
+
+def _gpu_code(report: Report) -> Iterator[str]:
+    if not report["gpu_code"]:
+        return
+    yield "<details><summary>GPU code by architecture</summary>"
+    yield ""
+    yield "| architecture | size |"
+    yield "| --- | ---: |"
+    for each in report["gpu_code"]:
+        yield f"| {each['architecture']} | {format_size(each['bytes'])} |"
+    yield ""
+    yield "</details>"
     yield ""
 
 

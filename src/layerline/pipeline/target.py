@@ -28,7 +28,8 @@ class Index(Table):
 class Target(Table):
     """A platform that wheels are for. `cuda` is the major version of CUDA, empty without CUDA.
 
-    `architectures` are the GPUs (compute capabilities) that compiled code must support. `groups`
+    `architectures` are the GPUs (compute capabilities) that compiled code must support; `uncovered`
+    are patterns of libraries that may lack some. `groups`
     are locked together with those of its images but installed in none of them: test tools, say.
     """
 
@@ -42,9 +43,18 @@ class Target(Table):
         examples=["13"],
     )
     architectures: tuple[str, ...] = Field(
-        description="Compute capabilities of the GPUs that PyTorch must be compiled for",
+        description=(
+            "Compute capabilities of the GPUs that every library with GPU code must be compiled for"
+        ),
         default=(),
         examples=[["80", "90"]],
+    )
+    uncovered: tuple[str, ...] = Field(
+        description=(
+            "Patterns of shared libraries whose GPU code need not cover all of `architectures`"
+        ),
+        default=(),
+        examples=[["libflash_attn*.so"]],
     )
     groups: tuple[str, ...] = Field(
         description=(
