@@ -52,7 +52,9 @@ def reach():
     try:
         socket.create_connection(("127.0.0.1", 9), timeout=2).close()
     except OSError as exc:
-        return errno.errorcode[exc.errno]  # ECONNREFUSED where there is a network
+        # ECONNREFUSED where there is a network. The engine's filter is one of the two.
+        [filters] = [e for e in open("/proc/self/status") if e.startswith("Seccomp_filters:")]
+        return errno.errorcode[exc.errno] + filters.split()[1]
     return "reached"
 
 def wheel(output, files):
@@ -127,7 +129,7 @@ def run(project: Project, image: str) -> str:
 def test_projects_are_built_without_a_network_and_are_the_last_layer(project: Project) -> None:
     before = build(project, "app")
     assert run(project, "app") == (
-        "hello from /opt/venv/lib/python3.11/site-packages/greet.py ENETUNREACH\n"
+        "hello from /opt/venv/lib/python3.11/site-packages/greet.py ENETUNREACH2\n"
     )
     config = json.loads(json.dumps(manifest(project.home / "app.tar")[2]["config"]))
     found = json.loads(config["Labels"]["layerline.evidence"])[-1]
@@ -215,7 +217,7 @@ def test_what_has_a_commit_or_a_source_alone_is_built_once_without_a_network(
         chain = ("call", "container", "import", "--source=app.tar")
         words = ("with-exec", "--args", f'python,-c,"{code}"', "stdout")
         ran = succeeded(other.call("--no-mod", *chain, *words, timeout=LONGEST_SECONDS)).stdout
-        assert ran.count(" ENETUNREACH ") == 2
+        assert ran.count(" ENETUNREACH2 ") == 2
         # Kept: another image with the same packages has the same wheels.
         toml = FROM_ELSEWHERE.format(host=host).replace("[images.app]", "[images.again]")
         (home / "layerline.toml").write_text(toml)

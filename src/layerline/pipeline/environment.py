@@ -38,8 +38,9 @@ _INSTALLER = "/mnt/installer.txt"
 _SOURCE = "/mnt/source"
 _KEPT = "/mnt/sources"
 BUILT = "/mnt/built"
-# A build has no network, and its program no rights: it gives up those that this needs.
-SANDBOX = ("unshare", "--net", "--", _TOOLS_PYTHON, "-c")
+# Where programs of several modules are mounted, and the package that they are of.
+_MODULES = "/mnt/programs"
+_PACKAGE = "layerline.pipeline.programs"
 # https://setuptools-scm.readthedocs.io/en/latest/overrides/
 _SCM_VERSION = "SETUPTOOLS_SCM_PRETEND_VERSION"
 _NONE = frozenset[str]()
@@ -57,7 +58,6 @@ class Environment:
     supplies: Supplies
     installer: str
     ids: IdCache = field(default_factory=IdCache)
-    isolates: list[bool] = field(default_factory=list, init=False)
     references: dict[str, str] = field(default_factory=dict)
 
     async def system(self, packages: Sequence[str] = (), *, user: str = USER) -> dagger.Container:
@@ -243,32 +243,15 @@ class Environment:
         """
         tools = await self._build_tools(builders)
         builder = await self.builder(self.base.build_packages)
-        alone = await self._can_isolate(builder)
-        argv = [*(SANDBOX if alone else SANDBOX[3:])]
-        argv += [program("build_wheel.py"), PYTHON, _SOURCE, BUILT]
         if version:
             builder = builder.with_env_variable(_SCM_VERSION, version)
+        argv = [PYTHON, _SOURCE, BUILT, *filter(None, [place])]
         return (
-            builder.with_mounted_directory(PREFIX, tools)
+            with_modules(builder, "build_wheel", "sandbox")
+            .with_mounted_directory(PREFIX, tools)
             .with_mounted_directory(_SOURCE, source)
-            .with_exec([*argv, *filter(None, [place])], insecure_root_capabilities=alone)
+            .with_exec([_TOOLS_PYTHON, "-m", f"{_PACKAGE}.build_wheel", *argv])
         )
-
-    async def _can_isolate(self, builder: dagger.Container) -> bool:
-        """Whether the engine lets a step give up its network; the build itself warns if not.
-
-        Root of a machine whose kernel is older than Linux 6.3 has no namespaces for it.
-        """
-        if not self.isolates:
-            await self.supplies.again(builder.stdout)  # what fails here is reported as it is
-            argv = [*SANDBOX[:3], "true"]
-            try:
-                await builder.with_exec(argv, insecure_root_capabilities=True).sync()
-            except dagger.QueryError:
-                self.isolates.append(False)
-            else:
-                self.isolates.append(True)
-        return self.isolates[0]
 
     async def _build_tools(self, builders: Sequence[Pin]) -> dagger.Directory:
         """The prefix with what builds a wheel."""
@@ -323,6 +306,18 @@ def _compile(system: dagger.Container, files: dagger.Directory) -> dagger.Contai
 def program(name: str, *, directory: Path = _PROGRAMS) -> str:
     """The source of a program that runs in a container."""
     return (directory / name).read_text()
+
+
+def with_modules(container: dagger.Container, *names: str) -> dagger.Container:
+    """A container that can run programs which import each other: `python -m PACKAGE.NAME`."""
+    modules = dag.directory()
+    for name in names:
+        modules = modules.with_new_file(
+            f"{_PACKAGE.replace('.', '/')}/{name}.py", program(f"{name}.py")
+        )
+    return container.with_mounted_directory(_MODULES, modules).with_env_variable(
+        "PYTHONPATH", _MODULES
+    )
 
 
 def _places(wheels: Sequence[dagger.Directory]) -> list[str]:

@@ -2,10 +2,9 @@
 
     build_wheel.py PYTHON SOURCE OUTPUT [PLACE]
 
-Run as root, below `unshare --net` where that is possible; the source's own code runs as nobody.
-SOURCE is a project, or a directory with the archive of one. PYTHON has what `build-system`
-requires, whose backend is called (PEP 517). With PLACE, the directory of the source in the image,
-the wheel is an editable one (PEP 660).
+Run as root; the source's own code is confined by `sandbox.py`. SOURCE is a project, or a directory
+with the archive of one. PYTHON has what `build-system` requires, whose backend is called (PEP 517).
+With PLACE, the directory of the source in the image, the wheel is an editable one (PEP 660).
 
 Writes the wheel, its METADATA, and requirements.txt with its hash to OUTPUT. Times and modes in the
 wheel are normalised. A wheel is built twice, unless that takes long: one that differs is named.
@@ -30,6 +29,9 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from typing import Any
 
+from layerline.pipeline.programs import sandbox
+from layerline.pipeline.programs.sandbox import NOBODY
+
 # Python 3.10 has none, but the installer's pip next to it does.
 TOML = "tomllib" if importlib.util.find_spec("tomllib") else "pip._vendor.tomli"
 
@@ -38,15 +40,10 @@ EPOCH = 315532800
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 WORK = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "build"
 SCM_VERSION = ("SETUPTOOLS_SCM_PRETEND_VERSION",)
-NOBODY = 65534
-NETWORK = pathlib.Path("/proc/self/net/dev")
 # What takes longer is not built a second time.
 LONGEST_SECONDS = 60.0
 LEGACY = {"requires": ["setuptools"], "build-backend": "setuptools.build_meta:__legacy__"}
-RIGHTS = (
-    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-    *("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"),
-)
+CONFINED = (sys.executable, "-I", sandbox.__file__)
 # Absolute paths would be in what a compiler writes.
 MAPS = f"-ffile-prefix-map={WORK}=. -fdebug-prefix-map={WORK}=."
 HOOK = """
@@ -99,7 +96,7 @@ def unpack(source: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
     place.mkdir(parents=True)
     os.chown(place, NOBODY, NOBODY)
     code = "import shutil, sys; shutil.unpack_archive(*sys.argv[1:])"
-    subprocess.run([*RIGHTS, sys.executable, "-c", code, archive, place], check=True)
+    subprocess.run([*CONFINED, sys.executable, "-c", code, archive, place], check=True)
     inside = list(place.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else place
 
@@ -122,7 +119,7 @@ def build(python: str, source: pathlib.Path, place: str) -> pathlib.Path:
         os.chown(each, NOBODY, NOBODY)
     system = build_system(project)
     argv = [
-        *(*RIGHTS, python, "-c", HOOK, system["build-backend"]),
+        *(*CONFINED, python, "-c", HOOK, system["build-backend"]),
         *("build_editable" if place else "build_wheel", str(output)),
         *(str(project / path) for path in system.get("backend-path", [])),
     ]
@@ -232,9 +229,6 @@ def main() -> None:
     place = "".join(sys.argv[4:])
     begin = time.monotonic()
     os.umask(0o022)
-    devices = [line.split(":")[0].strip() for line in NETWORK.read_text().splitlines()[2:]]
-    if set(devices) - {"lo"}:
-        print("warning: this engine cannot take the network from the build", file=sys.stderr)
     wheel = build(python, source, place)
     notes = installer_notes(place, archived=find_archive(source) is not None)
     name, files = wheel.name, contents(wheel, notes)
