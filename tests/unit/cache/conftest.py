@@ -90,12 +90,20 @@ class Machine:
 
     def layers(self) -> int:
         """How many compressed layers are in the store."""
-        found = (place.read_bytes()[:2] for place in (self.store / "blobs").iterdir())
-        return sum(head == b"\x1f\x8b" for head in found)
+        return sum(map(is_layer, (self.store / "blobs").iterdir()))
 
     def unpacked(self) -> list[str]:
         """The snapshots whose files came from a layer."""
-        return sorted(place.parent.name for place in self.store.glob("snapshots/layer-*/fs"))
+        found = [
+            *self.store.glob("snapshots/layer-*/fs"),
+            *self.store.glob("snapshots/packed-*/fs"),
+        ]
+        return sorted(place.parent.name for place in found)
+
+
+def is_layer(blob: Path) -> bool:
+    """Whether a blob is compressed by gzip or zstd."""
+    return blob.read_bytes().startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd"))
 
 
 @pytest.fixture(scope="session")

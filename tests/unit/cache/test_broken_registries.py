@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.registry import serving
-from tests.unit.cache.conftest import HOST
+from tests.unit.cache.conftest import HOST, is_layer
 from tests.unit.cache.test_shared_steps import CHAIN, UUID
 from tests.unit.conftest import ask
 
@@ -108,7 +108,7 @@ async def test_what_the_registry_has_lost_is_built_again(
     first, second = machines
     query = CHAIN % (UUID, 'file(path: "/more") { contents }')
     made = await first.run(rootfs, query)
-    layers = [path for path in (first.store / "blobs").iterdir() if _is_gzip(path)]
+    layers = [path for path in (first.store / "blobs").iterdir() if is_layer(path)]
     assert layers
     for path in layers:
         (registry_blobs / path.name[:2] / path.name / "data").unlink()
@@ -122,7 +122,7 @@ async def test_a_layer_that_was_changed_is_not_taken(
     first, second = machines
     query = CHAIN % (UUID, 'file(path: "/more") { contents }')
     made = await first.run(rootfs, query)
-    for path in filter(_is_gzip, (first.store / "blobs").iterdir()):
+    for path in filter(is_layer, (first.store / "blobs").iterdir()):
         stored = registry_blobs / path.name[:2] / path.name / "data"
         data = bytearray(stored.read_bytes())
         data[len(data) // 2] ^= 1
@@ -141,7 +141,3 @@ async def test_promises_count_as_absent_without_the_cache(
     alone = replace(second, cache="")
     await alone.run(rootfs, CHAIN % (UUID, 'file(path: "/more") { contents }'))
     assert len(alone.containers()) == 2
-
-
-def _is_gzip(path: Path) -> bool:
-    return path.read_bytes()[:2] == b"\x1f\x8b"

@@ -53,3 +53,18 @@ async def test_the_files_of_a_base_come_from_the_cache(
     found = await second.run(rootfs, asked)
     assert found["container"]["from"]["file"]["size"] == (rootfs / "bin/busybox").stat().st_size
     assert second.layers() == 1
+
+
+@pytest.mark.parametrize("form", ["Zstd", "Gzip"])
+async def test_a_base_is_published_without_its_files(
+    machines: tuple[Machine, Machine], base: str, rootfs: Path, registry: str, form: str
+) -> None:
+    first, second = machines
+    place = f"{registry}/images/{base.partition(':')[0]}"
+    publish = f'publish(address: "{place}/%s:1", forcedCompression: {form})'
+    made = await first.run(rootfs, FROM % (base, ""))
+    made = await first.run(rootfs, FROM % (base, publish % "one"))
+    again = await second.run(rootfs, FROM % (base, publish % "two"))
+    references = [each["container"]["from"]["publish"] for each in (made, again)]
+    assert len({reference.partition("@")[2] for reference in references}) == 1
+    assert second.layers() == 0

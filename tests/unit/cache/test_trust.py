@@ -211,6 +211,14 @@ def a_layer_of_an_unknown_type(signed: Signed) -> bytes:
     return with_layer(signed, media_type="text/html")
 
 
+def a_layer_of_another_compression(signed: Signed) -> bytes:
+    return with_layer(signed, compression="Zstd")
+
+
+def a_directory_under_the_name_of_another(signed: Signed) -> bytes:
+    return with_layer(signed, name="packed-" + "2" * 64, within="opt")
+
+
 def a_layer_outside_of_the_store(signed: Signed) -> bytes:
     return with_layer(signed, digest="../../etc/passwd")
 
@@ -245,6 +253,8 @@ POISONED = (
     layers_that_are_none,
     a_layer_of_a_wrong_size,
     a_layer_of_an_unknown_type,
+    a_layer_of_another_compression,
+    a_directory_under_the_name_of_another,
     a_layer_outside_of_the_store,
     a_name_that_claims_another_content,
     no_json,
@@ -268,6 +278,10 @@ def with_layer(signed: Signed, *, name: str = "4" * 64, **changed: object) -> by
         "size": 100,
         "diff_id": "sha256:" + "3" * 64,
         "media_type": "application/vnd.oci.image.layer.v1.tar+gzip",
+        "compression": "Gzip",
+        "level": 1,
+        "annotations": [],
+        "within": "",
         **changed,
     }
     return sealed_bytes(

@@ -93,11 +93,23 @@ def _compression(session: Session, name: str | None) -> Compression | None:
     return Compression.ZSTD_CHUNKED if chunked else found
 
 
+def prefer_form(call: Call, forced_compression: str | None) -> None:
+    """Send results to other machines in the form of an image that is published."""
+    _prefer(call.session, forced_compression)
+
+
+def _prefer(session: Session, forced_compression: str | None) -> None:
+    if (shared := session.solver.context.shared) is not None:
+        shared.prefer(_compression(session, forced_compression))
+
+
 def pack_ahead(session: Session, forced_compression: str | None = None) -> None:
     """Pack every layer that does not depend on its base as soon as it exists.
 
     For callers that know that an image will be exported or published before its steps run.
     """
+    if forced_compression is not None:
+        _prefer(session, forced_compression)
     packer = _Packer(session=session, compression=_compression(session, forced_compression))
 
     async def pack(layer: str) -> None:

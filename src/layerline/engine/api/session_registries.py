@@ -59,8 +59,11 @@ class SessionRegistries:
     ) -> None:
         """Push an image to its registry, which takes layers of a cache in it from there."""
         place = self._connect(reach).registry(reference.with_default_tag())
-        sources = self.shared.references if self.shared is not None else ()
-        place.push(self.store, image, sources=sources)
+        if self.shared is None:
+            place.push(self.store, image)
+            return
+        turn = self.shared.turns_at(place.reference)
+        place.push(self.store, image, sources=self.shared.references, turn=turn)
 
     def authorize(self, registry: str, username: str, secret: str) -> None:
         """Use a login for a registry from now on."""

@@ -10,8 +10,16 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, cast
 
-from layerline.engine.image.manifests import LAYER_TYPES
-from layerline.engine.image.pack import LayerBlob, find_packed, keep_original
+from layerline.engine.image.layer_import import RECEIVED, received_name
+from layerline.engine.image.manifests import Compression
+from layerline.engine.image.pack import (
+    LayerBlob,
+    Received,
+    find_packed,
+    keep_form,
+    keep_original,
+    keep_received,
+)
 from layerline.engine.store.promise import Promise
 from layerline.errors import ArchiveInvalid
 
@@ -26,12 +34,15 @@ if TYPE_CHECKING:
 _BY_BLOB, _BY_TAR = "layer-", "base-"
 
 
-def adopt_record(store: Store, supplier: RegistrySupplier, record: Record) -> bool:
+def adopt_record(
+    store: Store, supplier: RegistrySupplier, record: Record, epoch: int | None = None
+) -> bool:
     """Take a record that was verified; whether it can be used here.
 
-    Raises ArchiveInvalid for one that contradicts itself.
+    `epoch` is that of the layers' times. Raises ArchiveInvalid for a record that contradicts
+    itself.
     """
-    wanted = [layer.digest for layer in record.layers.values()]
+    wanted = [layer.digest for layer in (*record.layers.values(), *record.forms.values())]
     if any(supplier.is_lost(digest) for digest in (*wanted, *record.blobs)):
         return False
     documents = [_bytes(text) for text in record.documents]
@@ -39,9 +50,13 @@ def adopt_record(store: Store, supplier: RegistrySupplier, record: Record) -> bo
         supplier.add(digest, size)
     names: dict[str, str] = {}
     for name, layer in record.layers.items():
-        names[name] = _promise(store, supplier, name, layer, tuple(names.values()))
+        names[name] = _promise(store, supplier, name, layer, tuple(names.values()), epoch)
         if not store.snapshots.has(names[name]):
             return False
+    for name, form in record.forms.items():
+        if name in names and keeps_name(name):
+            supplier.add(form.digest, form.size)
+            keep_form(store, name, _blob(form))
     for data in documents:
         store.blobs.put(data)
     row = renamed(record.row, names)
@@ -54,7 +69,7 @@ def adopt_record(store: Store, supplier: RegistrySupplier, record: Record) -> bo
 
 def keeps_name(name: str) -> bool:
     """Whether the name of a snapshot says what is in it."""
-    return name.startswith((_BY_BLOB, _BY_TAR))
+    return name.startswith((_BY_BLOB, _BY_TAR, RECEIVED))
 
 
 def _promise(
@@ -63,13 +78,14 @@ def _promise(
     name: str,
     layer: SharedLayer,
     below: tuple[str, ...],
+    epoch: int | None,
 ) -> str:
     """Have a layer fetched once it is needed; the name that it has here."""
     _check_name(name, layer)
-    own = name if keeps_name(name) else _BY_BLOB + layer.digest.removeprefix("sha256:")
+    own = name if keeps_name(name) else received_name(layer.digest, layer.within)
     supplier.add(layer.digest, layer.size)
     if not store.snapshots.has(own):
-        packed = find_packed(store, layer.digest)
+        packed = None if layer.within else find_packed(store, layer.digest)
         if packed is not None and not keeps_name(name):
             return packed[0]
         promise = Promise(
@@ -78,23 +94,37 @@ def _promise(
             diff_id=layer.diff_id,
             media_type=layer.media_type,
             below=below,
+            within=layer.within,
         )
         store.snapshots.promise(own, promise)
-        blob = LayerBlob(
-            diff_id=layer.diff_id,
-            digest=layer.digest,
-            size=layer.size,
-            compression=LAYER_TYPES[layer.media_type],
-        )
-        keep_original(store, own, blob)
+        if own.startswith(RECEIVED):
+            received = Received(blob=_blob(layer), within=layer.within)
+            keep_received(store, own, received, epoch=epoch)
+        else:
+            keep_original(store, own, _blob(layer))
     return own
+
+
+def _blob(layer: SharedLayer) -> LayerBlob:
+    return LayerBlob(
+        diff_id=layer.diff_id,
+        digest=layer.digest,
+        size=layer.size,
+        compression=Compression(layer.compression),
+        annotations=layer.annotations,
+        level=layer.level,
+    )
 
 
 def _check_name(name: str, layer: SharedLayer) -> None:
     """Refuse a name that claims another content than the layer has."""
     by_blob = name.partition(".")[0] == _BY_BLOB + layer.digest.removeprefix("sha256:")
     by_tar = name == _BY_TAR + layer.diff_id.removeprefix("sha256:")
-    if keeps_name(name) and not (by_blob or by_tar):
+    if name.startswith(RECEIVED):
+        is_right = name == received_name(layer.digest, layer.within)
+    else:
+        is_right = (by_blob or by_tar) and not layer.within
+    if keeps_name(name) and not is_right:
         message = f"the layer {name} does not have the content of its name"
         raise ArchiveInvalid(message)
 

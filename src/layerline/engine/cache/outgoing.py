@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 from layerline import log
 from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.artifact import MANIFEST, artifact_of, used_now
-from layerline.engine.cache.record import Record, SharedLayer, tag_of
+from layerline.engine.cache.record import Record, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
-from layerline.engine.image.manifests import FAMILIES, MediaTypes
-from layerline.engine.image.pack import layer_blob, pack
+from layerline.engine.image.pack import pack
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.cancellation import cancelled_by
 from layerline.errors import ImageError, LayerlineError, RegistryTimeout
@@ -29,30 +28,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from layerline.engine.cache.place import Place
+    from layerline.engine.cache.placement import Placement
+    from layerline.engine.cache.shared_layers import SharedLayers
+    from layerline.engine.image.manifests import Descriptor
+    from layerline.engine.image.reference import Reference
     from layerline.engine.store.digest import Digest
     from layerline.engine.store.index import Document
     from layerline.engine.store.store import Store
 
 _THREADS = 2
 _NICENESS = 10
-_TYPES = FAMILIES[MediaTypes.OCI].layers
 _MOST_FAILURES = 3
 _GIVE_UP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A row to send: its snapshots, bottom first, and the outputs and documents that it names.
+    """A row to send under its keys: its snapshots, bottom first, and its outputs and documents.
 
-    It is not sent if one of the `secrets` is in a file, or one of the forms that are `masked` in an
-    output. With `replaces` it is sent although the repository had the key at the begin of the
-    session.
+    Those of the snapshots that are `sources` of others wait until their files have a place in one
+    of these, or for the end. With `has_forms` imported snapshots are sent in the form of images,
+    too. It is not sent if one of the `secrets` is in a file, or one of the forms that are `masked`
+    in an output. With `replaces` it is sent although the repository had the key at the begin of
+    the session.
     """
 
     table: str
-    key: str
+    keys: Sequence[str]
     row: Document
     snapshots: Sequence[str] = ()
+    sources: frozenset[str] = frozenset()
+    has_forms: bool = False
     needs: tuple[str, ...] = ()
     blobs: Sequence[Digest] = ()
     documents: tuple[str, ...] = ()
@@ -75,11 +81,14 @@ class Sender:
 
     store: Store
     place: Place
-    epoch: int | None
+    layers: SharedLayers
     seal: Callable[[bytes], bytes]
     sent: int = 0
     sent_bytes: int = 0
     _waiting: deque[Outgoing | Use] = field(default_factory=deque)
+    _deferred: list[Outgoing] = field(default_factory=list)
+    _sources: tuple[Reference, ...] = ()
+    _turns: dict[Digest, threading.Lock] = field(default_factory=dict)
     _under_way: int = 0
     _failures: int = 0
     _closed: bool = False
@@ -93,6 +102,9 @@ class Sender:
         with self._changed:
             if self._closed or not self.place.is_usable:
                 return
+            if isinstance(outgoing, Outgoing) and not self._is_ready(outgoing):
+                self._deferred.append(outgoing)
+                return
             self._waiting.append(outgoing)
             self._changed.notify()
             if len(self._threads) < _THREADS:
@@ -101,23 +113,49 @@ class Sender:
                 self._threads.append(thread)
                 thread.start()
 
+    def place_source(self, name: str, placement: Placement) -> None:
+        """The files of a snapshot have a place in another one: send the rows that wait for it."""
+        self.layers.place(name, placement)
+        with self._changed:
+            ready = [each for each in self._deferred if self._is_ready(each)]
+            self._deferred = [each for each in self._deferred if each not in ready]
+        for each in ready:
+            self.add(each)
+
+    def turn(self, digest: Digest) -> threading.Lock:
+        """What is held while a blob is sent to this registry."""
+        with self._changed:
+            return self._turns.setdefault(digest, threading.Lock())
+
+    def mount_from(self, reference: Reference) -> None:
+        """An image is published with blobs that are sent, too."""
+        self._sources = (reference, *self._sources)
+
+    def _is_ready(self, outgoing: Outgoing) -> bool:
+        return all(map(self.layers.has_place, outgoing.sources))
+
     @property
     def left(self) -> int:
         """How many records are not sent yet."""
         with self._changed:
-            return len(self._waiting) + self._under_way
+            return len(self._waiting) + len(self._deferred) + self._under_way
 
     def drop(self) -> None:
         """Send no more, and end what is under way."""
         self._cancel.set()
         with self._changed:
             self._waiting.clear()
+            self._deferred.clear()
 
     def finish(self) -> None:
         """Wait until everything is sent, or sending has failed.
 
         After `drop` a registry that does not answer is not waited for.
         """
+        with self._changed:
+            deferred, self._deferred = self._deferred, []
+        for each in deferred:
+            self.add(replace(each, sources=frozenset()))
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -169,23 +207,38 @@ class Sender:
         self.place.written.put_manifest(use.tag, data, MANIFEST)
 
     def _send(self, outgoing: Outgoing) -> None:
-        tag = tag_of(outgoing.table, outgoing.key, self.epoch)
-        if not outgoing.replaces and tag in (self.place.tags() or ()):
+        there = () if outgoing.replaces else self.place.tags() or ()
+        tags = {key: tag_of(outgoing.table, key, self.layers.epoch) for key in outgoing.keys}
+        keys = [key for key, tag in tags.items() if tag not in there]
+        if not keys:
             return
         if self._holds(outgoing):
-            log.debug("not sent to the cache: a secret is in what %s gave", outgoing.key)
+            log.debug("not sent to the cache: a secret is in what %s gave", outgoing.keys)
             return
-        record = self._record(outgoing)
+        record = self._record(outgoing, keys[0])
+        for key in keys:
+            self._push(replace(record, key=key), tags[key])
+
+    def _push(self, record: Record, tag: str) -> None:
         image = artifact_of(record, self.seal(record.payload()))
+        for blob in image.layers:
+            self._push_blob(blob)
         repository = self.place.written
         there = replace(repository, reference=replace(repository.reference, tag=tag))
         there.push(self.store, image, known=self.place.blobs)
-        fresh = [layer for layer in image.layers if layer.digest not in self.place.blobs]
-        self.place.blobs.update(layer.digest for layer in fresh)
         with self._changed:
             self._failures = 0
             self.sent += 1
-            self.sent_bytes += sum(layer.size for layer in fresh)
+
+    def _push_blob(self, blob: Descriptor) -> None:
+        """Send a blob that the repository lacks; of two threads with the same one, the first."""
+        with self.turn(blob.digest):
+            if blob.digest in self.place.blobs:
+                return
+            if self.place.written.push_layer(self.store, blob, self._sources):
+                with self._changed:
+                    self.sent_bytes += blob.size
+            self.place.blobs.add(blob.digest)
 
     def _holds(self, outgoing: Outgoing) -> bool:
         """Whether a secret is in an output, or in a file that no image or import brought."""
@@ -205,24 +258,18 @@ class Sender:
         with self.store.blobs.open(digest) as file:
             yield from iter(lambda: file.read(CHUNK), b"")
 
-    def _record(self, outgoing: Outgoing) -> Record:
+    def _record(self, outgoing: Outgoing, key: str) -> Record:
+        names = outgoing.snapshots
+        forms = {name: self.layers.form_of(name) for name in names if outgoing.has_forms}
         return Record(
             table=outgoing.table,
-            key=outgoing.key,
+            key=key,
             row=outgoing.row,
-            layers={name: self._layer(name) for name in outgoing.snapshots},
+            layers={name: self.layers.layer(name) for name in names},
+            forms={name: form for name, form in forms.items() if form is not None},
             needs=outgoing.needs,
             blobs={digest: self.store.blobs.size(digest) for digest in outgoing.blobs},
             documents=outgoing.documents,
             repository=self.place.repository.reference.repository,
             made=int(time.time()),
-        )
-
-    def _layer(self, name: str) -> SharedLayer:
-        blob = layer_blob(self.store, name, epoch=self.epoch)
-        return SharedLayer(
-            digest=blob.digest,
-            size=blob.size,
-            diff_id=blob.diff_id,
-            media_type=_TYPES[blob.compression],
         )

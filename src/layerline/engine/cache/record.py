@@ -10,7 +10,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.image.manifests import LAYER_TYPES, MOST_LAYERS
+from layerline.compression import ZSTD_LEVEL
+from layerline.engine.image.manifests import LAYER_TYPES, MOST_LAYERS, Compression
 from layerline.engine.store.digest import Digest, canonical, digest_of, parse_digest
 from layerline.errors import ArchiveInvalid
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.index import Document
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when older readers would misunderstand a record: its tag is another one then."""
 LARGEST_RECORD = 4 << 20
 _LARGEST_LAYER = 1 << 40
@@ -27,20 +28,29 @@ _LARGEST_LAYER = 1 << 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedLayer:
-    """The blob of a snapshot: what images have as their layer."""
+    """The blob of a snapshot: what images have as their layer.
+
+    `compression` and `level` say how it was made, where another machine may make it of the same
+    files. The snapshot is the directory `within` the layer, a relative path, or all of it.
+    """
 
     digest: Digest
     size: int
     diff_id: Digest
     media_type: str
+    compression: str
+    level: int = ZSTD_LEVEL
+    annotations: tuple[tuple[str, str], ...] = ()
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A row of a table under a key.
 
-    `layers` are those of the row's snapshots by name, bottom first; `needs` are snapshots that a
-    reader has itself or not at all; `blobs` the sizes of outputs that the row names by digest;
+    `layers` are those of the row's snapshots by name, bottom first; `forms` are what imported ones
+    of these are in images that have another compression; `needs` are snapshots that a reader has
+    itself or not at all; `blobs` the sizes of outputs that the row names by digest;
     `documents` bytes that the row names by digest, in base64. `repository` is where it is, without
     the registry's host, and `made` when, in seconds since the epoch.
     """
@@ -49,6 +59,7 @@ class Record:
     key: str
     row: Document
     layers: Mapping[str, SharedLayer] = field(default_factory=dict)
+    forms: Mapping[str, SharedLayer] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     blobs: Mapping[Digest, int] = field(default_factory=dict)
     documents: tuple[str, ...] = ()
@@ -91,6 +102,7 @@ def _record(document: dict[str, Any]) -> Record:
         key=str(document["key"]),
         row=document["row"],
         layers={str(name): _layer(layer) for name, layer in document["layers"]},
+        forms={str(name): _layer(layer) for name, layer in document["forms"].items()},
         needs=tuple(map(str, document["needs"])),
         blobs={parse_digest(name): _size(size) for name, size in document["blobs"].items()},
         documents=tuple(map(str, document["documents"])),
@@ -103,11 +115,19 @@ def _layer(document: dict[str, Any]) -> SharedLayer:
     if document["media_type"] not in LAYER_TYPES:
         message = f"a layer of the unknown media type {document['media_type']!r}"
         raise ArchiveInvalid(message)
+    compression = Compression(document["compression"])
+    if compression.stream is not LAYER_TYPES[document["media_type"]]:
+        message = f"a layer of the media type {document['media_type']!r} that is {compression}"
+        raise ArchiveInvalid(message)
     return SharedLayer(
         digest=parse_digest(document["digest"]),
         size=_size(document["size"]),
         diff_id=parse_digest(document["diff_id"]),
         media_type=document["media_type"],
+        compression=compression.value,
+        level=int(document["level"]),
+        annotations=tuple((str(name), str(value)) for name, value in document["annotations"]),
+        within=str(document["within"]),
     )
 
 

@@ -19,7 +19,9 @@ from layerline.engine.cache.envelope import Envelope, parse_envelope
 from layerline.engine.cache.outgoing import Outgoing, Sender, Use
 from layerline.engine.cache.place import Place
 from layerline.engine.cache.record import parse_record, tag_of
+from layerline.engine.cache.shared_layers import SharedLayers
 from layerline.engine.cache.supply import RegistrySupplier
+from layerline.engine.image.manifests import Compression
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
 from layerline.engine.image.registry.credentials import Credentials
@@ -29,10 +31,12 @@ from layerline.quantities import format_size
 from layerline.signing import Signing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+    from layerline.engine.cache.placement import Placement
     from layerline.engine.cache.record import Record
     from layerline.engine.cache.trust import Trust, Verifier
+    from layerline.engine.store.digest import Digest
     from layerline.engine.store.store import Store
     from layerline.log import Journal
     from layerline.settings import Settings
@@ -61,8 +65,9 @@ class SharedCache:
         self.store.supply(self.supplier)
         self.sender = None
         if self.settings.cache.writes and self.places:
+            layers = SharedLayers(store=self.store, zstd=self.settings.zstd, epoch=self._epoch)
             self.sender = Sender(
-                store=self.store, place=self.places[0], epoch=self._epoch, seal=self._seal
+                store=self.store, place=self.places[0], layers=layers, seal=self._seal
             )
 
     @classmethod
@@ -119,6 +124,28 @@ class SharedCache:
         if self.sender is not None:
             self.sender.add(outgoing)
 
+    def place_source(self, name: str, placement: Placement) -> None:
+        """The files of a snapshot have a place in the layer of an image."""
+        if self.sender is not None:
+            self.sender.place_source(name, placement)
+
+    def prefer(self, form: Compression | None) -> None:
+        """Send layers as they are in an image that is published; None for the API's default."""
+        if self.sender is not None:
+            self.sender.layers.prefer(form or Compression.GZIP)
+
+    def turns_at(
+        self, reference: Reference
+    ) -> Callable[[Digest], contextlib.AbstractContextManager[object]]:
+        """What to hold while a layer of an image is sent: its bytes are sent once."""
+        sender = self.sender
+        if sender is None or not sender.place.is_usable:
+            return contextlib.nullcontext
+        if sender.place.written.reference.registry != reference.registry:
+            return contextlib.nullcontext
+        sender.mount_from(reference)
+        return sender.turn
+
     def offer_image(self, table: str, key: str, documents: Sequence[bytes] = ()) -> None:
         """Have what is known of an image sent, with its documents and layers."""
         row = self.store.index.get(table, key)
@@ -128,9 +155,10 @@ class SharedCache:
         self.offer(
             Outgoing(
                 table=table,
-                key=key,
+                keys=(key,),
                 row=row,
                 snapshots=[str(name) for name in layers] if isinstance(layers, list) else [],
+                has_forms=True,
                 documents=tuple(base64.b64encode(data).decode() for data in documents),
             )
         )
@@ -184,7 +212,7 @@ class SharedCache:
             return False
         try:
             record = self._verified(place, parse_envelope(data), table, key)
-            is_taken = adopt_record(self.store, self.supplier, record)
+            is_taken = adopt_record(self.store, self.supplier, record, self._epoch)
         except ArchiveInvalid as exc:
             place.distrust(str(exc))
             return False

@@ -6,6 +6,7 @@ Nothing is unpacked before its size and digest are checked.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _PARALLEL_FETCHES = 3
 _SMALL_LAYER = 1 << 16
+RECEIVED = "packed-"
+"""Begins the names of snapshots that another machine has packed."""
 
 Fetch = Callable[[Descriptor], None]
 
@@ -108,15 +111,39 @@ def import_layer(
                 _check_known(known, layer)
                 _check_diff_id(known.diff_id, diff_id, layer)
                 return name
-        return _unpack_as(store, layer, diff_id, below=below, plain=plain, above=above)
+        name, blob = _unpack_as(store, layer, diff_id, below=below, plain=plain, above=above)
+        keep_original(store, name, blob)
+        return name
 
 
 def fill_promised(store: Store, name: str, promise: Promise) -> None:
     """Unpack the layer of a promised snapshot, whose blob is in the store, under its own name."""
     layer = Descriptor(media_type=promise.media_type, digest=promise.digest, size=promise.size)
+    whole = received_name(promise.digest) if promise.within else name
     with store.locks.exclusive(f"unpack {layer.digest}"):
-        if not store.snapshots.is_here(name):
-            _unpack_as(store, layer, promise.diff_id, below=promise.below, plain=name, above=name)
+        if not store.snapshots.is_here(whole):
+            _unpack_as(store, layer, promise.diff_id, below=promise.below, plain=whole, above=whole)
+        if promise.within and not store.snapshots.is_here(name):
+            with store.snapshots.draft() as draft:
+                flatten([_directory_in(store.snapshots.path(whole), promise.within)], draft.fs)
+                draft.commit(name)
+
+
+def received_name(digest: Digest, within: str = "") -> str:
+    """The name of a snapshot that another machine has packed, or of a directory in its layer."""
+    suffix = f".{digest_of(within)[:16]}" if within else ""
+    return RECEIVED + digest.removeprefix("sha256:") + suffix
+
+
+def _directory_in(layer: Path, within: str) -> Path:
+    """A directory of a layer that no link leads to."""
+    place = layer
+    for name in within.split("/"):
+        place /= name
+        if name in ("", ".", "..") or not stat.S_ISDIR(place.lstat().st_mode):
+            message = f"the layer has no directory {within!r}"
+            raise ArchiveInvalid(message)
+    return place
 
 
 def _unpack_as(
@@ -127,16 +154,14 @@ def _unpack_as(
     below: tuple[str, ...],
     plain: str,
     above: str,
-) -> str:
+) -> tuple[str, LayerBlob]:
     """Unpack a layer under one of two names: the second if it depends on what is below it."""
     with store.snapshots.draft() as draft:
         blob, implied = _fill(store, layer, draft.fs)
         _check_diff_id(blob.diff_id, diff_id, layer)
         if implied:
             inherit(draft.fs, implied, store.tree(below))
-        name = draft.commit(above if implied else plain)
-    keep_original(store, name, blob)
-    return name
+        return draft.commit(above if implied else plain), blob
 
 
 def _fill(store: Store, layer: Descriptor, target: Path) -> tuple[LayerBlob, tuple[bytes, ...]]:

@@ -36,7 +36,7 @@ _WHITEOUT_MTIME = 0
 class LayerBlob:
     """A packed layer: the digest of its content (`diff_id`) and the compressed blob.
 
-    `annotations` are those of its descriptor in a manifest.
+    `annotations` are those of its descriptor in a manifest; `level` is zstd's.
     """
 
     diff_id: Digest
@@ -44,6 +44,18 @@ class LayerBlob:
     size: int
     compression: Compression
     annotations: tuple[tuple[str, str], ...] = ()
+    level: int = ZSTD_LEVEL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What another machine has packed: the snapshot is the directory `within` the layer of `blob`.
+
+    Unlike the original of an imported layer it says nothing about the form of images.
+    """
+
+    blob: LayerBlob
+    within: str = ""
 
 
 def pack(snapshot: Path, *, epoch: int | None = None) -> Iterator[bytes]:
@@ -77,7 +89,8 @@ def layer_blob(
 ) -> LayerBlob:
     """The blob of a snapshot, packed on first use.
 
-    Without a compression it is the blob that the layer was imported from, otherwise gzip.
+    Without a compression it is the blob that the layer was imported from, otherwise gzip. What
+    another machine has packed is compressed again without unpacking its files.
     """
     original = _lookup(store, _key(snapshot))
     if original is not None and compression in (None, original.compression):
@@ -90,7 +103,8 @@ def layer_blob(
     with store.locks.exclusive(f"layer {key}"):
         if (found := _lookup(store, key)) is not None:
             return found
-        made = _make(store, snapshot, original, stream.LayerCompressor(wanted, level), epoch)
+        source = original or _source(store, snapshot)
+        made = _make(store, snapshot, source, stream.LayerCompressor(wanted, level), epoch)
         store.index.put(_TABLE, key, _document(made), snapshots=(snapshot,))
         if original is None and epoch is None:
             known = {**_document(made), "snapshot": snapshot}
@@ -124,21 +138,55 @@ def original_of(store: Store, snapshot: str) -> LayerBlob | None:
     return _lookup(store, _key(snapshot))
 
 
+def keep_received(
+    store: Store, snapshot: str, received: Received, *, epoch: int | None = None
+) -> None:
+    """Remember what another machine has packed a snapshot as."""
+    blob = received.blob
+    row = {**_document(blob), "within": received.within}
+    store.index.put(_TABLE, _received_key(snapshot), row, snapshots=(snapshot,))
+    if not received.within:
+        key = _key(snapshot, blob.compression, epoch, blob.level)
+        store.index.put(_TABLE, key, _document(blob), snapshots=(snapshot,))
+
+
+def keep_form(store: Store, snapshot: str, blob: LayerBlob) -> None:
+    """Remember what an imported layer is in images of another compression."""
+    key = _key(snapshot, blob.compression, None, blob.level)
+    store.index.put(_TABLE, key, _document(blob), snapshots=(snapshot,))
+
+
+def received_of(store: Store, snapshot: str) -> Received | None:
+    """What another machine has packed a snapshot as, if it still can be had."""
+    row = store.index.get(_TABLE, _received_key(snapshot))
+    blob = _lookup(store, _received_key(snapshot))
+    return None if row is None or blob is None else Received(blob=blob, within=str(row["within"]))
+
+
+def _source(store: Store, snapshot: str) -> LayerBlob | None:
+    """A blob to compress again: where files are not in the store, a blob needs no unpacking."""
+    received = received_of(store, snapshot)
+    if received is None or received.within:
+        return None
+    is_nearer = store.blobs.has(received.blob.digest) or not store.snapshots.is_here(snapshot)
+    return received.blob if is_nearer else None
+
+
 def _make(
     store: Store,
     snapshot: str,
-    original: LayerBlob | None,
+    source: LayerBlob | None,
     compressor: stream.LayerCompressor,
     epoch: int | None,
 ) -> LayerBlob:
     hasher = stream.Hasher()
 
     def tar() -> Iterator[bytes]:
-        if original is None:
+        if source is None:
             yield from hasher.over(pack(store.snapshots.path(snapshot), epoch=epoch))
             return
-        with store.blobs.open(original.digest) as source:
-            yield from hasher.over(stream.decompress(source, original.compression.stream))
+        with store.blobs.open(source.digest) as packed:
+            yield from hasher.over(stream.decompress(packed, source.compression.stream))
 
     with store.blobs.writer() as writer, stream.ahead(tar) as chunks:
         for data in compressor.compress(chunks):
@@ -151,6 +199,7 @@ def _make(
         size=blob.size,
         compression=compressor.compression,
         annotations=compressor.annotations,
+        level=compressor.zstd_level,
     )
 
 
@@ -165,6 +214,10 @@ def _key(
     return f"{snapshot}:{how}" + (f":{epoch}" if epoch is not None else "")
 
 
+def _received_key(snapshot: str) -> str:
+    return f"{snapshot}:received"
+
+
 def _packed_key(digest: Digest) -> str:
     return f"{digest}:snapshot"
 
@@ -173,13 +226,14 @@ def _lookup(store: Store, key: str) -> LayerBlob | None:
     document = store.index.get(_TABLE, key)
     if document is None:
         return None
-    size = document["size"]
+    size, level = document["size"], document.get("level", ZSTD_LEVEL)
     layer = LayerBlob(
         diff_id=parse_digest(str(document["diff_id"])),
         digest=parse_digest(str(document["digest"])),
         size=size if isinstance(size, int) else 0,
         compression=Compression(document["compression"]),
         annotations=_annotations(document),
+        level=level if isinstance(level, int) else ZSTD_LEVEL,
     )
     return layer if store.blobs.is_available(layer.digest) else None
 
@@ -191,6 +245,7 @@ def _document(layer: LayerBlob) -> dict[str, Any]:
         "size": layer.size,
         "compression": layer.compression.value,
         **({"annotations": dict(layer.annotations)} if layer.annotations else {}),
+        **({"level": layer.level} if layer.level != ZSTD_LEVEL else {}),
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.engine.image.layer_import import RECEIVED
 from layerline.engine.runtime import spec
 from layerline.engine.runtime.confined_process import ConfinedProcess
 from layerline.engine.solve import ops
@@ -238,7 +239,7 @@ def written_to_mounts(op: ops.Exec, result: Result) -> Result | None:
     """
     if result.written is not None:
         return result
-    if any(left and left[-1].startswith("layer-") for left in result.mounts):
+    if any(left and left[-1].startswith(("layer-", RECEIVED)) for left in result.mounts):
         return None
     mounts: list[tuple[str, ...]] = []
     written: list[str] = []

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.outgoing import Outgoing
+from layerline.engine.cache.placement import Placement
 from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import written_to_mounts
 from layerline.engine.solve.keys import children, ops_in
@@ -50,8 +52,8 @@ class Sharing:
         worth = shared is not None and _any(op, _is_built, self._built)
         return worth and shared is not None and shared.find(_TABLE, key)
 
-    def offer(self, op: ops.Op, key: str, result: Result, *, replaces: bool) -> None:
-        """Have a result sent, if it may be."""
+    def offer(self, op: ops.Op, keys: Sequence[str], result: Result, *, replaces: bool) -> None:
+        """Have a result sent under its keys, if it may be."""
         shared = self.context.shared
         if shared is None or not shared.is_written or not self._is_shared(op):
             return
@@ -66,15 +68,44 @@ class Sharing:
         shared.offer(
             Outgoing(
                 table=_TABLE,
-                key=key,
+                keys=keys,
                 row=row,
                 snapshots=list(dict.fromkeys(layers)),
+                sources=self._sources(op, sent),
                 blobs=sorted({parse_digest(blob) for blob in texts if blob is not None}),
                 secrets=frozenset(self._guarded),
                 masked=self.context.journal.masks.forms,
                 replaces=replaces,
             )
         )
+        self._place_source(op, result)
+
+    def _sources(self, op: ops.Op, result: Result) -> frozenset[str]:
+        """The layers of a result that are files for other trees, and no part of an image."""
+        match op:
+            case ops.Exec():
+                return frozenset(name for mount in result.mounts for name in mount)
+            case ops.Diff() | ops.CopyDirectory(base=ops.Scratch()):
+                names = frozenset(result.layers)
+            case _:
+                return frozenset()
+        return frozenset(name for name in names if not keeps_name(name))
+
+    def _place_source(self, op: ops.Op, result: Result) -> None:
+        """Note that a copy has all files of its source, which need not be sent themselves."""
+        shared = self.context.shared
+        if shared is None or not isinstance(op, ops.CopyDirectory) or op.is_filtered:
+            return
+        layers = self._layers_of(op.source) if op.source_path == "/" != op.path else []
+        if len(layers) == 1 and result.layers:
+            within = posixpath.normpath(op.path).lstrip("/")
+            shared.place_source(layers[0], Placement(layer=result.layers[-1], within=within))
+
+    def _layers_of(self, op: ops.Op) -> list[str]:
+        """The layers of a recorded result; none if that is not known."""
+        row = self.context.store.index.get(_TABLE, op.key) or {}
+        layers = row.get("layers", [])
+        return [str(name) for name in layers] if isinstance(layers, list) else []
 
     def know_content(self, content: ops.Stored, made_by: ops.Op) -> None:
         """A tree that is known by its content alone is shared if what made it is."""
@@ -108,7 +139,7 @@ class Sharing:
         shared.offer(
             Outgoing(
                 table=table,
-                key=key,
+                keys=(key,),
                 row=row,
                 snapshots=[name for name in names if keeps_name(name)],
                 needs=tuple(name for name in names if not keeps_name(name)),

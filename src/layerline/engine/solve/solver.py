@@ -267,7 +267,7 @@ class Solver:
         if self.context.shared is None:
             return known
         if known is not None:
-            self.sharing.offer(op, op.key, known, replaces=False)
+            self.sharing.offer(op, [op.key], known, replaces=False)
             return known
         found = await self.in_thread(self.sharing.find, op, op.key)
         return self._stored_result(op.key) if found else None
@@ -301,7 +301,7 @@ class Solver:
                 if known is None:
                     return self._run(identity, op, inputs, cancel)
                 if (result := adopt(op, known, inputs, self.context)) is not None:
-                    self._record(op, op.key, result, inputs=[*inputs_of(op), identity], made=[])
+                    self._record(op, [op.key], result, inputs=[*inputs_of(op), identity], made=[])
                     self._report_cached(op)
                     return result
         # Other processes wait here for this result.
@@ -327,8 +327,8 @@ class Solver:
                 result = replace(evaluate(op, step), identity=identity)
             given = set[str]().union(*(each.snapshots() for each in inputs.values()))
             made = sorted(result.snapshots() - given)
-            for key in dict.fromkeys((identity, op.key)):
-                self._record(op, key, result, inputs=inputs_of(op), made=made)
+            keys = list(dict.fromkeys((identity, op.key)))
+            self._record(op, keys, result, inputs=inputs_of(op), made=made)
         except LayerlineError as exc:
             status = Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR
             progress.end(status, str(exc))
@@ -337,11 +337,12 @@ class Solver:
         return result
 
     def _record(
-        self, op: Op, key: str, result: Result, *, inputs: list[str], made: list[str]
+        self, op: Op, keys: list[str], result: Result, *, inputs: list[str], made: list[str]
     ) -> None:
         row = {**result.document(), INPUTS: inputs, MADE: made}
-        self.context.store.index.put("result", key, row, snapshots=sorted(result.snapshots()))
-        self.sharing.offer(op, key, result, replaces=True)
+        for key in keys:
+            self.context.store.index.put("result", key, row, snapshots=sorted(result.snapshots()))
+        self.sharing.offer(op, keys, result, replaces=True)
 
 
 def _run_until(cancel: threading.Event, function: Callable[..., T], *arguments: object) -> T:

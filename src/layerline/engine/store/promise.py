@@ -22,13 +22,17 @@ PROMISE = "promise.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """The blob of a layer, and its tar's digest; `below` are the snapshots under it."""
+    """The blob of a layer, and its tar's digest; `below` are the snapshots under it.
+
+    The snapshot is the directory `within` the layer, a relative path, or all of it.
+    """
 
     digest: Digest
     size: int
     diff_id: Digest
     media_type: str
     below: tuple[str, ...] = ()
+    within: str = ""
 
 
 class Supplier(Protocol):
@@ -60,6 +64,7 @@ def read_promise(place: Path) -> Promise | None:
             diff_id=parse_digest(str(document["diff_id"])),
             media_type=str(document["media_type"]),
             below=tuple(map(str, document["below"])),
+            within=str(document.get("within", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, ArchiveInvalid):
         return None

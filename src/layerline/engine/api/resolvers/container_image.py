@@ -12,7 +12,7 @@ from layerline.engine.api.container_paths import expand_variables
 from layerline.engine.api.fields import field
 from layerline.engine.api.host_export import make_directories
 from layerline.engine.api.host_paths import host_path, require_host
-from layerline.engine.api.image_export import assemble_image, facts_of
+from layerline.engine.api.image_export import assemble_image, facts_of, prefer_form
 from layerline.engine.api.objects import Container, File, Host, Secret, Service
 from layerline.engine.api.resolvers.container_config import with_pair
 from layerline.engine.api.tree_access import file_in, tree_of
@@ -315,6 +315,7 @@ async def publish(
 ) -> str:
     """Push the image; the reference with its digest."""
     reference = Reference.parse(address)
+    prefer_form(call, form.get("forced_compression"))
     image = await assemble_image(call, self, **form)
     place = await _reachable_reference(call, reference, registry_service)
     reach = _reach(call, place, registry_service)

@@ -7,6 +7,7 @@ incomplete image.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from layerline.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     import httpx
 
@@ -108,23 +110,22 @@ class Repository:
         *,
         sources: Sequence[Reference] = (),
         known: Collection[str] = (),
+        turn: Callable[[Digest], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """Upload what is missing, then the manifest under the tag.
 
         `sources` are images that layers came from; the registry can mount these layers. Blobs of
-        the digests `known` are in the repository.
+        the digests `known` are in the repository. Each layer is sent in its `turn`.
         """
-        mine = [
-            source.repository
-            for source in sources
-            if source.registry == self.reference.registry
-            and source.repository != self.reference.repository
-        ]
         kinds = manifests.MANIFEST_TYPES | manifests.INDEX_TYPES
         with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
             missing = [layer for layer in image.layers if layer.digest not in known]
-            upload = carried(lambda layer: self._upload(store, layer, mine))
-            for _ in pool.map(upload, missing):
+
+            def upload(layer: Descriptor) -> None:
+                with turn(layer.digest):
+                    self.push_layer(store, layer, sources)
+
+            for _ in pool.map(carried(upload), missing):
                 pass
         for descriptor, data in image.documents:
             if descriptor.media_type not in kinds:
@@ -134,6 +135,18 @@ class Repository:
                 self._put_manifest(descriptor.digest, descriptor, data)
         tag = self.reference.tag or DEFAULT_TAG
         self._put_manifest(tag, image.root, image.document(image.root.digest))
+
+    def push_layer(
+        self, store: Store, layer: Descriptor, sources: Sequence[Reference] = ()
+    ) -> bool:
+        """Upload a blob of the store; False if the registry has it, here or in one of `sources`."""
+        mine = [
+            source.repository
+            for source in sources
+            if source.registry == self.reference.registry
+            and source.repository != self.reference.repository
+        ]
+        return self._upload(store, layer, mine)
 
     def push_blob(self, blob: Descriptor, data: bytes) -> None:
         """Upload bytes as a blob unless the repository has it."""
@@ -186,24 +199,25 @@ class Repository:
             message = f"{self.reference.registry} sent no data for {descriptor.digest}"
             raise RegistryUnreachable(message)
 
-    def _upload(self, store: Store, layer: Descriptor, sources: Sequence[str]) -> None:
+    def _upload(self, store: Store, layer: Descriptor, sources: Sequence[str]) -> bool:
         def body() -> Iterator[bytes]:
             with store.blobs.open(layer.digest) as file:
                 for chunk in iter(lambda: file.read(stream.CHUNK), b""):
                     check_cancelled()
                     yield chunk
 
-        self._put_blob(layer, body, sources)
+        return self._put_blob(layer, body, sources)
 
     def _put_blob(
         self, blob: Descriptor, body: Callable[[], Iterator[bytes]], sources: Sequence[str]
-    ) -> None:
+    ) -> bool:
+        """Upload a blob; False if the repository has it, or can take it from another one."""
         if self._has(blob):
-            return
+            return False
         for attempt in range(1, _FRUITLESS_TRIES + 1):
             place = self._begin_upload(blob, sources)
             if place is None:
-                return
+                return False
             try:
                 self._send(place, blob, body)
             except (RegistryUnreachable, RegistryTimeout, ImageNotFound):
@@ -211,9 +225,10 @@ class Repository:
                 if attempt == _FRUITLESS_TRIES:
                     raise
                 if self._has(blob):
-                    return
+                    break
             else:
-                return
+                break
+        return True
 
     def _begin_upload(self, blob: Descriptor, sources: Sequence[str]) -> httpx.URL | None:
         """The URL to upload a blob to; None if the registry mounted it from another repository."""

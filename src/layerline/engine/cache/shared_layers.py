@@ -1,0 +1,100 @@
+"""The blobs that records name for snapshots: those of images, so each file is sent once.
+
+All machines send one form, that of the images which are published, unless the user asks for another
+one in the same session. What is imported keeps its original blob.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from layerline.engine.cache.placement import is_placed
+from layerline.engine.cache.record import SharedLayer
+from layerline.engine.image.manifests import FAMILIES, Compression, MediaTypes
+from layerline.engine.image.pack import layer_blob, original_of, received_of
+
+if TYPE_CHECKING:
+    from layerline.compression import ZstdSettings
+    from layerline.engine.cache.placement import Placement
+    from layerline.engine.image.pack import LayerBlob
+    from layerline.engine.store.store import Store
+
+_TYPES = FAMILIES[MediaTypes.OCI].layers
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SharedLayers:
+    """The layers of one session. Threads share it. `epoch` limits the times of files."""
+
+    store: Store
+    zstd: ZstdSettings
+    epoch: int | None = None
+    _form: Compression | None = None
+    _placed: dict[str, Placement] = field(default_factory=dict)
+    _checked: dict[str, bool] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def form(self) -> Compression:
+        """How layers are compressed."""
+        default = Compression.ZSTD_CHUNKED if self.zstd.chunked else Compression.ZSTD
+        return self._form or default
+
+    def prefer(self, form: Compression) -> None:
+        """Compress as an image is that is asked for; the first one decides."""
+        self._form = self._form or form
+
+    def place(self, name: str, placement: Placement) -> None:
+        """A snapshot's files may be in another one, too."""
+        with self._lock:
+            self._placed.setdefault(name, placement)
+
+    def has_place(self, name: str) -> bool:
+        """Whether a snapshot's files may be in another one."""
+        return name in self._placed
+
+    def layer(self, name: str) -> SharedLayer:
+        """The blob that a snapshot comes from on another machine; packed if it has none."""
+        if (original := original_of(self.store, name)) is not None:
+            return _shared(original)
+        if (received := received_of(self.store, name)) is not None:
+            return replace(_shared(received.blob), within=received.within)
+        placement = self._placed.get(name)
+        if placement is not None and self._is_placed(name, placement):
+            outer = self.layer(placement.layer)
+            if not outer.within:
+                return replace(outer, within=placement.within)
+        return _shared(self._pack(name))
+
+    def form_of(self, name: str) -> SharedLayer | None:
+        """What an imported layer is in images of the form, if it is another blob."""
+        original = original_of(self.store, name)
+        if original is None or original.compression is self.form:
+            return None
+        return _shared(self._pack(name))
+
+    def _pack(self, name: str) -> LayerBlob:
+        level = self.zstd.level
+        return layer_blob(self.store, name, self.form, epoch=self.epoch, zstd_level=level)
+
+    def _is_placed(self, name: str, placement: Placement) -> bool:
+        with self._lock:
+            if name not in self._checked:
+                path = self.store.snapshots.path
+                place = path(placement.layer) / placement.within
+                self._checked[name] = is_placed(path(name), place)
+            return self._checked[name]
+
+
+def _shared(blob: LayerBlob) -> SharedLayer:
+    return SharedLayer(
+        digest=blob.digest,
+        size=blob.size,
+        diff_id=blob.diff_id,
+        media_type=_TYPES[blob.compression.stream],
+        compression=blob.compression.value,
+        level=blob.level,
+        annotations=blob.annotations,
+    )

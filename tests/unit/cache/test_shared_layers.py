@@ -1,0 +1,134 @@
+"""Files are sent once, in the form that published images have them in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from layerline.engine.image.registry.repository import Repository
+from tests.unit.cache.conftest import HOST
+from tests.unit.conftest import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from layerline.engine.api.session import Session
+    from layerline.engine.image.manifests import Descriptor
+    from layerline.engine.store.store import Store
+    from tests.unit.cache.conftest import Machine
+
+pytestmark = [pytest.mark.privileged, pytest.mark.usefixtures("overlay")]
+
+PREFIX = '{ directory { withNewFile(path: "/etc/kept", contents: "") { id } } }'
+INSTALL = """query ($root: ID!, $prefix: ID!) { container { withRootfs(directory: $root) {
+  withMountedDirectory(path: "/opt/venv", source: $prefix) {
+    withExec(args: ["sh", "-c", "seq 30000 > /opt/venv/lib; echo x > /opt/venv/etc/x"]) {
+      stdout directory(path: "/opt/venv") { id }
+    }
+  }
+} } }"""
+ADDED = "query ($a: ID!, $b: ID!) { node(id: $a) { ... on Directory { diff(other: $b) { id } } } }"
+IMAGE = """query ($root: ID!, $added: ID!) { container { withRootfs(directory: $root) {
+  withDirectory(path: "/opt/venv", source: $added) { %s }
+} } }"""
+FILE = """query ($added: ID!) { node(id: $added) { ... on Directory {
+  file(path: "/etc/x") { contents } entries } } }"""
+
+
+async def install(session: Session, rootfs: Path) -> dict[str, str]:
+    """Install into a prefix as the pipeline does; the ids of the base and of what was added."""
+    root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
+    prefix = (await ask(session, PREFIX))["directory"]["withNewFile"]["id"]
+    made = await ask(session, INSTALL, root=root, prefix=prefix)
+    mounted = made["container"]["withRootfs"]["withMountedDirectory"]["withExec"]["directory"]
+    added = await ask(session, ADDED, a=prefix, b=mounted["id"])
+    return {"root": root, "added": added["node"]["diff"]["id"]}
+
+
+@pytest.fixture
+def uploads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each layer was uploaded."""
+    found: Counter[str] = Counter()
+    upload = Repository._upload
+
+    def count(self: Repository, store: Store, layer: Descriptor, sources: list[str]) -> bool:
+        is_sent = upload(self, store, layer, sources)
+        found[layer.digest] += is_sent
+        return is_sent
+
+    monkeypatch.setattr(Repository, "_upload", count)
+    return found
+
+
+async def test_what_is_placed_into_an_image_is_sent_once(
+    machines: tuple[Machine, Machine], rootfs: Path, uploads: Counter[str]
+) -> None:
+    first, second = machines
+    async with first.session() as session:
+        ids = await install(session, rootfs)
+        await ask(session, IMAGE % "sync", **ids)
+    # The root file system, the exec's own layer, and what it installed.
+    assert sorted(uploads.values()) == [1, 1, 1]
+    async with second.session() as session:
+        ids = await install(session, rootfs)
+        assert second.unpacked() == []
+        found = await ask(session, FILE, added=ids["added"])
+        assert found["node"] == {"file": {"contents": "x\n"}, "entries": ["etc/", "lib"]}
+    assert second.containers() == []
+
+
+async def test_what_is_in_no_image_is_sent_at_the_end(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    async with first.session() as session:
+        ids = await install(session, rootfs)
+        await ask(session, FILE, added=ids["added"])
+    async with second.session() as session:
+        ids = await install(session, rootfs)
+        found = await ask(session, FILE, added=ids["added"])
+        assert found["node"]["file"] == {"contents": "x\n"}
+    assert second.containers() == []
+
+
+@pytest.mark.parametrize("form", ["Zstd", "Gzip"])
+async def test_a_publication_sends_nothing_that_the_cache_has(
+    machines: tuple[Machine, Machine],
+    rootfs: Path,
+    registry: str,
+    uploads: Counter[str],
+    form: str,
+) -> None:
+    first, second = machines
+    place = f"{registry}/images/{first.home.parent.name.lower().replace('_', '-')}"
+    publish = f'publish(address: "{place}/%s:1", forcedCompression: {form})'
+    references = []
+    for machine, name in ((first, "one"), (second, "two")):
+        async with machine.session() as session:
+            ids = await install(session, rootfs)
+            made = await ask(session, IMAGE % (publish % name), **ids)
+            references.append(made["container"]["withRootfs"]["withDirectory"]["publish"])
+    digests = {reference.partition("@")[2] for reference in references}
+    assert len(digests) == 1
+    assert max(uploads.values()) == 1
+    assert second.layers() == 0
+
+
+async def test_an_image_that_was_tested_is_published_in_another_form_as_before(
+    machines: tuple[Machine, Machine], rootfs: Path, registry: str
+) -> None:
+    first, second = machines
+    place = f"{registry}/images/{first.home.parent.name.lower().replace('_', '-')}"
+    async with first.session() as session:
+        ids = await install(session, rootfs)
+        await ask(session, IMAGE % "sync", **ids)
+    references = []
+    for machine, name in ((first, "one"), (second, "two")):
+        async with machine.session() as session:
+            ids = await install(session, rootfs)
+            made = await ask(session, IMAGE % f'publish(address: "{place}/{name}:1")', **ids)
+            references.append(made["container"]["withRootfs"]["withDirectory"]["publish"])
+    assert len({reference.partition("@")[2] for reference in references}) == 1
+    assert second.unpacked() == []
