@@ -9,6 +9,7 @@ from dagger import DefaultPath, Doc, Ignore, dag, function, object_type
 from ci.modules import image_tests
 from ci.modules.cloudrun import Deployment
 from ci.modules.image_test import render_results
+from ci.modules.start_test import test_start
 from ci.modules.workload import Workload, watching, with_model
 from layerline.pipeline.functions import PipelineFunctions, uncached_function
 from layerline.pipeline.image import APP
@@ -176,11 +177,14 @@ class Layerline(PipelineFunctions):
     ) -> str:
         """Test images one after the other: in parallel they would slow each other down."""
         mark = datetime.now(UTC).isoformat() if fresh else ""
-        results = [
-            await test.result(fresh=mark)
-            for image in images
-            for test in await image_tests.OF_IMAGE[image](await self._workload(image, gpu=gpu))
-        ]
+        results = []
+        for image in images:
+            workload = await self._workload(image, gpu=gpu)
+            results += [
+                await test.result(fresh=mark)
+                for test in await image_tests.OF_IMAGE[image](workload)
+            ]
+            results += await test_start(workload.assembly, image, fresh=mark)
         return render_results(results, xml=junit)
 
     async def _workload(self, image: str, *, gpu: bool = False) -> Workload:

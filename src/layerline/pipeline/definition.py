@@ -207,6 +207,24 @@ class Image(Table):
         gt=0,
         examples=[9000],
     )
+    cold_start_ms: int | None = Field(
+        description=(
+            "Milliseconds from the start of the command until the health check passes, which the "
+            "image test measures (median of five starts)"
+        ),
+        default=None,
+        gt=0,
+        examples=[3000],
+    )
+    memory_mb: int | None = Field(
+        description=(
+            "Megabytes (10^6 bytes) of memory that the image's processes may have once the health "
+            "check passes, measured with `cold_start_ms`"
+        ),
+        default=None,
+        gt=0,
+        examples=[500],
+    )
     max_layer_mb: int | None = Field(
         description=(
             "Megabytes (10^6 bytes) that a layer of packages may take before it is compressed; a"
@@ -216,6 +234,10 @@ class Image(Table):
         gt=0,
         examples=[8000],
     )
+
+
+# Of images: they limit what a test measures, and change nothing in the image.
+MEASURED = ("cold_start_ms", "memory_mb")
 
 
 class Definition(Table):
@@ -281,6 +303,7 @@ def _dangling(definition: Definition) -> Iterator[Diagnostic]:
     for name, each in definition.targets.items():
         yield from _dangling_groups(definition, f"target {name}", each.groups, name)
     for name, image in definition.images.items():
+        yield from _unmeasurable(name, image)
         if image.target in definition.targets:
             yield from _dangling_groups(definition, f"image {name}", image.groups, image.target)
             continue
@@ -289,6 +312,16 @@ def _dangling(definition: Definition) -> Iterator[Diagnostic]:
             f"{_one_of('targets', definition.targets, image.target)}",
             ("images", name, "target"),
         )
+
+
+def _unmeasurable(name: str, image: Image) -> Iterator[Diagnostic]:
+    for key in MEASURED if not image.healthcheck else ():
+        if getattr(image, key) is not None:
+            yield Diagnostic(
+                f"{key} of image {name} is measured by its health check, which it does not have: "
+                'add healthcheck = ["python", "-m", "healthcheck"], or remove it',
+                ("images", name, key),
+            )
 
 
 def _dangling_groups(

@@ -11,8 +11,10 @@ import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, function
 
 from layerline.pipeline import ci_jobs, dockerfile, lock, pylock, report, report_markdown, sbom
+from layerline.pipeline.cold_start import describe
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import PYTHON, program
+from layerline.pipeline.image_start import start, with_start
 from layerline.pipeline.plan import earlier_builds
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project import Project
@@ -86,8 +88,20 @@ class PipelineFunctions:
     @function
     async def evidence(self, image: ImageName) -> dagger.File:
         """Save what the probes of an image found, with seconds and bytes, as JSON."""
-        found = await (await self.project().assembly_of(image)).evidence_with_inputs(image)
+        assembly = await self.project().assembly_of(image)
+        found = await with_start(assembly, image, await assembly.evidence_with_inputs(image))
         return dag.file(f"{image}.evidence.json", json.dumps(found, indent=1) + "\n")
+
+    @uncached_function
+    async def cold_start(
+        self,
+        image: ImageName,
+        fresh: Annotated[bool, Doc("Measure again even if nothing has changed")] = False,
+    ) -> str:
+        """Start an image five times until its health check passes; compare with its budgets."""
+        mark = datetime.now(UTC).isoformat() if fresh else ""
+        assembly = await self.project().assembly_of(image)
+        return f"{image}: {describe(await start(assembly, image, fresh=mark))}\n"
 
     @function
     async def build_layer(
@@ -228,6 +242,7 @@ class PipelineFunctions:
         before = await _read_evidence(earlier)
         plan = await assembly.plan_build(image, before)
         built, found = await assembly.image_with_evidence(image)
+        found = await with_start(assembly, image, found)
         made = report.document(
             image,
             assembly.target,

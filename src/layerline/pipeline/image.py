@@ -9,7 +9,7 @@ import anyio
 import dagger
 
 from layerline.pipeline import changes, plan, probe, step_inputs
-from layerline.pipeline.definition import Definition, Image
+from layerline.pipeline.definition import MEASURED, Definition, Image
 from layerline.pipeline.environment import PREFIX, USER, Environment, program
 from layerline.pipeline.gates import Gates
 from layerline.pipeline.layer import Layer
@@ -209,7 +209,7 @@ class Assembly:
         found = {layer.name: await self._inputs_of_layer(layer) for layer in layers}
         found[probe.subject_of(name)] = {
             "inputs": await self.environment.inputs(),
-            "image": spec.model_dump(mode="json"),
+            "image": spec.model_dump(mode="json", exclude={*MEASURED}),
             "probed": await probe.identities(probe.of_image(spec, self.definition), self.source),
             "source": await (await self.files_of(name, spec)).digest(),
         }

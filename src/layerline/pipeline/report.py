@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from layerline.pipeline import gpu_code
+from layerline.pipeline import cold_start, gpu_code
 from layerline.pipeline.environment import program
 from layerline.pipeline.plan import MEGABYTE, Plan
 from layerline.pipeline.probe import Evidence
@@ -51,6 +51,7 @@ def document(
         "base": base,
         "layers": layers,
         "final": final,
+        "start": found[-1].get("start", {}),
         "gpu_code": gpu_code.by_architecture(found),
         "changes": _changes(earlier, found) if earlier else [],
     }
@@ -138,6 +139,7 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         "packages",
         "probes": passed(report),
         "time": f"{report['seconds']:.1f} s",
+        "start": cold_start.describe(report["start"]) if report["start"] else "",
     }
     return ((name, value) for name, value in named.items() if value)
 

@@ -6,6 +6,7 @@ import pytest
 
 from ci.modules import junit
 from ci.modules.image_test import ImageTestFailed, ImageTestResult, programs, render_results
+from ci.modules.start_test import start_result
 
 PASSED = '<testsuites><testsuite><testcase name="good" time="1"/></testsuite></testsuites>'
 FAILED = (
@@ -37,6 +38,18 @@ def test_a_failure_is_an_error_with_the_log_of_what_failed() -> None:
 def test_the_xml_is_given_whether_tests_pass_or_fail() -> None:
     found = {case.name: case.outcome for case in junit.cases(render_results([GOOD, BAD], xml=True))}
     assert found == {"good": "passed", "bad": "failed"}
+
+
+def test_a_start_is_a_test_with_its_measurement_or_its_failure() -> None:
+    good = start_result("api", "healthy after 812 ms", "", seconds=4.0)
+    bad = start_result("dev", "", "memory_mb of dev is 900 MB", seconds=9.0)
+    assert render_results([good], xml=False) == (
+        "api start: 1 passed in 4.0 s\n  passed start [4.0 s]\n    api: healthy after 812 ms\n"
+    )
+    with pytest.raises(ImageTestFailed, match="memory_mb of dev is 900 MB"):
+        render_results([good, bad], xml=False)
+    cases = junit.cases(render_results([good, bad], xml=True))
+    assert [case.outcome for case in cases] == ["passed", "failed"]
 
 
 def test_each_image_has_a_test_program() -> None:
