@@ -45,6 +45,7 @@ COMMANDS = (
     "uninstall",
     "up",
     "update",
+    "verify",
     "version",
 )
 TABLES: dict[str, type[BaseModel]] = {

@@ -26,7 +26,8 @@
     │   ├── RegistryDenied
     │   ├── RegistryTimeout
     │   ├── ArchiveInvalid          hostile or broken bytes, refused
-    │   └── BootstrapFailed
+    │   ├── BootstrapFailed
+    │   └── NotVerified             exit code 8
     ├── EditRefused                 a user's file that the doctor must not change
     ├── UnknownUser                 a user or group that the container does not have
     ├── SecretError                 a secret that cannot be read
@@ -187,6 +188,12 @@ class ArchiveInvalid(ImageError):
 
 class BootstrapFailed(ImageError):
     """A base image could not be made from the distribution's packages."""
+
+
+class NotVerified(ImageError):
+    """An image is not what somebody trusted has said of it."""
+
+    exit_code = 8
 
 
 class EditRefused(LayerlineError):

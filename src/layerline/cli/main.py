@@ -56,6 +56,7 @@ _COMMANDS = {
     "uninstall": ("install", "uninstall", "Remove a dependency from a module"),
     "up": ("check", "up", "Start the services of a module"),
     "update": ("install", "update", "Update the dependencies of a module"),
+    "verify": ("verify", "verify", "Verify an image in a registry by what was signed of it"),
     "version": ("version", "version", "Print the versions of Layerline and of its API"),
 }
 # Other names of commands, as Dagger has them.

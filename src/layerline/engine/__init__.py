@@ -10,10 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from layerline.engine.attestation.keys import read_key
+    from layerline.engine.attestation.policy import Policy, read_policy
+    from layerline.engine.attestation.verification import Verification, verify_address
     from layerline.engine.cache.pruning import prune_cache
     from layerline.engine.image.manifests import COMPRESSIONS
+    from layerline.engine.image.reference import Reference
     from layerline.engine.image.registry.client import is_loopback
-    from layerline.engine.image.registry.credentials import Login
+    from layerline.engine.image.registry.credentials import Credentials, Login
     from layerline.engine.image.registry_server.server import TlsFiles, serve_images
     from layerline.engine.image.volume_artifact import Transfer, pull_volume, push_volume
     from layerline.engine.runtime.cgroups import sweep_dead_sessions
@@ -37,10 +41,14 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPRESSIONS",
     "ITEM_KINDS",
+    "Credentials",
     "Login",
+    "Policy",
+    "Reference",
     "Store",
     "TlsFiles",
     "Transfer",
+    "Verification",
     "VolumeUse",
     "digest_of",
     "export_volume",
@@ -58,17 +66,27 @@ __all__ = [
     "prune_cache",
     "pull_volume",
     "push_volume",
+    "read_key",
+    "read_policy",
     "record",
     "repair",
     "serve_images",
     "sweep_dead_sessions",
     "task_group",
+    "verify_address",
     "write_errors",
 ]
 
 _MODULES = {
+    "Policy": "attestation.policy",
+    "Verification": "attestation.verification",
+    "read_key": "attestation.keys",
+    "read_policy": "attestation.policy",
+    "verify_address": "attestation.verification",
     "COMPRESSIONS": "image.manifests",
+    "Credentials": "image.registry.credentials",
     "Login": "image.registry.credentials",
+    "Reference": "image.reference",
     "Transfer": "image.volume_artifact",
     "pull_volume": "image.volume_artifact",
     "push_volume": "image.volume_artifact",

@@ -18,6 +18,8 @@ from layerline.pipeline.image_start import start, with_start
 from layerline.pipeline.plan import earlier_builds
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project import Project
+from layerline.pipeline.provenance import Origin
+from layerline.pipeline.publication import Publication
 from layerline.pipeline.resolution import resolve
 from layerline.pipeline.source import NOT_LOADED, docker_patterns
 from layerline.pipeline.spans import span
@@ -185,14 +187,33 @@ class PipelineFunctions:
         image: ImageName,
         address: Annotated[str, Doc("Where to push: registry/repository:tag")],
         compression: Annotated[str, Doc("Compression of the layers: zstd or gzip")] = "zstd",
+        attach: Annotated[
+            bool, Doc("Attach provenance, bills of materials and results of probes (OCI referrers)")
+        ] = True,
+        sign_key: Annotated[
+            dagger.Secret | None, Doc("Private key in PEM (Ed25519, ECDSA P-256) that signs these")
+        ] = None,
+        registry_login: Annotated[
+            dagger.Secret | None,
+            Doc("USER:PASSWORD for the registry, or the text of docker's config.json"),
+        ] = None,
+        commit: Annotated[str, Doc("The commit that the provenance names")] = "",
+        repository: Annotated[str, Doc("URL of the git repository that has the commit")] = "",
+        version: Annotated[
+            str, Doc("Version that the provenance names; that of pyproject.toml by default")
+        ] = "",
+        builder: Annotated[str, Doc("URI of who builds, e.g. that of a CI workflow")] = "",
     ) -> str:
-        """Build an image and push it; prints the address with its digest."""
-        built = await self.project().image(image)
-        chosen = {
-            "zstd": dagger.ImageLayerCompression.Zstd,
-            "gzip": dagger.ImageLayerCompression.Gzip,
-        }[compression]
-        return await built.publish(address, forced_compression=chosen)
+        """Build an image and push it with what is said of it; prints the address and digest."""
+        publication = Publication(
+            project=self.project(),
+            image=image,
+            compression=compression,
+            login=registry_login,
+            key=sign_key,
+            origin=Origin(repository=repository, commit=commit, version=version, builder=builder),
+        )
+        return await publication.publish(address, attached=attach)
 
     @function
     async def sbom(self, image: ImageName) -> dagger.File:

@@ -15,7 +15,7 @@ from layerline.pipeline.gates import Gates
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
-from layerline.pipeline.probe import Evidence, Probe
+from layerline.pipeline.probe import EVIDENCE_LABEL, Evidence, Probe
 from layerline.pipeline.project_layer import ProjectLayer
 from layerline.pipeline.source import Selection, select
 from layerline.pipeline.spans import BYTES, PASSED, SIZE, install_of, span
@@ -23,7 +23,6 @@ from layerline.pipeline.spans import BYTES, PASSED, SIZE, install_of, span
 APP = "/app"
 EPOCH = 315532800
 _ARCHIVE = "/mnt/image.tar"
-EVIDENCE_LABEL = "layerline.evidence"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

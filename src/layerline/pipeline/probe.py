@@ -47,6 +47,7 @@ BYTECODE_VOLUME = "bytecode-v2"
 # JAX must not load its CUDA plugin, which crashes without a GPU.
 ENVIRON = ("JAX_PLATFORMS=cpu", f"BYTECODE={BYTECODE}")
 _PLACE = "/mnt/probes"
+EVIDENCE_LABEL = "layerline.evidence"
 _HOME = "/tmp"
 Evidence = dict[str, Any]
 

@@ -46,9 +46,16 @@ class Project:
 
     async def name(self) -> str:
         """The name that pyproject.toml gives the project (PEP 621); empty without one."""
+        return await self._of_project("name")
+
+    async def version(self) -> str:
+        """The version that pyproject.toml gives the project; empty where it gives none."""
+        return await self._of_project("version")
+
+    async def _of_project(self, key: str) -> str:
         text = await self._text("pyproject.toml")
         try:
-            return str(tomllib.loads(text).get("project", {}).get("name", ""))
+            return str(tomllib.loads(text).get("project", {}).get(key, ""))
         except tomllib.TOMLDecodeError:
             return ""
 

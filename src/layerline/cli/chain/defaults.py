@@ -32,13 +32,15 @@ _SEPARATORS = re.compile(r"[-_. ]")
 class UserDefaults:
     """The texts by their keys, which are spelled without separators and in small letters.
 
-    `machine` has those of the constructor that the machine is configured with, which count last;
-    `used` gets the keys of those that were asked for.
+    `machine` has those of the constructor that the machine is configured with, which count last,
+    `functions` those of the main object's functions; `used` gets the keys of the first that were
+    asked for.
     """
 
     main_object: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
+    functions: Mapping[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
 
     def text(self, member: Member, arg: FunctionArg) -> str | None:
@@ -47,7 +49,8 @@ class UserDefaults:
         owner = member.owner if function and _key(member.owner) != _key(self.main_object) else ""
         key = _key(owner, function, arg.name)
         if function or key in self.texts:
-            return self.texts.get(key)
+            known = {_key(name): text for name, text in self.functions.items()}
+            return self.texts.get(key, known.get(key))
         for name, text in self.machine.items():
             if _key(name) == key:
                 self.used.add(name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from layerline.cli.chain.evaluate import CachedBackend, ChainResult, Evaluation, run_sync
 from layerline.cli.chain.modules import CallTarget, load
 from layerline.cli.chain.parser import Parser, Root, SelectedFunction, constructor_of, short
+from layerline.cli.chain.publishing import publishing_defaults
 from layerline.cli.chain.wheel_sources import (
     LOGIN_VARIABLE,
     WheelSources,
@@ -48,6 +49,8 @@ def call(console: Console, argv: Sequence[str]) -> int:
         path = f"{path} {name}"
     constructor = constructor_of(module.types)
     module, sources = _with_machine(console, module, constructor)
+    if takes_sources(constructor):
+        module = _with_registry(console, module, argv)
     root = Root(
         path=path,
         about=_CALL,
@@ -71,6 +74,16 @@ def _with_machine(
         environ = {**console.settings.environ, LOGIN_VARIABLE: sources.login}
         console.settings = replace(console.settings, environ=environ)
     return replace(module, defaults=replace(module.defaults, machine=sources.texts)), sources
+
+
+def _with_registry(console: Console, module: CallTarget, argv: Sequence[str]) -> CallTarget:
+    """The module with the machine's login and key for `publish`; not one from elsewhere."""
+    if module.loaded is None or module.loaded.config.is_foreign:
+        return module
+    texts, variables = publishing_defaults(console.settings, argv)
+    environ = {**console.settings.environ, **variables}
+    console.settings = replace(console.settings, environ=environ)
+    return replace(module, defaults=replace(module.defaults, functions=texts))
 
 
 def _toolchain(console: Console, module: CallTarget, argv: Sequence[str]) -> str | None:

@@ -1,0 +1,81 @@
+"""`verify`: whether an image in a registry is what somebody trusted has said of it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerline.engine import Policy, Verification, read_key, read_policy, verify_address
+from layerline.errors import NotVerified, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerline.cli.console import Console
+    from layerline.engine.attestation.keys import PublicKey
+
+_ABOUT = (
+    "Verify the image at an address: its signed provenance, results of probes and bills of "
+    "materials, its parts by their digests, and a policy. Exits with 8 if it does not hold."
+)
+
+
+def verify(console: Console, argv: Sequence[str]) -> int:
+    """Verify an image; exit with 8 if it is not what was said of it."""
+    parser = _parser(f"{console.program} verify")
+    options = parser.parse_args(list(argv))
+    policy = _policy(console, options, parser.prog)
+    found = verify_address(console.settings, options.address, policy)
+    for note in found.notes:
+        console.info(f"note: {note}")
+    if found.problems:
+        lines = "".join(f"\n  {each}" for each in found.problems)
+        message = f"{options.address} is not verified:{lines}"
+        raise NotVerified(message)
+    console.print(_report(options.address, found))
+    return 0
+
+
+def _policy(console: Console, options: argparse.Namespace, usage: str) -> Policy:
+    """The policy of the flags and of the file; without any key, the keys of the settings."""
+    policy = Policy()
+    if options.policy is not None:
+        policy = read_policy(console.workdir / options.policy)
+    named = tuple(read_key(console.workdir / path) for path in options.key)
+    keys = (*named, *policy.keys) or _of_settings(console)
+    if not keys:
+        message = (
+            "no key to verify with: give --key=PUBLIC.pem, keys in --policy=FILE, or trust in "
+            f"[signing] of {console.settings.config}"
+        )
+        raise UsageError(message, usage=usage)
+    return replace(policy, keys=keys)
+
+
+def _of_settings(console: Console) -> tuple[PublicKey, ...]:
+    return tuple(
+        read_key(each.path, not_before=each.not_before, revoked_from=each.revoked_from)
+        for each in console.settings.signing.trust
+    )
+
+
+def _report(address: str, found: Verification) -> str:
+    assert found.provenance is not None
+    lines = [f"{address}: verified", f"  digest: {found.subject.digest}"]
+    lines += [f"  {name}: {value}" for name, value in found.facts().items()]
+    return "\n".join(lines) + "\n"
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description=_ABOUT, allow_abbrev=False)
+    address = "registry/repository:tag, or with @sha256:… instead of the tag"
+    parser.add_argument("address", metavar="ADDRESS", help=address)
+    key = "public key in PEM that must have signed; may be given several times"
+    parser.add_argument(
+        "--key", metavar="PUBLIC.pem", action="append", type=Path, default=[], help=key
+    )
+    policy = "file in TOML with keys, bases, builders, probes, max_age_days and min_version"
+    parser.add_argument("--policy", metavar="FILE", type=Path, help=policy)
+    return parser

@@ -1,0 +1,1 @@
+"""What is attached to an image in a registry, who signed it, and whether it holds."""

@@ -1,0 +1,73 @@
+"""Public keys that are believed: Ed25519, or ECDSA with SHA-256 on P-256, in PEM."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from layerline.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey:
+    """A key, believed in what was finished from `not_before` on and before `revoked_from`.
+
+    Both are in seconds since the epoch. `hint` is what bundles name it by: the digest of its DER.
+    """
+
+    name: str
+    key: Ed25519PublicKey | EllipticCurvePublicKey
+    hint: str
+    not_before: float = 0.0
+    revoked_from: float | None = None
+
+    def has_signed(self, signature: bytes, data: bytes) -> bool:
+        """Whether a signature of bytes is by this key."""
+        try:
+            if isinstance(self.key, Ed25519PublicKey):
+                self.key.verify(signature, data)
+            else:
+                self.key.verify(signature, data, ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+
+def read_key(
+    path: Path, *, not_before: float = 0.0, revoked_from: float | None = None
+) -> PublicKey:
+    """The key in a file. Raises UsageError for a file that has none."""
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        message = f"cannot read the key {path}: {exc.strerror}"
+        raise UsageError(message) from exc
+    try:
+        key = serialization.load_pem_public_key(data)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    curve = key.curve if isinstance(key, EllipticCurvePublicKey) else None
+    if not isinstance(key, Ed25519PublicKey) and not isinstance(curve, SECP256R1):
+        message = (
+            f"{path} has no public key of Ed25519 or ECDSA P-256 in PEM: "
+            f"write that of a private key with 'openssl pkey -in PRIVATE -pubout -out {path.name}'"
+        )
+        raise UsageError(message)
+    assert isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey)
+    encoded: bytes = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    hint = base64.b64encode(hashlib.sha256(encoded).digest()).decode()
+    return PublicKey(
+        name=path.name, key=key, hint=hint, not_before=not_before, revoked_from=revoked_from
+    )

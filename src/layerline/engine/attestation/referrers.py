@@ -1,0 +1,115 @@
+"""What is attached to an image: its referrers, by the API of the registry or by the fallback tag.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from layerline.engine.image import manifests
+from layerline.engine.image.manifests import Descriptor
+from layerline.engine.image.registry.client import Request
+from layerline.engine.store.digest import parse_digest
+from layerline.errors import ArchiveInvalid, ImageNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from layerline.engine.image.registry.repository import Repository
+
+TITLE = "org.opencontainers.image.title"
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_MOST = 256
+_LARGEST = 256 << 20
+_GZIP = zlib.MAX_WBITS | 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """A document that is attached to an image: the kind of artifact, and its bytes."""
+
+    digest: str
+    kind: str
+    data: bytes
+    annotations: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        """The name of a file."""
+        return self.annotations.get(TITLE, "")
+
+
+def read_attached(repository: Repository, digest: str) -> Iterator[Attached]:
+    """Yield what is attached to an image. Raises ArchiveInvalid for what is not as it says."""
+    entries = _listed(repository, digest)
+    if len(entries) > _MOST:
+        message = f"{digest} has {len(entries)} referrers: the limit is {_MOST}"
+        raise ArchiveInvalid(message)
+    for entry in entries:
+        which = parse_digest(str(entry.get("digest")))
+        try:
+            found = repository.manifest(which)
+        except ImageNotFound:
+            continue  # deleted; what is missed is named by the provenance
+        yield from _read(repository, digest, which, found.data)
+
+
+def _read(repository: Repository, image: str, which: str, data: bytes) -> Iterator[Attached]:
+    document = manifests.parse_json(data, "referrer")
+    subject = document.get("subject")
+    if not isinstance(subject, dict) or subject.get("digest") != image:
+        return  # listed, but about another image
+    kind = str(document.get("artifactType") or document.get("config", {}).get("mediaType"))
+    for layer in document.get("layers", ())[:1]:
+        size = layer.get("size")
+        descriptor = Descriptor(
+            media_type=str(layer.get("mediaType")),
+            digest=parse_digest(str(layer.get("digest"))),
+            size=size if isinstance(size, int) else -1,
+        )
+        content = repository.document(descriptor)
+        if descriptor.media_type.endswith("+gzip"):
+            content = _decompress(content)
+        annotations = document.get("annotations") or {}
+        yield Attached(digest=which, kind=kind, data=content, annotations=annotations)
+
+
+def _decompress(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj(_GZIP)
+    try:
+        found = unpacker.decompress(data, _LARGEST)
+    except zlib.error as exc:
+        message = f"a referrer is not gzip: {exc}"
+        raise ArchiveInvalid(message) from exc
+    if unpacker.unconsumed_tail or not unpacker.eof:
+        message = f"a referrer is cut off, or larger than {_LARGEST} bytes"
+        raise ArchiveInvalid(message)
+    return found
+
+
+def _listed(repository: Repository, digest: str) -> list[dict[str, Any]]:
+    """The entries of the list by the API or, where the registry lacks it, of the fallback tag."""
+    name = repository.reference.repository
+    request = Request(
+        "GET",
+        repository.endpoint.url(f"{name}/referrers/{digest}"),
+        scope=f"repository:{name}:pull",
+        headers={"Accept": _INDEX},
+        expect=frozenset({200, 400, 404, 405}),
+    )
+    with repository.endpoint.send(request) as response:
+        kind = response.headers.get("Content-Type", "").partition(";")[0]
+        data = response.read() if response.status_code == 200 and kind == _INDEX else None
+    if data is None:
+        try:
+            data = repository.manifest(digest.replace(":", "-")).data
+        except ImageNotFound:
+            return []
+    found = manifests.parse_json(data, "list of referrers").get("manifests")
+    if not isinstance(found, list):
+        message = "the list of referrers has no manifests"
+        raise ArchiveInvalid(message)
+    return [each for each in found if isinstance(each, dict)]

@@ -1,0 +1,101 @@
+"""`publish` attaches what it says of an image, signed; other tools accept the signatures."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from layerline import command
+from layerline.settings import process_environ
+from tests.images import cache_directory, serve
+from tests.integration.conftest import Project, succeeded
+from tests.integration.test_layers import DEFINITION, environment, lock, repository
+from tests.integration.test_layers import call as call_function
+from tests.published import Repository, new_key
+from tests.registry import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
+
+SECRET = "planted-p4ssw0rd"
+PRIVATE_HOST = "index.corp.internal"
+# What must not be in a statement, in values that go into it.
+PLANTED = DEFINITION.replace(
+    'env = { LEVEL = "1" }',
+    f'env = {{ LEVEL = "1", API_TOKEN = "{SECRET}", INDEX = "https://me:{SECRET}@{PRIVATE_HOST}/x",'
+    ' CACHE = "/home/me/cache" }',
+)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Iterator[Published]:
+    """A small image that was published with a key."""
+    serve(registry, cache_directory(process_environ()))
+    home = tmp_path_factory.mktemp("publishing")
+    project = repository(home, environment(tmp_path_factory.mktemp("home"), registry), PLANTED)
+    (home / "pyproject.toml").write_text('[project]\nname = "small"\nversion = "1.4.0"\n')
+    lock(project)
+    private, public = new_key(tmp_path_factory.mktemp("keys"), "own")
+    with serving(tmp_path_factory.mktemp("registry")) as address:
+        place = Repository(registry=address, place=home, name="team/small")
+        done = call_function(
+            project,
+            *("publish", "--image=small", f"--address={place.address()}", "--compression=gzip"),
+            *(f"--sign-key=file:{private}", f"--commit={'1' * 40}"),
+            "--repository=https://example.com/team/small",
+        )
+        yield Published(place, project, public, succeeded(done).stdout.strip().rpartition("@")[2])
+
+
+class Published:
+    """An image in a registry, its project, and the key that signed."""
+
+    def __init__(self, place: Repository, project: Project, key: Path, digest: str) -> None:
+        self.place, self.project, self.key, self.digest = place, project, key, digest
+
+    def bundles(self) -> dict[str, dict[str, Any]]:
+        """The bundles by the type of their predicate."""
+        kind = "dev.sigstore.bundle.predicateType"
+        return {
+            each["annotations"][kind]: json.loads(self.place.content(each["digest"]))
+            for each in self.place.referrers(self.digest)
+            if kind in each["annotations"]
+        }
+
+
+def statement(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The statement in a bundle."""
+    import base64
+
+    found: dict[str, Any] = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    return found
+
+
+def test_the_provenance_says_what_was_built_from_what(published: Published) -> None:
+    provenance = statement(published.bundles()["https://slsa.dev/provenance/v1"])
+    assert provenance["subject"][0]["digest"] == {"sha256": published.digest[7:]}
+    definition = provenance["predicate"]["buildDefinition"]
+    assert definition["externalParameters"]["version"] == "1.4.0"
+    parts = {each["name"]: each for each in definition["resolvedDependencies"]}
+    assert parts["source"]["uri"] == f"git+https://example.com/team/small@{'1' * 40}"
+    locked = (published.project.home / "locks" / "cpu.txt").read_bytes()
+    assert parts["lock"]["digest"] == {
+        "sha256": command.run(["sha256sum"], stdin=locked).stdout.decode().split()[0]
+    }
+    assert len(parts["base"]["digest"]["sha256"]) == 64
+
+
+def test_no_statement_has_a_secret_a_private_host_or_a_local_path(published: Published) -> None:
+    texts = [
+        published.place.content(each["digest"])
+        for each in published.place.referrers(published.digest)
+    ]
+    texts += [json.dumps(statement(each)).encode() for each in published.bundles().values()]
+    for text in texts:
+        for planted in (SECRET, PRIVATE_HOST, "/home/me", str(published.project.home)):
+            assert planted.encode() not in text
