@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from layerline import command
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve
 from tests.integration.conftest import Project, succeeded
@@ -70,8 +71,6 @@ class Published:
 
 def statement(bundle: dict[str, Any]) -> dict[str, Any]:
     """The statement in a bundle."""
-    import base64
-
     found: dict[str, Any] = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
     return found
 
@@ -84,9 +83,7 @@ def test_the_provenance_says_what_was_built_from_what(published: Published) -> N
     parts = {each["name"]: each for each in definition["resolvedDependencies"]}
     assert parts["source"]["uri"] == f"git+https://example.com/team/small@{'1' * 40}"
     locked = (published.project.home / "locks" / "cpu.txt").read_bytes()
-    assert parts["lock"]["digest"] == {
-        "sha256": command.run(["sha256sum"], stdin=locked).stdout.decode().split()[0]
-    }
+    assert parts["lock"]["digest"] == {"sha256": hashlib.sha256(locked).hexdigest()}
     assert len(parts["base"]["digest"]["sha256"]) == 64
 
 
@@ -99,3 +96,14 @@ def test_no_statement_has_a_secret_a_private_host_or_a_local_path(published: Pub
     for text in texts:
         for planted in (SECRET, PRIVATE_HOST, "/home/me", str(published.project.home)):
             assert planted.encode() not in text
+
+
+def test_it_is_verified_by_its_key_and_by_no_other(published: Published, tmp_path: Path) -> None:
+    address = published.place.address()
+    found = succeeded(published.project.call("verify", address, f"--key={published.key}"))
+    assert f"digest: {published.digest}" in found.stdout
+    assert "built by: urn:layerline:builder:local" in found.stdout
+    _, other = new_key(tmp_path, "other")
+    refused = published.project.call("verify", address, f"--key={other}")
+    assert refused.status == 8
+    assert "signature: the provenance is signed by another key" in refused.stderr
