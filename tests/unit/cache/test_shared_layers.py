@@ -33,6 +33,11 @@ ADDED = "query ($a: ID!, $b: ID!) { node(id: $a) { ... on Directory { diff(other
 IMAGE = """query ($root: ID!, $added: ID!) { container { withRootfs(directory: $root) {
   withDirectory(path: "/opt/venv", source: $added) { %s }
 } } }"""
+ARCHIVE = "asTarball(forcedCompression: Zstd) { id }"
+IMPORT = """query ($file: ID!) { container { import(source: $file) {
+  withExec(args: ["sh", "-c", "cat /opt/venv/etc/x /proc/sys/kernel/random/uuid"]) { stdout }
+} } }"""
+SIZE = "query ($file: ID!) { node(id: $file) { ... on File { size digest } } }"
 FILE = """query ($added: ID!) { node(id: $added) { ... on Directory {
   file(path: "/etc/x") { contents } entries } } }"""
 
@@ -131,4 +136,29 @@ async def test_an_image_that_was_tested_is_published_in_another_form_as_before(
             made = await ask(session, IMAGE % f'publish(address: "{place}/{name}:1")', **ids)
             references.append(made["container"]["withRootfs"]["withDirectory"]["publish"])
     assert len({reference.partition("@")[2] for reference in references}) == 1
+    assert second.unpacked() == []
+
+
+async def test_what_ran_in_an_image_that_was_exported_needs_no_bytes_of_it(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    _, second = machines
+    answers = []
+    for machine in machines:
+        async with machine.session() as session:
+            ids = await install(session, rootfs)
+            made = await ask(session, IMAGE % ARCHIVE, **ids)
+            file = made["container"]["withRootfs"]["withDirectory"]["asTarball"]["id"]
+            answers.append(await ask(session, IMPORT, file=file))
+    assert answers[0] == answers[1]
+    assert second.containers() == []
+    assert second.layers() == 0
+    read = []
+    for machine in machines:
+        async with machine.session() as session:
+            ids = await install(session, rootfs)
+            made = await ask(session, IMAGE % ARCHIVE, **ids)
+            file = made["container"]["withRootfs"]["withDirectory"]["asTarball"]["id"]
+            read.append(await ask(session, SIZE, file=file))
+    assert read[0] == read[1]
     assert second.unpacked() == []

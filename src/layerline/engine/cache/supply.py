@@ -12,6 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from layerline.engine.image.described_archive import (
+    describe_archive,
+    fill_archive,
+    is_archive,
+    store_archive,
+)
 from layerline.engine.image.layer_import import fill_promised
 from layerline.engine.image.manifests import Descriptor
 from layerline.engine.store.cancellation import carried
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from layerline.engine.cache.place import Place
+    from layerline.engine.image.assemble import AssembledImage
     from layerline.engine.store.digest import Digest
     from layerline.engine.store.promise import Promise
     from layerline.engine.store.store import Store
@@ -47,6 +54,15 @@ class RegistrySupplier:
         if self._size(digest) != size:
             self._sizes[digest] = size
             self.store.index.put(_TABLE, digest, {"size": size})
+
+    def promise_archive(self, image: AssembledImage) -> str:
+        """Have the archive of an image written once its bytes are read; its snapshot's name."""
+        name, promise = describe_archive(self.store, image)
+        if all(self.store.blobs.has(layer.digest) for layer in image.layers):
+            return store_archive(self.store, image)
+        self.add(promise.digest, promise.size)
+        self.store.snapshots.promise(name, promise)
+        return name
 
     def is_lost(self, digest: Digest) -> bool:
         """Whether a blob could not be fetched."""
@@ -75,6 +91,9 @@ class RegistrySupplier:
 
         def fill(item: tuple[str, Promise]) -> None:
             name, promise = item
+            if is_archive(promise):
+                fill_archive(self.store, name)
+                return
             if not self.store.blobs.has(promise.digest):
                 self.fetch(promise.digest)
             try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from layerline.compression import ZSTD_LEVEL
@@ -17,7 +17,7 @@ from layerline.engine.image.manifests import Compression, Descriptor, Family, Ma
 from layerline.engine.image.pack import LayerBlob, layer_blob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from layerline.engine.store.digest import Digest
     from layerline.engine.store.store import Store
@@ -39,12 +39,14 @@ class Part:
 class AssembledImage:
     """An image ready for export. `documents` are the JSON blobs; layer blobs are in the store.
 
-    `root` names the manifest, or the index where there are several `manifests`.
+    `root` names the manifest, or the index where there are several `manifests`. `snapshots` are
+    what layers were made of, by the digests of their blobs.
     """
 
     root: Descriptor
     manifests: tuple[Manifest, ...]
     documents: tuple[tuple[Descriptor, bytes], ...]
+    snapshots: Mapping[Digest, str] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
@@ -97,13 +99,26 @@ def assemble(
         composed.append(manifest)
         annotations = tuple(sorted(part.annotations))  # on both, as BuildKit's exporter
         entries.append(replace(entry, platform=part.config.platform, annotations=annotations))
+    return AssembledImage(
+        root=_root(entries, family, documents),
+        manifests=tuple(composed),
+        documents=tuple(documents.values()),
+        snapshots={blob.digest: name for name, blob in blobs.items()},
+    )
+
+
+def _root(
+    entries: Sequence[Descriptor],
+    family: Family,
+    documents: dict[Digest, tuple[Descriptor, bytes]],
+) -> Descriptor:
+    """The only manifest, or an index, which is added to the documents."""
     if len(entries) == 1:
-        root = entries[0]
-    else:
-        body = manifests.index_bytes(entries, family.index)
-        root = manifests.describe(body, family.index)
-        documents[root.digest] = (root, body)
-    return AssembledImage(root=root, manifests=tuple(composed), documents=tuple(documents.values()))
+        return entries[0]
+    body = manifests.index_bytes(entries, family.index)
+    root = manifests.describe(body, family.index)
+    documents[root.digest] = (root, body)
+    return root
 
 
 def _blobs(parts: Sequence[Part], pack: Callable[[str], LayerBlob]) -> dict[str, LayerBlob]:

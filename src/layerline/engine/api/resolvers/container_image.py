@@ -19,6 +19,8 @@ from layerline.engine.api.tree_access import file_in, tree_of
 from layerline.engine.image.archive import write_archive, write_layout
 from layerline.engine.image.archive_reader import read_archive
 from layerline.engine.image.container_programs import find_container_program, load, save
+from layerline.engine.image.described_archive import FILE as ARCHIVE
+from layerline.engine.image.described_archive import find_image, store_archive
 from layerline.engine.image.platform import Platform
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry_server.named_images import remember_image
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from layerline.engine.image.manifests import Descriptor
     from layerline.engine.image.registry.reach import Reach
 
-ARCHIVE = "container.tar"
 _REGISTRY_PORT = 80
 
 
@@ -140,7 +141,16 @@ def image_ref(self: Container, _call: Call) -> str:
 
 @field("Container", "import")
 async def import_(self: Container, call: Call, *, source: File, tag: str = "") -> Container:
-    """The image in an OCI or docker archive; it replaces the entire configuration."""
+    """The image in an OCI or docker archive; it replaces the entire configuration.
+
+    An archive that this machine has described to share results is not read.
+    """
+    described = await _described(call, source, self.config.platform) if not tag else None
+    if described is not None:
+        found = with_image(self, described, described.config)
+        assert isinstance(found.rootfs, ops.Stored)
+        call.session.solver.sharing.know_content(found.rootfs, source.tree)
+        return replace(found, annotations=described.annotations)
     entry = file_in(await tree_of(call, source.tree), source.path)
     entry.open().close()  # nothing but a file
     image = await call.session.solver.in_thread(
@@ -196,19 +206,26 @@ async def export(
 async def as_tarball(self: Container, call: Call, **form: Any) -> File:
     """The image as an OCI archive, a file of the API."""
     image = await assemble_image(call, self, **form)
-    name = await call.session.solver.in_thread(_store_archive, call, image)
+    solver, shared = call.session.solver, call.session.solver.context.shared
+    if shared is None:
+        name = await solver.in_thread(store_archive, call.session.store, image)
+    else:
+        name = await solver.in_thread(shared.supplier.promise_archive, image)
     tree = ops.Stored(digest=digest_of(["archive", image.root.digest]), snapshots=(name,))
+    variants = form.get("platform_variants", ())
+    if self.rootfs is not None and not variants:
+        solver.sharing.know_content(tree, self.rootfs)
     return File(tree=tree, path=f"/{ARCHIVE}")
 
 
-def _store_archive(call: Call, image: AssembledImage) -> str:
-    store = call.session.store
-    name = "archive-" + image.root.digest.removeprefix("sha256:")
-    if not store.snapshots.has(name):
-        with store.snapshots.draft() as draft:
-            write_archive(store, image, draft.fs / ARCHIVE)
-            draft.commit(name)
-    return name
+async def _described(call: Call, source: File, platform: Platform) -> Image | None:
+    """The image of an archive that `asTarball` made; None for any other file."""
+    solver, tree = call.session.solver, source.tree
+    if solver.context.shared is None or not isinstance(tree, ops.Stored):
+        return None
+    if source.path != f"/{ARCHIVE}" or len(tree.snapshots) != 1:
+        return None
+    return await solver.in_thread(find_image, call.session.store, tree.snapshots[0], platform)
 
 
 @field(
