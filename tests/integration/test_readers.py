@@ -11,6 +11,8 @@ import pytest
 
 from layerline import command
 from layerline.errors import CommandFailed
+from layerline.pipeline import sbom, spdx
+from layerline.pipeline.environment import program
 from layerline.settings import process_environ
 from tests.published import Image, Repository, new_key
 
@@ -26,7 +28,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter that has the readers of PyPI."""
     place = tmp_path_factory.mktemp("python") / "venv"
     run(UV, "venv", "--quiet", place)
-    readers = ("securesystemslib[crypto]", "in-toto-attestation")
+    readers = ("securesystemslib[crypto]", "in-toto-attestation", "spdx-tools")
     run(UV, "pip", "install", "--quiet", f"--python={place}", *readers)
     return place / "bin" / "python"
 
@@ -77,6 +79,20 @@ def test_securesystemslib_and_in_toto_accept_the_signatures(
 
 def test_sigstore_of_npm_accepts_the_signatures(node: Path, signed: tuple[Path, Path]) -> None:
     assert run("node", READERS / "by_key.mjs", *signed, cwd=node).split() == ["verified"] * 2
+
+
+def test_spdx_tools_find_nothing_wrong_in_the_document(python: Path, tmp_path: Path) -> None:
+    """The project's own validator, on what is installed here with what its wheels carry."""
+    found = [
+        json.loads(run(sys.executable, "-c", program(name)))
+        for name in ("metadata.py", "licences.py")
+    ]
+    bill = sbom.document("here", "cpu", found[0], {})
+    path = tmp_path / "here.spdx.json"
+    path.write_text(json.dumps(spdx.document("here", "1.0", bill, found[1])))
+    assert run(python, READERS / "valid_spdx.py", path) == ""
+    path.write_text(path.read_text().replace("DESCRIBES", "CONTAINS"))
+    assert run(python, READERS / "valid_spdx.py", path) != ""
 
 
 def test_they_refuse_what_was_changed(

@@ -21,6 +21,7 @@ _SECRETS = "/mnt/secrets"
 # In addition to the base's own: TLS to the registry, and signatures.
 TOOLS = ("ca-certificates", "openssl")
 CYCLONEDX = "application/vnd.cyclonedx+json"
+SPDX = "application/spdx+json"
 LOCK = "application/vnd.layerline.lock.v1"
 
 

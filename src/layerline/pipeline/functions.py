@@ -10,16 +10,15 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, function
 
-from layerline.pipeline import ci_jobs, dockerfile, lock, pylock, report, report_markdown, sbom
+from layerline.pipeline import ci_jobs, dockerfile, lock, pylock, report, report_markdown
 from layerline.pipeline.cold_start import describe
 from layerline.pipeline.diagnostics import FILE
-from layerline.pipeline.environment import PYTHON, program
 from layerline.pipeline.image_start import start, with_start
 from layerline.pipeline.plan import earlier_builds
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project import Project
 from layerline.pipeline.provenance import Origin
-from layerline.pipeline.publication import Publication
+from layerline.pipeline.publication import Publication, bills
 from layerline.pipeline.resolution import resolve
 from layerline.pipeline.source import NOT_LOADED, docker_patterns
 from layerline.pipeline.spans import span
@@ -216,16 +215,22 @@ class PipelineFunctions:
         return await publication.publish(address, attached=attach)
 
     @function
-    async def sbom(self, image: ImageName) -> dagger.File:
-        """List the contents of an image as a CycloneDX document in JSON."""
+    async def sbom(
+        self,
+        image: ImageName,
+        format: Annotated[str, Doc("What is made: cyclonedx or spdx")] = "cyclonedx",
+    ) -> dagger.File:
+        """List the contents of an image as a CycloneDX or an SPDX document in JSON."""
+        if format not in _BILLS:
+            message = f"unknown format {format!r}: use {' or '.join(_BILLS)}"
+            raise ValueError(message)
         project = self.project()
         definition = await project.definition()
         target = definition.image(image).target
-        built = await project.image(image)
-        metadata = await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout()
         pins = lock.parse(await project.lock_text(definition, target))
-        made = sbom.document(image, target, json.loads(metadata), pins)
-        return dag.file(f"{image}.cdx.json", json.dumps(made, indent=1) + "\n")
+        made = await bills(await project.image(image), image, target, pins)
+        number, suffix = _BILLS[format]
+        return dag.file(f"{image}.{suffix}.json", json.dumps(made[number], indent=1) + "\n")
 
     @function
     async def dockerfiles(self) -> dagger.Directory:
@@ -297,6 +302,8 @@ class PipelineFunctions:
         )
 
 
+# Which of `bills` it is, and the file's suffix.
+_BILLS = {"cyclonedx": (0, "cdx"), "spdx": (1, "spdx")}
 _LOCK_FORMATS = ("requirements", "pylock")
 _REPORTS: Mapping[str, tuple[str, Callable[[report.Report], str]]] = {
     "html": ("report.html", report.page),

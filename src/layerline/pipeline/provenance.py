@@ -16,6 +16,7 @@ from layerline.pipeline.probe import EVIDENCE_LABEL, Evidence
 PROVENANCE = "https://slsa.dev/provenance/v1"
 TESTS = "https://in-toto.io/attestation/test-result/v0.1"
 CYCLONEDX = "https://cyclonedx.org/bom"
+SPDX = "https://spdx.dev/Document/v2.3"
 BUILD_TYPE = "urn:layerline:image:v1"
 LOCAL_BUILDER = "urn:layerline:builder:local"
 Predicate = dict[str, Any]

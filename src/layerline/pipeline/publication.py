@@ -1,20 +1,21 @@
 """Publishes an image with what is said of it: provenance, bills of materials, results of probes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import dagger
 
-from layerline.pipeline import lock, provenance, sbom
-from layerline.pipeline.attachments import CYCLONEDX, LOCK, Attachments, attach
+from layerline.pipeline import lock, provenance, sbom, spdx
+from layerline.pipeline.attachments import CYCLONEDX, LOCK, SPDX, Attachments, attach
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import PYTHON, program
 from layerline.pipeline.image import Assembly
 from layerline.pipeline.probe import EVIDENCE_LABEL
 from layerline.pipeline.project import Project
-from layerline.pipeline.redaction import Redaction
+from layerline.pipeline.redaction import Redaction, secret_values
 
 _COMPRESSIONS = {
     "zstd": dagger.ImageLayerCompression.Zstd,
@@ -70,8 +71,8 @@ class Publication:
         definition, target = assembly.definition, assembly.target
         locked = await self.project.lock_text(definition, target)
         redaction = await self._redaction()
-        listed = json.loads(await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout())
-        bill = sbom.document(self.image, target, listed, lock.parse(locked))
+        bill, more = await bills(built, self.image, target, lock.parse(locked))
+        spec = definition.image(self.image)
         build = provenance.Build(
             image=self.image,
             target=target,
@@ -82,7 +83,7 @@ class Publication:
             started=started,
             finished=_now(),
             files=await assembly.files(self.image),
-            settings=definition.image(self.image).model_dump(mode="json"),
+            settings=redaction.apply(spec.model_dump(mode="json"), alone=True),
             inputs=await assembly.environment.inputs(),
             origin=await self._origin(),
         )
@@ -91,8 +92,12 @@ class Publication:
             (provenance.PROVENANCE, provenance.predicate(build)),
             (provenance.TESTS, provenance.tests(label, self.image, locked)),
             (provenance.CYCLONEDX, bill),
+            (provenance.SPDX, more),
         ]
-        documents = [(CYCLONEDX, f"{self.image}.cdx.json", _json(redaction.apply(bill)))]
+        documents = [
+            (CYCLONEDX, f"{self.image}.cdx.json", _json(redaction.apply(bill))),
+            (SPDX, f"{self.image}.spdx.json", _json(redaction.apply(more))),
+        ]
         if redaction.text(locked) == locked:  # else it is read from the source: its bytes count
             documents.append((LOCK, lock.path(target), locked))
         return Attachments(
@@ -102,11 +107,8 @@ class Publication:
 
     async def _redaction(self) -> Redaction:
         """What this call knows to be secret: its logins, its key, its indexes' hosts."""
-        secrets = []
-        for each in (self.login, self.project.credentials, self.key):
-            if each is not None:
-                text = await each.plaintext()
-                secrets += [text.strip(), *text.split(), text.strip().partition(":")[2]]
+        given = [each for each in (self.login, self.project.credentials, self.key) if each]
+        secrets = [value for each in given for value in secret_values(await each.plaintext())]
         return Redaction(secrets=tuple(secrets), hosts=self.project.wheels.hosts)
 
     async def _origin(self) -> provenance.Origin:
@@ -114,6 +116,16 @@ class Publication:
         if self.origin.version:
             return self.origin
         return replace(self.origin, version=await self.project.version())
+
+
+async def bills(
+    built: dagger.Container, image: str, target: str, pins: Mapping[str, lock.Pin]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The contents of an image as a CycloneDX and as an SPDX document."""
+    listed = json.loads(await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout())
+    bill = sbom.document(image, target, listed, pins)
+    found = json.loads(await built.with_exec([PYTHON, "-c", program("licences.py")]).stdout())
+    return bill, spdx.document(image, provenance.version(), bill, found)
 
 
 def _now() -> str:
