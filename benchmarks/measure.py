@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import resource
 import shutil
 import statistics
 import sys
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 BASE = "debian:bookworm-slim"
 MIB = 1 << 20
+
+
+def processor_seconds() -> float:
+    """Processor time of the commands that have ended, with their children."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

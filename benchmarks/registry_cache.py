@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.manifests import STEP
-from benchmarks.measure import ROOT
+from benchmarks.measure import ROOT, processor_seconds
 from layerline import command
 from layerline.engine.cache.shared import SharedCache
 from layerline.engine.store.digest import digest_of
@@ -111,9 +111,10 @@ def _send(sink: socket.socket, waiting: queue.Queue[tuple[float, bytes]]) -> Non
 
 @dataclass(kw_only=True)
 class Ended:
-    """How long a command took, until its end and until its last step, and what it said."""
+    """How long a command took, by the clock and of processors, and what it said."""
 
     seconds: float
+    processor: float
     said: str
 
     @property
@@ -134,14 +135,18 @@ def build(store: Path, mirror: str, target: str, *, cache: str = "", mode: str =
     }
     chain = ("container", "from", f"--address={BASE}", "with-exec", f"--args=sh,-c,{STEP}")
     argv = [sys.executable, "-m", "layerline", "core", "-v", "--progress=plain", *chain]
-    began = time.monotonic()
+    began, before = time.monotonic(), processor_seconds()
     done = command.run([*argv, "publish", f"--address={target}"], env={**process_environ(), **own})
-    return Ended(seconds=time.monotonic() - began, said=done.stderr.decode())
+    return Ended(
+        seconds=time.monotonic() - began,
+        processor=processor_seconds() - before,
+        said=done.stderr.decode(),
+    )
 
 
 def measure_writing(place: Path, address: str, rounds: int) -> str:
     """Print what writing adds to a first build; the repository that the last one wrote."""
-    times: dict[bool, list[float]] = {False: [], True: []}
+    ends: dict[bool, list[Ended]] = {False: [], True: []}
     cache = ""
     for number in range(rounds):
         for writes in (number % 2 == 0, number % 2 == 1):
@@ -149,11 +154,13 @@ def measure_writing(place: Path, address: str, rounds: int) -> str:
                 cache = f"{address}/cache/round-{number}" if writes else ""
                 target = f"{address}/images/{number}-{writes}".lower()
                 ended = build(Path(name, "store"), address, target, cache=cache, mode="read,write")
-                times[writes].append(ended.seconds)
-    without, with_it = (statistics.median(times[writes]) for writes in (False, True))
-    more = (with_it / without - 1) * 100
-    print(f"first build: {without:.2f} s without, {with_it:.2f} s writing: {more:+.1f} %")
-    print(f"  each: {_seconds(times[False])} without, {_seconds(times[True])} writing")
+                ends[writes].append(ended)
+    for what, of in (("first build", _clock), ("  of processors", _processor)):
+        times = {writes: [of(ended) for ended in found] for writes, found in ends.items()}
+        without, with_it = (statistics.median(times[writes]) for writes in (False, True))
+        more = (with_it / without - 1) * 100
+        print(f"{what}: {without:.2f} s without, {with_it:.2f} s writing: {more:+.1f} %")
+        print(f"    each: {_seconds(times[False])} without, {_seconds(times[True])} writing")
     return f"{address}/cache/round-{rounds - 1}"
 
 
@@ -189,6 +196,14 @@ def measure_reading(place: Path, cache: str, delay: float) -> None:
             f"second machine: publish in {ended.seconds:.2f} s, {ended.containers} containers, "
             f"{relayed.up / 1000:.0f} kB up, {relayed.down / 1000:.0f} kB down"
         )
+
+
+def _clock(ended: Ended) -> float:
+    return ended.seconds
+
+
+def _processor(ended: Ended) -> float:
+    return ended.processor
 
 
 def _seconds(times: list[float]) -> str:
