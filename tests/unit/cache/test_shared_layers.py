@@ -162,3 +162,17 @@ async def test_what_ran_in_an_image_that_was_exported_needs_no_bytes_of_it(
             read.append(await ask(session, SIZE, file=file))
     assert read[0] == read[1]
     assert second.unpacked() == []
+
+
+async def test_what_the_repository_has_is_not_announced_again(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, _ = machines
+    for _ in range(2):
+        async with first.session() as session:
+            shared = session.solver.context.shared
+            assert shared is not None
+            shared.places[0].tags()
+            ids = await install(session, rootfs)
+            await ask(session, IMAGE % "sync", **ids)
+    assert [name for name in first.steps() if "cache: sen" in name] == []

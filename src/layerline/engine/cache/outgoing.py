@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from layerline.engine.store.index import Document
     from layerline.engine.store.store import Store
 
-_THREADS = 2
+_THREADS = 4
 _NICENESS = 10
 _MOST_FAILURES = 3
 _GIVE_UP_SECONDS = 1.0
@@ -102,9 +102,12 @@ class Sender:
         with self._changed:
             if self._closed or not self.place.is_usable:
                 return
-            if isinstance(outgoing, Outgoing) and not self._is_ready(outgoing):
-                self._deferred.append(outgoing)
-                return
+            if isinstance(outgoing, Outgoing):
+                if self._is_known(outgoing):
+                    return
+                if not self._is_ready(outgoing):
+                    self._deferred.append(outgoing)
+                    return
             self._waiting.append(outgoing)
             self._changed.notify()
             if len(self._threads) < _THREADS:
@@ -130,6 +133,16 @@ class Sender:
     def mount_from(self, reference: Reference) -> None:
         """An image is published with blobs that are sent, too."""
         self._sources = (reference, *self._sources)
+
+    def _is_known(self, outgoing: Outgoing) -> bool:
+        """Whether the repository is known to have a row, without a wait for that."""
+        return self.place.listing.done() and not self._missing(outgoing)
+
+    def _missing(self, outgoing: Outgoing) -> dict[str, str]:
+        """The keys of a row that have to be sent, with their tags."""
+        there = () if outgoing.replaces else self.place.tags() or ()
+        tags = {key: tag_of(outgoing.table, key, self.layers.epoch) for key in outgoing.keys}
+        return {key: tag for key, tag in tags.items() if tag not in there}
 
     def _is_ready(self, outgoing: Outgoing) -> bool:
         return all(map(self.layers.has_place, outgoing.sources))
@@ -207,17 +220,15 @@ class Sender:
         self.place.written.put_manifest(use.tag, data, MANIFEST)
 
     def _send(self, outgoing: Outgoing) -> None:
-        there = () if outgoing.replaces else self.place.tags() or ()
-        tags = {key: tag_of(outgoing.table, key, self.layers.epoch) for key in outgoing.keys}
-        keys = [key for key, tag in tags.items() if tag not in there]
-        if not keys:
+        tags = self._missing(outgoing)
+        if not tags:
             return
         if self._holds(outgoing):
             log.debug("not sent to the cache: a secret is in what %s gave", outgoing.keys)
             return
-        record = self._record(outgoing, keys[0])
-        for key in keys:
-            self._push(replace(record, key=key), tags[key])
+        record = self._record(outgoing, next(iter(tags)))
+        for key, tag in tags.items():
+            self._push(replace(record, key=key), tag)
 
     def _push(self, record: Record, tag: str) -> None:
         image = artifact_of(record, self.seal(record.payload()))
@@ -225,7 +236,7 @@ class Sender:
             self._push_blob(blob)
         repository = self.place.written
         there = replace(repository, reference=replace(repository.reference, tag=tag))
-        there.push(self.store, image, known=self.place.blobs)
+        there.push(self.store, image, known=self.place.blobs, is_new=True)
         with self._changed:
             self._failures = 0
             self.sent += 1

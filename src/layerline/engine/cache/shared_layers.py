@@ -35,6 +35,7 @@ class SharedLayers:
     _placed: dict[str, Placement] = field(default_factory=dict)
     _checked: dict[str, bool] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _packing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def form(self) -> Compression:
@@ -76,8 +77,10 @@ class SharedLayers:
         return _shared(self._pack(name))
 
     def _pack(self, name: str) -> LayerBlob:
+        """Pack one at a time, which leaves most of the machine to the steps that run."""
         level = self.zstd.level
-        return layer_blob(self.store, name, self.form, epoch=self.epoch, zstd_level=level)
+        with self._packing:
+            return layer_blob(self.store, name, self.form, epoch=self.epoch, zstd_level=level)
 
     def _is_placed(self, name: str, placement: Placement) -> bool:
         with self._lock:

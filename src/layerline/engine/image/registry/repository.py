@@ -110,12 +110,14 @@ class Repository:
         *,
         sources: Sequence[Reference] = (),
         known: Collection[str] = (),
+        is_new: bool = False,
         turn: Callable[[Digest], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """Upload what is missing, then the manifest under the tag.
 
         `sources` are images that layers came from; the registry can mount these layers. Blobs of
-        the digests `known` are in the repository. Each layer is sent in its `turn`.
+        the digests `known` are in the repository; documents that are new are not asked for. Each
+        layer is sent in its `turn`.
         """
         kinds = manifests.MANIFEST_TYPES | manifests.INDEX_TYPES
         with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
@@ -129,7 +131,7 @@ class Repository:
                 pass
         for descriptor, data in image.documents:
             if descriptor.media_type not in kinds:
-                self._put_blob(descriptor, _repeatable(data), [])
+                self._put_blob(descriptor, _repeatable(data), [], is_new=is_new)
         for descriptor, data in image.documents:
             if descriptor.media_type in kinds and descriptor.digest != image.root.digest:
                 self._put_manifest(descriptor.digest, descriptor, data)
@@ -209,10 +211,15 @@ class Repository:
         return self._put_blob(layer, body, sources)
 
     def _put_blob(
-        self, blob: Descriptor, body: Callable[[], Iterator[bytes]], sources: Sequence[str]
+        self,
+        blob: Descriptor,
+        body: Callable[[], Iterator[bytes]],
+        sources: Sequence[str],
+        *,
+        is_new: bool = False,
     ) -> bool:
         """Upload a blob; False if the repository has it, or can take it from another one."""
-        if self._has(blob):
+        if not is_new and self._has(blob):
             return False
         for attempt in range(1, _FRUITLESS_TRIES + 1):
             place = self._begin_upload(blob, sources)
