@@ -24,7 +24,6 @@ RUN --mount=type=bind,source=locks/cu13.txt,target=/mnt/lock.txt \
  && python3 /mnt/slice.py /mnt/lock.txt contourpy cycler fonttools kiwisolver matplotlib opencv-python-headless polars polars-runtime-32 pyparsing ultralytics ultralytics-platform ultralytics-thop > /requirements/cv.txt \
  && python3 /mnt/slice.py /mnt/lock.txt annotated-doc annotated-types antlr4-python3-runtime cachetools click cryptography databricks-sdk fastapi gitdb gitpython google-auth hydra-core importlib-metadata invoke lightning lightning-utilities mlflow-skinny omegaconf opentelemetry-api opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions protobuf pyasn1 pyasn1-modules pydantic pydantic-core python-dotenv pytorch-lightning smmap sqlparse starlette torchmetrics tqdm typing-inspection uvicorn zipp > /requirements/train.txt \
  && python3 /mnt/slice.py /mnt/lock.txt argon2-cffi argon2-cffi-bindings arrow asttokens async-lru babel beautifulsoup4 bleach comm debugpy defusedxml executing fastjsonschema fqdn ipykernel ipython ipython-pygments-lexers isoduration jedi json5 jsonpointer jsonschema jsonschema-specifications jupyter-builder jupyter-client jupyter-core jupyter-events jupyter-lsp jupyter-server jupyter-server-terminals jupyterlab jupyterlab-pygments jupyterlab-server lark matplotlib-inline mistune nbclient nbconvert nbformat nest-asyncio2 notebook-shim overrides pandocfilters parso pexpect platformdirs prometheus-client prompt-toolkit ptyprocess pure-eval python-json-logger pyzmq referencing rfc3339-validator rfc3986-validator rfc3987-syntax rpds-py send2trash six soupsieve stack-data terminado tinycss2 tornado traitlets uri-template wcwidth webcolors webencodings websocket-client > /requirements/jupyter.txt \
- && python3 /mnt/slice.py /mnt/lock.txt setuptools > /requirements/train.builders.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
 
 FROM bare AS builder
@@ -119,7 +118,7 @@ RUN --mount=type=cache,id=uv-cv-cu13-v2,target=/mnt/uv \
 FROM builder AS layer-train
 RUN --mount=type=cache,id=uv-train-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/train.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,from=requirements,source=/requirements/train.builders.txt,target=/mnt/builders.txt \
+    --mount=type=bind,source=dockerfiles/requests/cu13/train.builders.txt,target=/mnt/builders.txt \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \

@@ -21,7 +21,6 @@ RUN --mount=type=bind,source=locks/cpu.txt,target=/mnt/lock.txt \
  && python3 /mnt/slice.py /mnt/lock.txt jax jaxlib ml-dtypes opt-einsum > /requirements/jax.txt \
  && python3 /mnt/slice.py /mnt/lock.txt fastapi fsspec httptools prometheus-client python-multipart uvicorn uvloop watchfiles websockets > /requirements/api.txt \
  && python3 /mnt/slice.py /mnt/lock.txt antlr4-python3-runtime cachetools databricks-sdk gitdb gitpython hydra-core importlib-metadata invoke lightning lightning-utilities mlflow-skinny omegaconf opentelemetry-sdk opentelemetry-semantic-conventions pytorch-lightning smmap sqlparse torchmetrics zipp > /requirements/train.txt \
- && python3 /mnt/slice.py /mnt/lock.txt setuptools > /requirements/train.builders.txt \
  && python3 /mnt/slice.py /mnt/lock.txt uv > /requirements/installer.txt
 
 FROM bare AS builder
@@ -100,7 +99,7 @@ RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
 FROM builder AS layer-train
 RUN --mount=type=cache,id=uv-train-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/train.txt,target=/mnt/requirements.txt \
-    --mount=type=bind,from=requirements,source=/requirements/train.builders.txt,target=/mnt/builders.txt \
+    --mount=type=bind,source=dockerfiles/requests/cpu/train.builders.txt,target=/mnt/builders.txt \
     --mount=type=bind,source=dockerfiles/programs/install.py,target=/mnt/install.py \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \

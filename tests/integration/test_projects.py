@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -213,6 +214,8 @@ def test_what_has_a_commit_or_a_source_alone_is_built_once_without_a_network(
         for name in ("fromgit", "layerline-test-sdist"):
             said = f"warning: {name}==1.0 differs from build to build"
             assert said in succeeded(done).stderr
+        for line in text.splitlines():
+            assert not line.startswith("setuptools==")  # what builds is in comments
         code = "import fromgit, layerline_test_sdist as s; fromgit.main(); s.main()"
         chain = ("call", "container", "import", "--source=app.tar")
         words = ("with-exec", "--args", f'python,-c,"{code}"', "stdout")
@@ -223,6 +226,27 @@ def test_what_has_a_commit_or_a_source_alone_is_built_once_without_a_network(
         (home / "layerline.toml").write_text(toml)
         succeeded(call(other, named, "build", "--image=again", "export", "--path=again.tar"))
     assert manifest(home / "again.tar")[1][:-1] == manifest(home / "app.tar")[1][:-1]
+
+
+def test_a_pylock_with_a_commit_is_read_back(tmp_path: Path, project: Project) -> None:
+    write_package(tmp_path / "git" / "fromgit", "fromgit")
+    home = tmp_path / "home"
+    (home / "locks").mkdir(parents=True)
+    other = Project(home=home, environ=project.environ)
+    commit = git_server.commit(tmp_path / "git" / "fromgit")
+    with git_server.serve(tmp_path / "git") as host:
+        toml = FROM_ELSEWHERE.format(host=host).replace(', "layerline-test-sdist"', "")
+        (home / "layerline.toml").write_text(toml)
+        named = f"--extra-index-url=http://{host}/none"
+        words = ("lock", "--target=cpu", "--format=pylock", "export", "--path=pylock.cpu.toml")
+        succeeded(called(other, named, *words))
+        assert f'commit-id = "{commit}"' in (home / "pylock.cpu.toml").read_text()
+        toml = toml.replace("[targets.cpu]", '[targets.cpu]\nlock = "pylock.cpu.toml"')
+        (home / "layerline.toml").write_text(re.sub(r"fromgit @ [^\"]+", "fromgit", toml))
+        locked = ("lock", "--target=cpu", "export", "--path=locks/cpu.txt")
+        succeeded(called(other, named, *locked))
+        done = called(other, named, "build", "--image=app", "export", "--path=app.tar")
+    assert "wheel: fromgit-1.0-py3-none-any.whl" in succeeded(done).stderr
 
 
 OF_THE_INDEX = """\

@@ -28,7 +28,7 @@ from layerline.pipeline.environment import (
 )
 from layerline.pipeline.image import APP, EPOCH
 from layerline.pipeline.layer import Layer
-from layerline.pipeline.lock import LockError
+from layerline.pipeline.lock import LockError, Pin
 from layerline.pipeline.partition import Partition, partition
 from layerline.pipeline.probe import Probe
 from layerline.pipeline.source import beginnings
@@ -88,6 +88,7 @@ def render(
             files[f"{name}.Dockerfile"] = "\n".join(image_file.lines()) + "\n"
             files[f"{name}.Dockerfile.dockerignore"] = _dockerignore(image, ignored)
             files |= image_file.probe_requests()
+            files |= image_file.build_requirements()
             for each in image_file.probes():
                 if not each.of_source:
                     files[f"probes/{each.name}.py"] = probe.own_program(each.program)
@@ -98,6 +99,9 @@ def _require_index(name: str, image: Image, parts: Partition) -> None:
     """Raise a `LockError` for what a Dockerfile cannot install as the pipeline does."""
     alien = [pin.name for layer in parts.of(image.groups) for pin in layer.pins if pin.url]
     reason = f"{', '.join(alien)} {'has' if len(alien) == 1 else 'have'} a URL" if alien else ""
+    if several := [layer for layer in parts.of(image.groups) if len(_sets(layer)) > 1]:
+        names = ", ".join(name for layer in several for name in layer.from_source)
+        reason = f"{names} are built with different versions of one package"
     if image.projects:
         reason = "its projects are built as wheels without a network"
     if reason:
@@ -106,6 +110,11 @@ def _require_index(name: str, image: Image, parts: Partition) -> None:
             f"'layerline call build --image={name}'"
         )
         raise LockError(message)
+
+
+def _sets(layer: Layer) -> set[tuple[Pin, ...]]:
+    """The different sets of packages that build those of a layer: one installation has one."""
+    return {them for them in layer.builders.values() if them}
 
 
 def own_probes(definition: Definition) -> tuple[str, ...]:
@@ -150,6 +159,14 @@ class ImageDockerfile:
         )
         return {path: json.dumps(content, indent=1) + "\n" for path, content in found.items()}
 
+    def build_requirements(self) -> dict[str, str]:
+        """What builds the packages of each layer that have no wheel, as files."""
+        return {
+            _builders_file(self.image.target, layer): layer.build_requirements
+            for layer in self.layers
+            if layer.from_source
+        }
+
     def lines(self) -> Iterator[str]:
         """Yield the Dockerfile, stage by stage."""
         yield f"# The image {self.name}, generated from layerline.toml; do not edit."
@@ -184,11 +201,6 @@ class ImageDockerfile:
     def _requirements(self) -> Iterator[str]:
         """Split the lock by layer, so a changed line invalidates one layer only."""
         cut = {layer.name: [pin.name for pin in layer.pins] for layer in self.layers}
-        cut |= {
-            f"{layer.name}.builders": [pin.name for pin in layer.builders]
-            for layer in self.layers
-            if layer.from_source
-        }
         cut["installer"] = sorted(lock.parse(self.parts.installer))
         commands = [
             f"python3 /mnt/slice.py /mnt/lock.txt {' '.join(names)} > /requirements/{name}.txt"
@@ -220,7 +232,7 @@ class ImageDockerfile:
                 self._cache(layer.name, UV_CACHE),
                 _requirements_mount(layer.name),
                 *(
-                    [_requirements_mount(f"{layer.name}.builders", _BUILDERS)]
+                    [_bind_mount(_builders_file(self.image.target, layer), _BUILDERS)]
                     if layer.from_source
                     else []
                 ),
@@ -250,7 +262,8 @@ class ImageDockerfile:
 
     def _pages(self, layer: Layer) -> str:
         """The variable with the pages of packages that have an index of their own."""
-        names = [pin.name for pin in (*layer.pins, *layer.builders)]
+        tools = [pin.name for them in layer.builders.values() for pin in them]
+        names = dict.fromkeys([*(pin.name for pin in layer.pins), *tools])
         pages = self.definition.target(self.image.target).pages(names)
         return f"INDEX_PAGES='{' '.join(pages)}' " if pages else ""
 
@@ -321,6 +334,10 @@ def _requirements_mount(name: str, target: str = "/mnt/requirements.txt") -> str
 
 def _secrets(name: str, target: str) -> tuple[str, str]:
     return f"type=secret,id=ca,target={_CA}", f"type=secret,id={name},target={target}"
+
+
+def _builders_file(target: str, layer: Layer) -> str:
+    return f"requests/{target}/{layer.name}.builders.txt"
 
 
 def _stage(layer: Layer) -> str:

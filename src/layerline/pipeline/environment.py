@@ -31,16 +31,16 @@ UV_CACHE = "/mnt/uv"
 _APT_CACHE = "/var/cache/apt"
 _PIP_CACHE = "/root/.cache/pip"
 _TOOLS = "/mnt/tools"
-_TOOLS_PYTHON = f"{_TOOLS}/bin/python"
+TOOLS_PYTHON = f"{_TOOLS}/bin/python"
 _PROGRAMS = Path(__file__).parent / "programs"
 UV = f"{_TOOLS}/bin/uv"
 _INSTALLER = "/mnt/installer.txt"
 _SOURCE = "/mnt/source"
-_KEPT = "/mnt/sources"
+KEPT = "/mnt/sources"
 BUILT = "/mnt/built"
 # Where programs of several modules are mounted, and the package that they are of.
 _MODULES = "/mnt/programs"
-_PACKAGE = "layerline.pipeline.programs"
+PACKAGE = "layerline.pipeline.programs"
 # https://setuptools-scm.readthedocs.io/en/latest/overrides/
 _SCM_VERSION = "SETUPTOOLS_SCM_PRETEND_VERSION"
 _NONE = frozenset[str]()
@@ -154,7 +154,7 @@ class Environment:
     async def install(self, layer: Layer) -> dagger.Container:
         """Install a layer's packages in the builder; stdout has seconds and bytes as JSON."""
         builder, prefix = await self.builder(), await self.prefix()
-        projects = [pin.name for pin in (*layer.pins, *layer.builders)]
+        projects = [pin.name for pin in layer.pins]
         mounts = await self.supplies.of(f"{self.target}-{layer.name}", projects)
         key = f"installed {layer.name}"
         wheels = [await self._wheel_of(pin, layer) for pin in layer.built]
@@ -214,19 +214,22 @@ class Environment:
         origin = parse_origin(pin.name, pin.url)
         if origin.is_git:
             source = origin.files(origin.ref)
-            return (await self.wheel(source, layer.builders, version=pin.version)).directory(BUILT)
+            builders = layer.builders[pin.name]
+            return (await self.wheel(source, builders, version=pin.version)).directory(BUILT)
         mounts = await self.supplies.of(f"{self.target}-{pin.name}-source", [pin.name])
         request = {"name": pin.name, "version": pin.version, "hashes": pin.hashes, "url": pin.url}
         fetched = (
             (await self.builder())
-            .with_mounted_cache(_KEPT, self.volume("sources"))
+            .with_mounted_cache(KEPT, self.volume("sources"))
             .with_(mounts.add)
             .with_exec(
-                [_TOOLS_PYTHON, "-c", program("fetch_source.py"), _SOURCE],
+                [TOOLS_PYTHON, "-c", program("fetch_source.py"), _SOURCE],
                 stdin=json.dumps(request),
             )
         )
-        return (await self.wheel(fetched.directory(_SOURCE), layer.builders)).directory(BUILT)
+        return (await self.wheel(fetched.directory(_SOURCE), layer.builders[pin.name])).directory(
+            BUILT
+        )
 
     async def wheel(
         self,
@@ -250,7 +253,7 @@ class Environment:
             with_modules(builder, "build_wheel", "sandbox")
             .with_mounted_directory(PREFIX, tools)
             .with_mounted_directory(_SOURCE, source)
-            .with_exec([_TOOLS_PYTHON, "-m", f"{_PACKAGE}.build_wheel", *argv])
+            .with_exec([TOOLS_PYTHON, "-m", f"{PACKAGE}.build_wheel", *argv])
         )
 
     async def _build_tools(self, builders: Sequence[Pin]) -> dagger.Directory:
@@ -313,7 +316,7 @@ def with_modules(container: dagger.Container, *names: str) -> dagger.Container:
     modules = dag.directory()
     for name in names:
         modules = modules.with_new_file(
-            f"{_PACKAGE.replace('.', '/')}/{name}.py", program(f"{name}.py")
+            f"{PACKAGE.replace('.', '/')}/{name}.py", program(f"{name}.py")
         )
     return container.with_mounted_directory(_MODULES, modules).with_env_variable(
         "PYTHONPATH", _MODULES

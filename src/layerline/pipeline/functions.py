@@ -166,7 +166,7 @@ class PipelineFunctions:
                     definition,
                     current=current,
                     theirs=theirs,
-                    projects=await project.build_requirements(definition, target),
+                    projects=await project.builds(definition, target),
                     upgrade=upgrade or [],
                 )
         if check and locked != current:

@@ -1,6 +1,7 @@
 """A layer: the packages of a lock that are installed together, on their own."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from layerline.pipeline import lock
 from layerline.pipeline.lock import Pin
@@ -14,7 +15,7 @@ class Layer:
 
     `groups` need them; `imported` are those that a group requires directly; `needs` names the other
     layers with dependencies of these packages. `from_source` names the packages without a wheel,
-    and `builders` are the pins of their build requirements.
+    and `builders` are the pins of what builds each of them.
     """
 
     name: str
@@ -23,7 +24,7 @@ class Layer:
     imported: tuple[str, ...]
     needs: frozenset[str]
     from_source: tuple[str, ...] = ()
-    builders: tuple[Pin, ...] = ()
+    builders: Mapping[str, tuple[Pin, ...]] = field(default_factory=dict)
 
     @property
     def requirements(self) -> str:
@@ -43,4 +44,4 @@ class Layer:
     @property
     def build_requirements(self) -> str:
         """The build requirements with hashes; empty if nothing is built."""
-        return lock.requirements(self.builders)
+        return "".join(dict.fromkeys(map(lock.requirements, self.builders.values())))

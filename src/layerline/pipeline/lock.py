@@ -32,6 +32,11 @@ class Pin:
     url: str = ""
 
     @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory of the repository, which is built as a project."""
+        return self.url.startswith("directory:")
+
+    @property
     def hashes(self) -> tuple[str, ...]:
         """The hashes of its files, as `sha256:…`."""
         return tuple(found for line in self.lines for found in _HASH.findall(line))

@@ -21,7 +21,7 @@ from layerline.pipeline.platform import Platform
 from layerline.pipeline.requirement import normalize_name
 
 _FORMAT = "# layerline lock, format 1"
-_SOURCE = re.compile(r"^# from source: (?P<name>\S+) with (?P<builders>.+)$", re.MULTILINE)
+_SOURCE = re.compile(r"^# from source: (?P<name>\S+)(?: with (?P<builders>.+))?$", re.MULTILINE)
 _PROJECT = re.compile(r"^# project: (?P<path>.+?)(?: with (?P<builder>.+))?$", re.MULTILINE)
 _LINE = re.compile(r"^# (?P<key>python|requirement|without|index): (?P<value>.+)$")
 
@@ -107,6 +107,8 @@ class LockInputs:
                 *(f"# index: {each}" for each in sorted(self.indexes)),
                 *(
                     f"# from source: {name} with {', '.join(by)}"
+                    if by
+                    else f"# from source: {name}"
                     for name, by in sorted(self.from_source.items())
                 ),
                 *(f"# version: {name} {it}" for name, it in sorted(self.versions.items())),
@@ -123,7 +125,9 @@ class LockInputs:
 def recorded_sources(text: str) -> dict[str, tuple[str, ...]]:
     """The packages without a wheel that a lock records, each with what builds it."""
     return {
-        each["name"]: tuple(map(normalize_name, each["builders"].split(", ")))
+        each["name"]: tuple(map(normalize_name, (each["builders"] or "").split(", ")))
+        if each["builders"]
+        else ()
         for each in _SOURCE.finditer(text)
     }
 
@@ -201,7 +205,9 @@ def _misfits(
             pin = pins.get(normalize_name(required.name))
             if pin is None:
                 yield f"group {name} requires {text}; the lock has no entry for {required.name}"
-            elif not required.specifier.contains(pin.version, prereleases=True):
+            elif not pin.is_directory and not required.specifier.contains(
+                pin.version, prereleases=True
+            ):
                 yield f"group {name} requires {text}; the lock has {pin.name}=={pin.version}"
             elif recorded is not None and _spelled(text) not in recorded.requirements:
                 yield f"group {name} requires {text}, which the lock was not resolved for"

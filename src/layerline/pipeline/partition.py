@@ -25,10 +25,11 @@ which groups and images are written.
 """
 
 import fnmatch
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from layerline.pipeline import lock, lock_inputs
+from layerline.pipeline import builder_pins, lock, lock_inputs
+from layerline.pipeline.builder_pins import BuilderPins
 from layerline.pipeline.definition import (
     Definition,
     Group,
@@ -96,13 +97,14 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
     installer = lock.closure(pins, [INSTALLER])
     direct = {name: frozenset(roots(group, target, platform)) for name, group in groups.items()}
     needed = {name: lock.closure(pins, packages) for name, packages in direct.items()}
-    built_by = {**lock_inputs.recorded_sources(text), **from_source(groups.values())}
-    tools = lock.closure(pins, {name for by in built_by.values() for name in by})
-    projects = {
-        path: lock.closure(pins, {project(each) for each in by if platform.wants(each)})
-        for path, by in lock_inputs.recorded_projects(text).items()
+    builders = _builders(text, definition, target)
+    tools = {
+        pin.name
+        for by in (builders.packages, builders.projects)
+        for them in by.values()
+        for pin in them
     }
-    _check_complete(pins, installer.union(tools, *projects.values(), *needed.values()))
+    _check_complete(pins, installer.union(tools, *needed.values()))
 
     layer_of = _claims(needed, groups)
     claimed = frozenset(layer_of)
@@ -110,6 +112,7 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
     layer_of |= _private_dependencies(pins, direct, layer_of)
     layer_of |= _shared_packages(needed, definition.images_of(target), layer_of)
 
+    layer_of = {name: layer for name, layer in layer_of.items() if not pins[name].is_directory}
     layers = {
         name: _layer(name, layer_of=layer_of, pins=pins, needed=needed, direct=direct)
         for name in set(layer_of.values())
@@ -118,12 +121,38 @@ def partition(text: str, definition: Definition, target: str) -> Partition:
     fixed = fixed_projects(filter(platform.wants, wanted))
     layers = in_order(layers, claimed=claimed, fixed=fixed)
     return Partition(
-        layers={name: _with_builders(layer, pins, built_by) for name, layer in layers.items()},
+        layers={name: _with_builders(layer, builders.packages) for name, layer in layers.items()},
         installer=lock.requirements([pins[name] for name in installer]),
-        project_builders={
-            path: tuple(pins[name] for name in sorted(names)) for path, names in projects.items()
-        },
+        project_builders=builders.projects,
     )
+
+
+def _builders(text: str, definition: Definition, target: str) -> BuilderPins:
+    """What builds packages and projects.
+
+    Locks from before had it among the pins, in the one resolution of all.
+    """
+    pins, platform = lock.parse(text), lock_inputs.platform_of(text)
+    own = builder_pins.parse(text)
+
+    def with_closure(known: Mapping[str, Pin], names: Collection[str]) -> tuple[Pin, ...]:
+        return tuple(known[name] for name in sorted(lock.closure(known, names)))
+
+    given = from_source(definition.groups_of(target).values())
+    packages = {}
+    for name, by in {**lock_inputs.recorded_sources(text), **given}.items():
+        if name in own.packages:
+            packages[name] = own.packages[name]
+            lock.closure({pin.name: pin for pin in packages[name]}, given.get(name, ()))
+        else:
+            packages[name] = with_closure(pins, by)
+    projects = {
+        path: own.projects[path]
+        if path in own.projects
+        else with_closure(pins, {project(each) for each in by if platform.wants(each)})
+        for path, by in lock_inputs.recorded_projects(text).items()
+    }
+    return BuilderPins(packages=packages, projects=projects)
 
 
 def _check_complete(pins: Mapping[str, Pin], used: frozenset[str]) -> None:
@@ -228,10 +257,7 @@ def _layer(
     )
 
 
-def _with_builders(
-    layer: Layer, pins: Mapping[str, Pin], built_by: Mapping[str, Sequence[str]]
-) -> Layer:
+def _with_builders(layer: Layer, builders: Mapping[str, tuple[Pin, ...]]) -> Layer:
     """Add the build requirements of those packages that have no wheel."""
-    own = tuple(pin.name for pin in layer.pins if pin.name in built_by)
-    tools = lock.closure(pins, {tool for name in own for tool in built_by[name]})
-    return replace(layer, from_source=own, builders=tuple(pins[name] for name in sorted(tools)))
+    own = tuple(pin.name for pin in layer.pins if pin.name in builders)
+    return replace(layer, from_source=own, builders={name: builders[name] for name in own})

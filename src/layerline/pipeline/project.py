@@ -10,7 +10,7 @@ from layerline.pipeline import lock
 from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import Environment
-from layerline.pipeline.foreign_lock import merge
+from layerline.pipeline.foreign_lock import merge, with_directories
 from layerline.pipeline.image import APP, Assembly
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock import LockError
@@ -20,7 +20,7 @@ from layerline.pipeline.partition import partition
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project_layer import ProjectLayer
-from layerline.pipeline.projects import Projects, check_recorded
+from layerline.pipeline.projects import ProjectBuild, Projects, check_recorded
 from layerline.pipeline.source import check_patterns, select
 from layerline.pipeline.spans import span
 from layerline.pipeline.supplies import Supplies
@@ -42,6 +42,10 @@ class Project:
         text = await self.source.file(FILE).contents()
         definition = parse_definition(text)
         check_patterns(definition, text)
+        for name, target in definition.targets.items():
+            if target.lock and (theirs := await self._text(target.lock)):
+                platform = platform_of(await self.own_lock(name))
+                definition = with_directories(definition, name, theirs, platform)
         return definition
 
     async def name(self) -> str:
@@ -130,13 +134,11 @@ class Project:
             made.append(await assemblies[target].plan_build(name, earlier.get(name, ())))
         return made
 
-    async def build_requirements(
-        self, definition: Definition, target: str
-    ) -> dict[str, tuple[str, ...]]:
-        """What the builds of a target's projects require, by directory."""
+    async def builds(self, definition: Definition, target: str) -> dict[str, ProjectBuild]:
+        """The builds of a target's projects, by directory."""
         if not any(image.projects for image in definition.images_of(target).values()):
             return {}
-        return await (await self.projects(definition, target)).requirements()
+        return await (await self.projects(definition, target)).builds()
 
     async def projects(self, definition: Definition, target: str) -> Projects:
         """The projects that the images of a target build."""

@@ -31,6 +31,15 @@ _NOT_BUILT = (FILE, "locks/**", "dockerfiles/**")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectBuild:
+    """The files of a project and what its build requires; `editable` where an image wants that."""
+
+    requires: tuple[str, ...]
+    files: dagger.Directory
+    editable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Projects:
     """The projects that the images of one target build, by directory."""
 
@@ -55,6 +64,15 @@ class Projects:
         visible = self.selection.visible
         found = visible if own == "." else visible.directory(own)
         return found.filter(exclude=[*others, *(_NOT_BUILT if own == "." else ())])
+
+    async def builds(self) -> dict[str, ProjectBuild]:
+        """What is built, by directory; a `DefinitionError` if one has no project."""
+        images = self.definition.images_of(self.target).values()
+        editable = {path for image in images if image.editable for path in image.projects}
+        return {
+            path: ProjectBuild(requires=by, files=self.source(path), editable=path in editable)
+            for path, by in (await self.requirements()).items()
+        }
 
     async def requirements(self) -> dict[str, tuple[str, ...]]:
         """What the build of each project requires; a `DefinitionError` if one has no project."""

@@ -18,6 +18,8 @@ from layerline.pipeline.partition import partition
 from layerline.pipeline.resolution import resolving_container
 from layerline.pipeline.wheels import WHEELHOUSE
 
+# uv reads its settings in the working directory.
+_PLACE = "/mnt/export"
 _PACKAGE = re.compile(
     r'^\[\[packages\]\]\nname = "(?P<name>[^"]+)"\n(?:version = .*\n)?', re.MULTILINE
 )
@@ -30,6 +32,9 @@ async def export(environment: Environment, definition: Definition, text: str) ->
     built = {pin.name for layer in layers for pin in layer.built}
     of_git = [pin for pin in pins if parse_origin(pin.name, pin.url).is_git]
     container = await resolving_container(environment, definition, text)
+    # Without it uv would ask the build backends, next to the credentials of the indexes.
+    metadata = "".join(map(_metadata, (pin for pin in pins if pin.name in built)))
+    container = container.with_new_file(f"{_PLACE}/uv.toml", metadata).with_workdir(_PLACE)
     done = container.with_exec(
         [
             *("python3", "-c", program("export_pylock.py"), UV, "pip", "compile"),
@@ -64,6 +69,14 @@ def document(found: str, pins: Collection[Pin]) -> str:
         return f"{match[0]}dependencies = [{listed}]\n"
 
     return _PACKAGE.sub(with_dependencies, text)
+
+
+def _metadata(pin: Pin) -> str:
+    """An entry of uv's settings for a package whose dependencies the lock has."""
+    return (
+        f'[[dependency-metadata]]\nname = "{pin.name}"\nversion = "{pin.version}"\n'
+        "requires-dist = []\n"
+    )
 
 
 def _pinned(pin: Pin) -> str:

@@ -2,25 +2,42 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import dagger
 
-from layerline.pipeline import lock_rules, url_sources
+from layerline.pipeline import builder_pins, lock, lock_rules, url_sources
 from layerline.pipeline.conflict_hints import with_hints
 from layerline.pipeline.definition import Definition, from_source
-from layerline.pipeline.environment import PYTHON, UV, UV_CACHE, Environment, program
-from layerline.pipeline.foreign_lock import merge, own_part, without_wheel
+from layerline.pipeline.environment import (
+    KEPT,
+    PACKAGE,
+    PYTHON,
+    TOOLS_PYTHON,
+    UV,
+    UV_CACHE,
+    Environment,
+    with_modules,
+)
+from layerline.pipeline.foreign_lock import LockedSource, merge, own_part, without_wheel
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock_inputs import LockInputs, platform_of
 from layerline.pipeline.partition import partition
 from layerline.pipeline.platform import Platform
+from layerline.pipeline.projects import ProjectBuild
+from layerline.pipeline.requirement import project
 from layerline.pipeline.url_sources import UrlSources
 from layerline.pipeline.wheels import WHEELHOUSE
 
 _LOCK = "/mnt/lock.txt"
+_PROJECTS = "/mnt/projects"
+# The program that resolves, and those that it imports.
+_MODULES = (
+    *("resolve_or_explain_conflict", "lock_sources", "build_backend", "build_wheel"),
+    *("fetch_source", "sandbox"),
+)
 
 
 class Conflict(ValueError):
@@ -33,36 +50,34 @@ async def resolve(
     *,
     current: str,
     theirs: str,
-    projects: Mapping[str, Sequence[str]],
+    projects: Mapping[str, ProjectBuild],
     upgrade: Sequence[str],
 ) -> str:
     """Resolve a target's lock, keeping current versions where the requirements allow.
 
     If another tool's lock is the target's, `theirs`, only what that lacks is resolved. `projects`
-    are the directories to build, each with what its build requires.
+    are the directories to build.
 
     The lock is one that can be read back and partitioned, and whose images can be built.
     """
     target = environment.target
-    container = await resolving_container(environment, definition, current)
+    resolution = Resolution(
+        environment=environment,
+        definition=definition,
+        projects=projects,
+        current=current,
+        upgrade=tuple(upgrade),
+    )
     sources = await url_sources.of(definition, target, current, upgrade)
-    sources = await sources.described(container)
-    request = _request(environment, definition, sources, projects, upgrade)
-    container = sources.mount(container)
-    if upgrade or not current:
-        # The newest versions change over time: never a cache hit.
-        container = container.with_env_variable("ASKED_AT", datetime.now(UTC).isoformat())
-    text = await _resolved(environment, definition, container, request, sources, projects)
+    text = await resolution.resolve(sources)
     if not theirs:
         complete = text
     else:
-        platform = platform_of(text)
-        lacking = without_wheel(theirs, definition, target, platform)
+        lacking = without_wheel(theirs, definition, target, platform_of(text))
         if lacking:
-            path = definition.target(target).lock
-            groups = {path: [f"{name}=={version}" for name, version in lacking.items()]}
-            wider = {**request, "groups": {**request["groups"], **groups}}
-            text = await _resolved(environment, definition, container, wider, sources, projects)
+            of_git = url_sources.of_lock(lacking)
+            rest = {name: each for name, each in lacking.items() if name not in of_git.sources}
+            text = await resolution.resolve(of_git, locked=rest)
         text = own_part(text, definition, target)
         complete = merge(text, theirs, definition, target)
     parts = partition(complete, definition, target)
@@ -70,28 +85,113 @@ async def resolve(
     return text
 
 
-async def _resolved(
-    environment: Environment,
-    definition: Definition,
-    container: dagger.Container,
-    request: Mapping[str, object],
-    sources: UrlSources,
-    projects: Mapping[str, Sequence[str]],
-) -> str:
-    """A lock with the record of what it was resolved from."""
-    target = environment.target
-    done = container.with_exec(
-        ["python3", "-c", program("resolve_or_explain_conflict.py")],
-        stdin=json.dumps(request, sort_keys=True),
-    )
-    try:
-        found = json.loads(await environment.supplies.again(done.stdout))
-    except dagger.ExecError as exc:
-        raise Conflict(with_hints(exc.stderr.strip(), definition, target)) from exc
-    built = found.pop("from_source")
-    locked = sources.to_lock(await done.file(_LOCK).contents())
-    inputs = LockInputs.of(definition, target, Platform(**found), built, projects, sources.versions)
-    return inputs.header() + locked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """The resolution of a target; `current` is its lock of before."""
+
+    environment: Environment
+    definition: Definition
+    projects: Mapping[str, ProjectBuild]
+    current: str
+    upgrade: tuple[str, ...]
+
+    async def resolve(
+        self, sources: UrlSources, *, locked: Mapping[str, LockedSource] | None = None
+    ) -> str:
+        """A lock with the record of what it was resolved from.
+
+        `locked` are packages of another tool's lock to build, which have their version.
+        """
+        environment, target = self.environment, self.environment.target
+        request = self._request(sources, locked or {})
+        container = await resolving_container(environment, self.definition, self.current)
+        container = sources.mount(with_modules(container, *_MODULES))
+        for path, each in self.projects.items():
+            container = container.with_mounted_directory(self._place(path), each.files)
+        if self.upgrade or not self.current:
+            # The newest versions change over time: never a cache hit.
+            container = container.with_env_variable("ASKED_AT", datetime.now(UTC).isoformat())
+        done = container.with_exec(
+            [TOOLS_PYTHON, "-m", f"{PACKAGE}.{_MODULES[0]}"],
+            stdin=json.dumps(request, sort_keys=True),
+        )
+        try:
+            found = json.loads(await environment.supplies.again(done.stdout))
+        except dagger.ExecError as exc:
+            message = with_hints(exc.stderr.strip(), self.definition, target)
+            raise Conflict(message) from exc
+        made = sources.to_lock(await done.file(_LOCK).contents())
+        return self._header(found, sources, locked or {}) + made
+
+    def _header(
+        self, found: Mapping[str, Any], sources: UrlSources, locked: Mapping[str, LockedSource]
+    ) -> str:
+        """The record of what was resolved, and the pins of what builds packages and projects."""
+        made: Mapping[str, Any] = found["sources"]
+        versions = {name: each["version"] for name, each in made.items()}
+        inputs = LockInputs.of(
+            self.definition,
+            self.environment.target,
+            Platform(python=found["python"], machine=found["machine"]),
+            {
+                name: tuple(sorted({project(text) for text in each["requires"]} & names_in(each)))
+                for name, each in made.items()
+            },
+            {path: each.requires for path, each in self.projects.items()},
+            {
+                **{name: versions[name] for name in (*sources.sources, *locked) if name in made},
+                **found["wheels"],
+            },
+        )
+        packages = {name: each["pins"] for name, each in made.items()}
+        return inputs.header() + builder_pins.render(packages, found["projects"])
+
+    def _request(self, sources: UrlSources, locked: Mapping[str, LockedSource]) -> dict[str, Any]:
+        """The input of the resolving program."""
+        target = self.environment.target
+        groups = self.definition.groups_of(target)
+        known = builder_pins.parse(self.current)
+        theirs = self.definition.target(target).lock
+        return {
+            "target": target,
+            "groups": {
+                **{
+                    name: [sources.to_resolve(each) for each in group.requirements_for(target)]
+                    for name, group in groups.items()
+                    if not theirs
+                },
+                "installer": [INSTALLER],
+            },
+            "without": sorted({each for group in groups.values() for each in group.without}),
+            "upgrade": list(self.upgrade),
+            "sources": from_source(groups.values()),
+            "urls": sources.request(),
+            "locked": {name: each.request() for name, each in locked.items()},
+            "projects": {
+                path: {
+                    "place": self._place(path),
+                    "editable": each.editable,
+                    "known": lock.requirements(known.projects.get(path, ())),
+                }
+                for path, each in self.projects.items()
+            },
+            "known": {name: lock.requirements(pins) for name, pins in known.packages.items()},
+            "only_binary": self.definition.target(target).only_binary,
+            "uv": [
+                *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
+                "--only-binary=:all:",
+            ],
+            "lock": _LOCK,
+        }
+
+    def _place(self, path: str) -> str:
+        """Where the files of a project are mounted."""
+        return f"{_PROJECTS}/{list(self.projects).index(path)}"
+
+
+def names_in(source: Mapping[str, str]) -> set[str]:
+    """The packages that build a source."""
+    return set(lock.parse(source["pins"]))
 
 
 async def resolving_container(
@@ -106,47 +206,13 @@ async def resolving_container(
         pages=definition.target(environment.target).pages(),
     )
     container = (
-        (await environment.builder())
+        (await environment.builder(environment.base.build_packages))
         # Not the installer's volume: uv's cache is pruned, of all that is not uv's as well.
         .with_mounted_cache(UV_CACHE, environment.volume("lock"))
+        .with_mounted_cache(KEPT, environment.volume("sources"))
         .with_(mounts.add)
         .with_new_file(_LOCK, current)
     )
     if wheels.wheelhouse is not None:
         container = container.with_mounted_directory(WHEELHOUSE, wheels.wheelhouse)
     return container
-
-
-def _request(
-    environment: Environment,
-    definition: Definition,
-    sources: UrlSources,
-    projects: Mapping[str, Sequence[str]],
-    upgrade: Sequence[str],
-) -> dict[str, Any]:
-    """The input of the resolving program."""
-    target = environment.target
-    groups = definition.groups_of(target)
-    built_by = from_source(groups.values())
-    builders = {each for by in (*built_by.values(), *projects.values()) for each in by}
-    return {
-        "target": target,
-        "groups": {
-            **{
-                name: [sources.to_resolve(each) for each in group.requirements_for(target)]
-                for name, group in groups.items()
-                if not definition.target(target).lock
-            },
-            "installer": [INSTALLER, *sorted(builders)],
-        },
-        "without": sorted({each for group in groups.values() for each in group.without}),
-        "upgrade": list(upgrade),
-        "sources": dict(sources.requires),
-        "only_binary": definition.target(target).only_binary,
-        "uv": [
-            *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),
-            "--only-binary=:all:",
-            *(f"--no-binary={name}" for name in built_by),
-        ],
-        "lock": _LOCK,
-    }

@@ -3,17 +3,16 @@
 A commit that the lock has stays until the requirement changes or its package is upgraded.
 """
 
-import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import dagger
 from packaging.requirements import Requirement
 
 from layerline.pipeline import lock
 from layerline.pipeline.definition import Definition
-from layerline.pipeline.environment import UV, program
+from layerline.pipeline.foreign_lock import LockedSource
 from layerline.pipeline.lock import LockError, Pin
 from layerline.pipeline.lock_inputs import LockInputs
 from layerline.pipeline.origins import Origin, origin_of, parse_origin
@@ -24,10 +23,14 @@ _PLACE = "/mnt/git"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlSource:
-    """A requirement's origin; `files` are those of the commit `commit`, None for an archive."""
+    """A requirement's origin; `files` are those of the commit `commit`, None for an archive.
+
+    `version` is empty where it is not known yet.
+    """
 
     origin: Origin
     commit: str = ""
+    version: str = ""
     files: dagger.Directory | None = None
 
     @property
@@ -48,14 +51,20 @@ class UrlSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlSources:
-    """The sources of a target's requirements with a URL, by name; `versions` likewise.
-
-    `requires` has what builds those that are not wheels.
-    """
+    """The sources of a target's requirements with a URL, by name."""
 
     sources: Mapping[str, UrlSource]
-    versions: Mapping[str, str] = field(default_factory=dict)
-    requires: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def request(self) -> dict[str, dict[str, str]]:
+        """Where each is read: its URL, and the directory of a repository's files."""
+        return {
+            name: {
+                "url": each.origin.url,
+                "place": each.place if each.commit else "",
+                "version": each.version,
+            }
+            for name, each in self.sources.items()
+        }
 
     def mount(self, container: dagger.Container) -> dagger.Container:
         """Prepare a container that reads or resolves them."""
@@ -63,26 +72,6 @@ class UrlSources:
             if each.files is not None:
                 container = container.with_mounted_directory(each.place, each.files)
         return container
-
-    async def described(self, container: dagger.Container) -> "UrlSources":
-        """The same with versions and build requirements, which pip says in a container."""
-        if not self.sources:
-            return self
-        request = {name: each.resolved for name, each in self.sources.items()}
-        pip = UV.replace("bin/uv", "bin/pip")
-        done = self.mount(container).with_exec(
-            ["python3", "-c", program("url_metadata.py"), pip], stdin=json.dumps(request)
-        )
-        try:
-            found = json.loads(await done.stdout())
-        except dagger.ExecError as exc:
-            message = f"a requirement with a URL cannot be read:\n{exc.stderr.strip()}"
-            raise LockError(message) from exc
-        return replace(
-            self,
-            versions={name: each["version"] for name, each in found.items()},
-            requires={name: each["requires"] for name, each in found.items() if each["requires"]},
-        )
 
     def to_resolve(self, requirement: str) -> str:
         """A requirement with the URL that it is resolved from."""
@@ -132,6 +121,19 @@ async def of(
             f"only_binary = true in [targets.{target}] forbids to build it"
         )
         raise LockError(message)
+    return UrlSources(sources=found)
+
+
+def of_lock(locked: Mapping[str, LockedSource]) -> UrlSources:
+    """The repositories that another tool's lock has, with their commits."""
+    found = {}
+    for name, each in locked.items():
+        origin = parse_origin(name, each.url)
+        if origin.is_git:
+            files = origin.files(origin.ref)
+            found[name] = UrlSource(
+                origin=origin, commit=origin.ref, version=each.version, files=files
+            )
     return UrlSources(sources=found)
 
 

@@ -10,8 +10,16 @@ import re
 
 import pytest
 
+from layerline.pipeline import builder_pins
 from layerline.pipeline.definition import parse_definition
-from layerline.pipeline.foreign_lock import merge, own_part, read, without_wheel
+from layerline.pipeline.foreign_lock import (
+    LockedSource,
+    merge,
+    own_part,
+    read,
+    with_directories,
+    without_wheel,
+)
 from layerline.pipeline.lock import LockError
 from layerline.pipeline.lock_inputs import LockInputs
 from layerline.pipeline.partition import partition
@@ -179,7 +187,11 @@ def test_packages_of_a_lock_without_dependencies_are_shared() -> None:
     ("path", "text", "requirement", "said"),
     [
         ("uv.lock", UV, "mine", "mine from a directory of the repository"),
-        ("uv.lock", UV.replace("registry =", "git ="), "anyio", "anyio from git https://index"),
+        ("uv.lock", UV.replace("registry =", "git ="), "anyio", "anyio from git+https://index"),
+        ("uv.lock", UV.replace("registry =", "path ="), "anyio", "anyio from the file https://"),
+        ("requirements.txt", "one @ git+https://h.example/one@main\n", "one", "names no commit"),
+        ("requirements.txt", "one @ file:///one\n", "one", "one from file:///one: take a release"),
+        ("requirements.txt", "one @ https://h.example/one.zip\n", "one", "no hashes for one"),
         ("requirements.txt", "anyio==1.0\n", "anyio", "no hashes for anyio: write it with --gen"),
         ("requirements.txt", "anyio>=1\n", "anyio", "a line that pins no version"),
         ("uv.lock", "version = ", "anyio", "uv.lock is not TOML"),
@@ -264,7 +276,8 @@ def test_what_has_no_wheel_for_the_platform_is_to_be_built(tool: str) -> None:
         ((SDIST, "only_source-1.0-py3-none-any.whl"), False),
     ):
         found = without_wheel(with_files(tool, *files), parse_definition(toml), "cpu", HERE)
-        assert found == ({"only-source": "1.0"} if lacks else {})
+        source = LockedSource(version="1.0", hashes=(SHA["sdist"],) * len(files))
+        assert found == ({"only-source": source} if lacks else {})
 
 
 def test_what_builds_a_package_of_their_lock_is_in_the_own_one() -> None:
@@ -278,6 +291,122 @@ def test_what_builds_a_package_of_their_lock_is_in_the_own_one() -> None:
     parts = partition(merge(kept, with_files("uv", SDIST), definition, "cpu"), definition, "cpu")
     [pin] = parts.layers["core"].built
     assert (pin.name, pin.hashes) == ("only-source", (SHA["sdist"],))
+
+
+COMMIT = "986b70489f747bc131127f0315a24dc30dcd3dfa"
+# The forms are those of uv 0.13, poetry 2.1 and the specification of pylock.toml.
+ELSEWHERE = {
+    "sub/uv.lock": f"""\
+[[package]]
+name = "of-git"
+version = "1.5"
+source = {{ git = "https://h.example/one?subdirectory=py&rev=v1#{COMMIT}" }}
+dependencies = [{{ name = "of-url" }}]
+[[package]]
+name = "of-url"
+version = "2.0"
+source = {{ url = "https://h.example/two-2.0.tar.gz" }}
+sdist = {{ hash = "{SHA["sdist"]}" }}
+[[package]]
+name = "of-place"
+source = {{ editable = "../libs/three" }}
+dependencies = [{{ name = "of-git" }}]
+""",
+    "sub/poetry.lock": f"""\
+[[package]]
+name = "of-git"
+version = "1.5"
+files = []
+[package.dependencies]
+of-url = "*"
+[package.source]
+type = "git"
+url = "https://h.example/one"
+reference = "v1"
+resolved_reference = "{COMMIT}"
+subdirectory = "py"
+[[package]]
+name = "of-url"
+version = "2.0"
+files = [{{file = "two-2.0.tar.gz", hash = "{SHA["sdist"]}"}}]
+[package.source]
+type = "url"
+url = "https://h.example/two-2.0.tar.gz"
+[[package]]
+name = "of-place"
+version = "0"
+files = []
+[package.dependencies]
+of-git = "*"
+[package.source]
+type = "directory"
+url = "../libs/three"
+[metadata]
+lock-version = "2.1"
+""",
+    "sub/pylock.toml": f"""\
+[[packages]]
+name = "of-git"
+version = "1.5"
+dependencies = [{{ name = "of-url" }}]
+[packages.vcs]
+type = "git"
+url = "https://h.example/one"
+commit-id = "{COMMIT}"
+subdirectory = "py"
+[[packages]]
+name = "of-url"
+version = "2.0"
+archive = {{ url = "https://h.example/two-2.0.tar.gz", hashes = {{ sha256 = "{"b" * 64}" }} }}
+[[packages]]
+name = "of-place"
+directory = {{ path = "../libs/three", editable = true }}
+dependencies = [{{ name = "of-git" }}]
+""",
+}
+GIT = f"git+https://h.example/one@{COMMIT}#subdirectory=py"
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_what_is_of_a_repository_an_archive_or_a_directory_is_built(path: str) -> None:
+    text = ELSEWHERE[path]
+    toml = TARGET.replace("LOCK", path).replace("only-source", "of-place")
+    definition = with_directories(parse_definition(toml), "cpu", text, HERE)
+    assert definition.images["app"].projects == ("libs/three",)
+    assert read(path, text, ["of-place"], HERE) == (
+        f"# version: of-git 1.5\nof-git @ {GIT}\n    # via of-place\n"
+        "# version: of-place 0\nof-place @ directory:libs/three\n"
+        "# version: of-url 2.0\nof-url @ https://h.example/two-2.0.tar.gz \\\n"
+        f"    --hash={SHA['sdist']}\n    # via of-git\n"
+    )
+    found = without_wheel(text, definition, "cpu", HERE)
+    assert found == {
+        "of-git": LockedSource(version="1.5", hashes=(), url=GIT),
+        "of-url": LockedSource(
+            version="2.0", hashes=(SHA["sdist"],), url="https://h.example/two-2.0.tar.gz"
+        ),
+    }
+    sources = {name: ["setuptools"] for name in found}
+    builds: dict[str, tuple[str, ...]] = {"libs/three": ()}
+    own = LockInputs.of(definition, "cpu", HERE, sources, builds).header()
+    pins = "setuptools==80 --hash=sha256:aa\n"
+    own += builder_pins.render(dict.fromkeys(sources, pins), {}) + "uv==3 --hash=sha256:cc\n"
+    parts = partition(merge(own, text, definition, "cpu"), definition, "cpu")
+    [layer] = parts.layers.values()
+    # The directory is a project of the image, in no layer of packages.
+    assert [(pin.name, pin.version) for pin in layer.built] == [
+        ("of-git", "1.5"),
+        ("of-url", "2.0"),
+    ]
+    assert [each.name for each in layer.pins] == ["of-git", "of-url"]
+    assert {name: [each.name for each in by] for name, by in layer.builders.items()} == sources
+
+
+def test_a_commit_of_requirements_with_hashes_is_taken() -> None:
+    text = f"one @ git+https://h.example/one@{COMMIT} ; python_version > '3'\n    # via two\n"
+    assert read("requirements.txt", text, ["one"], HERE) == (
+        f"one @ git+https://h.example/one@{COMMIT}\n"
+    )
 
 
 TARGET = """\

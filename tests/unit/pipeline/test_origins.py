@@ -7,12 +7,9 @@ The forms are those of PEP 508 and of pip's VCS support
 from __future__ import annotations
 
 import dataclasses
-import json
-from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline import command
 from layerline.pipeline import dockerfile, lock, url_sources
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.diagnostics import DefinitionError
@@ -21,11 +18,7 @@ from layerline.pipeline.lock_inputs import LockInputs
 from layerline.pipeline.origins import Origin, origin_of, parse_origin
 from layerline.pipeline.partition import partition
 from layerline.pipeline.platform import Platform
-from layerline.pipeline.programs import url_metadata
 from layerline.pipeline.url_sources import UrlSource, UrlSources
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COMMIT = "986b70489f747bc131127f0315a24dc30dcd3dfa"
 GIT = "git+https://host.example/team/one.git"
@@ -92,7 +85,8 @@ def test_a_lock_with_urls_is_read_back_and_partitioned() -> None:
     # What has to be built is; a wheel is installed from where it is, by its hash.
     assert [pin.name for pin in layer.built] == ["one", "three"]
     assert layer.wheel_requirements == f"two @ {WHEEL} \\\n    --hash=sha256:dd\n"
-    assert [pin.name for pin in layer.builders] == ["setuptools"]
+    builders = {name: [pin.name for pin in pins] for name, pins in layer.builders.items()}
+    assert builders == {"one": ["setuptools"], "three": ["setuptools"]}
 
 
 def test_a_lock_of_another_reference_is_out_of_date() -> None:
@@ -146,25 +140,3 @@ def test_other_urls_are_refused_at_their_line(url: str, said: str) -> None:
 def test_an_image_with_a_url_has_no_dockerfile() -> None:
     with pytest.raises(LockError, match="no Dockerfile for image app: one, three, two have a URL"):
         dockerfile.render(DEFINITION, {"cpu": LOCK}, ignored=())
-
-
-def test_an_archive_says_what_builds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pip fetches it and reports its version, here as it does."""
-    monkeypatch.setattr(url_metadata, "ARGUMENTS", tmp_path / "none")
-    (tmp_path / "three-3.0").mkdir()
-    (tmp_path / "three-3.0" / "pyproject.toml").write_text(
-        '[build-system]\nrequires = ["hatchling>=1", "cython"]\n'
-    )
-    command.run(["tar", "-czf", "three-3.0.tar.gz", "three-3.0"], cwd=tmp_path)
-    report = json.dumps({"install": [{"metadata": {"name": "three", "version": "3.0"}}]})
-    pip = tmp_path / "pip"
-    pip.write_text(
-        "#!/bin/sh\n"
-        'for each in "$@"; do case $each in --dest=*) dest=${each#--dest=};; esac; done\n'
-        f'[ "$1" = install ] && echo \'{report}\' || cp "{tmp_path}/three-3.0.tar.gz" "$dest"\n'
-    )
-    pip.chmod(0o755)
-    (tmp_path / "place").mkdir()
-    described = url_metadata.describe(str(pip), "three", ARCHIVE, tmp_path / "place")
-    assert described == {"version": "3.0", "requires": ["hatchling>=1", "cython"]}
-    assert url_metadata.describe("/none", "two", WHEEL, tmp_path)["version"] == "2.0"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess  # noqa: TID251 - for the type that runs of the program have
 import sys
 import time
 from pathlib import Path
@@ -155,6 +154,10 @@ def resolver(tmp_path: Path, program: str) -> Resolver:
         "target": "cpu",
         "without": [],
         "lock": str(tmp_path / "lock.txt"),
+        "upgrade": [],
+        "sources": {},
+        "urls": {},
+        "known": {},
         "uv": [sys.executable, str(path)],
     }
     return Resolver(request)
@@ -226,72 +229,6 @@ def test_a_wheel_whose_links_changed_takes_no_more_of_the_cache(tmp_path: Path) 
         command.run([*argv, *find], stdin=b"layerline-test-one\n")
         prune_cache([uv, "pip", "compile", cache])
         assert len(list((tmp_path / "cache" / "archive-v0").iterdir())) == 1
-
-
-class WithoutWheels(Resolver):
-    """Resolves once every package without a wheel may be built, as uv 0.13 does."""
-
-    def __init__(self, lock: Path, pip: Path, *, only_binary: bool, names: tuple[str, ...]) -> None:
-        self.request = {
-            "lock": str(lock),
-            "only_binary": only_binary,
-            "sources": {},
-            "uv": [str(pip.with_name("uv"))],
-        }
-        self.names = names
-        self.wanted: list[Requirement] = []
-
-    def invoke(
-        self, wanted: list[Requirement], *args: str, kept: bool = False
-    ) -> subprocess.CompletedProcess[str]:
-        del kept
-        self.wanted = wanted
-        hint = "hint: Wheels are required for `{}` because building from source is disabled"
-        for name in self.names:
-            if f"--no-binary={name}" not in args:
-                return subprocess.CompletedProcess(args, 1, "", hint.format(name))
-        Path(self.request["lock"]).write_text("".join(f"{name}==1.0\n" for name in self.names))
-        return subprocess.CompletedProcess(args, 0, "", "")
-
-
-@pytest.fixture
-def pip(tmp_path: Path) -> Path:
-    """A program that downloads a source as pip does: `old` has no pyproject.toml."""
-    new = tmp_path / "new-1.0"
-    new.mkdir()
-    (new / "pyproject.toml").write_text('[build-system]\nrequires = ["hatchling>=1", "cython"]\n')
-    (tmp_path / "old-1.0").mkdir()
-    (tmp_path / "old-1.0" / "setup.py").write_text("")
-    for name in ("new", "old"):
-        command.run(["tar", "-czf", f"{name}-1.0.tar.gz", f"{name}-1.0"], cwd=tmp_path)
-    program = tmp_path / "pip"
-    program.write_text(
-        "#!/bin/sh\n"
-        'for each in "$@"; do case $each in --dest=*) dest=${each#--dest=};; esac; done\n'
-        f'cp "{tmp_path}/${{each%%==*}}-1.0.tar.gz" "$dest"\n'
-    )
-    program.chmod(0o755)
-    return program
-
-
-def test_packages_without_a_wheel_are_built_with_what_their_sources_ask_for(
-    tmp_path: Path, pip: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    resolver = WithoutWheels(tmp_path / "lock", pip, only_binary=False, names=("new", "old"))
-    done, sources = resolve_or_explain_conflict.lock(resolver, [Requirement("core", "new")])
-    assert done.returncode == 0
-    # PEP 518's own table, and PEP 517's fallback for sources without one.
-    assert sources == {"new": ["hatchling>=1", "cython"], "old": ["setuptools>=40.8.0"]}
-    assert [each.text for each in resolver.wanted] == [
-        *("new", "hatchling>=1", "cython", "setuptools>=40.8.0"),
-    ]
-    assert "old has no wheel: built with setuptools>=40.8.0\n" in capsys.readouterr().err
-
-
-def test_a_target_of_wheels_alone_builds_nothing(tmp_path: Path, pip: Path) -> None:
-    resolver = WithoutWheels(tmp_path / "lock", pip, only_binary=True, names=("old",))
-    done, sources = resolve_or_explain_conflict.lock(resolver, [Requirement("core", "old")])
-    assert (done.returncode, sources) == (1, {})
 
 
 def test_the_reason_is_without_hints_about_flags_that_nobody_gave() -> None:

@@ -42,7 +42,8 @@ WORK = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "build"
 SCM_VERSION = ("SETUPTOOLS_SCM_PRETEND_VERSION",)
 # What takes longer is not built a second time.
 LONGEST_SECONDS = 60.0
-LEGACY = {"requires": ["setuptools"], "build-backend": "setuptools.build_meta:__legacy__"}
+# What builds a source without `build-system` (PEP 517), as pip and uv have it.
+LEGACY = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
 CONFINED = (sys.executable, "-I", sandbox.__file__)
 # Absolute paths would be in what a compiler writes.
 MAPS = f"-ffile-prefix-map={WORK}=. -fdebug-prefix-map={WORK}=."
@@ -103,20 +104,17 @@ def unpack(source: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
 
 def build_system(project: pathlib.Path) -> dict[str, Any]:
     """The table of pyproject.toml; without one, what PEP 517 says."""
-    path = project / "pyproject.toml"
-    loads = importlib.import_module(TOML).loads
-    found = loads(path.read_text()).get("build-system", {}) if path.is_file() else {}
+    # It may be a link to a file that strangers cannot read.
+    argv = [*CONFINED, "cat", str(project / "pyproject.toml")]
+    text = subprocess.run(argv, capture_output=True, check=False).stdout.decode()
+    found = importlib.import_module(TOML).loads(text).get("build-system", {})
     return {**LEGACY, **found}
 
 
 def build(python: str, source: pathlib.Path, place: str) -> pathlib.Path:
     """Call the backend with a copy of the source; returns its wheel."""
     project = unpack(source, pathlib.Path(place) if place else WORK / "source")
-    output, home = WORK / "output", WORK / "home"
-    for each in (output, home):
-        shutil.rmtree(each, ignore_errors=True)
-        each.mkdir(parents=True)
-        os.chown(each, NOBODY, NOBODY)
+    output, home = fresh_directories()
     system = build_system(project)
     argv = [
         *(*CONFINED, python, "-c", HOOK, system["build-backend"]),
@@ -129,6 +127,16 @@ def build(python: str, source: pathlib.Path, place: str) -> pathlib.Path:
         hints = [text.format(**found.groupdict()) for text, found in matches(said)]
         sys.exit("\n".join(["the wheel cannot be built", *dict.fromkeys(hints)]))
     return output / pathlib.Path(names[-1]).name
+
+
+def fresh_directories() -> tuple[pathlib.Path, pathlib.Path]:
+    """Empty directories of nobody's: for what a backend makes, and its home."""
+    found = WORK / "output", WORK / "home"
+    for each in found:
+        shutil.rmtree(each, ignore_errors=True)
+        each.mkdir(parents=True)
+        os.chown(each, NOBODY, NOBODY)
+    return found
 
 
 def run(argv: list[str], project: pathlib.Path, environ: dict[str, str]) -> str:
@@ -155,7 +163,7 @@ def run(argv: list[str], project: pathlib.Path, environ: dict[str, str]) -> str:
 def environment(home: pathlib.Path) -> dict[str, str]:
     """The variables of a build: the same everywhere."""
     flags = dict.fromkeys(("CFLAGS", "CXXFLAGS", "FFLAGS"), MAPS)
-    given = {name: os.environ[name] for name in SCM_VERSION if name in os.environ}
+    given = {name: os.environ[name] for name in SCM_VERSION if os.environ.get(name)}
     return {
         **flags,
         **given,

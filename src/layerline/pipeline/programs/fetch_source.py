@@ -120,7 +120,7 @@ def candidates(request: dict[str, str], failures: list[str]) -> Iterator[Link]:
 
 
 def fetch(request: dict[str, str], hashes: set[str]) -> pathlib.Path:
-    """The archive in the cache volume, whose content has one of the hashes."""
+    """The archive in the cache volume, whose content has one of the hashes; any without hashes."""
     for digest in sorted(hashes):
         for kept in (KEPT / digest).glob("*"):
             return kept
@@ -132,7 +132,7 @@ def fetch(request: dict[str, str], hashes: set[str]) -> pathlib.Path:
     failures: list[str] = []
     url = request["url"]
     for link in [Link(url, "")] if url else candidates(request, failures):
-        if link.hash and link.hash not in hashes:
+        if hashes and link.hash and link.hash not in hashes:
             continue
         try:
             content, _, _ = read(link.url)
@@ -140,7 +140,7 @@ def fetch(request: dict[str, str], hashes: set[str]) -> pathlib.Path:
             failures.append(f"  {link.name}: {exc}")
             continue
         digest = hashlib.sha256(content).hexdigest()
-        if digest in hashes:
+        if not hashes or digest in hashes:
             (KEPT / digest).mkdir(parents=True, exist_ok=True)
             part = KEPT / f"{digest}.part-{os.getpid()}"
             part.write_bytes(content)

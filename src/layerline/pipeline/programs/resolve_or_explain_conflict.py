@@ -1,16 +1,15 @@
 """Resolves the requirements of several groups together; explains conflicts if that fails.
 
 The request comes as JSON on stdin: the groups' requirements, packages to leave out and to upgrade,
-those to build with what their builds require, the resolver's command, and the lock to read and to
-write. The file ARGUMENTS has more arguments of that command, one in each line. If $OFFLINE is not
-empty, only the cache is used.
+those to build, the projects to build, the resolver's command, and the lock to read and to write.
+The file ARGUMENTS has more arguments of that command, one in each line. If $OFFLINE is not empty,
+only the cache is used. No code of a package is run but by `build_backend.py`.
 
 The resolver's own derivation names the conflicting packages, so only few and small sets are tried.
 The search has a time limit; if it is reached, the answer may name more requirements than necessary.
 """
 
 import difflib
-import importlib.util
 import json
 import os
 import pathlib
@@ -18,13 +17,15 @@ import platform
 import re
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
+
+from layerline.pipeline.programs import build_backend
+from layerline.pipeline.programs.build_backend import Tools
+from layerline.pipeline.programs.lock_sources import Sources
 
 # From the beginning; what the resolution itself leaves of it is never less than the second one.
 LONGEST_SECONDS = 12.0
@@ -43,8 +44,6 @@ PLAIN_ARGS = ("--no-annotate", "--no-header", "--quiet")
 NO_WHEEL = re.compile(r"Wheels are required for `(?P<name>[^`]+)` because building from source")
 # A line of the lock.
 LOCKED = re.compile(r"^([a-z0-9-]+)(?:\[[^]]*\])?(?:==| @ )", re.MULTILINE)
-# What builds a source without `build-system` (PEP 517).
-SETUPTOOLS = "setuptools>=40.8.0"
 # uv's warning; it locks such a requirement without the extra.
 NO_EXTRA = re.compile(
     r"The package `(?P<name>[^`=]+)(?P<version>==[^`]+)?` "
@@ -85,6 +84,14 @@ class Resolver:
         self.overrides = pathlib.Path(request["lock"]).with_suffix(".overrides")
         left_out = [f"{name} ; sys_platform == 'never'\n" for name in request["without"]]
         self.overrides.write_text("".join(left_out))
+        # uv reads its settings there, together with those of the system.
+        self.place = pathlib.Path(request["lock"]).with_suffix(".d")
+        self.place.mkdir(exist_ok=True)
+        newer = [f"--upgrade-package={name}" for name in request["upgrade"] if name != "all"]
+        newer += ["--upgrade"] if "all" in request["upgrade"] else []
+        offline = ["--offline"] if self.offline else []
+        self.newer = newer
+        self.sources = Sources(request, Tools(request["uv"], [*newer, *offline]))
         self.begin = time.monotonic()
         self.deadline = float("inf")
 
@@ -92,7 +99,9 @@ class Resolver:
         self, wanted: list[Requirement], *args: str, kept: bool = False
     ) -> subprocess.CompletedProcess[str]:
         """Run the resolver, with only its cache if `kept`; TimeoutError after the time limit."""
-        argv = [*self.request["uv"], f"--override={self.overrides}", *args]
+        (self.place / "uv.toml").write_text(self.sources.config())
+        argv = [*self.request["uv"], *self.sources.flags()]
+        argv += [f"--override={self.overrides}", *args]
         offline = ["--offline"] if kept or self.offline else []
         left = self.deadline - time.monotonic()
         try:
@@ -102,6 +111,7 @@ class Resolver:
                 capture_output=True,
                 text=True,
                 check=False,
+                cwd=self.place,
                 timeout=None if left == float("inf") else max(left, 0.0),
             )
         except subprocess.TimeoutExpired as exc:
@@ -203,11 +213,11 @@ def ways_out(resolver: Resolver, wanted: list[Requirement], core: list[Requireme
         return [way for each in tried if not each.exception() and (way := each.result())]
 
 
-def chosen(lock: str, bare: str) -> str:
+def chosen(lock: str, bare: str, *, missing: str = "another version") -> str:
     """The version that a resolution gives to a package."""
     name = normalize_name(bare.partition("[")[0].strip())
-    found = re.search(rf"^{re.escape(name)}==(\S+)", lock, re.MULTILINE)
-    return found[1] if found else "another version"
+    found = re.search(rf"^{re.escape(name)}(?:\[[^]]*\])?==(\S+)", lock, re.MULTILINE)
+    return found[1] if found else missing
 
 
 def normalize_name(name: str) -> str:
@@ -249,6 +259,7 @@ def extras_of(pinned: str, uv: list[str]) -> list[str]:
     flags = [arg for arg in uv if arg.startswith(INDEX_ARGS)]
     pip = str(pathlib.Path(uv[0]).with_name("pip"))
     argv = [pip, "install", "--dry-run", "--quiet", "--ignore-installed", "--no-deps", *flags]
+    argv += ["--only-binary=:all:"]  # a source's own code would be run
     done = subprocess.run(
         [*argv, "--report=-", pinned], capture_output=True, text=True, check=False
     )
@@ -260,58 +271,30 @@ def extras_of(pinned: str, uv: list[str]) -> list[str]:
 
 def lock(
     resolver: Resolver, wanted: list[Requirement], *args: str
-) -> tuple[subprocess.CompletedProcess[str], dict[str, list[str]]]:
-    """Resolve; packages without a wheel are to be built, and what builds them is locked as well.
-
-    Returns the build requirements of each of them.
-    """
-    request = resolver.request
-    sources: dict[str, list[str]] = dict(request["sources"])
+) -> subprocess.CompletedProcess[str]:
+    """Resolve; packages without a wheel are read, and resolved again with what they require."""
+    request, sources = resolver.request, resolver.sources
     while True:
-        building = [Requirement("builders", text) for them in sources.values() for text in them]
-        flags = [f"--no-binary={name}" for name in sources]
-        done = resolver.invoke([*wanted, *building], *args, *flags)
+        done = resolver.invoke(wanted, *args, *resolver.newer)
         if done.returncode:
             fresh = {normalize_name(name) for name in NO_WHEEL.findall(done.stderr)}
-            fresh.difference_update(sources)
+            fresh.difference_update(sources.read)
             if not fresh or request["only_binary"]:
-                return done, sources
-            sources.update((name, []) for name in sorted(fresh))
-            continue
-        unknown = [name for name, them in sources.items() if not them]
-        if not unknown:
-            return done, sources
-        text = pathlib.Path(request["lock"]).read_text()
-        for name in unknown:
-            sources[name] = build_requirements(f"{name}=={chosen(text, name)}", request["uv"])
-            print(f"{name} has no wheel: built with {', '.join(sources[name])}", file=sys.stderr)
+                return done
+            sources.read.update((name, {}) for name in sorted(fresh))
+        elif not sources.read_chosen(pathlib.Path(request["lock"]).read_text()):
+            return done
 
 
-def build_requirements(pinned: str, uv: list[str]) -> list[str]:
-    """What builds the source of a package, as its pyproject.toml says (PEP 518)."""
-    flags = [arg for arg in uv if arg.startswith(INDEX_ARGS)]
-    pip = str(pathlib.Path(uv[0]).with_name("pip"))
-    with tempfile.TemporaryDirectory() as place:
-        argv = [pip, "download", "--quiet", "--no-deps", "--no-binary=:all:", f"--dest={place}"]
-        done = subprocess.run([*argv, *flags, pinned], capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{pinned} has no wheel, and its source cannot be read:\n{done.stderr}")
-        [archive] = pathlib.Path(place).iterdir()
-        if not tarfile.is_tarfile(archive):
-            return [SETUPTOOLS]
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                file = tar.extractfile(member) if member.name.count("/") == 1 else None
-                if file is not None and member.name.endswith("/pyproject.toml"):
-                    system = toml_loads(file.read().decode()).get("build-system", {})
-                    return list(system.get("requires") or [SETUPTOOLS])
-    return [SETUPTOOLS]
-
-
-def toml_loads(text: str) -> dict[str, Any]:
-    """The tables of a TOML file; Python 3.10 cannot read them, but pip next to uv can."""
-    name = "tomllib" if importlib.util.find_spec("tomllib") else "pip._vendor.tomli"
-    found: dict[str, Any] = importlib.import_module(name).loads(text)
+def read_projects(request: dict[str, Any], tools: Tools) -> dict[str, str]:
+    """The pins of what builds the projects of the repository, by directory."""
+    found = {}
+    for path, each in request["projects"].items():
+        place, editable = pathlib.Path(each["place"]), each["editable"]
+        source = build_backend.read(
+            path, place, tools, known=each["known"], editable=editable, described=False
+        )
+        found[path] = source.pins
     return found
 
 
@@ -342,31 +325,43 @@ def given_arguments() -> list[str]:
     return ARGUMENTS.read_text().split()
 
 
+def outcome(resolver: Resolver) -> dict[str, Any]:
+    """The platform, and what builds packages and projects; completes the lock with hashes."""
+    request, sources = resolver.request, resolver.sources
+    text = sources.hashed(pathlib.Path(request["lock"]).read_text())
+    pathlib.Path(request["lock"]).write_text(text)
+    versions = {name: chosen(text, name, missing="") for name in LOCKED.findall(text)}
+    versions |= {name: each["version"] for name, each in request["locked"].items()}
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "wheels": sources.wheels,
+        "sources": sources.chosen({**versions, **dict.fromkeys(sources.urls, "")}),
+        "projects": read_projects(request, sources.tools),
+    }
+
+
 def main() -> None:
     """Write the lock and print the platform as JSON, or end with the explanation."""
+    os.umask(0o022)
     request = json.load(sys.stdin)
     request["uv"] += [*given_arguments(), *reached_pages()]
     resolver = Resolver(request)
     wanted = [
         Requirement(group, text) for group, them in request["groups"].items() for text in them
     ]
-    newer = ["--upgrade"] if "all" in request["upgrade"] else []
-    newer += [f"--upgrade-package={name}" for name in request["upgrade"] if name != "all"]
+    resolver.sources.read_urls()
+    for name, each in request["locked"].items():
+        resolver.sources.fetch(name, each["version"], each["hashes"], each["url"])
     output = f"--output-file={request['lock']}"
-    done, sources = lock(resolver, wanted, *LOCK_ARGS, *newer, output)
-    prune_cache(request["uv"])
+    done = lock(resolver, wanted, *LOCK_ARGS, output)
     if done.returncode == 0:
         if wrong := list(unknown_extras(wanted, done.stderr, request["uv"])):
             sys.exit("\n".join(wrong))
-        found = {"python": platform.python_version(), "machine": platform.machine()}
-        pinned = set(LOCKED.findall(pathlib.Path(request["lock"]).read_text()))
-        names = {
-            name: sorted(pinned & {normalize_name(Requirement("", text).project) for text in them})
-            for name, them in sources.items()
-            if name in pinned
-        }
-        print(json.dumps({**found, "from_source": names}))
+        print(json.dumps(outcome(resolver)))
+        prune_cache(request["uv"])
         return
+    prune_cache(request["uv"])
     said = "".join(
         line for line in done.stderr.splitlines(keepends=True) if not line.startswith("warning: ")
     )
@@ -378,8 +373,6 @@ def main() -> None:
     if request["only_binary"] and (lacking := NO_WHEEL.findall(said)):
         more = f"only_binary = true in [targets.{request['target']}] forbids to build them"
         sys.exit(f"{', '.join(dict.fromkeys(lacking))}: no wheel for this platform; {more}")
-    # Why a source cannot be used says more than the lack of a wheel: the version of Python.
-    request["uv"] += [f"--no-binary={name}" for name in sources]
     sys.exit("\n".join(explanation(resolver, wanted, said)))
 
 
