@@ -120,8 +120,8 @@ def read(
 ) -> Source:
     """What the source in a directory says, or the archive in it.
 
-    `given` takes the place of its `build-system.requires`, `known` are the pins of before. Unless
-    `described`, there is no metadata and no version.
+    `given` takes the place of its `build-system.requires`, `known` are the pins of before. Without
+    `described` the metadata and the version are empty.
     """
     project = build_wheel.unpack(place, build_wheel.WORK / "source")
     system = build_wheel.build_system(project)

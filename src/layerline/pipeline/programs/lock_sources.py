@@ -1,4 +1,4 @@
-"""What is known of packages without a wheel, so that a resolver runs none of their code.
+"""What is known of packages without a wheel: a resolver that is given it runs none of their code.
 
 uv is given the metadata of each version that it chose and takes any other one to require nothing:
 what it then chooses is read, and it resolves again until it chooses what was read.
