@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import Field, model_validator
 from pydantic import ValidationError as PydanticError
 
+from layerline.pipeline.audit_policy import Audit
 from layerline.pipeline.bases import PACKAGES, base_with
 from layerline.pipeline.diagnostics import (
     EVERY_TARGET,
@@ -248,6 +249,7 @@ class Definition(Table):
     groups: dict[Name, Group] = Field(
         min_length=1, examples=[{"core": {"requirements": ["numpy>=2"]}}]
     )
+    audit: Audit = Field(default_factory=Audit)
     images: dict[Name, Image] = Field(
         min_length=1, examples=[{"train": {"target": "cpu", "groups": ["core"]}}]
     )

@@ -232,6 +232,42 @@ class PipelineFunctions:
         number, suffix = _BILLS[format]
         return dag.file(f"{image}.{suffix}.json", json.dumps(made[number], indent=1) + "\n")
 
+    @uncached_function  # what is known changes, and exceptions end
+    async def audit(
+        self,
+        image: Annotated[str, Doc("An image of layerline.toml; all without it")] = "",
+        osv: Annotated[
+            dagger.Directory | None, Doc("OSV records: JSON files, or ZIP archives of them")
+        ] = None,
+        osv_url: Annotated[str, Doc("ZIP archive of OSV records, instead of osv.dev's")] = "",
+        tracker: Annotated[
+            dagger.File | None, Doc("JSON document of Debian's security tracker")
+        ] = None,
+        tracker_url: Annotated[str, Doc("URL of that document, instead of Debian's")] = "",
+        format: Annotated[str, Doc("What is printed: text, json, sarif or markdown")] = "text",
+    ) -> str:
+        """List known vulnerabilities of the images' packages; as text, fail if one is refused.
+
+        Other formats are printed either way. No layer is built.
+        """
+        # These need libraries that no other function needs.
+        from layerline.pipeline import audit, audit_formats, image_audit
+        from layerline.pipeline.advisories import Advisories
+
+        render = audit_formats.choose(format)
+        advisories = Advisories(
+            osv=osv,
+            osv_url=osv_url,
+            tracker=tracker,
+            tracker_url=tracker_url,
+            offline=self.offline,
+        )
+        made = await image_audit.audit(self.project(), [image] if image else [], advisories)
+        text = render(made)
+        if format == "text" and audit.is_refused(made):
+            raise audit.AuditFailed(text)
+        return text
+
     @function
     async def dockerfiles(self) -> dagger.Directory:
         """Render the images as Dockerfiles for BuildKit; save them as dockerfiles/."""

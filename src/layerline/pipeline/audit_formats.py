@@ -1,0 +1,160 @@
+"""An audit as text, Markdown, SARIF and JSON."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from layerline.pipeline.audit import ACCEPTED, REFUSED, Document
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_LEVELS = MappingProxyType({REFUSED: "error", ACCEPTED: "note"})
+# GitHub sorts and gates by the property `security-severity`; of no score, the least of its rating.
+_SCORES = MappingProxyType({"low": 0.1, "medium": 4.0, "high": 7.0, "critical": 9.0})
+
+
+def text(made: Document) -> str:
+    """The audit for a terminal: a line for each vulnerability, the refused ones first."""
+    lines = [f"{', '.join(made['images'])}: {verdict(made)}"]
+    for each in made["vulnerabilities"]:
+        lines.append(
+            f"{each['status']:<8}  {_rating(each):<13}  {each['id']}  {each['package']} "
+            f"{each['version']}  {_fix(each)}  {each['path']}:{each['line']}"
+        )
+        lines.append(f"          {each['summary'] or each['url']}")
+        if each["status"] == ACCEPTED:
+            lines.append(f"          accepted until {each['until']}: {each['reason']}")
+    lines += [f"note: {each}" for each in made["notes"]]
+    return "".join(f"{line}\n" for line in [*lines, *_data(made)])
+
+
+def verdict(made: Document) -> str:
+    """How many were found, and how many fail."""
+    found = made["vulnerabilities"]
+    if not found:
+        return "no known vulnerability"
+    counts = {
+        status: sum(each["status"] == status for each in found) for status in (REFUSED, ACCEPTED)
+    }
+    rule = f"{made['policy']['severity']} or worse" + (
+        "" if made["policy"]["unfixed"] else ", with a fixed version"
+    )
+    return (
+        f"{len(found)} known vulnerabilit{'y' if len(found) == 1 else 'ies'}, {counts[REFUSED]} "
+        f"refused ({rule}), {counts[ACCEPTED]} accepted"
+    )
+
+
+def _data(made: Document) -> Iterator[str]:
+    """Yield what was compared with what: an audit is as good as its data."""
+    for each in made["checked"]:
+        records = ", ".join(f"{count} of {name}" for name, count in each["records"].items())
+        tracker = ", Debian's security tracker" if each["tracker"] else ""
+        yield (
+            f"checked {each['image']}: Python packages {each['python_packages']}, packages of "
+            f"{each['system']} {each['system_packages']}; OSV records: {records}, the newest of "
+            f"{each['newest'][:10] or 'no date'}{tracker}"
+        )
+
+
+def _rating(each: Mapping[str, Any]) -> str:
+    score = "" if each["score"] is None else f" {each['score']}"
+    return f"{each['severity']}{score}"
+
+
+def _fix(each: Mapping[str, Any]) -> str:
+    return f"fixed in {each['fixed']}" if each["fixed"] else "no fix"
+
+
+def markdown(made: Document) -> str:
+    """The audit for a pull request."""
+    lines = [f"### Known vulnerabilities: {verdict(made)}", ""]
+    if made["vulnerabilities"]:
+        lines += [
+            "| | severity | id | package | fixed in | |",
+            f"|{' --- |' * 6}",
+        ]
+        for each in made["vulnerabilities"]:
+            state = each["status"] + (f" until {each['until']}" if each["until"] else "")
+            cells = [
+                *(state, _rating(each), f"[{each['id']}]({each['url']})"),
+                *(f"{each['package']} {each['version']}", each["fixed"]),
+                each["reason"] or each["summary"],
+            ]
+            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        lines.append("")
+    lines += [f"- {_cell(each)}" for each in (*made["notes"], *_data(made))]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(content: str) -> str:
+    """The text as a cell shows it: neither a column nor markup of its own."""
+    return content.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def sarif(made: Document) -> str:
+    """The audit in the Static Analysis Results Interchange Format 2.1.0, for code scanning."""
+    rules = {each["id"]: _rule(each) for each in made["vulnerabilities"]}
+    driver = {
+        "name": "layerline audit",
+        "informationUri": "https://osv.dev/",
+        "rules": list(rules.values()),
+    }
+    run = {"tool": {"driver": driver}, "results": [_result(one) for one in made["vulnerabilities"]]}
+    document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _rule(each: Mapping[str, Any]) -> Document:
+    score = each["score"] if each["score"] is not None else _SCORES.get(each["severity"])
+    properties: Document = {"tags": ["security"]}
+    if score is not None:
+        properties["security-severity"] = str(score)
+    return {
+        "id": each["id"],
+        "shortDescription": {"text": each["summary"] or each["id"]},
+        "helpUri": each["url"],
+        "properties": properties,
+    }
+
+
+def _result(each: Mapping[str, Any]) -> Document:
+    place = {
+        "artifactLocation": {"uri": each["path"]},
+        "region": {"startLine": each["line"]},
+    }
+    result: Document = {
+        "ruleId": each["id"],
+        "level": _LEVELS.get(each["status"], "warning"),
+        "message": {
+            "text": f"{each['package']} {each['version']} of {', '.join(each['images'])}: "
+            f"{_rating(each)}, {_fix(each)}. {each['summary']}".strip()
+        },
+        "locations": [{"physicalLocation": place}],
+        "partialFingerprints": {
+            "vulnerability/v1": f"{each['id']}/{each['kind']}/{each['package']}"
+        },
+    }
+    if each["status"] == ACCEPTED:
+        reason = f"{each['reason']} (until {each['until']})"
+        accepted = {"kind": "external", "status": "accepted", "justification": reason}
+        result["suppressions"] = [accepted]
+    return result
+
+
+def choose(name: str) -> Callable[[Document], str]:
+    """What renders a format."""
+    if name not in _FORMATS:
+        message = f"unknown format {name!r}: use {', '.join(_FORMATS)}"
+        raise ValueError(message)
+    return _FORMATS[name]
+
+
+_FORMATS: Mapping[str, Callable[[Document], str]] = MappingProxyType(
+    {
+        "text": text,
+        "json": lambda made: json.dumps(made, indent=1) + "\n",
+        "sarif": sarif,
+        "markdown": markdown,
+    }
+)
