@@ -189,6 +189,31 @@ def test_another_version_makes_one_layer_and_another_source_none(
     assert newer[-1] == changed[0]
 
 
+def test_a_changed_source_file_repeats_no_probe_of_packages(project: Project) -> None:
+    """A line with its seconds: a probe that ran again would have taken others."""
+    before = image_probes(project)
+    (project.home / "src/train.py").write_text("print('train')\n" + "#" * 3_000_000)
+    after = image_probes(project)
+    assert [line.split()[2] for line in after] == [
+        "owners",
+        "orders",
+        "absent",
+        "commands",
+        "budget",
+    ]
+    assert after[:3] == before[:3]
+    assert after[3:] != before[3:]
+    [old, new] = (int(them[-1].split()[-4]) for them in (before, after))
+    assert new - old == 3
+
+
+def image_probes(project: Project) -> list[str]:
+    """What each probe of the image found."""
+    done = call(project, "validate", "--image=small")
+    assert done.status == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith("image small: ")]
+
+
 def test_bytecode_has_layers_of_its_own_that_are_the_same_elsewhere(
     built: Project, project: Project, tmp_path: Path, registry: str
 ) -> None:

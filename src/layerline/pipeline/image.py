@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import dagger
 
-from layerline.pipeline import changes, plan, probe, step_inputs
+from layerline.pipeline import changes, image_probes, plan, probe, step_inputs
 from layerline.pipeline.definition import MEASURED, Definition, Image
 from layerline.pipeline.environment import PREFIX, USER, Environment, program
 from layerline.pipeline.gates import Gates
@@ -250,18 +250,30 @@ class Assembly:
 
     async def assemble(self, name: str, spec: Image) -> dagger.Container:
         """An image without its evidence."""
-        layers = self.partition.of(spec.groups)
-        container = await self._base_with(
-            layers,
+        container = await self._installed(spec)
+        filled = with_source(container, spec, await self.files_of(name, spec))
+        return configure(await self._with_projects(filled, name, spec), name, spec, self.definition)
+
+    async def _without_source(self, name: str, spec: Image) -> dagger.Container:
+        """An image with all that is installed in it, but without its source."""
+        container = await self._with_projects(await self._installed(spec), name, spec)
+        return configure(container, name, spec, self.definition)
+
+    async def _installed(self, spec: Image) -> dagger.Container:
+        return await self._base_with(
+            self.partition.of(spec.groups),
             spec.groups,
             user=spec.user,
             limit_mb=spec.max_layer_mb,
             bytecode=spec.bytecode,
         )
-        filled = with_source(container, spec, await self.files_of(name, spec))
-        if spec.projects:
-            filled = filled.with_directory(PREFIX, await self.projects.files(name, spec))
-        return configure(filled, name, spec, self.definition)
+
+    async def _with_projects(
+        self, container: dagger.Container, name: str, spec: Image
+    ) -> dagger.Container:
+        if not spec.projects:
+            return container
+        return container.with_directory(PREFIX, await self.projects.files(name, spec))
 
     async def tools(self, groups: Sequence[str]) -> dagger.Container:
         """The base with the layers of groups, whether or not an image combines them."""
@@ -294,11 +306,13 @@ class Assembly:
             wheels = await self.projects.wheels(name, spec)
             pins = tuple(f"{each.name}=={each.version}" for each in wheels)
             probes = (*probes, Probe(program="versions", arguments=pins))
-        return await probe.evidence(
+        return await image_probes.evidence(
+            await self._without_source(name, spec),
             await self.assemble(name, spec),
             probes,
             subject=probe.subject_of(name),
             source=self.source,
+            place=APP,
         )
 
     async def _base_with(
