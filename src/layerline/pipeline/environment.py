@@ -293,7 +293,7 @@ class Environment:
 
     def volume(self, name: str) -> dagger.CacheVolume:
         """The cache volume of a layer, or of another step that uses wheels."""
-        return dag.cache_volume(f"uv-{name}-{self.target}-v2")
+        return self.ids.volume(f"uv-{name}-{self.target}-v2")
 
 
 def _compile(system: dagger.Container, files: dagger.Directory) -> dagger.Container:

@@ -14,6 +14,7 @@ import dagger
 from dagger import dag
 
 from layerline.pipeline.network import Network
+from layerline.pipeline.object_ids import IdCache
 from layerline.pipeline.target import Target
 from layerline.pipeline.wheels import SUPPLIES, Wheels
 
@@ -25,6 +26,7 @@ _CA_FILE = "ca-bundle.crt"
 _GIVEN = "/mnt/given"
 _NETRC = "/mnt/netrc"
 _MASKED = "/mnt/masked"
+_VOLUME = "layerline-supplies-v1"
 _PROGRAM = Path(__file__).parent / "programs" / "supply.sh"
 # What the programs say if the volume was removed after it had been filled.
 _EMPTIED = "is missing from the cache volume"
@@ -42,6 +44,7 @@ class Mounts:
     certificates: str
     arguments: Sequence[str] = ()
     pages: Sequence[str] = ()
+    ids: IdCache = field(default_factory=IdCache)
 
     def add(self, container: dagger.Container) -> dagger.Container:
         """Prepare a container for an exec that downloads or installs."""
@@ -51,10 +54,10 @@ class Mounts:
             ARGUMENTS: (f"arguments-{self.step}", "\n".join(self.arguments)),
         }
         for path, (name, text) in secrets.items():
-            secret = dag.set_secret(f"layerline-{name}", text)
+            secret = self.ids.secret(f"layerline-{name}", text)
             container = container.with_mounted_secret(path, secret)
         return (
-            container.with_mounted_cache(SUPPLIES, _volume())
+            container.with_mounted_cache(SUPPLIES, self.ids.volume(_VOLUME))
             .with_volatile_variable(_OFFLINE, "1" if self.network.offline else "")
             .with_volatile_variable(_CA_BUNDLE, self.certificates)
             .with_volatile_variable(_PAGES, " ".join(self.pages))
@@ -82,6 +85,7 @@ class Supplies:
     wheels: Wheels
     network: Network
     filled: dict[str, dagger.Directory] = field(default_factory=dict)
+    ids: IdCache = field(default_factory=IdCache)
 
     async def of(self, step: str, projects: Iterable[str] = ()) -> Mounts:
         """The mounts of a step that installs those projects."""
@@ -94,6 +98,7 @@ class Supplies:
             certificates=await self._certificates(),
             arguments=self.wheels.arguments(*directories),
             pages=self.target.pages(projects),
+            ids=self.ids,
         )
 
     async def again(self, evaluate: Callable[[], Awaitable[str]]) -> str:
@@ -128,12 +133,8 @@ class Supplies:
         return (
             dag.container()
             .from_(self.base)
-            .with_mounted_cache(SUPPLIES, _volume())
+            .with_mounted_cache(SUPPLIES, self.ids.volume(_VOLUME))
             .with_mounted_directory(_GIVEN, files)
             .with_env_variable("ASKED_AT", asked_at)
             .with_exec(["sh", "-s", "--", _GIVEN, f"{SUPPLIES}/{name}"], stdin=_PROGRAM.read_text())
         )
-
-
-def _volume() -> dagger.CacheVolume:
-    return dag.cache_volume("layerline-supplies-v1")

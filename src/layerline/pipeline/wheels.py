@@ -4,8 +4,9 @@ Invariant: none of it is in the key of an installation, which the hashes of the 
 are arguments in a secret file; wheels are copied into a cache volume before they are needed.
 """
 
+import fnmatch
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import dagger
@@ -24,14 +25,18 @@ class Wheels:
     index_url: str
     extra_index_urls: tuple[str, ...]
     wheelhouse: dagger.Directory | None
+    _listing: list[str] = field(default_factory=list, init=False, compare=False)
 
     async def of(self, projects: Iterable[str]) -> dagger.Directory | None:
         """Those files of the wheelhouse that belong to projects; None if there are none."""
         patterns = [files_of(name) for name in sorted(projects)]
         if self.wheelhouse is None or not patterns:
             return None
-        found = self.wheelhouse.filter(include=patterns)
-        return found if await found.entries() else None
+        if not self._listing:  # once for all steps, most of which have nothing in it
+            self._listing.extend(each.rstrip("/") for each in await self.wheelhouse.entries())
+        if not any(fnmatch.filter(self._listing, pattern) for pattern in patterns):
+            return None
+        return self.wheelhouse.filter(include=patterns)
 
     @property
     def indexes(self) -> tuple[str, ...]:
