@@ -42,6 +42,12 @@ def with_late_checks(source: str) -> str:
     return f"{source}\n\n{late}\n\ntypecheck = checked_late(typecheck)\n"
 
 
+def with_late_converters(source: str) -> str:
+    """The text of `dagger/client/_core.py`, its converters put off until one is used."""
+    late = files("layerline.resources").joinpath("late_converters.py").read_text()
+    return f"{source}\n\n{late}\n\nmake_converter = made_late(make_converter)\n"
+
+
 def _returns_hidden(function: ast.FunctionDef) -> bool:
     named = _NAME.findall(ast.unparse(function.returns)) if function.returns else []
     return bool(HIDDEN & set(named))

@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import command
-from layerline.engine.module.bindings import with_late_checks, without_host
+from layerline.engine.module.bindings import (
+    with_late_checks,
+    with_late_converters,
+    without_host,
+)
 from layerline.engine.module.container import VENV, WORKDIR, describe_container
 from layerline.engine.module.indexes import installer_environ
 from layerline.engine.module.interpreters import interpreter_of
@@ -58,6 +62,12 @@ _SDK_TABLE = re.compile(
 # What uv says of a package that has no wheel.
 _NEEDS_BUILD = re.compile(r"(from source|source distributions\b.*) is disabled|no usable wheels")
 _LONGEST_SECONDS = 1800.0
+# A change of these needs another epoch of environments: `environment_key`.
+_ADAPTED = {
+    "gen.py": without_host,
+    "_guards.py": with_late_checks,
+    "_core.py": with_late_converters,
+}
 # Variables of the user that name files of the host.
 _OF_THE_HOST = ("HOME", "XDG_CACHE_HOME", "NETRC", "UV_CACHE_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -314,7 +324,7 @@ class Installation:
 def _adapt_sdk(place: Path) -> None:
     """Replace the SDK's client by the one for modules; no code has run in `place` yet."""
     (client,) = place.glob("lib/python*/site-packages/dagger/client")
-    for name, adapted in (("gen.py", without_host), ("_guards.py", with_late_checks)):
+    for name, adapted in _ADAPTED.items():
         path = client / name
         path.write_text(adapted(path.read_text()))
 
