@@ -16,7 +16,7 @@ import httpx
 
 from layerline import command
 from layerline.pipeline import provenance
-from layerline.pipeline.programs.attachment import main
+from layerline.pipeline.programs.attachment import keyless, main
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,25 +99,30 @@ class Repository:
         tag: str = "1.0",
         key: Path | None = None,
         login: str = "",
+        token: str = "",
+        services: Sequence[str] = ("http://127.0.0.1:9", "http://127.0.0.1:9"),
         status: int = 0,
         request: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """Run the program that attaches, as it runs in a container; what it attached."""
         secrets = self.place / "secrets"
         secrets.mkdir(exist_ok=True)
-        for name in ("login", "key"):
+        for name in ("login", "key", "token"):
             (secrets / name).unlink(missing_ok=True)
         if key is not None:
             (secrets / "key").write_bytes(key.read_bytes())
-        if login:
-            (secrets / "login").write_text(login)
+        for name, text in (("login", login), ("token", token)):
+            if text:
+                (secrets / name).write_text(text)
         asked = self.place / "request.json"
         asked.write_text(json.dumps(request or request_of()))
         if status == 0:  # as the program does it, without the start of an interpreter
             content = json.loads(asked.read_text())
-            return main.run(self.address(tag), digest, content, secrets)
+            return main.run(
+                self.address(tag), digest, content, secrets, keyless.Services(*services)
+            )
         argv = [sys.executable, "-m", "layerline.pipeline.programs.attachment.main"]
-        argv += [self.address(tag), digest, str(asked), str(secrets)]
+        argv += [self.address(tag), digest, str(asked), str(secrets), *services]
         done = command.run(argv, cwd=SOURCE, expect=(status,), timeout=60)
         return [{"error": done.stderr.decode()}]
 

@@ -11,8 +11,14 @@ import pytest
 
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve
-from tests.integration.conftest import Project, succeeded
-from tests.integration.test_layers import DEFINITION, environment, lock, repository
+from tests.integration.conftest import Call, Project, succeeded
+from tests.integration.test_layers import (
+    DEFINITION,
+    LONGEST_SECONDS,
+    environment,
+    lock,
+    repository,
+)
 from tests.integration.test_layers import call as call_function
 from tests.published import Repository, new_key
 from tests.registry import serving
@@ -107,3 +113,29 @@ def test_it_is_verified_by_its_key_and_by_no_other(published: Published, tmp_pat
     refused = published.project.call("verify", address, f"--key={other}")
     assert refused.status == 8
     assert "signature: the provenance is signed by another key" in refused.stderr
+
+
+def rebuild(published: Published, store: Path) -> Call:
+    argv = ["verify", published.place.address(), f"--key={published.key}", "--rebuild"]
+    argv += ["--source=.", f"--store={store}", "--", "--wheelhouse=wheels"]
+    return published.project.call(*argv, timeout=LONGEST_SECONDS)
+
+
+def test_it_is_proven_by_building_it_in_another_store(published: Published, tmp_path: Path) -> None:
+    found = succeeded(rebuild(published, tmp_path / "other"))
+    lines = [line.split() for line in found.stdout.splitlines() if line.startswith("  layer ")]
+    states = [" ".join(line[2:-1]) for line in lines]
+    assert states[0] == "base, not rebuilt,"
+    assert len(states) > 4
+    assert set(states[1:]) == {"same,"}
+
+
+def test_another_source_is_named_by_its_layer_and_file(published: Published) -> None:
+    train = published.project.home / "src" / "train.py"
+    before = train.read_text()
+    train.write_text("print('another')\n")
+    refused = rebuild(published, published.project.store)
+    train.write_text(before)
+    assert refused.status == 8
+    assert " differs: published sha256:" in refused.stderr
+    assert "\n    app/src/train.py: content\n" in refused.stderr

@@ -15,6 +15,7 @@ from layerline.pipeline import sbom, spdx
 from layerline.pipeline.environment import program
 from layerline.settings import process_environ
 from tests.published import Image, Repository, new_key
+from tests.sigstore_services import IDENTITY, ISSUER, TOKEN, serving_sigstore
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -28,7 +29,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter that has the readers of PyPI."""
     place = tmp_path_factory.mktemp("python") / "venv"
     run(UV, "venv", "--quiet", place)
-    readers = ("securesystemslib[crypto]", "in-toto-attestation", "spdx-tools")
+    readers = ("securesystemslib[crypto]", "in-toto-attestation", "sigstore", "spdx-tools")
     run(UV, "pip", "install", "--quiet", f"--python={place}", *readers)
     return place / "bin" / "python"
 
@@ -79,6 +80,30 @@ def test_securesystemslib_and_in_toto_accept_the_signatures(
 
 def test_sigstore_of_npm_accepts_the_signatures(node: Path, signed: tuple[Path, Path]) -> None:
     assert run("node", READERS / "by_key.mjs", *signed, cwd=node).split() == ["verified"] * 2
+
+
+def test_sigstore_of_pypi_accepts_what_an_identity_has_signed(
+    python: Path, registry: str, tmp_path: Path
+) -> None:
+    """With the keys of the services of this machine as its trusted root."""
+    repository = Repository(registry=registry, place=tmp_path, name="readers/keyless")
+    with serving_sigstore() as services:
+        urls = (services.url, services.url)
+        made = repository.attach(repository.push(Image()), token=TOKEN, services=urls)
+        root = tmp_path / "root.json"
+        root.write_text(json.dumps(services.trusted_root()))
+    path = tmp_path / "bundles.json"
+    bundles = [json.loads(repository.content(each["digest"])) for each in made[1:]]
+    path.write_text(json.dumps(bundles))
+    said = run(python, READERS / "keyless.py", path, root, IDENTITY, ISSUER)
+    assert said.count("verified ") == 2
+    with pytest.raises(CommandFailed):
+        run(python, READERS / "keyless.py", path, root, "https://evil.example.com", ISSUER)
+    payload = base64.b64decode(bundles[0]["dsseEnvelope"]["payload"]).replace(b"small", b"large")
+    bundles[0]["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
+    path.write_text(json.dumps(bundles))
+    with pytest.raises(CommandFailed):
+        run(python, READERS / "keyless.py", path, root, IDENTITY, ISSUER)
 
 
 def test_spdx_tools_find_nothing_wrong_in_the_document(python: Path, tmp_path: Path) -> None:

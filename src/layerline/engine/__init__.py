@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from layerline.engine.attestation.comparison import Comparison, compare_address
     from layerline.engine.attestation.keys import read_key
     from layerline.engine.attestation.policy import Policy, read_policy
     from layerline.engine.attestation.verification import Verification, verify_address
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from layerline.engine.runtime.cgroups import sweep_dead_sessions
     from layerline.engine.solve.task_groups import task_group
     from layerline.engine.store.auto_pruning import prunable_size
-    from layerline.engine.store.digest import digest_of
+    from layerline.engine.store.digest import digest_bytes, digest_of
     from layerline.engine.store.disk_errors import known_failure, write_errors
     from layerline.engine.store.format import has_store
     from layerline.engine.store.fsck import find_problems, find_unverified, record, repair
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPRESSIONS",
     "ITEM_KINDS",
+    "Comparison",
     "Credentials",
     "Login",
     "Policy",
@@ -50,6 +52,8 @@ __all__ = [
     "Transfer",
     "Verification",
     "VolumeUse",
+    "compare_address",
+    "digest_bytes",
     "digest_of",
     "export_volume",
     "find_problems",
@@ -78,6 +82,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Comparison": "attestation.comparison",
+    "compare_address": "attestation.comparison",
     "Policy": "attestation.policy",
     "Verification": "attestation.verification",
     "read_key": "attestation.keys",
@@ -96,6 +102,7 @@ _MODULES = {
     "ITEM_KINDS": "store.usage",
     "Store": "store.store",
     "VolumeUse": "store.usage",
+    "digest_bytes": "store.digest",
     "digest_of": "store.digest",
     "export_volume": "store.volume_archive",
     "find_problems": "store.fsck",

@@ -20,9 +20,26 @@ _REQUEST = f"{_PLACE}/request.json"
 _SECRETS = "/mnt/secrets"
 # In addition to the base's own: TLS to the registry, and signatures.
 TOOLS = ("ca-certificates", "openssl")
+# The public services of sigstore.
+FULCIO, REKOR = "https://fulcio.sigstore.dev", "https://rekor.sigstore.dev"
 CYCLONEDX = "application/vnd.cyclonedx+json"
 SPDX = "application/spdx+json"
 LOCK = "application/vnd.layerline.lock.v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """Who signs: a private key in PEM, or the identity of a token, or nobody."""
+
+    key: dagger.Secret | None = None
+    token: dagger.Secret | None = None
+    fulcio: str = ""
+    rekor: str = ""
+
+    @property
+    def secrets(self) -> dict[str, dagger.Secret | None]:
+        """What the program is given, by the name of the file."""
+        return {"key": self.key, "token": self.token}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +71,7 @@ async def attach(
     attachments: Attachments,
     *,
     login: dagger.Secret | None,
-    key: dagger.Secret | None,
+    signer: Signer,
 ) -> list[dict[str, Any]]:
     """Attach to the image at `published`, an address with a digest; what was attached."""
     address, _, digest = published.rpartition("@")
@@ -64,10 +81,11 @@ async def attach(
     with span(f"attach to {address}", part="attachments", target=environment.target):
         container = await environment.system(TOOLS)
         container = container.with_mounted_directory(_PLACE, programs).with_workdir(_PLACE)
-        for name, secret in (("login", login), ("key", key)):
+        for name, secret in {"login": login, **signer.secrets}.items():
             if secret is not None:
                 container = container.with_mounted_secret(f"{_SECRETS}/{name}", secret)
         argv = ["python3", "-m", _MAIN, address, digest, _REQUEST, _SECRETS]
+        argv += [signer.fulcio, signer.rekor]
         return [
             json.loads(line) for line in (await container.with_exec(argv).stdout()).splitlines()
         ]

@@ -11,6 +11,7 @@ import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, function
 
 from layerline.pipeline import ci_jobs, dockerfile, lock, pylock, report, report_markdown
+from layerline.pipeline.attachments import FULCIO, REKOR, Signer
 from layerline.pipeline.cold_start import describe
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.image_start import start, with_start
@@ -192,6 +193,12 @@ class PipelineFunctions:
         sign_key: Annotated[
             dagger.Secret | None, Doc("Private key in PEM (Ed25519, ECDSA P-256) that signs these")
         ] = None,
+        identity_token: Annotated[
+            dagger.Secret | None,
+            Doc("Token of the CI job (OpenID Connect) to sign with an identity instead of a key"),
+        ] = None,
+        fulcio_url: Annotated[str, Doc("Who certifies the identity")] = FULCIO,
+        rekor_url: Annotated[str, Doc("The log of the signatures by an identity")] = REKOR,
         registry_login: Annotated[
             dagger.Secret | None,
             Doc("USER:PASSWORD for the registry, or the text of docker's config.json"),
@@ -209,7 +216,12 @@ class PipelineFunctions:
             image=image,
             compression=compression,
             login=registry_login,
-            key=sign_key,
+            signer=Signer(
+                key=None if identity_token else sign_key,
+                token=identity_token,
+                fulcio=fulcio_url,
+                rekor=rekor_url,
+            ),
             origin=Origin(repository=repository, commit=commit, version=version, builder=builder),
         )
         return await publication.publish(address, attached=attach)

@@ -9,7 +9,7 @@ from typing import Any
 import dagger
 
 from layerline.pipeline import lock, provenance, sbom, spdx
-from layerline.pipeline.attachments import CYCLONEDX, LOCK, SPDX, Attachments, attach
+from layerline.pipeline.attachments import CYCLONEDX, LOCK, SPDX, Attachments, Signer, attach
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import PYTHON, program
 from layerline.pipeline.image import Assembly
@@ -27,14 +27,14 @@ _COMPRESSIONS = {
 class Publication:
     """One image of a project, and what is attached to it.
 
-    `login` is USER:PASSWORD, or the text of docker's config.json; `key` a private key in PEM.
+    `login` is USER:PASSWORD, or the text of docker's config.json.
     """
 
     project: Project
     image: str
     compression: str = "zstd"
     login: dagger.Secret | None = None
-    key: dagger.Secret | None = None
+    signer: Signer = field(default_factory=Signer)
     origin: provenance.Origin = field(default_factory=provenance.Origin)
 
     async def publish(self, address: str, *, attached: bool) -> str:
@@ -50,7 +50,9 @@ class Publication:
         published = await pushing.publish(address, forced_compression=compression)
         if attached:
             made = await self._attachments(assembly, built, started)
-            await attach(assembly.environment, published, made, login=self.login, key=self.key)
+            await attach(
+                assembly.environment, published, made, login=self.login, signer=self.signer
+            )
         return published
 
     async def _with_login(self, built: dagger.Container, address: str) -> dagger.Container:
@@ -107,7 +109,8 @@ class Publication:
 
     async def _redaction(self) -> Redaction:
         """What this call knows to be secret: its logins, its key, its indexes' hosts."""
-        given = [each for each in (self.login, self.project.credentials, self.key) if each]
+        known = (self.login, self.project.credentials, *self.signer.secrets.values())
+        given = [each for each in known if each]
         secrets = [value for each in given for value in secret_values(await each.plaintext())]
         return Redaction(secrets=tuple(secrets), hosts=self.project.wheels.hosts)
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from layerline import command
 from tests.published import LOCK, Image, Repository, new_key, request_of
 from tests.registry import serving
+from tests.sigstore_services import TOKEN, Services, serving_sigstore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,3 +134,42 @@ def test_attaching_the_same_again_adds_nothing(repository: Repository) -> None:
     first = repository.attach(digest)
     assert repository.attach(digest) == first
     assert len(repository.referrers(digest)) == len(first)
+
+
+@pytest.fixture(scope="module")
+def sigstore() -> Iterator[Services]:
+    with serving_sigstore() as services:
+        yield services
+
+
+def test_an_identity_signs_with_a_certificate_and_an_entry_of_the_log(
+    repository: Repository, sigstore: Services
+) -> None:
+    """Sigstore's own library verifies such bundles in tests/integration/test_readers.py."""
+    digest = repository.push(Image())
+    made = repository.attach(digest, token=TOKEN, services=(sigstore.url, sigstore.url))
+    bundles = [json.loads(repository.content(each["digest"])) for each in made[1:]]
+    materials = [each["verificationMaterial"] for each in bundles]
+    certificates = {each["certificate"]["rawBytes"] for each in materials}
+    assert len(certificates) == 1  # one identity, asked for once
+    entries = [each["tlogEntries"][0] for each in materials]
+    assert [each["logIndex"] for each in entries] == ["0", "1"]
+    assert len(entries[1]["inclusionProof"]["hashes"]) == 1
+    assert TOKEN not in json.dumps(bundles)
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "said"),
+    [("other", 0, "answered with 401: "), (TOKEN, 503, "answered with 503: ")],
+)
+def test_a_service_that_refuses_is_named_and_nothing_is_attached(
+    repository: Repository, sigstore: Services, token: str, status: int, said: str
+) -> None:
+    digest = repository.push(Image())
+    sigstore.refuse = status
+    urls = (sigstore.url, sigstore.url)
+    [failed] = repository.attach(digest, token=token, services=urls, status=1)
+    sigstore.refuse = 0
+    assert f"{sigstore.url}/api/v2/signingCert {said}" in failed["error"]
+    assert "was pushed, but not everything was attached" in failed["error"]
+    assert repository.referrers(digest) == []

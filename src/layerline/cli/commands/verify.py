@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.cli.commands.rebuilding import rebuild
 from layerline.engine import Policy, Verification, read_key, read_policy, verify_address
 from layerline.errors import NotVerified, UsageError
 
@@ -25,17 +26,41 @@ _ABOUT = (
 def verify(console: Console, argv: Sequence[str]) -> int:
     """Verify an image; exit with 8 if it is not what was said of it."""
     parser = _parser(f"{console.program} verify")
-    options = parser.parse_args(list(argv))
+    own = list(argv[: argv.index("--")] if "--" in argv else argv)
+    arguments = list(argv[len(own) + 1 :])
+    options = parser.parse_args(own)
+    if not options.rebuild and (arguments or options.source or options.store):
+        message = "--source, --store and arguments after -- are those of --rebuild"
+        raise UsageError(message, usage=parser.prog)
     policy = _policy(console, options, parser.prog)
     found = verify_address(console.settings, options.address, policy)
     for note in found.notes:
         console.info(f"note: {note}")
-    if found.problems:
-        lines = "".join(f"\n  {each}" for each in found.problems)
-        message = f"{options.address} is not verified:{lines}"
-        raise NotVerified(message)
-    console.print(_report(options.address, found))
+    _refuse(options.address, found.problems)
+    report = _report(options.address, found)
+    if options.rebuild:
+        compared = rebuild(
+            console,
+            options.address,
+            found,
+            source=options.source,
+            store=options.store,
+            arguments=arguments,
+        )
+        _refuse(options.address, tuple(compared.problems))
+        report += "".join(
+            f"  layer {each.number}: {each.state}, {each.published}\n" for each in compared.layers
+        )
+    console.print(report)
     return 0
+
+
+def _refuse(address: str, problems: Sequence[str]) -> None:
+    """Raise NotVerified if there is a problem."""
+    if problems:
+        lines = "".join(f"\n  {each}" for each in problems)
+        message = f"{address} is not verified:{lines}"
+        raise NotVerified(message)
 
 
 def _policy(console: Console, options: argparse.Namespace, usage: str) -> Policy:
@@ -78,4 +103,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     policy = "file in TOML with keys, bases, builders, probes, max_age_days and min_version"
     parser.add_argument("--policy", metavar="FILE", type=Path, help=policy)
+    again = "build the layers again and compare; what follows -- goes to `call`, e.g. --wheelhouse"
+    parser.add_argument("--rebuild", action="store_true", help=again)
+    source = "the source to rebuild from (default: git at the commit that the provenance names)"
+    parser.add_argument("--source", metavar="DIR", type=Path, help=source)
+    store = "the store to rebuild in: what it has is not built (default: that of the settings)"
+    parser.add_argument("--store", metavar="DIR", type=Path, help=store)
     return parser

@@ -1,10 +1,11 @@
 """Attaches statements and documents to an image in a registry, as its OCI referrers.
 
-    python3 -m layerline.pipeline.programs.attachment.main ADDRESS DIGEST REQUEST SECRETS
+    python3 -m (this module) ADDRESS DIGEST REQUEST SECRETS FULCIO REKOR
 
 REQUEST is a JSON file: `documents` (`artifactType`, `title`, `text`) are attached as they are;
 each of `statements` (`predicateType`, `predicate`) becomes an in-toto statement about the image.
-The directory SECRETS may have `login`, for the registry, and `key`, to sign with.
+The directory SECRETS may have `login`, for the registry, and `key`, to sign with, or `token`, the
+identity for a key of Fulcio at the URL FULCIO, whose signatures Rekor logs.
 Prints one line for each referrer, as JSON.
 """
 
@@ -14,10 +15,11 @@ import gzip
 import json
 import pathlib
 import sys
+import tempfile
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from layerline.pipeline.programs.attachment import signing
+from layerline.pipeline.programs.attachment import keyless, signing
 from layerline.pipeline.programs.attachment.registry import (
     INDEXES,
     MANIFEST,
@@ -127,21 +129,36 @@ def attach(
 
 
 def run(
-    address: str, which: str, request: dict[str, Any], secrets: pathlib.Path
+    address: str,
+    which: str,
+    request: dict[str, Any],
+    secrets: pathlib.Path,
+    services: keyless.Services,
 ) -> list[dict[str, Any]]:
     """Attach everything; what was attached."""
     place = parse_address(address)
     login = secrets / "login"
     text = login.read_text() if login.exists() else ""
     repository = Repository(place, parse_login(text, place.host))
-    signer = _signer(secrets / "key")
+    with tempfile.TemporaryDirectory() as scratch:
+        signer = _signer(secrets, services, pathlib.Path(scratch) / "key.pem")
+        return attach_all(repository, which, request, signer)
+
+
+def attach_all(
+    repository: Repository,
+    which: str,
+    request: dict[str, Any],
+    signer: Callable[[bytes], dict[str, Any]] | None,
+) -> list[dict[str, Any]]:
+    """Attach the documents, then the statements, provenance last; what was attached."""
     image, parts = subject(repository, which)
     made = []
     for each in request["documents"]:
         title = {TITLE: each["title"]}
         data = each["text"].encode()
         made.append(attach(repository, image, each["artifactType"], data, title))
-    for predicate, payload in statements(request, place, image, parts):
+    for predicate, payload in statements(request, repository.address, image, parts):
         kind, data = signing.PAYLOAD, payload
         annotations = {"in-toto.io/predicate-type": predicate}
         if signer is not None:
@@ -152,17 +169,24 @@ def run(
     return made
 
 
-def _signer(key: pathlib.Path) -> Callable[[bytes], dict[str, Any]] | None:
-    """What makes a bundle of a payload; None where nothing is signed."""
-    return partial(signing.bundle, key=signing.open_key(key)) if key.exists() else None
+def _signer(
+    secrets: pathlib.Path, services: keyless.Services, made: pathlib.Path
+) -> Callable[[bytes], dict[str, Any]] | None:
+    """What makes a bundle of a payload; None where nothing is signed. `made` is for a new key."""
+    key, token = secrets / "key", secrets / "token"
+    if key.exists():
+        return partial(signing.bundle, key=signing.open_key(key))
+    if token.exists():
+        return keyless.Signer(token.read_text().strip(), services, made).bundle
+    return None
 
 
 if __name__ == "__main__":
-    ADDRESS, DIGEST, REQUEST, SECRETS = sys.argv[1:]
+    ADDRESS, DIGEST, REQUEST, SECRETS, *URLS = sys.argv[1:]
     try:
         content = json.loads(pathlib.Path(REQUEST).read_text())
-        made = run(ADDRESS, DIGEST, content, pathlib.Path(SECRETS))
-    except (RegistryError, signing.KeyFileError) as exc:
+        made = run(ADDRESS, DIGEST, content, pathlib.Path(SECRETS), keyless.Services(*URLS))
+    except (RegistryError, keyless.ServiceError, signing.KeyFileError) as exc:
         sys.exit(f"{ADDRESS} was pushed, but not everything was attached to it: {exc}")
     for one in made:
         print(json.dumps(one))
