@@ -21,13 +21,13 @@ START_SECONDS = 10.0
 SETTINGS = """\
 version: 0.1
 log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: {deletes}}}}}
 http: {{addr: "{address}"}}
 """
 
 
 @contextlib.contextmanager
-def serving(place: Path) -> Iterator[str]:
+def serving(place: Path, *, deletes: bool = True) -> Iterator[str]:
     """The host:port of a running registry that keeps what it is sent in a directory."""
     program = command.find("docker-registry")
     if program is None:
@@ -35,7 +35,9 @@ def serving(place: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     settings = place / "config.yml"
-    settings.write_text(SETTINGS.format(root=place / "blobs", address=address))
+    settings.write_text(
+        SETTINGS.format(root=place / "blobs", address=address, deletes=str(deletes).lower())
+    )
     with running([program, "serve", settings], log=place / "log"):
         _wait_for(f"http://{address}/v2/", place / "log")
         yield address

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from layerline.engine.cache.artifact import artifact_of
-from layerline.engine.cache.envelope import Envelope, Signature, parse_envelope
+from layerline.engine.cache.envelope import RECORD, Envelope, Signature, parse_envelope
 from layerline.engine.cache.place import Place
 from layerline.engine.cache.record import Record, parse_record, tag_of
 from layerline.engine.cache.shared import SharedCache
@@ -91,7 +91,7 @@ class Signed:
             registries.registry(place).push(store, image)
 
     def sealed(self, record: Record) -> bytes:
-        return self.own.trust().seal(record.payload())
+        return self.own.trust().seal(record.payload(), RECORD)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def unsigned(signed: Signed) -> bytes:
 
 
 def foreign_key(signed: Signed) -> bytes:
-    return signed.foreign.trust().seal(signed.record.payload())
+    return signed.foreign.trust().seal(signed.record.payload(), RECORD)
 
 
 def foreign_key_under_our_name(signed: Signed) -> bytes:
@@ -263,7 +263,7 @@ POISONED = (
 
 
 def sealed_bytes(signed: Signed, payload: bytes) -> bytes:
-    return signed.own.trust().seal(payload)
+    return signed.own.trust().seal(payload, RECORD)
 
 
 def edited(signed: Signed, edit: Callable[[dict[str, Any]], object]) -> bytes:

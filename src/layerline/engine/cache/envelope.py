@@ -17,7 +17,8 @@ from layerline.errors import ArchiveInvalid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PAYLOAD = "application/vnd.layerline.cache.record.v1+json"
+RECORD = "application/vnd.layerline.cache.record.v1+json"
+LEASE = "application/vnd.layerline.cache.lease.v1+json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +31,10 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A payload and its signatures, not verified."""
+    """A payload of a type and its signatures, not verified."""
 
     payload: bytes
+    kind: str = RECORD
     signatures: tuple[Signature, ...] = ()
 
     def encode(self) -> bytes:
@@ -42,23 +44,24 @@ class Envelope:
             for each in self.signatures
         ]
         payload = base64.b64encode(self.payload).decode()
-        return canonical({"payloadType": PAYLOAD, "payload": payload, "signatures": signatures})
+        return canonical({"payloadType": self.kind, "payload": payload, "signatures": signatures})
 
 
-def signed_bytes(payload: bytes) -> bytes:
+def signed_bytes(payload: bytes, kind: str) -> bytes:
     """What a signature is of: the payload with its type, each after its length (DSSE's PAE)."""
-    kind = PAYLOAD.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    name = kind.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 
 
-def parse_envelope(data: bytes) -> Envelope:
-    """The envelope of bytes from outside. Raises ArchiveInvalid."""
+def parse_envelope(data: bytes, kind: str = RECORD) -> Envelope:
+    """The envelope of bytes from outside, of a payload of a type. Raises ArchiveInvalid."""
     try:
         document = json.loads(data)
-        if document["payloadType"] != PAYLOAD:
-            message = f"the envelope holds a {document['payloadType']!r}, not a record"
+        if document["payloadType"] != kind:
+            message = f"the envelope holds a {document['payloadType']!r}, not a {kind!r}"
             raise ArchiveInvalid(message)
         return Envelope(
+            kind=kind,
             payload=base64.b64decode(document["payload"], validate=True),
             signatures=_signatures(document["signatures"]),
         )

@@ -77,12 +77,16 @@ class Use:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Sender:
-    """Threads that send to one repository. `seal` puts a payload into its envelope."""
+    """Threads that send to one repository. `seal` puts a payload into its envelope.
+
+    `on_end` is called once a row was sent or was given up, but not after `drop`.
+    """
 
     store: Store
     place: Place
     layers: SharedLayers
     seal: Callable[[bytes], bytes]
+    on_end: Callable[[Outgoing], None]
     sent: int = 0
     sent_bytes: int = 0
     _waiting: deque[Outgoing | Use] = field(default_factory=deque)
@@ -97,17 +101,17 @@ class Sender:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def add(self, outgoing: Outgoing | Use) -> None:
-        """Have a row sent, unless sending has failed."""
+    def add(self, outgoing: Outgoing | Use) -> bool:
+        """Have a row sent, unless sending has failed; whether it will be."""
         with self._changed:
             if self._closed or not self.place.is_usable:
-                return
+                return False
             if isinstance(outgoing, Outgoing):
                 if self._is_known(outgoing):
-                    return
+                    return False
                 if not self._is_ready(outgoing):
                     self._deferred.append(outgoing)
-                    return
+                    return True
             self._waiting.append(outgoing)
             self._changed.notify()
             if len(self._threads) < _THREADS:
@@ -115,6 +119,7 @@ class Sender:
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
+        return True
 
     def place_source(self, name: str, placement: Placement) -> None:
         """The files of a snapshot have a place in another one: send the rows that wait for it."""
@@ -124,6 +129,13 @@ class Sender:
             self._deferred = [each for each in self._deferred if each not in ready]
         for each in ready:
             self.add(each)
+
+    def send_deferred(self) -> None:
+        """Send what waits for a place in others."""
+        with self._changed:
+            deferred, self._deferred = self._deferred, []
+        for each in deferred:
+            self.add(replace(each, sources=frozenset()))
 
     def turn(self, digest: Digest) -> threading.Lock:
         """What is held while a blob is sent to this registry."""
@@ -165,10 +177,7 @@ class Sender:
 
         After `drop` a registry that does not answer is not waited for.
         """
-        with self._changed:
-            deferred, self._deferred = self._deferred, []
-        for each in deferred:
-            self.add(replace(each, sources=frozenset()))
+        self.send_deferred()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -196,6 +205,8 @@ class Sender:
             finally:
                 with self._changed:
                     self._under_way -= 1
+                if isinstance(outgoing, Outgoing):
+                    self.on_end(outgoing)
 
     def _next(self) -> Outgoing | Use | None:
         with self._changed:
@@ -212,8 +223,13 @@ class Sender:
             if self._failures < _MOST_FAILURES and not isinstance(exc, RegistryTimeout):
                 self.place.say(f"not everything was sent to the cache {self.place.name}: {exc}")
                 return
+            dropped = [each for each in self._waiting if isinstance(each, Outgoing)]
+            dropped += self._deferred
             self._waiting.clear()
+            self._deferred.clear()
         self.place.fail(exc)
+        for each in dropped:
+            self.on_end(each)
 
     def _refresh(self, use: Use) -> None:
         data = used_now(use.manifest, int(time.time()))

@@ -7,17 +7,24 @@ it any more (a circuit breaker that stays open until the next session).
 from __future__ import annotations
 
 import json
+import random
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from layerline.engine.cache.artifact import MANIFEST, config_in, used_in
 from layerline.engine.cache.record import LARGEST_RECORD
 from layerline.engine.image import manifests
 from layerline.engine.image.registry.client import Request, is_loopback
-from layerline.errors import ArchiveInvalid, ImageError, ImageNotFound, RegistryTimeout
+from layerline.errors import (
+    ArchiveInvalid,
+    ImageError,
+    ImageNotFound,
+    RegistryTimeout,
+    RegistryUnreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +40,10 @@ _LARGEST_LISTING = 64 << 20
 _MOST_PAGES = 32
 _PAGE = 10_000
 _LARGEST_MANIFEST = LARGEST_RECORD
+_TRIES = 3
+_PAUSE_SECONDS = 0.1
+
+T = TypeVar("T")
 
 
 class SlowAnswer(RegistryTimeout):
@@ -91,7 +102,7 @@ class Place:
     def read(self, tag: str) -> bytes | None:
         """The envelope under a tag; None if there is none, or it cannot be had."""
         try:
-            return self._read(tag)
+            return insist(lambda: self._read(tag))
         except ImageNotFound:
             self._absent.add(tag)
         except ArchiveInvalid as exc:
@@ -165,6 +176,19 @@ class Place:
         url = self.repository.endpoint.url(f"{repository}/{path}")
         scope = f"repository:{repository}:pull"
         return Request("GET", url, scope=scope, headers={"Accept": accept}, tries=1)
+
+
+def insist(request: Callable[[], T]) -> T:
+    """Try again what the registry has answered with an error of its own.
+
+    docker-registry answers with status 500 while it writes what it is asked for.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return request()
+        except RegistryUnreachable:
+            time.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))
+    return request()
 
 
 def _read_until(response: httpx.Response, limit: int, deadline: float) -> bytes:

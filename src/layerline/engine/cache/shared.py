@@ -15,7 +15,10 @@ import anyio.to_thread
 import httpx
 
 from layerline.engine.cache.adoption import adopt_record
-from layerline.engine.cache.envelope import Envelope, parse_envelope
+from layerline.engine.cache.envelope import RECORD, Envelope, parse_envelope
+from layerline.engine.cache.lease import Lease, parse_lease
+from layerline.engine.cache.lease_tag import LeaseTags
+from layerline.engine.cache.leases import Leases, Wanted
 from layerline.engine.cache.outgoing import Outgoing, Sender, Use
 from layerline.engine.cache.place import Place
 from layerline.engine.cache.record import parse_record, tag_of
@@ -31,7 +34,8 @@ from layerline.quantities import format_size
 from layerline.signing import Signing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    import threading
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 
     from layerline.engine.cache.placement import Placement
     from layerline.engine.cache.record import Record
@@ -58,17 +62,23 @@ class SharedCache:
     trust: Trust | None = None
     supplier: RegistrySupplier = field(init=False)
     sender: Sender | None = field(init=False)
+    leases: Leases | None = field(init=False)
 
     def __post_init__(self) -> None:
         """The store fetches what records promise from now on."""
         self.supplier = RegistrySupplier(store=self.store, places=self.places)
         self.store.supply(self.supplier)
-        self.sender = None
+        self.sender = self.leases = None
         if self.settings.cache.writes and self.places:
             layers = SharedLayers(store=self.store, zstd=self.settings.zstd, epoch=self._epoch)
             self.sender = Sender(
-                store=self.store, place=self.places[0], layers=layers, seal=self._seal
+                store=self.store,
+                place=self.places[0],
+                layers=layers,
+                seal=self._seal,
+                on_end=self._end_sent,
             )
+            self.leases = self._leases(self.places[0], self.sender.send_deferred)
 
     @classmethod
     @contextlib.contextmanager
@@ -121,8 +131,36 @@ class SharedCache:
 
     def offer(self, outgoing: Outgoing) -> None:
         """Have a row sent, if the user shares results and nothing of it is secret."""
-        if self.sender is not None:
-            self.sender.add(outgoing)
+        if self.sender is None:
+            return
+        if self.leases is not None:
+            self.leases.keep(self._tags(outgoing))
+        if not self.sender.add(outgoing):
+            self._end_sent(outgoing)
+
+    def wait_lease(
+        self, table: str, key: str, name: str, below: Collection[str], cancel: threading.Event
+    ) -> bool:
+        """Wait while another machine builds a key; whether the store's index has its row now.
+
+        If not, call `end_lease` after the build. `name` is that of the step, `below` are the keys
+        that it is made from. Raises Cancelled.
+        """
+        if self.leases is None or not self.places[0].is_usable:
+            return False
+        place, tag = self.places[0], tag_of(table, key, self._epoch)
+        wanted = Wanted(
+            tag=tag,
+            name=name,
+            look=lambda: place.is_usable and self._find_in(place, tag, table, key),
+            below=[tag_of(table, each, self._epoch) for each in below],
+        )
+        return self.leases.wait(wanted, cancel)
+
+    def end_lease(self, table: str, key: str) -> None:
+        """Let other machines build a key, unless its record is being sent."""
+        if self.leases is not None:
+            self.leases.end(tag_of(table, key, self._epoch))
 
     def place_source(self, name: str, placement: Placement) -> None:
         """The files of a snapshot have a place in the layer of an image."""
@@ -182,6 +220,8 @@ class SharedCache:
         """Wait until the threads have ended."""
         if self.sender is not None:
             self.sender.finish()
+        if self.leases is not None:
+            self.leases.close()
 
     def finish(self) -> None:
         """Send what is left, or say what is dropped."""
@@ -221,10 +261,42 @@ class SharedCache:
             self.sender.add(Use(tag=tag, manifest=manifest))
         return is_taken
 
-    def _seal(self, payload: bytes) -> bytes:
-        return (
-            Envelope(payload=payload).encode() if self.trust is None else self.trust.seal(payload)
+    def _end_sent(self, outgoing: Outgoing) -> None:
+        if self.leases is not None:
+            for tag in self._tags(outgoing):
+                self.leases.end(tag, is_sent=True)
+
+    def _tags(self, outgoing: Outgoing) -> list[str]:
+        return [tag_of(outgoing.table, key, self._epoch) for key in outgoing.keys]
+
+    def _leases(self, place: Place, before_waiting: Callable[[], None]) -> Leases | None:
+        """The leases of a repository, where those who share it believe in them."""
+        is_believed = place.is_private() if self.trust is None else self.trust.signer is not None
+        if not is_believed:
+            return None
+
+        def verify(envelope: Envelope) -> Lease:
+            verifier, lease = self._verifier(place, envelope), parse_lease(envelope.payload)
+            _check_time(verifier, lease.made)
+            return lease
+
+        tags = LeaseTags(
+            repository=place.repository,
+            seal=self._seal,
+            verify=verify,
+            distrust=lambda reason: place.say(f"a lease of {place.name} was ignored: {reason}"),
         )
+        return Leases(
+            tags=tags,
+            journal=self.journal,
+            report=place.report,
+            before_waiting=before_waiting,
+        )
+
+    def _seal(self, payload: bytes, kind: str = RECORD) -> bytes:
+        if self.trust is None:
+            return Envelope(payload=payload, kind=kind).encode()
+        return self.trust.seal(payload, kind)
 
     def _verifier(self, place: Place, envelope: Envelope) -> Verifier | None:
         """The key that signed a record; None without keys, where the place is our own."""
@@ -237,9 +309,7 @@ class SharedCache:
     def _verified(self, place: Place, envelope: Envelope, table: str, key: str) -> Record:
         verifier = self._verifier(place, envelope)
         record = parse_record(envelope.payload)
-        refusal = None if verifier is None else verifier.refusal(record.made)
-        if refusal is not None:
-            raise ArchiveInvalid(refusal)
+        _check_time(verifier, record.made)
         if (record.table, record.key) != (table, key):
             message = "it is the record of another key"
             raise ArchiveInvalid(message)
@@ -256,6 +326,13 @@ def _trust(signing: Signing) -> Trust | None:
     from layerline.engine.cache.trust import Trust
 
     return Trust.of(signing)
+
+
+def _check_time(verifier: Verifier | None, made: float) -> None:
+    """Raise ArchiveInvalid if a key is not believed in what was made at a time."""
+    refusal = None if verifier is None else verifier.refusal(made)
+    if refusal is not None:
+        raise ArchiveInvalid(refusal)
 
 
 def _missing_key(place: Place) -> str:

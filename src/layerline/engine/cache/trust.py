@@ -65,13 +65,13 @@ class Trust:
                 verifiers.append(Verifier(keyid=keyid, key=own))
         return cls(signer=signer, verifiers=tuple(verifiers))
 
-    def seal(self, payload: bytes) -> bytes:
-        """A payload in its envelope, signed if there is a key to sign with."""
+    def seal(self, payload: bytes, kind: str) -> bytes:
+        """A payload of a type in its envelope, signed if there is a key to sign with."""
         if self.signer is None:
-            return Envelope(payload=payload).encode()
-        signature: bytes = self.signer.sign(signed_bytes(payload))
+            return Envelope(payload=payload, kind=kind).encode()
+        signature: bytes = self.signer.sign(signed_bytes(payload, kind))
         signed = Signature(keyid=_keyid(self.signer.public_key()), sig=signature)
-        return Envelope(payload=payload, signatures=(signed,)).encode()
+        return Envelope(payload=payload, kind=kind, signatures=(signed,)).encode()
 
     def check_signature(self, envelope: Envelope) -> Verifier:
         """The trusted key that signed the payload. Raises ArchiveInvalid if none did."""
@@ -80,7 +80,7 @@ class Trust:
         for signature in known:
             verifier = by_id[signature.keyid]
             try:
-                verifier.key.verify(signature.sig, signed_bytes(envelope.payload))
+                verifier.key.verify(signature.sig, signed_bytes(envelope.payload, envelope.kind))
             except InvalidSignature:
                 continue
             return verifier

@@ -18,6 +18,7 @@ from layerline.engine.cache.placement import Placement
 from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import written_to_mounts
 from layerline.engine.solve.keys import children, ops_in
+from layerline.engine.solve.labels import describe
 from layerline.engine.solve.serialization import snapshots_in
 from layerline.engine.solve.service_definitions import ServiceDefinition
 from layerline.engine.store.digest import parse_digest
@@ -25,6 +26,7 @@ from layerline.engine.store.import_digests import is_import
 from layerline.errors import LayerlineError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Sequence
 
     from layerline.engine.solve.keys import Keyed
@@ -45,12 +47,45 @@ class Sharing:
     _built: dict[str, bool] = field(default_factory=dict)
     _guarded: set[bytes] = field(default_factory=set)
     _clean: set[str] = field(default_factory=set)
+    _leased: dict[str, str] = field(default_factory=dict)
 
     def find(self, op: ops.Op, key: str) -> bool:
         """Look in the cache for the result of an op; whether the store has its row now."""
         shared = self.context.shared
         worth = shared is not None and _any(op, _is_built, self._built)
         return worth and shared is not None and shared.find(_TABLE, key)
+
+    def wait_lease(self, op: ops.Op, key: str, cancel: threading.Event) -> bool:
+        """Wait while another machine builds what starts a container, if its result is shared.
+
+        Whether the store has the row now; if not, call `end_lease` after the build. `key` is the
+        identity of the result.
+        """
+        shared = self.context.shared
+        if shared is None or not isinstance(op, ops.Exec) or not self._is_shared(op):
+            return False
+        below = self._leased_below(op) if self._leased else []
+        self._leased[op.key] = key
+        return shared.wait_lease(_TABLE, key, describe(op), below, cancel)
+
+    def end_lease(self, key: str) -> None:
+        """Let other machines build a result, unless it is being sent to them."""
+        if self.context.shared is not None:
+            self.context.shared.end_lease(_TABLE, key)
+
+    def _leased_below(self, op: ops.Op) -> list[str]:
+        """The identities of the next execs that an op is made from, if they were not known."""
+        found: list[str] = []
+        seen: set[str] = set()
+        pending = list(children(op))
+        while pending:
+            below = pending.pop()
+            if below.key in self._leased:
+                found.append(self._leased[below.key])
+            elif below.key not in seen and not isinstance(below, ops.Exec):
+                seen.add(below.key)
+                pending += children(below)
+        return found
 
     def offer(self, op: ops.Op, keys: Sequence[str], result: Result, *, replaces: bool) -> None:
         """Have a result sent under its keys, if it may be."""

@@ -297,7 +297,7 @@ class Solver:
             identity = identity_of_step(op, inputs, self.contents)
         if identity != op.key:
             with self.context.store.locks.exclusive(f"key {identity}", cancel=cancel):
-                known = self._find_same(op, identity)
+                known = self._find_same(op, identity) or self._wait_lease(op, identity, cancel)
                 if known is None:
                     return self._run(identity, op, inputs, cancel)
                 if (result := adopt(op, known, inputs, self.context)) is not None:
@@ -307,7 +307,14 @@ class Solver:
         # Other processes wait here for this result.
         with self.context.store.locks.exclusive(f"key {op.key}", cancel=cancel):
             known = self._stored_result(op.key)
+            if known is None and identity == op.key:
+                known = self._wait_lease(op, op.key, cancel)
             return known or self._run(op.key, op, inputs, cancel)
+
+    def _wait_lease(self, op: Op, identity: str, cancel: threading.Event) -> Result | None:
+        """The result of another machine that builds it; None if it is to be built here."""
+        found = self.sharing.wait_lease(op, identity, cancel)
+        return self._stored_result(identity) if found else None
 
     def _run(
         self, identity: str, op: Op, inputs: dict[str, Result], cancel: threading.Event
@@ -333,6 +340,8 @@ class Solver:
             status = Status.CANCELED if isinstance(exc, Cancelled) else Status.ERROR
             progress.end(status, str(exc))
             raise
+        finally:
+            self.sharing.end_lease(identity)
         progress.end()
         return result
 
