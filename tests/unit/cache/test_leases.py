@@ -56,6 +56,7 @@ class Builder:
     records: set[str]
     said: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    sent: threading.Event = field(default_factory=threading.Event)
     cancel: threading.Event = field(default_factory=threading.Event)
 
     def wanted(self, tag: str = TAG, below: tuple[str, ...] = ()) -> Wanted:
@@ -88,6 +89,7 @@ def builder(tmp_path: Path) -> Iterator[Callable[..., Builder]]:
             stack.callback(registries.close)
             said: list[str] = []
             events: list[Event] = []
+            sent = threading.Event()
             tags = LeaseTags(
                 repository=registries.registry(Reference.parse(cache)),
                 seal=seal,
@@ -99,11 +101,11 @@ def builder(tmp_path: Path) -> Iterator[Callable[..., Builder]]:
                 tags=tags,
                 journal=journal,
                 report=said.append,
-                before_waiting=lambda: None,
+                before_waiting=sent.set,
                 timing=timing,
             )
             stack.callback(held.close)
-            return Builder(leases=held, records=records, said=said, events=events)
+            return Builder(leases=held, records=records, said=said, events=events, sent=sent)
 
         yield make
 
@@ -255,7 +257,7 @@ def test_who_waits_takes_the_record_once_it_is_sent(
         waiting = pool.submit(other.wait)
         holder.leases.keep([TAG])
         holder.leases.end(TAG)
-        until(lambda: bool(other.events))
+        assert other.sent.wait(BOUND)  # what the holder may wait for
         assert len(leases(cache)) == 1
         assert not waiting.done()
         holder.records.add(TAG)
