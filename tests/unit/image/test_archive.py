@@ -7,6 +7,8 @@ import json
 import os
 import stat
 import tarfile
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,8 +28,6 @@ from layerline.errors import ArchiveInvalid, IsADirectory, PathNotFound, StoreDa
 from tests.images import image_of, snapshot_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.image.conftest import MakeTree
 
 AMD = Platform.parse("linux/amd64")
@@ -222,6 +222,47 @@ def test_skopeo_and_umoci_read_it(store: Store, image: AssembledImage, tmp_path:
     command.run([umoci, "unpack", "--rootless", "--image", f"{unpacked}:1.0", tmp_path / "bundle"])
     assert (tmp_path / "bundle/rootfs/etc/f").read_text() == "one"
     assert (tmp_path / "bundle/rootfs/etc/g").read_text() == "2"
+
+
+def test_a_layout_has_the_files_of_the_store_read_only(
+    store: Store, image: AssembledImage, tmp_path: Path
+) -> None:
+    layout = tmp_path / "layout"
+    layout.mkdir()
+    assert write_layout(store, image, layout)
+    assert not write_layout(store, image, layout)
+    for layer in image.layers:
+        blob = layout / "blobs/sha256" / layer.digest.removeprefix("sha256:")
+        assert blob.samefile(store.blobs.path(layer.digest))
+        assert stat.S_IMODE(blob.stat().st_mode) == 0o444
+    index = (layout / "index.json").stat()
+    assert (index.st_nlink, stat.S_IMODE(index.st_mode)) == (1, 0o644)
+    store.blobs.path(image.layers[0].digest).unlink()  # as pruning does
+    assert validate(layout, scratch=tmp_path) == 1
+
+
+def test_a_layout_replaces_a_blob_of_another_size(
+    store: Store, image: AssembledImage, tmp_path: Path
+) -> None:
+    layout = tmp_path / "layout"
+    place = layout / "blobs/sha256" / image.layers[0].digest.removeprefix("sha256:")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"half")
+    assert write_layout(store, image, layout)
+    assert place.samefile(store.blobs.path(image.layers[0].digest))
+    assert {len(each.name) for each in place.parent.iterdir()} == {64}
+
+
+def test_a_layout_on_another_file_system_has_copies(store: Store, image: AssembledImage) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == store.root.stat().st_dev:
+        pytest.skip("/dev/shm is not another file system")
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        assert write_layout(store, image, Path(name))
+        for layer in image.layers:
+            blob = Path(name, "blobs/sha256", layer.digest.removeprefix("sha256:"))
+            assert blob.read_bytes() == store.blobs.read(layer.digest)
+            assert blob.stat().st_nlink == 1
 
 
 def test_what_docker_saves_is_imported(store: Store, image: AssembledImage, tmp_path: Path) -> None:

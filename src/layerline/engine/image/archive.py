@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from typing import TYPE_CHECKING, BinaryIO
 
 from layerline.engine.image import tarwriter
 from layerline.engine.image.archive_files import content_of, files_of
+from layerline.engine.image.read_ahead import read_ahead
 from layerline.engine.image.same_image import MODE, is_same_archive, is_same_file
 from layerline.engine.image.tarwriter import Member
 from layerline.engine.store.disk_errors import write_errors
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.image.assemble import AssembledImage
+    from layerline.engine.image.manifests import Descriptor
     from layerline.engine.image.reference import Reference
     from layerline.engine.store.store import Store
 
@@ -40,8 +43,9 @@ def write_archive(
     with failed, _replacing(target) as out:
         for file in files:
             out.write(tarwriter.header(Member(name=file.name.encode(), size=file.size)))
-            for chunk in content_of(store, file):
-                out.write(chunk)
+            with read_ahead(content_of(store, file)) as chunks:
+                for chunk in chunks:
+                    out.write(chunk)
             out.write(tarwriter.padding(file.size))
         out.write(tarwriter.END)
     return True
@@ -52,6 +56,7 @@ def write_layout(
 ) -> bool:
     """Write an OCI layout directory: blobs that are missing first, the index last.
 
+    The blobs are files of the store where that is on the same file system, and copies elsewhere.
     False if the directory holds this image already.
     """
     blobs = target / "blobs" / "sha256"
@@ -68,10 +73,26 @@ def write_layout(
         failed = write_errors(
             f"failed to write {target}", place, needed=file.size, store=store.root
         )
-        with failed, _replacing(place, mode=0o644) as out:
-            for chunk in content_of(store, file):
-                out.write(chunk)
+        with failed:
+            if file.blob is not None and _link(store, file.blob, place):
+                continue
+            with _replacing(place, mode=0o644) as out:
+                for chunk in content_of(store, file):
+                    out.write(chunk)
     return written
+
+
+def _link(store: Store, blob: Descriptor, place: Path) -> bool:
+    """Put the store's file of a blob at a place; False where that has to be a copy."""
+    part = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+    try:
+        if not store.blobs.link(blob.digest, part):
+            return False
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_directory(place.parent)
+    return True
 
 
 @contextlib.contextmanager
