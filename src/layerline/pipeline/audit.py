@@ -8,11 +8,17 @@ from typing import Any
 from layerline.pipeline import debian_tracker, osv
 from layerline.pipeline.audit_policy import Accepted, Audit
 from layerline.pipeline.diagnostics import FILE
-from layerline.pipeline.vulnerability import Vulnerability, merge, rank
+from layerline.pipeline.vulnerability import (
+    ACCEPTED,
+    REFUSED,
+    REPORTED,
+    Document,
+    Vulnerability,
+    merge,
+    rank,
+)
 
-REFUSED, ACCEPTED, REPORTED = "refused", "accepted", "reported"
 _PYTHON = "PyPI"
-Document = dict[str, Any]
 
 
 class AuditFailed(Exception):

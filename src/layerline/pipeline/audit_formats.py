@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
-from layerline.pipeline.audit import ACCEPTED, REFUSED, Document
+from layerline.pipeline.vulnerability import ACCEPTED, REFUSED, Document
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = MappingProxyType({REFUSED: "error", ACCEPTED: "note"})
@@ -68,7 +69,7 @@ def _fix(each: Mapping[str, Any]) -> str:
 
 def markdown(made: Document) -> str:
     """The audit for a pull request."""
-    lines = [f"### Known vulnerabilities: {verdict(made)}", ""]
+    lines = [f"### Audit: {verdict(made)}", ""]
     if made["vulnerabilities"]:
         lines += [
             "| | severity | id | package | fixed in | |",
@@ -90,6 +91,26 @@ def markdown(made: Document) -> str:
 def _cell(content: str) -> str:
     """The text as a cell shows it: neither a column nor markup of its own."""
     return content.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def html(made: Document) -> Iterator[str]:
+    """Yield the lines of the audit in a report's page."""
+    yield f"<h2>Known vulnerabilities</h2>\n<p>{escape(verdict(made))}, on {made['date']}</p>"
+    if made["vulnerabilities"]:
+        yield "<table><tr><th></th><th>severity</th><th>package</th><th>fixed in</th></tr>"
+    for each in made["vulnerabilities"]:
+        style = ' class="run"' if each["status"] == REFUSED else ""
+        until = f" until {each['until']}: {each['reason']}" if each["until"] else ""
+        yield (
+            f'<tr><th><a href="{escape(each["url"])}">{escape(each["id"])}</a>'
+            f"<div{style}>{escape(each['status'] + until)}</div></th>"
+            f"<td>{escape(_rating(each))}</td>"
+            f"<td>{escape(each['package'])} {escape(each['version'])}</td>"
+            f"<td>{escape(each['fixed'])}</td></tr>"
+        )
+    if made["vulnerabilities"]:
+        yield "</table>"
+    yield from (f"<p>{escape(each)}</p>" for each in (*made["notes"], *_data(made)))
 
 
 def sarif(made: Document) -> str:

@@ -304,6 +304,9 @@ class PipelineFunctions:
             dagger.File | None, Doc("An earlier build to compare with, as for `plan`")
         ] = None,
         commit: Annotated[str, Doc("The commit that the report names")] = "",
+        audit: Annotated[
+            dagger.File | None, Doc("Output of `audit --format=json`, to be in the report")
+        ] = None,
         format: Annotated[str, Doc("What is made: html, json, markdown or all")] = "all",
     ) -> dagger.Directory:
         """Build an image and report on it: report.html, a page of its own, report.md, report.json.
@@ -323,6 +326,7 @@ class PipelineFunctions:
             found,
             plan,
             earlier=before,
+            audit=json.loads(await audit.contents()) if audit is not None else None,
             origin={
                 "project": await project.name(),
                 "commit": commit,

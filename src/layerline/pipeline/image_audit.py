@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from layerline.pipeline import lock
 from layerline.pipeline.advisories import Advisories
-from layerline.pipeline.audit import Document, Subject, judge
+from layerline.pipeline.audit import Subject, judge
 from layerline.pipeline.definition import Definition
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.image import Assembly
@@ -13,6 +13,7 @@ from layerline.pipeline.line_numbers import line_of_place
 from layerline.pipeline.project import Project
 from layerline.pipeline.requirement import normalize_name
 from layerline.pipeline.spans import span
+from layerline.pipeline.vulnerability import Document
 
 
 async def audit(project: Project, images: Sequence[str], advisories: Advisories) -> Document:

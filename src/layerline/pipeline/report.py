@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from layerline.pipeline import cold_start, gpu_code
+from layerline.pipeline import audit_formats, cold_start, gpu_code
 from layerline.pipeline.environment import program
 from layerline.pipeline.plan import MEGABYTE, Plan
 from layerline.pipeline.probe import Evidence
@@ -27,11 +27,12 @@ def document(
     *,
     earlier: Sequence[Evidence] = (),
     origin: Mapping[str, Any],
+    audit: Report | None = None,
 ) -> Report:
     """The report of an image as data; times are seconds since the build began.
 
-    `origin` has the project, commit and date, each of which may be empty, and the image's digest
-    and the bytes of its layers.
+    `audit` is what the function `audit` gives as JSON. `origin` has the project, commit and date,
+    each of which may be empty, and the image's digest and the bytes of its layers.
     """
     why = {step.name: step.why for step in plan.steps}
     steps = [_step(each, why.get(each["subject"], "")) for each in found]
@@ -53,6 +54,7 @@ def document(
         "final": final,
         "start": found[-1].get("start", {}),
         "gpu_code": gpu_code.by_architecture(found),
+        "audit": audit,
         "changes": _changes(earlier, found) if earlier else [],
     }
 
@@ -116,6 +118,7 @@ def page(report: Report) -> str:
         *_changed(report),
         *_sizes(report),
         *_gpu_code(report),
+        *(audit_formats.html(report["audit"]) if report["audit"] else ()),
         *_probe_outputs(report),
     ]
     return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from layerline.pipeline import audit_formats
 from layerline.pipeline.report import Report, facts, format_size, passed, time_of
 
 _SHOWN = 20
@@ -9,9 +10,8 @@ _SHOWN = 20
 
 def text(report: Report) -> str:
     """The report as Markdown."""
-    return (
-        "\n".join([*_head(report), *_layers(report), *_gpu_code(report), *_changes(report)]) + "\n"
-    )
+    parts = (_head, _layers, _audit, _gpu_code, _changes)
+    return "".join(f"{line}\n" for part in parts for line in part(report))
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -39,6 +39,12 @@ def _layers(report: Report) -> Iterator[str]:
         why = _cell(each["why"]) if each["why"] else "reused"
         yield f"| {_cell(each['name'])} | {size} | {time_of(each)} | {passed(each)} | {why} |"
     yield ""
+
+
+def _audit(report: Report) -> Iterator[str]:
+    if report["audit"]:
+        yield from audit_formats.markdown(report["audit"]).splitlines()
+        yield ""
 
 
 def _gpu_code(report: Report) -> Iterator[str]:

@@ -10,13 +10,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from layerline.pipeline import audit_formats
+from layerline.pipeline import audit_formats, report, report_markdown
 from layerline.pipeline.advisories import NoAdvisories, check
 from layerline.pipeline.audit import Subject, is_refused, judge
 from layerline.pipeline.audit_policy import Audit
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.diagnostics import DefinitionError
 from tests.unit.pipeline.test_advisories import PACKAGES, RECORD, issue
+from tests.unit.pipeline.test_report import ORIGIN, PLAN, evidence
 
 TODAY = date(2026, 11, 30)
 ISSUES = {
@@ -179,6 +180,18 @@ def test_markdown_has_a_row_for_each_and_no_markup_of_the_data() -> None:
     )
     with pytest.raises(ValueError, match="unknown format 'xml': use text, json, sarif, markdown"):
         audit_formats.choose("xml")
+
+
+def test_the_report_has_the_audit() -> None:
+    made = json.loads(audit_formats.choose("json")(judge([subject()], policy(), today=TODAY)))
+    shown = report.document("train", "cpu", evidence(), PLAN, origin=ORIGIN, audit=made)
+    page = report.page(shown)
+    assert "2 refused (high or worse, with a fixed version), 0 accepted, on 2026-11-30" in page
+    assert "<td>openssl 3.0.9-1</td><td>3.0.11-1</td>" in page
+    assert "<c>" not in page
+    assert audit_formats.choose("markdown")(made) in report_markdown.text(shown)
+    without = report.document("train", "cpu", evidence(), PLAN, origin=ORIGIN)
+    assert "vulnerabilit" not in report.page(without) + report_markdown.text(without)
 
 
 DEFINITION = """\
