@@ -58,6 +58,15 @@ class Base(Table):
         examples=[["build-essential", "python3-dev"]],
     )
 
+    snapshot: tuple[str, ...] = Field(
+        description=(
+            "Where the distribution's packages come from, instead of the base's own sources: URLs "
+            "of a snapshot, or lines of sources.list(5)"
+        ),
+        default=(),
+        examples=[["http://snapshot.debian.org/archive/debian/20250520T000000Z"]],
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _with_python(cls, table: Any) -> Any:  # noqa: ANN401 - what the file has

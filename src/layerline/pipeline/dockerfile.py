@@ -13,12 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from layerline.pipeline import lock, probe
+from layerline.pipeline.base_system import PATH, PREFIX, BaseSystem
 from layerline.pipeline.definition import Definition, Image
 from layerline.pipeline.environment import (
     COMPILED,
     LAYER_FILES,
-    PATH,
-    PREFIX,
     PYTHON,
     USER,
     UV,
@@ -82,9 +81,13 @@ def render(
             )
             raise LockError(message)
         parts = partition(locks[target], definition, target)
+        base = BaseSystem.of(locks[target], definition, target)
         for name, image in sorted(definition.images_of(target).items()):
             _require_index(name, image, parts)
-            image_file = ImageDockerfile(name=name, image=image, definition=definition, parts=parts)
+            image_file = ImageDockerfile(
+                name=name, image=image, definition=definition, parts=parts, base=base
+            )
+            files |= {f"programs/{path}": text for path, text in image_file.base_programs()}
             files[f"{name}.Dockerfile"] = "\n".join(image_file.lines()) + "\n"
             files[f"{name}.Dockerfile.dockerignore"] = _dockerignore(image, ignored)
             files |= image_file.probe_requests()
@@ -131,6 +134,7 @@ class ImageDockerfile:
     image: Image
     definition: Definition
     parts: Partition
+    base: BaseSystem
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -170,13 +174,10 @@ class ImageDockerfile:
     def lines(self) -> Iterator[str]:
         """Yield the Dockerfile, stage by stage."""
         yield f"# The image {self.name}, generated from layerline.toml; do not edit."
-        yield from self._system("bare", self.definition.base.image, (), USER)
-        packages = [
-            name for group in self.image.groups for name in self.definition.groups[group].packages
-        ]
+        yield from self._system("bare", (), USER)
+        packages = self._packages
         if packages or self.image.user != USER:
-            base = self.definition.base.image
-            yield from self._system("system", base, packages, self.image.user)
+            yield from self._system("system", packages, self.image.user)
         else:
             yield from ("", "FROM bare AS system")
         yield from self._requirements()
@@ -188,12 +189,23 @@ class ImageDockerfile:
         yield from self._source()
         yield from self._final_stage()
 
-    def _system(self, stage: str, base: str, packages: Sequence[str], user: str) -> Iterator[str]:
+    def base_programs(self) -> Iterator[tuple[str, str]]:
+        """Yield the names and texts of the programs that install the base's packages."""
+        yield from map(self.base.script, ((), self._packages))
+
+    @property
+    def _packages(self) -> tuple[str, ...]:
+        """The system packages of the image's groups."""
+        groups = [self.definition.groups[name] for name in self.image.groups]
+        return tuple(name for group in groups for name in group.packages)
+
+    def _system(self, stage: str, packages: Sequence[str], user: str) -> Iterator[str]:
         wanted = sorted({*self.definition.base.packages, *packages})
+        program, _ = self.base.script(packages)
         cache = f"id=apt-cache-{self.image.target}-v2,target=/var/cache/apt,sharing=locked"
-        yield from ("", f"FROM {base} AS {stage}")
+        yield from ("", f"FROM {self.base.image} AS {stage}")
         yield from run_instruction(
-            [f"type=cache,{cache}", _bind_mount("programs/system.sh", "/mnt/system.sh")],
+            [f"type=cache,{cache}", _bind_mount(f"programs/{program}", "/mnt/system.sh")],
             f"RUN_USER={user} PREFIX={PREFIX} sh /mnt/system.sh {' '.join(wanted)}",
         )
         yield f"ENV PATH={PATH} PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1"

@@ -13,9 +13,9 @@ from typing import Any
 import dagger
 from dagger import dag
 
-from layerline.pipeline import changes, lock, step_inputs
+from layerline.pipeline import base_pins, changes, lock, step_inputs
+from layerline.pipeline.base_system import PREFIX, BaseSystem
 from layerline.pipeline.bases import DISTRIBUTIONS, BaseUnavailable, ways_to
-from layerline.pipeline.definition import Base
 from layerline.pipeline.layer import INSTALLER, Layer
 from layerline.pipeline.lock import Pin
 from layerline.pipeline.object_ids import IdCache
@@ -23,12 +23,9 @@ from layerline.pipeline.origins import parse_origin
 from layerline.pipeline.spans import span
 from layerline.pipeline.supplies import Mounts, Supplies
 
-PREFIX = "/opt/venv"
 USER = "app"
 PYTHON = f"{PREFIX}/bin/python"
-PATH = f"{PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UV_CACHE = "/mnt/uv"
-_APT_CACHE = "/var/cache/apt"
 _PIP_CACHE = "/root/.cache/pip"
 _TOOLS = "/mnt/tools"
 TOOLS_PYTHON = f"{_TOOLS}/bin/python"
@@ -54,7 +51,7 @@ class Environment:
     """Builds the layers of one target, with the target's own cache volumes."""
 
     target: str
-    base: Base
+    base: BaseSystem
     supplies: Supplies
     installer: str
     ids: IdCache = field(default_factory=IdCache)
@@ -62,31 +59,10 @@ class Environment:
 
     async def system(self, packages: Sequence[str] = (), *, user: str = USER) -> dagger.Container:
         """The base image with system packages, the run user and an empty prefix."""
-        wanted = sorted({*self.base.packages, *packages})
+        wanted = sorted({*self.base.table.packages, *packages})
         key = f"system for {user} with {' '.join(wanted)}"
         mounts = await self.supplies.of("system")
-        return await self.ids.container(key, lambda: self._system(wanted, user, mounts))
-
-    def _system(self, wanted: Sequence[str], user: str, mounts: Mounts) -> dagger.Container:
-        volume = dag.cache_volume(f"apt-cache-{self.target}-v2")
-        container = dag.container().from_(self.base.image)
-        if self.base.python:
-            container = container.with_env_variable("WANTED_PYTHON", self.base.python)
-        return (
-            container.with_mounted_cache(_APT_CACHE, volume, sharing=dagger.CacheSharingMode.LOCKED)
-            .with_env_variable("RUN_USER", user)
-            .with_env_variable("PREFIX", PREFIX)
-            .with_(mounts.add)
-            .with_exec(["sh", "-s", "--", *wanted], stdin=program("system.sh"))
-            .with_(mounts.remove)
-            .without_mount(_APT_CACHE)
-            .without_env_variable("RUN_USER")
-            .without_env_variable("PREFIX")
-            .without_env_variable("WANTED_PYTHON")
-            .with_env_variable("PATH", PATH)
-            .with_env_variable("PYTHONDONTWRITEBYTECODE", "1")
-            .with_env_variable("PYTHONUNBUFFERED", "1")
-        )
+        return await self.ids.container(key, lambda: self.base.container(wanted, user, mounts))
 
     async def builder(self, packages: Sequence[str] = ()) -> dagger.Container:
         """The base with the installer outside the prefix; the newest without a lock."""
@@ -110,12 +86,19 @@ class Environment:
 
     async def fetch_base(self) -> str:
         """The base image's reference with its digest; fetched once, in a span of its own."""
-        image, python = self.base.image, self.base.python
+        image, python = self.base.image, self.base.table.python
         if image not in self.references:
             with span(f"fetch {image}", part="base", target=self.target):
                 try:
                     self.references[image] = await dag.container().from_(image).image_ref()
                 except dagger.QueryError as exc:
+                    if self.base.pins is not None:
+                        upgrade = base_pins.upgrade_command(self.target)
+                        message = (
+                            f"{exc}\nthe lock pins this base: reach a registry that has it, or pin "
+                            f"the one that is offered with '{upgrade}'"
+                        )
+                        raise BaseUnavailable(message) from exc
                     if python in {"", *DISTRIBUTIONS}:
                         raise
                     message = f"{exc}\n{ways_to(python, image)}"
@@ -126,7 +109,7 @@ class Environment:
         """Prepare what all layers need: the base, and the installer on it."""
         depends = step_inputs.of_base(await self.inputs())
         row = {"part": "base", "target": self.target}
-        with span(f"prepare {self.base.image}", depends, **row):
+        with span(f"prepare {self.base.table.image}", depends, **row):
             await self.supplies.again((await self.system()).stdout)
         [installer, *_] = self.installer.split()
         with span(f"install {installer}", depends, **row):
@@ -135,11 +118,12 @@ class Environment:
     async def inputs(self) -> dict[str, Any]:
         """The inputs of every layer, by the name that a user knows them by."""
         found = await self.fetch_base()
-        steps = "".join(program(name) for name in ("system.sh", "installer.sh", "install.py"))
+        steps = "".join([self.base.steps(), program("installer.sh"), program("install.py")])
         [installer, *_] = self.installer.split()
         return {
             "base": found,
-            "base.packages": list(self.base.packages),
+            "base.packages": list(self.base.table.packages),
+            **self.base.names(),
             "installer": f"{installer} {changes.digest(self.installer)}",
             "Layerline's own steps": changes.digest(steps),
         }
@@ -245,7 +229,7 @@ class Environment:
         the source's directory in the image, is given; `version` is for backends that ask git.
         """
         tools = await self._build_tools(builders)
-        builder = await self.builder(self.base.build_packages)
+        builder = await self.builder(self.base.table.build_packages)
         if version:
             builder = builder.with_env_variable(_SCM_VERSION, version)
         argv = [PYTHON, _SOURCE, BUILT, *filter(None, [place])]

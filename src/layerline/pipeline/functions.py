@@ -10,19 +10,16 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag, function
 
-from layerline.pipeline import ci_jobs, dockerfile, lock, pylock, report, report_markdown
+from layerline.pipeline import ci_jobs, dockerfile, lock, report, report_markdown, target_lock
 from layerline.pipeline.attachments import FULCIO, REKOR, Signer
 from layerline.pipeline.cold_start import describe
-from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.image_start import start, with_start
 from layerline.pipeline.plan import earlier_builds
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project import Project
 from layerline.pipeline.provenance import Origin
 from layerline.pipeline.publication import Publication, bills
-from layerline.pipeline.resolution import resolve
 from layerline.pipeline.source import NOT_LOADED, docker_patterns
-from layerline.pipeline.spans import span
 from layerline.pipeline.wheels import Wheels
 
 # The SDK's types lack the parameter.
@@ -57,6 +54,10 @@ class PipelineFunctions:
     index_credentials: Annotated[
         dagger.Secret | None,
         Doc("USER:PASSWORD for the host of --index-url, or the text of a netrc file"),
+    ] = None
+    snapshot: Annotated[
+        list[str] | None,
+        Doc("Where the distribution's packages come from, instead of base.snapshot"),
     ] = None
     offline: Annotated[bool, Doc("Use only the caches and the store, not the network")] = False
 
@@ -134,52 +135,30 @@ class PipelineFunctions:
             return plans[0].text()
         return "\n".join(f"# {each.image} ({each.target})\n{each.text()}" for each in plans)
 
-    @function
+    @uncached_function  # what an index and a mirror offer may be newer than an earlier answer
     async def lock(
         self,
         target: TargetName,
         upgrade: Annotated[
             list[str] | None, Doc("Packages to upgrade to their newest version; 'all' for all")
         ] = None,
+        upgrade_base: Annotated[
+            bool, Doc("Pin the newest base and the distribution's packages, by their digests")
+        ] = False,
         check: Annotated[bool, Doc("Fail if the lock is out of date, and change nothing")] = False,
         format: Annotated[
             str, Doc("What is made: requirements, or pylock (PEP 751) for other tools")
         ] = "requirements",
     ) -> dagger.File:
         """Resolve all groups of a target together; save the result as locks/<target>.txt."""
-        if format not in _LOCK_FORMATS:
-            message = f"unknown format {format!r}: use {' or '.join(_LOCK_FORMATS)}"
-            raise ValueError(message)
-        project = self.project()
-        definition = await project.definition()
-        current = await project.own_lock(target)
-        theirs = await project.foreign_lock(definition, target)
-        if theirs and format == "pylock":
-            message = f"target {target} has a lock of another tool: use that one as it is"
-            raise lock.LockError(message)
-        environment = await project.environment(definition, target, current)
-        with span(f"lock {target}", steps=4):
-            await environment.fetch_base()
-            await environment.prepare()
-            with span(f"resolve {target}"):
-                locked = await resolve(
-                    environment,
-                    definition,
-                    current=current,
-                    theirs=theirs,
-                    projects=await project.builds(definition, target),
-                    upgrade=upgrade or [],
-                )
-        if check and locked != current:
-            message = (
-                f"{lock.path(target)} is out of date with {FILE}: "
-                f"regenerate it with '{lock.command(target)}'"
-            )
-            raise lock.LockError(message)
-        if format == "pylock":
-            made = await pylock.export(environment, definition, locked)
-            return dag.file(f"pylock.{target}.toml", made)
-        return dag.file(f"{target}.txt", locked)
+        return await target_lock.write(
+            self.project(),
+            target,
+            upgrade=upgrade or [],
+            upgrade_base=upgrade_base,
+            check=check,
+            format=format,
+        )
 
     @uncached_function  # the registry may have lost since what an earlier call has sent
     async def publish(
@@ -351,12 +330,12 @@ class PipelineFunctions:
             ca_bundle=self.ca_bundle,
             credentials=self.index_credentials,
             offline=self.offline,
+            snapshot=tuple(self.snapshot or ()),
         )
 
 
 # Which of `bills` it is, and the file's suffix.
 _BILLS = {"cyclonedx": (0, "cdx"), "spdx": (1, "spdx")}
-_LOCK_FORMATS = ("requirements", "pylock")
 _REPORTS: Mapping[str, tuple[str, Callable[[report.Report], str]]] = {
     "html": ("report.html", report.page),
     "json": ("report.json", lambda made: json.dumps(made, indent=1) + "\n"),

@@ -9,8 +9,9 @@ import anyio
 import dagger
 
 from layerline.pipeline import changes, image_probes, plan, probe, step_inputs
+from layerline.pipeline.base_system import PREFIX
 from layerline.pipeline.definition import MEASURED, Definition, Image
-from layerline.pipeline.environment import PREFIX, USER, Environment, program
+from layerline.pipeline.environment import USER, Environment, program
 from layerline.pipeline.gates import Gates
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition

@@ -1,12 +1,15 @@
 """A project: its source with a `layerline.toml` and locks, and where its wheels come from."""
 
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagger
 
-from layerline.pipeline import lock
+from layerline.pipeline import base_pins, base_resolution, lock
+from layerline.pipeline.base_pins import BasePins
+from layerline.pipeline.base_system import BaseSystem
 from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import Environment
@@ -36,6 +39,7 @@ class Project:
     ca_bundle: dagger.File | None = None
     credentials: dagger.Secret | None = None
     offline: bool = False
+    snapshot: tuple[str, ...] = ()
 
     async def definition(self) -> Definition:
         """The project's `layerline.toml`; a `DefinitionError` lists what is wrong with it."""
@@ -101,7 +105,10 @@ class Project:
         with span(f"read the source and the lock of {target}"):
             text = await self.lock_text(definition, target)
             parts = partition(text, definition, target)
-            environment = await self.environment(definition, target, text)
+            base = base_pins.read_fitting(text, definition, target)
+            if base is None:
+                print(base_pins.advice(target), file=sys.stderr)
+            environment = await self.environment(definition, target, text, base)
             projects = await self.projects(definition, target)
             check_recorded(text, await projects.requirements(), target)
         return Assembly(
@@ -145,8 +152,28 @@ class Project:
         selection = await select(self.source)
         return Projects(definition=definition, target=target, selection=selection)
 
-    async def environment(self, definition: Definition, target: str, locked: str) -> Environment:
-        """The build environment of a target; `locked` is the lock with the installer's version."""
+    async def pinned_base(
+        self, definition: Definition, target: str, current: str, *, upgrade: bool
+    ) -> BasePins | None:
+        """The pins that a lock is to have: the current ones, unless these are out of date.
+
+        A lock without pins gets them by an upgrade.
+        """
+        base = BasePins.read(current)
+        if not upgrade and (base is None or not list(base.misfits(definition))):
+            return base
+        is_same = not upgrade and base is not None and base.image == definition.base.image
+        kept = base if is_same else None
+        environment = await self.environment(definition, target, current, kept)
+        return await base_resolution.pin(environment, definition)
+
+    async def environment(
+        self, definition: Definition, target: str, locked: str, base: BasePins | None
+    ) -> Environment:
+        """The build environment of a target on a base.
+
+        `locked` is the lock with the installer's version.
+        """
         definition.target(target)
         pins = lock.parse(locked)
         reached = await network(
@@ -156,12 +183,18 @@ class Project:
             indexes=self.wheels.indexes,
             masked=self.wheels.hosts,
         )
-        await reached.check_base(definition.base.image)
+        system = BaseSystem(
+            table=definition.base,
+            target=target,
+            pins=base,
+            snapshot=self.snapshot or definition.base.snapshot,
+        )
+        await reached.check_base(system.image)
         return Environment(
             target=target,
-            base=definition.base,
+            base=system,
             supplies=Supplies(
-                base=definition.base.image,
+                base=system.image,
                 target=definition.target(target),
                 wheels=self.wheels,
                 network=reached,

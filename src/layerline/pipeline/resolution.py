@@ -206,7 +206,7 @@ async def resolving_container(
         pages=definition.target(environment.target).pages(),
     )
     container = (
-        (await environment.builder(environment.base.build_packages))
+        (await environment.builder(environment.base.table.build_packages))
         # Not the installer's volume: uv's cache is pruned, of all that is not uv's as well.
         .with_mounted_cache(UV_CACHE, environment.volume("lock"))
         .with_mounted_cache(KEPT, environment.volume("sources"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from layerline.pipeline import dockerfile, lock
+from layerline.pipeline import base_pins, dockerfile, lock
+from layerline.pipeline.base_pins import BasePins, Deb
+from layerline.pipeline.bases import PACKAGES
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.ignore_files import from_gitignore
 from layerline.pipeline.source import NEVER_SELECTED
@@ -93,3 +95,26 @@ def test_the_users_own_probes_are_named_apart() -> None:
     toml = TOML.replace('["jax"]\n', '["jax"]\nprobes = ["tests/own.py"]\n', 1)
     assert dockerfile.own_probes(parse_definition(toml)) == ("tests/own.py",)
     assert "probes/own.py" not in render(toml)
+
+
+def test_a_pinned_base_and_its_packages_are_those_of_the_dockerfile() -> None:
+    toml = TOML.replace('["jax"]\n', '["jax"]\npackages = ["libgl1"]\n', 1)
+    pins = BasePins(
+        image="debian:bookworm-slim",
+        digest="sha256:" + "a" * 64,
+        packages=tuple(sorted(PACKAGES)),
+        extra_packages=("libgl1",),
+        debs=(Deb.of(["tini", "0.19.0-1", "amd64", "sha256:" + "b" * 64]),),
+        extra_debs=(Deb.of(["libgl1", "1.6.0-1", "amd64", "sha256:" + "c" * 64]),),
+    )
+    files = render(toml, base_pins.insert_pins(lock_text(), pins))
+    bare, system = files["small.Dockerfile"].split(f"FROM debian:bookworm-slim@{pins.digest} AS ")[
+        1:
+    ]
+    programs = []
+    for stage in (bare, system):
+        [name] = re.findall(r"source=dockerfiles/(programs/system\S*?),", stage)
+        programs.append(files[name])
+        assert programs[-1].endswith(files["programs/system.sh"])
+    assert [str(pins.extra_debs[0]) in text for text in programs] == [False, True]
+    assert all(str(pins.debs[0]) in text for text in programs)
