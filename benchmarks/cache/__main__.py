@@ -1,6 +1,7 @@
 """Two machines with one registry between them, at the end of a slow line.
 
     .venv/bin/python -m benchmarks.cache --work=DIRECTORY [--image=api] [--package=fastapi]
+        [--part=alone|publish|export|test|change …]
 
 All that it makes lies in a new directory below DIRECTORY and goes at the end, except for the table.
 README.md says what is measured.
@@ -16,19 +17,23 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.cache.line import BYTES_PER_SECOND
 from benchmarks.cache.machine import Machine
 from benchmarks.cache.registry import far_registry
+from benchmarks.cache.wanted import HEAD, NOTHING, Wanted, row
 from benchmarks.docker.bench import bases, directory
 from benchmarks.docker.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from benchmarks.cache.machine import Cost
     from benchmarks.cache.registry import Registry
 
+    Measured = tuple[str, Cost, Wanted]
+
 _SOURCE = "src/ct_scan_mlops/__init__.py"
-_MB = 10**6
+_SMALL, _SOME = 200e3, 2e6  # bytes
 
 
 def main() -> None:
@@ -37,13 +42,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends then, too
     options.work.mkdir(parents=True, exist_ok=True)
     costs: dict[str, Cost] = {}
-    print("| case | seconds | containers | up | down |\n| --- | --- | --- | --- | --- |")
-    for case, cost in _measured(options):
+    print(HEAD)
+    for case, cost, wanted in _measured(options):
         costs[case] = cost
-        sizes = (f"{size / _MB:.2f} MB" for size in (cost.up, cost.down))
-        print(
-            f"| {case} | {cost.seconds:.1f} | {cost.containers} | {' | '.join(sizes)} |", flush=True
-        )
+        print(row(case, cost, wanted), flush=True)
     document = {"load": os.getloadavg(), **{k: dataclasses.asdict(v) for k, v in costs.items()}}
     (options.work / "cache.json").write_text(json.dumps(document, indent=1) + "\n")
 
@@ -53,38 +55,36 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="directory to work in")
     parser.add_argument("--image", default="api", help="image of layerline.toml")
     parser.add_argument("--package", default="fastapi", help="package whose version changes")
+    parser.add_argument(
+        "--part",
+        choices=PARTS,
+        action="append",
+        help="what to measure after the first build that is written; repeatable, all by default",
+    )
     return parser.parse_args()
 
 
-def _measured(options: argparse.Namespace) -> Iterator[tuple[str, Cost]]:
+def _measured(options: argparse.Namespace) -> Iterator[Measured]:
     """The cases in their order, each of which may find what those before have left."""
-    image = options.image
     with directory(options.work) as place, far_registry(place / "registry") as registry:
-        repository = Repository.copied(place / "repository", image=image, package=options.package)
+        repository = Repository.copied(
+            place / "repository", image=options.image, package=options.package
+        )
         with bases(place) as mirror:
-            bench = _Bench(place, repository, registry, mirror)
-            alone = bench.machine("no-cache", mode="")
-            yield "no cache: first build", alone.call("validate", f"--image={image}")
+            bench = _Bench(place, repository, registry, mirror, options.package)
+            parts = options.part or list(PARTS)
+            longest = None
+            if "alone" in parts:
+                alone = bench.machine("alone", mode="").call(*bench.build)
+                yield "no cache: first build", alone, NOTHING
+                longest = alone.seconds
             first = bench.machine("A", mode="read,write")
-            yield "A: first build, written", first.call("validate", f"--image={image}")
-            yield "A: publish", first.call(*_publish(registry, image))
-            yield "A: test", first.call(f"test-{image}")
-            second = bench.machine("B", mode="read")
-            yield "B, empty: publish", second.call(*_publish(registry, image))
-            yield "B: test", second.call(f"test-{image}")
-            archive = place / "image.tar"
-            third = bench.machine("C", mode="read")
-            export = ("build", f"--image={image}", "export", f"--path={archive}")
-            yield "C, empty: export", third.call(*export)
-            source = second.repository.place / _SOURCE
-            source.write_text(source.read_text() + "\n# changed\n")
-            yield "B: a source file changed, publish", second.call(*_publish(registry, image))
-            second.repository.change()
-            yield f"B: {options.package} changed, publish", second.call(*_publish(registry, image))
-
-
-def _publish(registry: Registry, image: str) -> tuple[str, ...]:
-    return ("publish", f"--image={image}", f"--address={registry.address}/team/{image}:1")
+            written = first.call(*bench.build)
+            if longest is not None:
+                longest = 1.1 * max(longest, written.up / BYTES_PER_SECOND)
+            yield "A: first build, written", written, Wanted(seconds=longest)
+            for part in parts:
+                yield from PARTS[part](bench, first)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,12 +93,77 @@ class _Bench:
     repository: Repository
     registry: Registry
     mirror: str
+    package: str
 
     def machine(self, name: str, *, mode: str) -> Machine:
         """A new machine."""
         return Machine.new(
-            name, self.place, self.repository, self.registry, mirror=self.mirror, mode=mode
+            name,
+            self.place,
+            self.repository,
+            self.registry,
+            mirror=self.mirror,
+            mode=mode,
+            cache="cache",
         )
+
+    @property
+    def build(self) -> tuple[str, ...]:
+        """The words that build the image and probe it."""
+        return ("validate", f"--image={self.repository.image}")
+
+    @property
+    def publish(self) -> tuple[str, ...]:
+        """The words that publish it next to the cache."""
+        image = self.repository.image
+        return ("publish", f"--image={image}", f"--address={self.registry.address}/team/{image}:1")
+
+
+def _alone(_bench: _Bench, _first: Machine) -> Iterator[Measured]:
+    """Measured before the first machine that writes."""
+    yield from ()
+
+
+def _published(bench: _Bench, first: Machine) -> Iterator[Measured]:
+    wanted = Wanted(containers=0, up=_SMALL, down=_SOME)
+    yield "A: publish", first.call(*bench.publish), wanted
+    second = bench.machine("B", mode="read")
+    cost = second.call(*bench.publish)
+    yield "B, empty: publish", cost, dataclasses.replace(wanted, seconds=5.0)
+
+
+def _exported(bench: _Bench, _first: Machine) -> Iterator[Measured]:
+    third = bench.machine("C", mode="read")
+    archive = bench.place / "image.tar"
+    cost = third.call("build", bench.build[1], "export", f"--path={archive}")
+    yield "C, empty: export", cost, Wanted(containers=0, down=1.1 * archive.stat().st_size)
+    archive.unlink()
+
+
+def _tested(bench: _Bench, first: Machine) -> Iterator[Measured]:
+    test = f"test-{bench.repository.image}"
+    yield "A: test", first.call(test), NOTHING
+    fourth = bench.machine("D", mode="read")
+    yield "D, empty: test", fourth.call(test), Wanted(containers=0, up=_SMALL, down=_SOME)
+
+
+def _changed(bench: _Bench, _first: Machine) -> Iterator[Measured]:
+    fifth = bench.machine("E", mode="read")
+    source = fifth.repository.place / _SOURCE
+    source.write_text(source.read_text() + "\n# changed\n")
+    wanted = Wanted(containers=1, up=_SMALL)
+    yield "E, empty: a source file changed, publish", fifth.call(*bench.publish), wanted
+    fifth.repository.change()
+    yield f"E: {bench.package} changed, publish", fifth.call(*bench.publish), NOTHING
+
+
+PARTS: dict[str, Callable[[_Bench, Machine], Iterator[Measured]]] = {
+    "alone": _alone,
+    "publish": _published,
+    "export": _exported,
+    "test": _tested,
+    "change": _changed,
+}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
 RATE = "200mbit"
+BYTES_PER_SECOND = 200e6 / 8
 ROUND_TRIP_SECONDS = 0.020
 # Of the range for benchmarks, RFC 2544.
 NEAR, _FAR, _BITS = "198.18.77.1", "198.18.77.2", 30

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.docker.repository import CHECKOUT
+from benchmarks.measure import processor_seconds
 from layerline import command
 from layerline.settings import process_environ
 
@@ -24,9 +25,11 @@ _STEP = re.compile(r"^\S+ \d+\s*: (withExec .*) (DONE|ERROR) \[[^\]]*s\]$", re.M
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a call took: seconds, containers that it started, bytes to and from the registry."""
+    """What a call took: seconds, of the clock and of processors, containers that it started, and
+    bytes to and from the registry."""
 
     seconds: float
+    processor: float
     containers: int
     up: int
     down: int
@@ -34,7 +37,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Layerline of this checkout with a store; `mode` is that of the cache, empty for none."""
+    """Layerline of this checkout with a store; `mode` is that of the cache, empty for none.
+
+    `cache` is the name of its repository in the registry.
+    """
 
     name: str
     home: Path
@@ -42,6 +48,7 @@ class Machine:
     registry: Registry
     mirror: str
     mode: str
+    cache: str
 
     @classmethod
     def new(
@@ -53,13 +60,20 @@ class Machine:
         *,
         mirror: str,
         mode: str,
+        cache: str,
     ) -> Machine:
         """A machine with an empty store, whose module's environment is made."""
         home = place / name
         home.mkdir()
         copy = repository.copy(home / "repository")
         made = cls(
-            name=name, home=home, repository=copy, registry=registry, mirror=mirror, mode=mode
+            name=name,
+            home=home,
+            repository=copy,
+            registry=registry,
+            mirror=mirror,
+            mode=mode,
+            cache=cache,
         )
         made.call("plan", "--ci=json")
         return made
@@ -68,7 +82,8 @@ class Machine:
         """Call a function; a failure ends the measurement."""
         argv = [sys.executable, "-m", "layerline", "call", "-v", "--progress=plain", *words]
         line = self.registry.line
-        up, down, began = line.up, line.down, time.monotonic()
+        up, down = line.up, line.down
+        began, before = time.monotonic(), processor_seconds()
         done = command.run(argv, env=self._environ, cwd=self.repository.place, expect=None)
         seconds = time.monotonic() - began
         said = done.stderr.decode()
@@ -79,6 +94,7 @@ class Machine:
             raise SystemExit(message)
         return Cost(
             seconds=seconds,
+            processor=processor_seconds() - before,
             containers=len(_STEP.findall(said)),
             up=line.up - up,
             down=line.down - down,
@@ -94,7 +110,7 @@ class Machine:
         }
         if self.mode:
             own |= {
-                "LAYERLINE_CACHE": f"{self.registry.address}/cache",
+                "LAYERLINE_CACHE": f"{self.registry.address}/{self.cache}",
                 "LAYERLINE_CACHE_MODE": self.mode,
             }
         return {**process_environ(), **own}

@@ -35,7 +35,10 @@ _NAME = "measured:1"
 _IMAGE = "measured"
 _PODMAN = ("--storage-driver=overlay", "--cgroup-manager=cgroupfs")
 _RUN = ("run", "--rm", "--network=none", _NAME, "python", "-c", "import numpy")
-_GB = 10**9
+_MOST = 4096
+# Podman asks for higher limits than root of a sandbox may have.
+_LIMITS = (f"--ulimit=nofile={_MOST}:{_MOST}", f"--ulimit=nproc={_MOST}:{_MOST}")
+_PODMAN_RUN = (_RUN[0], *_LIMITS, *_RUN[1:])
 
 Step = tuple[str, Callable[[], object]]
 
@@ -172,6 +175,45 @@ def _rebuilt(home: Path, repository: Repository, mirror: str, _: Path) -> Iterat
 @contextlib.contextmanager
 def _podman(home: Path, repository: Repository, mirror: str, work: Path) -> Iterator[Way]:
     """Layerline: `export-image`, and podman runs it."""
+    with _podman_at(home) as (podman, environ):
+        side = _layerline(home, repository, mirror, work, environ)
+        yield Way(
+            repository=side.repository,
+            forget=side.forget,
+            steps=(
+                ("build", side.build),
+                ("load", side.load),
+                ("run", lambda: podman(*_PODMAN_RUN)),
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _podman_archive(home: Path, repository: Repository, mirror: str, work: Path) -> Iterator[Way]:
+    """Layerline: an archive, `podman load`, and podman runs it."""
+    with _podman_at(home) as (podman, environ):
+        side = _layerline(home, repository, mirror, work, environ)
+        archive = home / "image.tar"
+
+        def load() -> None:
+            said = podman("load", f"--input={archive}").decode()
+            podman("tag", said.strip().rpartition("Loaded image: ")[2], _NAME)
+
+        yield Way(
+            repository=side.repository,
+            forget=side.forget,
+            steps=(
+                ("build", side.build),
+                ("export", lambda: side.export(archive)),
+                ("load", load),
+                ("run", lambda: podman(*_PODMAN_RUN)),
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _podman_at(home: Path) -> Iterator[tuple[Callable[..., bytes], Mapping[str, str]]]:
+    """A podman with a storage of its own: how to call it, and the path that has it alone."""
     folder = home / "bin"
     folder.mkdir()
     program = command.require("podman")
@@ -180,25 +222,15 @@ def _podman(home: Path, repository: Repository, mirror: str, work: Path) -> Iter
         (folder / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / name).chmod(0o755)
     environ = {"PATH": f"{folder}:{os.defpath}:/usr/sbin:/sbin"}
-    side = _layerline(home, repository, mirror, work, environ)
-    # Podman asks for more open files than root of a sandbox may have.
-    argv: list[str | Path] = [folder / "podman", *_RUN[:1], "--ulimit=host", *_RUN[1:]]
+
+    def call(*argv: str) -> bytes:
+        program = folder / "podman"
+        return command.run([program, *argv], env=environ, timeout=LONGEST_SECONDS).stdout
+
     try:
-        yield _way_of_podman(side, argv, environ)
+        yield call, environ
     finally:
         unmount(home / "root")
-
-
-def _way_of_podman(side: Layerline, argv: list[str | Path], environ: Mapping[str, str]) -> Way:
-    return Way(
-        repository=side.repository,
-        forget=side.forget,
-        steps=(
-            ("build", side.build),
-            ("load", side.load),
-            ("run", lambda: command.run(argv, env=environ, timeout=LONGEST_SECONDS)),
-        ),
-    )
 
 
 WAYS = {
@@ -206,6 +238,7 @@ WAYS = {
     "archive and docker load": _archived,
     "docker build": _rebuilt,
     "export-image, podman": _podman,
+    "archive and podman load": _podman_archive,
 }
 
 

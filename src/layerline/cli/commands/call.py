@@ -206,11 +206,13 @@ def _evaluate_in_session(
     """Evaluate in the engine."""
     console.enter()
     from layerline.cli.chain.engine_session import evaluation_in, run_in_session
-    from layerline.engine.api.image_export import pack_ahead
+    from layerline.engine.api.image_export import pack_ahead, prefer_form
 
     async def work(session: Session) -> ChainResult:
         if (compression := packing(selected)) is not None:
             pack_ahead(session, compression or None)
+            if compression or selected[-1].member.api_name == "publish":
+                prefer_form(session, compression or None)
         evaluation = evaluation_in(session, console, module)
         result = await evaluation.evaluate(selected, console.options.output)
         if element_of(result.type_def).name == "Changeset" and result.saved is None:

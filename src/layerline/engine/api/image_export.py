@@ -93,12 +93,8 @@ def _compression(session: Session, name: str | None) -> Compression | None:
     return Compression.ZSTD_CHUNKED if chunked else found
 
 
-def prefer_form(call: Call, forced_compression: str | None) -> None:
+def prefer_form(session: Session, forced_compression: str | None) -> None:
     """Send results to other machines in the form of an image that is published."""
-    _prefer(call.session, forced_compression)
-
-
-def _prefer(session: Session, forced_compression: str | None) -> None:
     if (shared := session.solver.context.shared) is not None:
         shared.prefer(_compression(session, forced_compression))
 
@@ -108,8 +104,6 @@ def pack_ahead(session: Session, forced_compression: str | None = None) -> None:
 
     For callers that know that an image will be exported or published before its steps run.
     """
-    if forced_compression is not None:
-        _prefer(session, forced_compression)
     packer = _Packer(session=session, compression=_compression(session, forced_compression))
 
     async def pack(layer: str) -> None:

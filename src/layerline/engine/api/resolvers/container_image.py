@@ -332,7 +332,7 @@ async def publish(
 ) -> str:
     """Push the image; the reference with its digest."""
     reference = Reference.parse(address)
-    prefer_form(call, form.get("forced_compression"))
+    prefer_form(call.session, form.get("forced_compression"))
     image = await assemble_image(call, self, **form)
     place = await _reachable_reference(call, reference, registry_service)
     reach = _reach(call, place, registry_service)
