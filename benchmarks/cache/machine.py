@@ -25,8 +25,10 @@ _STEP = re.compile(r"^\S+ \d+\s*: (withExec .*) (DONE|ERROR) \[[^\]]*s\]$", re.M
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a call took: seconds, of the clock and of processors, containers that it started, and
-    bytes to and from the registry."""
+    """What a call took.
+
+    Seconds of the clock and of processors, containers, and bytes to and from the registry.
+    """
 
     seconds: float
     processor: float
