@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import re
 import threading
 from dataclasses import dataclass, field
@@ -26,7 +27,11 @@ class Asked:
 
 @dataclass
 class Fake:
-    """`trouble` may answer instead: a status with headers, or "cut" for half of the body."""
+    """`trouble` may answer instead: a status with headers, or "cut" for half of the body.
+
+    `referrers` are those by their subject, for the API that lists them; None for a registry that
+    lacks it.
+    """
 
     address: str = ""
     asked: list[Asked] = field(default_factory=list)
@@ -34,6 +39,7 @@ class Fake:
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     trouble: Callable[[Asked], tuple[int, dict[str, str]] | str | None] = lambda _: None
     incomplete: list[str] = field(default_factory=list)
+    referrers: dict[str, list[dict[str, object]]] | None = None
 
     def put_manifest(self, media_type: str, data: bytes, *names: str) -> str:
         """Store a manifest under its digest and these tags."""
@@ -92,9 +98,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*trouble)
             return
         parts = urlsplit(self.path)
-        found = re.fullmatch(r"/v2/(.+)/(blobs|manifests)/(.*)", parts.path)
+        found = re.fullmatch(r"/v2/(.+)/(blobs|manifests|referrers)/(.*)", parts.path)
         if found is None:
             self._answer(404, {})
+        elif found[2] == "referrers":
+            self._list(found[3])
         elif self.command in ("GET", "HEAD"):
             self._give(found[2], found[3], cut=trouble == "cut")
         elif self.command == "POST":
@@ -112,8 +120,26 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = re.findall(r"sha256:[0-9a-f]{64}", body.decode())
         if any(digest not in fake.blobs and digest not in fake.manifests for digest in wanted):
             fake.incomplete.append(which)
-        fake.put_manifest(media_type, body, which)
-        self._answer(201, {})
+        digest = fake.put_manifest(media_type, body, which)
+        document = json.loads(body)
+        subject = document.get("subject", {}).get("digest")
+        if subject is None or fake.referrers is None:
+            self._answer(201, {})
+            return
+        described = {"mediaType": media_type, "digest": digest, "size": len(body)}
+        entry = {**described, "artifactType": document["artifactType"]}
+        fake.referrers.setdefault(subject, []).append(entry)
+        self._answer(201, {"OCI-Subject": subject})
+
+    def _list(self, digest: str) -> None:
+        """The index of the referrers API (OCI distribution specification 1.1)."""
+        if self.registry.referrers is None:
+            self._answer(404, {})
+            return
+        kind = "application/vnd.oci.image.index.v1+json"
+        entries = self.registry.referrers.get(digest, [])
+        index = {"schemaVersion": 2, "mediaType": kind, "manifests": entries}
+        self._answer(200, {"Content-Type": kind}, json.dumps(index).encode())
 
     def _give(self, kind: str, which: str, *, cut: bool) -> None:
         fake = self.registry

@@ -26,6 +26,7 @@ TRIES = 4
 AGAIN = (408, 429, 500, 502, 503, 504)
 PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 DOCKER_HUB = "docker.io"
+SECOND_LEVEL = ("co", "com", "org", "net", "ac", "gov", "edu")
 
 
 class RegistryError(Exception):
@@ -206,6 +207,8 @@ class Repository:
             return bool(basic) and changed and _origin(url) == _origin(self.base)
         if kind.lower() != "bearer" or "realm" not in known:
             return False
+        if not same_owner(self.base, known["realm"]):
+            basic = ""
         scope = f"repository:{self.address.repository}:pull,push"
         query = {"service": known.get("service", ""), "scope": scope}
         request = urllib.request.Request(f"{known['realm']}?{urllib.parse.urlencode(query)}")
@@ -237,6 +240,23 @@ def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None
 def digest(data: bytes) -> str:
     """The digest of bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def same_owner(registry: str, realm: str) -> bool:
+    """Whether a token service may get the login: the same host, or one of the same domain."""
+    if _origin(registry) == _origin(realm):
+        return True
+    one, other = (urllib.parse.urlsplit(each) for each in (registry, realm))
+    names = [each.hostname or "" for each in (one, other)]
+    if other.scheme != "https" or any(":" in name or name[-1:].isdigit() for name in names):
+        return False
+    parent = names[0].partition(".")[2]
+    labels = parent.split(".")
+    if names[0] == names[1]:
+        return True
+    if len(labels) < 2 or (len(labels) == 2 and labels[0] in SECOND_LEVEL):
+        return False
+    return names[1] == parent or names[1].endswith(f".{parent}")
 
 
 def _origin(url: str) -> str:
