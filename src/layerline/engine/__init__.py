@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from layerline.engine.attestation.attaching import Summary, attach_summary
     from layerline.engine.attestation.comparison import Comparison, compare_address
-    from layerline.engine.attestation.keys import read_key
+    from layerline.engine.attestation.keys import read_key, read_private_key
     from layerline.engine.attestation.policy import Policy, read_policy
     from layerline.engine.attestation.verification import Verification, verify_address
     from layerline.engine.cache.pruning import prune_cache
@@ -48,10 +49,12 @@ __all__ = [
     "Policy",
     "Reference",
     "Store",
+    "Summary",
     "TlsFiles",
     "Transfer",
     "Verification",
     "VolumeUse",
+    "attach_summary",
     "compare_address",
     "digest_bytes",
     "digest_of",
@@ -72,6 +75,7 @@ __all__ = [
     "push_volume",
     "read_key",
     "read_policy",
+    "read_private_key",
     "record",
     "repair",
     "serve_images",
@@ -84,6 +88,9 @@ __all__ = [
 _MODULES = {
     "Comparison": "attestation.comparison",
     "compare_address": "attestation.comparison",
+    "Summary": "attestation.attaching",
+    "attach_summary": "attestation.attaching",
+    "read_private_key": "attestation.keys",
     "Policy": "attestation.policy",
     "Verification": "attestation.verification",
     "read_key": "attestation.keys",

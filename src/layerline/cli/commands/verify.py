@@ -8,15 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.cli.commands.rebuilding import rebuild
-from layerline.engine import Policy, Verification, read_key, read_policy, verify_address
+from layerline.engine import (
+    Policy,
+    Summary,
+    Verification,
+    attach_summary,
+    read_key,
+    read_policy,
+    read_private_key,
+    verify_address,
+)
 from layerline.errors import NotVerified, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from layerline.cli.console import Console
-    from layerline.engine.attestation.keys import PublicKey
+    from layerline.engine.attestation.keys import PrivateKey, PublicKey
 
+_VERIFIER = "urn:layerline:verifier:local"
 _ABOUT = (
     "Verify the image at an address: its signed provenance, results of probes and bills of "
     "materials, its parts by their digests, and a policy. Exits with 8 if it does not hold."
@@ -33,6 +43,7 @@ def verify(console: Console, argv: Sequence[str]) -> int:
         message = "--source, --store and arguments after -- are those of --rebuild"
         raise UsageError(message, usage=parser.prog)
     policy = _policy(console, options, parser.prog)
+    key = _signing_key(console, options, parser.prog)
     found = verify_address(console.settings, options.address, policy)
     for note in found.notes:
         console.info(f"note: {note}")
@@ -51,8 +62,26 @@ def verify(console: Console, argv: Sequence[str]) -> int:
         report += "".join(
             f"  layer {each.number}: {each.state}, {each.published}\n" for each in compared.layers
         )
+    if key is not None:
+        summary = Summary(verifier=options.verifier, is_rebuilt=options.rebuild)
+        made = attach_summary(console.settings, options.address, found, summary, key)
+        report += f"  attached: {made}\n"
     console.print(report)
     return 0
+
+
+def _signing_key(console: Console, options: argparse.Namespace, usage: str) -> PrivateKey | None:
+    """The key for --attest: that of the flag, or of the settings."""
+    if not options.attest:
+        return None
+    path = options.sign_key or console.settings.signing.sign_with
+    if path is None:
+        message = (
+            "no key to sign with: give --sign-key=FILE.pem, or sign_with in [signing] of "
+            f"{console.settings.config}"
+        )
+        raise UsageError(message, usage=usage)
+    return read_private_key(console.workdir / path)
 
 
 def _refuse(address: str, problems: Sequence[str]) -> None:
@@ -109,4 +138,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--source", metavar="DIR", type=Path, help=source)
     store = "the store to rebuild in: what it has is not built (default: that of the settings)"
     parser.add_argument("--store", metavar="DIR", type=Path, help=store)
+    attest = "sign what was found, and attach it to the image as a statement of your own"
+    parser.add_argument("--attest", action="store_true", help=attest)
+    signing = "private key in PEM for --attest (default: sign_with of the settings)"
+    parser.add_argument("--sign-key", metavar="FILE", type=Path, help=signing)
+    verifier = f"URI of who verifies, for --attest (default: {_VERIFIER})"
+    parser.add_argument("--verifier", metavar="URI", default=_VERIFIER, help=verifier)
     return parser

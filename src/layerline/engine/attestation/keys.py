@@ -1,21 +1,29 @@
-"""Public keys that are believed: Ed25519, or ECDSA with SHA-256 on P-256, in PEM."""
+"""Keys that are believed, and to sign with: Ed25519, or ECDSA with SHA-256 on P-256, in PEM."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +51,46 @@ class PublicKey:
         return True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateKey:
+    """A key to sign with, and its public part."""
+
+    key: Ed25519PrivateKey | EllipticCurvePrivateKey
+    public: PublicKey
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature of bytes."""
+        if isinstance(self.key, Ed25519PrivateKey):
+            return bytes(self.key.sign(data))
+        return bytes(self.key.sign(data, ECDSA(hashes.SHA256())))
+
+
+def read_private_key(path: Path) -> PrivateKey:
+    """The private key in a file. Raises UsageError for a file that has none, or is open to all."""
+    data = _read(path)
+    if path.stat().st_mode & _OTHERS:
+        message = f"others can read the key {path}: run 'chmod 600 {path}'"
+        raise UsageError(message)
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    curve = key.curve if isinstance(key, EllipticCurvePrivateKey) else None
+    if not isinstance(key, Ed25519PrivateKey) and not isinstance(curve, SECP256R1):
+        message = (
+            f"{path} has no private key of Ed25519 or ECDSA P-256 in PEM, without a passphrase: "
+            "make one with 'openssl genpkey -algorithm ed25519 -out FILE'"
+        )
+        raise UsageError(message)
+    assert isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey)
+    return PrivateKey(key=key, public=_public(key.public_key(), path.name))
+
+
 def read_key(
     path: Path, *, not_before: float = 0.0, revoked_from: float | None = None
 ) -> PublicKey:
     """The key in a file. Raises UsageError for a file that has none."""
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        message = f"cannot read the key {path}: {exc.strerror}"
-        raise UsageError(message) from exc
+    data = _read(path)
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -64,10 +103,20 @@ def read_key(
         )
         raise UsageError(message)
     assert isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey)
+    return replace(_public(key, path.name), not_before=not_before, revoked_from=revoked_from)
+
+
+def _public(key: Ed25519PublicKey | EllipticCurvePublicKey, name: str) -> PublicKey:
     encoded: bytes = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     hint = base64.b64encode(hashlib.sha256(encoded).digest()).decode()
-    return PublicKey(
-        name=path.name, key=key, hint=hint, not_before=not_before, revoked_from=revoked_from
-    )
+    return PublicKey(name=name, key=key, hint=hint)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        message = f"cannot read the key {path}: {exc.strerror}"
+        raise UsageError(message) from exc

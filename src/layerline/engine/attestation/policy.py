@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from layerline.engine.attestation.statements import Statement
 
-_LISTS = ("keys", "bases", "builders", "probes")
+_LISTS = ("keys", "bases", "builders", "probes", "rebuilt_by")
 _KNOWN = (*_LISTS, "max_age_days", "min_version")
 _EARLY = timedelta(minutes=5)  # clocks of two machines
 
@@ -29,13 +29,15 @@ _EARLY = timedelta(minutes=5)  # clocks of two machines
 class Policy:
     """Empty values ask for nothing. `bases` and `builders` are patterns, one of which must match.
 
-    `probes` must all have passed: `NAME` of any part, or `PART: NAME`.
+    `probes` must all have passed: `NAME` of any part, or `PART: NAME`. One of `rebuilt_by` must
+    have signed that it built the layers again.
     """
 
     keys: tuple[PublicKey, ...] = ()
     bases: tuple[str, ...] = ()
     builders: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
+    rebuilt_by: tuple[PublicKey, ...] = ()
     max_age: timedelta | None = None
     min_version: Version | None = None
 
@@ -109,6 +111,7 @@ def read_policy(path: Path) -> Policy:
         raise UsageError(message)
     return Policy(
         keys=tuple(read_key(path.parent / name) for name in lists["keys"]),
+        rebuilt_by=tuple(read_key(path.parent / name) for name in lists["rebuilt_by"]),
         bases=lists["bases"],
         builders=lists["builders"],
         probes=lists["probes"],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from layerline.engine.image.registry.repository import Repository
 
 TITLE = "org.opencontainers.image.title"
-_INDEX = "application/vnd.oci.image.index.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 _MOST = 256
 _LARGEST = 256 << 20
 _GZIP = zlib.MAX_WBITS | 16
@@ -44,7 +44,7 @@ class Attached:
 
 def read_attached(repository: Repository, digest: str) -> Iterator[Attached]:
     """Yield what is attached to an image. Raises ArchiveInvalid for what is not as it says."""
-    entries = _listed(repository, digest)
+    entries = read_list(repository, digest)
     if len(entries) > _MOST:
         message = f"{digest} has {len(entries)} referrers: the limit is {_MOST}"
         raise ArchiveInvalid(message)
@@ -90,19 +90,9 @@ def _decompress(data: bytes) -> bytes:
     return found
 
 
-def _listed(repository: Repository, digest: str) -> list[dict[str, Any]]:
+def read_list(repository: Repository, digest: str) -> list[dict[str, Any]]:
     """The entries of the list by the API or, where the registry lacks it, of the fallback tag."""
-    name = repository.reference.repository
-    request = Request(
-        "GET",
-        repository.endpoint.url(f"{name}/referrers/{digest}"),
-        scope=f"repository:{name}:pull",
-        headers={"Accept": _INDEX},
-        expect=frozenset({200, 400, 404, 405}),
-    )
-    with repository.endpoint.send(request) as response:
-        kind = response.headers.get("Content-Type", "").partition(";")[0]
-        data = response.read() if response.status_code == 200 and kind == _INDEX else None
+    data = _by_api(repository, digest)
     if data is None:
         try:
             data = repository.manifest(digest.replace(":", "-")).data
@@ -113,3 +103,23 @@ def _listed(repository: Repository, digest: str) -> list[dict[str, Any]]:
         message = "the list of referrers has no manifests"
         raise ArchiveInvalid(message)
     return [each for each in found if isinstance(each, dict)]
+
+
+def lists_referrers(repository: Repository, digest: str) -> bool:
+    """Whether a registry has the API that lists referrers."""
+    return _by_api(repository, digest) is not None
+
+
+def _by_api(repository: Repository, digest: str) -> bytes | None:
+    """The list by the API; None where the registry lacks it."""
+    name = repository.reference.repository
+    request = Request(
+        "GET",
+        repository.endpoint.url(f"{name}/referrers/{digest}"),
+        scope=f"repository:{name}:pull",
+        headers={"Accept": INDEX},
+        expect=frozenset({200, 400, 404, 405}),
+    )
+    with repository.endpoint.send(request) as response:
+        kind = response.headers.get("Content-Type", "").partition(";")[0]
+        return response.read() if response.status_code == 200 and kind == INDEX else None

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 PAYLOAD = "application/vnd.in-toto+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PROVENANCE = "https://slsa.dev/provenance/v1"
+SUMMARY = "https://slsa.dev/verification_summary/v1"
 TESTS = "https://in-toto.io/attestation/test-result/v0.1"
+# A level of a summary: the layers were built again, and are the same.
+REBUILT = "LAYERLINE_REBUILT"
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _MOST_SIGNATURES = 16
 
@@ -43,13 +46,13 @@ class Statement:
 
     @property
     def signed_bytes(self) -> bytes:
-        """What a signature is of (DSSE's PAE)."""
-        return b"DSSEv1 %d %s %d %s" % (
-            len(PAYLOAD),
-            PAYLOAD.encode(),
-            len(self.payload),
-            self.payload,
-        )
+        """What its signatures are of."""
+        return self.to_sign(self.payload)
+
+    @staticmethod
+    def to_sign(payload: bytes) -> bytes:
+        """What a signature of a payload is of (DSSE's PAE)."""
+        return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD), PAYLOAD.encode(), len(payload), payload)
 
     def digests(self, where: str) -> dict[str, str]:
         """Digests by name of the resources in a list of the predicate, `a.b`; others are left."""

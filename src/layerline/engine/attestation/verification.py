@@ -16,6 +16,8 @@ from layerline.engine.attestation.statements import (
     BUNDLE,
     PAYLOAD,
     PROVENANCE,
+    REBUILT,
+    SUMMARY,
     TESTS,
     Statement,
     parse_attached,
@@ -134,8 +136,12 @@ def verify_image(
     subject = read_subject(repository, which)
     attached = list(read_attached(repository, subject.digest))
     signed, notes = _signed(attached, policy.keys)
+    again = list(_rebuild_problems(subject, attached, policy))
     results = [
-        (list(_problems(subject, each, signed, attached, policy, now or datetime.now(UTC))), each)
+        (
+            [*again, *_problems(subject, each, signed, attached, policy, now or datetime.now(UTC))],
+            each,
+        )
         for each in signed
         if each.statement.predicate_type == PROVENANCE
     ]
@@ -260,6 +266,25 @@ def _problems(
     yield from policy.probe_problems(results)
     for each in results:
         yield from _label_problems(subject, each)
+
+
+def _rebuild_problems(
+    subject: Subject, attached: Sequence[Attached], policy: Policy
+) -> Iterator[str]:
+    """Yield a problem if nobody whom the policy names has built the image again."""
+    if not policy.rebuilt_by:
+        return
+    for each in _signed(attached, policy.rebuilt_by)[0]:
+        predicate = each.statement.predicate
+        if (
+            each.statement.predicate_type == SUMMARY
+            and subject.digest in each.statement.subjects
+            and predicate.get("verificationResult") == "PASSED"
+            and REBUILT in (predicate.get("verifiedLevels") or ())
+        ):
+            return
+    names = ", ".join(key.name for key in policy.rebuilt_by)
+    yield f"rebuilt: none of {names} has signed that it built the layers again"
 
 
 def _changed_parts(subject: Subject, named: Mapping[str, str]) -> Iterator[str]:

@@ -124,3 +124,15 @@ def test_another_definition_is_refused_before_anything_is_built(
     argv = ["verify", address, f"--key={public}", "--rebuild", f"--source={tmp_path}"]
     assert run_command_line(argv) == NOT_VERIFIED
     assert "rebuild: layerline.toml of the source is sha256:" in capsys.readouterr().err
+
+
+def test_what_was_verified_is_attested_by_the_key_of_the_flag(
+    published: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, public, _ = published
+    argv = ["verify", address, f"--key={public}", "--attest"]
+    assert run_command_line(argv) == 1
+    assert "no key to sign with: give --sign-key=FILE.pem" in capsys.readouterr().err
+    assert run_command_line([*argv, f"--sign-key={public.with_suffix('.pem')}"]) == 0
+    assert "  attached: sha256:" in capsys.readouterr().out
+    assert run_command_line(["verify", address, f"--key={public}"]) == 0
