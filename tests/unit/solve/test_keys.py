@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from layerline.engine.api.objects import Directory
-from layerline.engine.solve import ops
+from layerline.engine.solve import keys, ops
 from layerline.engine.solve.keys import identity_of
 from layerline.engine.solve.serialization import decode, encode
 
@@ -48,6 +48,27 @@ def test_of_a_volatile_variable_the_name_is_in_the_key_and_the_value_is_not() ->
     assert exec_with(("V", "1")).key == exec_with(("V", "2")).key
     assert len({exec_with().key, exec_with(("V", "1")).key, exec_with(("W", "1")).key}) == 3
     assert exec_with(("V", "1"), ("W", "2")).key == exec_with(("W", "3"), ("V", "4")).key
+
+
+def test_the_epoch_of_a_kind_is_in_the_keys_of_its_steps_and_of_those_above(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def steps() -> tuple[ops.Op, ops.Op, ops.Op]:
+        made = ops.ExecRootfs(exec=ops.Exec(rootfs=a_file(), argv=("true",)))
+        return a_file(), made.exec, a_file(base=made)
+
+    before = steps()
+    monkeypatch.setitem(keys._EPOCHS, ops.Exec, 1)
+    after = steps()
+    assert [old.key == new.key for old, new in zip(before, after, strict=True)] == [
+        True,
+        False,
+        False,
+    ]
+    assert encode(after[1]) != encode(before[1])  # under the new key,
+    assert decode(encode(after[1])) == before[1]  # and otherwise as before
+    monkeypatch.setitem(keys._EPOCHS, ops.Exec, 2)
+    assert steps()[1].key not in (before[1].key, after[1].key)
 
 
 def test_a_proxy_of_a_dockerfile_is_not_in_the_key() -> None:

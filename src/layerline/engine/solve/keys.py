@@ -17,7 +17,8 @@ from layerline.engine.store.digest import digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Part of every key. Raise it when the same arguments no longer mean the same result.
+# Part of every key. Raise it when the same arguments of every kind no longer mean the same result;
+# for one kind, give `register` an epoch.
 KEY_EPOCH = 3
 UNKEYED = {"keyed": False, "written": False}
 WRITTEN = {"keyed": False}
@@ -29,16 +30,23 @@ C = TypeVar("C", bound=type)
 
 CLASSES: dict[str, type] = {}
 _NAMES: dict[type, str] = {}
+_EPOCHS: dict[type, int] = {}
 
 
-def register(name: str) -> Callable[[C], C]:
-    """Class decorator: instances can be keyed, written and read back under this wire name."""
+def register(name: str, *, epoch: int = 0) -> Callable[[C], C]:
+    """Class decorator: instances can be keyed, written and read back under this wire name.
+
+    Raise the `epoch` when the same arguments of this kind no longer mean the same result: its keys
+    and those of all steps above change, others do not. 0 is not in keys.
+    """
 
     def add(cls: C) -> C:
         if CLASSES.setdefault(name, cls) is not cls:
             message = f"the wire name {name!r} is taken by {CLASSES[name].__qualname__}"
             raise TypeError(message)
         _NAMES[cls] = name
+        if epoch:
+            _EPOCHS[cls] = epoch
         return cls
 
     return add
@@ -120,6 +128,8 @@ def object_document(
     body = {
         wire_name(field): document_of(getattr(value, field.name), fields) for field in fields(value)
     }
+    if fields is keyed_fields and (epoch := _EPOCHS.get(type(value))) is not None:
+        body["$epoch"] = epoch
     return {"$": _NAMES[type(value)], **body}
 
 
