@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -12,13 +13,21 @@ from layerline.cli.commands.cache import cache as cache_command
 from layerline.cli.console import Console
 from layerline.cli.options import Options
 from layerline.engine.cache.artifact import MANIFEST, used_in, used_now
+from layerline.engine.cache.envelope import Envelope
+from layerline.engine.cache.lease import Lease, parse_lease
+from layerline.engine.cache.lease_tag import LeaseTags
 from layerline.engine.cache.pruning import KeptRecord, choose, prune_cache
+from layerline.engine.image.reference import Reference
+from layerline.engine.image.registry.connections import Registries
 from layerline.engine.store.digest import Digest
-from layerline.errors import UsageError
+from layerline.errors import ImageNotFound, UsageError
 from layerline.settings import Settings
 from tests.unit.cache.test_shared_calls import call
+from tests.unit.cache.test_shared_steps import UUID
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.cache.conftest import Machine
 
 DAY = 24 * 3600
@@ -89,6 +98,61 @@ async def test_what_is_old_is_removed_and_what_writers_use_is_not_old(
     async with second.session() as session:
         assert await call(session, "not this", {"name": "kept"}) == ("kept", 0)
         assert await call(session, "ran here", {"name": "old"}) == ("ran here", 1)
+
+
+PUBLISHED = """query ($root: ID!, $address: String!) { container { withRootfs(directory: $root) {
+  withExec(%s) { withExec(args: ["sh", "-c", "echo more > /more; seq 20000"]) {
+    publish(address: $address)
+} } } } }"""
+
+
+@pytest.mark.privileged
+@pytest.mark.usefixtures("overlay")
+async def test_what_a_kept_image_is_made_of_stays(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    host, _, repository = first.cache.partition("/")
+    image = f"{host}/{repository.replace('cache', 'images', 1)}"
+    for tag, script in (("main", UUID), ("old", 'args: ["echo", "other"]')):
+        await first.run(rootfs, PUBLISHED % script, address=f"{image}:{tag}")
+    before = len(manifests(first))
+    with pytest.raises(ImageNotFound):
+        prune_cache(first.settings(), keep_bytes=0, keep_images=[f"{image}:none"])
+    assert prune_cache(first.settings(), keep_bytes=0, keep_images=[image], dry_run=True)[0] == 0
+    removed, found, _ = prune_cache(first.settings(), keep_bytes=0, keep_images=[f"{image}:main"])
+    assert (found, 0 < removed < found) == (before, True)
+    await second.run(rootfs, PUBLISHED % UUID, address=f"{image}:again")
+    assert second.containers() == []
+    third = replace(second, home=first.home.with_name("third"))
+    third.home.mkdir()
+    await third.run(rootfs, PUBLISHED % 'args: ["echo", "other"]', address=f"{image}:again")
+    assert len(third.containers()) == 2
+
+
+async def test_leases_of_the_dead_go(machines: tuple[Machine, Machine]) -> None:
+    first, _ = machines
+    repository = first.cache.partition("/")[2]
+    now = int(time.time())
+    living = Lease(tag="k-1", repository=repository, holder="a", seconds=15, made=now)
+    settings = first.settings()
+    with Registries.open(settings) as registries:
+        tags = LeaseTags(
+            repository=registries.registry(Reference.parse(first.cache)),
+            seal=lambda payload, kind: Envelope(payload=payload, kind=kind).encode(),
+            verify=lambda envelope: parse_lease(envelope.payload),
+            distrust=lambda _: None,
+        )
+        for lease in (
+            living,
+            replace(living, tag="k-2", is_released=True),
+            replace(living, tag="k-3", made=now - 2 * DAY),
+        ):
+            while not tags.write(lease):
+                pass
+    assert sorted(manifests(first)) == ["l-1", "l-2", "l-3"]
+    prune_cache(settings, keep_bytes=0)
+    assert sorted(manifests(first)) == ["l-1"]
 
 
 def test_without_a_cache_nothing_is_pruned(machines: tuple[Machine, Machine]) -> None:

@@ -28,6 +28,7 @@ def cache(console: Console, argv: Sequence[str]) -> int:
         replace(console.settings, cache=chosen),
         keep_bytes=options.keep_storage,
         keep_seconds=options.keep_duration,
+        keep_images=options.keep_image,
         dry_run=options.dry_run,
     )
     verb = "would remove" if options.dry_run else "removed"
@@ -47,6 +48,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     pruning.add_argument("--keep-storage", metavar="SIZE", type=parse_kept, help=size)
     age = "keep what was written or used within this time, e.g. 30d"
     pruning.add_argument("--keep-duration", metavar="TIME", type=parse_duration, help=age)
+    kept = "keep what this image is made of; of all images without a tag; may be repeated"
+    pruning.add_argument(
+        "--keep-image", metavar="HOST/REPOSITORY[:TAG]", action="append", default=[], help=kept
+    )
     place = "the repository, instead of that of the settings"
     pruning.add_argument("--cache", metavar="HOST/REPOSITORY", help=place)
     pruning.add_argument("--dry-run", action="store_true", help="show what would be removed")

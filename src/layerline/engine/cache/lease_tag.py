@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.cache.artifact import EMPTY, MANIFEST
 from layerline.engine.cache.envelope import LEASE, parse_envelope
+from layerline.engine.cache.lease import parse_lease
 from layerline.engine.cache.place import insist
 from layerline.engine.image import manifests
 from layerline.engine.image.registry.client import Request
@@ -36,6 +37,7 @@ TEXT = "dev.layerline.cache.lease"
 PREFIX = "l-"
 _LARGEST = 64 << 10
 _SECONDS = 10.0
+_DAY = 24 * 3600
 _NOBODY = {"If-None-Match": "*"}
 _WRITTEN = frozenset({200, 201, 202})
 _CHANGED = 412  # Precondition Failed
@@ -197,6 +199,15 @@ class LeaseTags:
 def lease_tag(tag: str) -> str:
     """The tag of the lease for the record of a tag."""
     return PREFIX + tag.partition("-")[2]
+
+
+def is_abandoned(data: bytes, now: float) -> bool:
+    """Whether the manifest is that of a lease that was given back, or not renewed for a day.
+
+    Whether it is signed makes no difference: it is not believed, but removed.
+    """
+    lease = parse_lease(parse_envelope(_text(data), LEASE).payload)
+    return lease.is_released or now - max(lease.renewed, lease.made) > _DAY
 
 
 def _text(data: bytes) -> bytes:

@@ -128,9 +128,13 @@ class Place:
 
     def _read(self, tag: str) -> bytes:
         data = self.manifest(tag)
-        descriptor, envelope = config_in(data)
         if used_in(data) < time.time() - _DAY:
             self.long_unused[tag] = data
+        return self.envelope_in(data)
+
+    def envelope_in(self, manifest: bytes) -> bytes:
+        """The envelope of a record's manifest, or the one that it names. Raises ImageError."""
+        descriptor, envelope = config_in(manifest)
         if envelope is not None:
             return envelope
         if descriptor.size > 2 * LARGEST_RECORD:
