@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
 import pytest
 
 from layerline.engine.image.registry.repository import Repository
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.api.session import Session
+    from layerline.engine.cache.outgoing import Sender
     from layerline.engine.image.manifests import Descriptor
     from layerline.engine.store.store import Store
     from tests.unit.cache.conftest import Machine
@@ -50,6 +53,14 @@ async def install(session: Session, rootfs: Path) -> dict[str, str]:
     mounted = made["container"]["withRootfs"]["withMountedDirectory"]["withExec"]["directory"]
     added = await ask(session, ADDED, a=prefix, b=mounted["id"])
     return {"root": root, "added": added["node"]["diff"]["id"]}
+
+
+def wait_until_sent(sender: Sender) -> None:
+    """Wait until nothing is left, without an end of the session."""
+    end = time.monotonic() + 60
+    while sender.left and time.monotonic() < end:
+        time.sleep(0.01)
+    assert sender.left == 0
 
 
 @pytest.fixture
@@ -95,6 +106,25 @@ async def test_what_is_in_no_image_is_sent_at_the_end(
         ids = await install(session, rootfs)
         found = await ask(session, FILE, added=ids["added"])
         assert found["node"]["file"] == {"contents": "x\n"}
+    assert second.containers() == []
+
+
+async def test_what_has_no_place_for_long_is_sent_before_the_end(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    async with first.session() as session:
+        shared = session.solver.context.shared
+        assert shared is not None
+        assert shared.sender is not None
+        shared.sender._deferred.longest = 0.0
+        ids = await install(session, rootfs)
+        await ask(session, FILE, added=ids["added"])
+        await anyio.to_thread.run_sync(wait_until_sent, shared.sender)
+        async with second.session() as other:
+            ids = await install(other, rootfs)
+            found = await ask(other, FILE, added=ids["added"])
+    assert found["node"]["file"] == {"contents": "x\n"}
     assert second.containers() == []
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from layerline import log
 from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.artifact import MANIFEST, artifact_of, used_now
+from layerline.engine.cache.deferred import Deferred
 from layerline.engine.cache.record import Record, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
 from layerline.engine.image.pack import pack
@@ -90,7 +91,7 @@ class Sender:
     sent: int = 0
     sent_bytes: int = 0
     _waiting: deque[Outgoing | Use] = field(default_factory=deque)
-    _deferred: list[Outgoing] = field(default_factory=list)
+    _deferred: Deferred = field(default_factory=Deferred)
     _sources: tuple[Reference, ...] = ()
     _turns: dict[Digest, threading.Lock] = field(default_factory=dict)
     _under_way: int = 0
@@ -106,13 +107,12 @@ class Sender:
         with self._changed:
             if self._closed or not self.place.is_usable:
                 return False
-            if isinstance(outgoing, Outgoing):
-                if self._is_known(outgoing):
-                    return False
-                if not self._is_ready(outgoing):
-                    self._deferred.append(outgoing)
-                    return True
-            self._waiting.append(outgoing)
+            if isinstance(outgoing, Outgoing) and self._is_known(outgoing):
+                return False
+            if isinstance(outgoing, Outgoing) and not self._is_ready(outgoing):
+                self._deferred.add(outgoing)
+            else:
+                self._waiting.append(outgoing)
             self._changed.notify()
             if len(self._threads) < _THREADS:
                 name = f"cache-send-{len(self._threads)}"
@@ -125,17 +125,15 @@ class Sender:
         """The files of a snapshot have a place in another one: send the rows that wait for it."""
         self.layers.place(name, placement)
         with self._changed:
-            ready = [each for each in self._deferred if self._is_ready(each)]
-            self._deferred = [each for each in self._deferred if each not in ready]
+            ready = self._deferred.take(self._is_ready)
         for each in ready:
             self.add(each)
 
     def send_deferred(self) -> None:
         """Send what waits for a place in others."""
         with self._changed:
-            deferred, self._deferred = self._deferred, []
-        for each in deferred:
-            self.add(replace(each, sources=frozenset()))
+            for each in self._deferred.take():
+                self.add(replace(each, sources=frozenset()))
 
     def turn(self, digest: Digest) -> threading.Lock:
         """What is held while a blob is sent to this registry."""
@@ -170,7 +168,7 @@ class Sender:
         self._cancel.set()
         with self._changed:
             self._waiting.clear()
-            self._deferred.clear()
+            self._deferred.take()
 
     def finish(self) -> None:
         """Wait until everything is sent, or sending has failed.
@@ -210,7 +208,10 @@ class Sender:
 
     def _next(self) -> Outgoing | Use | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+            while not (self._waiting or self._closed):
+                self._changed.wait(self._deferred.seconds())
+                for each in self._deferred.take_due():
+                    self.add(replace(each, sources=frozenset()))
             if not self._waiting:
                 return None
             self._under_way += 1
@@ -224,9 +225,8 @@ class Sender:
                 self.place.say(f"not everything was sent to the cache {self.place.name}: {exc}")
                 return
             dropped = [each for each in self._waiting if isinstance(each, Outgoing)]
-            dropped += self._deferred
+            dropped += self._deferred.take()
             self._waiting.clear()
-            self._deferred.clear()
         self.place.fail(exc)
         for each in dropped:
             self.on_end(each)

@@ -1,0 +1,56 @@
+"""Rows that wait until the files of their layers have a place in the layer of an image.
+
+Others may wait for such a row, so it is sent as it is after a while.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerline.engine.cache.outgoing import Outgoing
+
+LONGEST_SECONDS = 60.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Deferred:
+    """The rows, with the times at which they are sent at the latest. Not safe for threads."""
+
+    longest: float = LONGEST_SECONDS
+    _rows: list[tuple[float, Outgoing]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many rows wait."""
+        return len(self._rows)
+
+    def add(self, row: Outgoing) -> None:
+        """Have a row wait."""
+        self._rows.append((time.monotonic() + self.longest, row))
+
+    def take(self, is_wanted: Callable[[Outgoing], bool] = lambda _: True) -> list[Outgoing]:
+        """Take some of the rows, or all."""
+        rows, self._rows = self._rows, []
+        taken = []
+        for end, row in rows:
+            if is_wanted(row):
+                taken.append(row)
+            else:
+                self._rows.append((end, row))
+        return taken
+
+    def take_due(self) -> list[Outgoing]:
+        """Take the rows that have waited for long enough."""
+        now = time.monotonic()
+        due = [row for end, row in self._rows if end <= now]
+        self._rows = [each for each in self._rows if each[0] > now]
+        return due
+
+    def seconds(self) -> float | None:
+        """How long it takes until a row is due; None without any."""
+        ends = [end for end, _ in self._rows]
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
