@@ -9,7 +9,7 @@ from typing import Any
 import dagger
 from dagger import dag
 
-from layerline.pipeline.environment import Environment
+from layerline.pipeline.environment import Environment, program
 from layerline.pipeline.spans import span
 
 _PROGRAMS = Path(__file__).parent / "programs" / "attachment"
@@ -18,6 +18,7 @@ _PACKAGE = "layerline/pipeline/programs/attachment"
 _MAIN = f"{_PACKAGE.replace('/', '.')}.main"
 _REQUEST = f"{_PLACE}/request.json"
 _SECRETS = "/mnt/secrets"
+_CERTIFICATES = "/mnt/certificates.crt"
 # In addition to the base's own: TLS to the registry, and signatures.
 TOOLS = ("ca-certificates", "openssl")
 # The public services of sigstore.
@@ -72,15 +73,22 @@ async def attach(
     *,
     login: dagger.Secret | None,
     signer: Signer,
+    certificates: dagger.File | None = None,
 ) -> list[dict[str, Any]]:
-    """Attach to the image at `published`, an address with a digest; what was attached."""
+    """Attach to the image at `published`, an address with a digest; what was attached.
+
+    `certificates` are trusted instead of the base's own.
+    """
     address, _, digest = published.rpartition("@")
     programs = dag.directory().with_new_file("request.json", attachments.request())
     for path in sorted(_PROGRAMS.glob("*.py")):
         programs = programs.with_new_file(f"{_PACKAGE}/{path.name}", path.read_text())
     with span(f"attach to {address}", part="attachments", target=environment.target):
-        container = await environment.system(TOOLS)
+        container = await _with_tools(environment)
         container = container.with_mounted_directory(_PLACE, programs).with_workdir(_PLACE)
+        if certificates is not None:
+            container = container.with_mounted_file(_CERTIFICATES, certificates)
+            container = container.with_env_variable("SSL_CERT_FILE", _CERTIFICATES)
         for name, secret in {"login": login, **signer.secrets}.items():
             if secret is not None:
                 container = container.with_mounted_secret(f"{_SECRETS}/{name}", secret)
@@ -89,3 +97,14 @@ async def attach(
         return [
             json.loads(line) for line in (await container.with_exec(argv).stdout()).splitlines()
         ]
+
+
+async def _with_tools(environment: Environment) -> dagger.Container:
+    """The base with what attaching needs."""
+    mounts = await environment.supplies.of("system")
+    system = await environment.system()
+    return (
+        system.with_(mounts.add)
+        .with_exec(["sh", "-s", "--", *TOOLS], stdin=program("signing_tools.sh"))
+        .with_(mounts.remove)
+    )

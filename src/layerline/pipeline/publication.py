@@ -51,7 +51,12 @@ class Publication:
         if attached:
             made = await self._attachments(assembly, built, started)
             await attach(
-                assembly.environment, published, made, login=self.login, signer=self.signer
+                assembly.environment,
+                published,
+                made,
+                login=self.login,
+                signer=self.signer,
+                certificates=self.project.ca_bundle,
             )
         return published
 

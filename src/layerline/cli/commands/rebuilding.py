@@ -55,7 +55,7 @@ class Recipe:
                 image=str(parameters["image"]),
                 target=str(parameters["target"]),
                 compression=str(parameters["compression"]),
-                base=found.facts()["base"].partition("@")[0],
+                base=_base_of(found.facts()["base"], locks),
                 commit=str(source.get("commit", "")),
                 repository=str(source.get("repository", "")),
                 digests=statement.digests("buildDefinition.resolvedDependencies"),
@@ -64,6 +64,12 @@ class Recipe:
         except (KeyError, TypeError, AttributeError) as exc:
             message = f"rebuild: the provenance does not say how the image was built: {exc!r}"
             raise NotVerified(message) from exc
+
+
+def _base_of(named: str, locks: Sequence[tuple[str, bytes]]) -> str:
+    """The base by its digest where the lock pins it, else as the project names it."""
+    is_pinned = any(b"\n# base: " in b"\n" + data for _, data in locks)
+    return named if is_pinned else named.partition("@")[0]
 
 
 def _is_lock(title: str) -> bool:
