@@ -12,7 +12,7 @@ from ci.modules.image_test import render_results
 from ci.modules.start_test import test_start
 from ci.modules.workload import Workload, watching, with_model
 from layerline.pipeline.functions import PipelineFunctions, uncached_function
-from layerline.pipeline.image import APP
+from layerline.pipeline.image_config import APP
 from layerline.pipeline.source import NOT_LOADED
 
 # Not even read: no pattern in layerline.toml names it.

@@ -38,6 +38,11 @@ RUN --mount=type=cache,id=uv-pytorch-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     INDEX_PAGES='https://download.pytorch.org/whl/cpu/torch/' python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-pytorch-bytecode
+RUN --mount=type=bind,from=layer-pytorch,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-shared-api-api-cloudrun-drift-api
 RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+drift-api.txt,target=/mnt/requirements.txt \
@@ -45,6 +50,11 @@ RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mn
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-shared-api-api-cloudrun-drift-api-bytecode
+RUN --mount=type=bind,from=layer-shared-api-api-cloudrun-drift-api,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-shared
 RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
@@ -54,6 +64,11 @@ RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-shared-bytecode
+RUN --mount=type=bind,from=layer-shared,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-shared-api-api-cloudrun-train
 RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+train-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/shared+api+api-cloudrun+train.txt,target=/mnt/requirements.txt \
@@ -61,6 +76,11 @@ RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+train-cpu-v2,target=/mnt/uv
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-shared-api-api-cloudrun-train-bytecode
+RUN --mount=type=bind,from=layer-shared-api-api-cloudrun-train,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-core
 RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
@@ -70,6 +90,11 @@ RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-core-bytecode
+RUN --mount=type=bind,from=layer-core,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-api
 RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/api.txt,target=/mnt/requirements.txt \
@@ -78,6 +103,11 @@ RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-api-bytecode
+RUN --mount=type=bind,from=layer-api,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-cloud
 RUN --mount=type=cache,id=uv-cloud-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/cloud.txt,target=/mnt/requirements.txt \
@@ -85,6 +115,11 @@ RUN --mount=type=cache,id=uv-cloud-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-cloud-bytecode
+RUN --mount=type=bind,from=layer-cloud,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM bare AS source
 WORKDIR /app
@@ -95,19 +130,25 @@ RUN rm -rf dockerfiles locks \
 
 FROM system
 COPY --from=layer-pytorch /opt/venv /opt/venv
+COPY --from=layer-pytorch-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared-api-api-cloudrun-drift-api /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-drift-api-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared /opt/venv /opt/venv
+COPY --from=layer-shared-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared-api-api-cloudrun-train /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-train-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-core /opt/venv /opt/venv
+COPY --from=layer-core-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-api /opt/venv /opt/venv
+COPY --from=layer-api-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-cloud /opt/venv /opt/venv
+COPY --from=layer-cloud-bytecode /mnt/compiled /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
-    --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
     set -eu; cd /tmp; for subject in cpu/pytorch cpu/shared+api+api-cloudrun+drift-api cpu/shared cpu/shared+api+api-cloudrun+train cpu/core cpu/api cpu/cloud api-cloudrun; do \
-      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
+      env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV PORT="8080"
 ENV PYTHONPATH="/app/src"

@@ -43,6 +43,11 @@ RUN --mount=type=cache,id=uv-nvjitlink-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-nvjitlink-bytecode
+RUN --mount=type=bind,from=layer-nvjitlink,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-cuda
 RUN --mount=type=cache,id=uv-cuda-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/cuda.txt,target=/mnt/requirements.txt \
@@ -50,6 +55,11 @@ RUN --mount=type=cache,id=uv-cuda-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-cuda-bytecode
+RUN --mount=type=bind,from=layer-cuda,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-cudnn
 RUN --mount=type=cache,id=uv-cudnn-cu13-v2,target=/mnt/uv \
@@ -59,6 +69,11 @@ RUN --mount=type=cache,id=uv-cudnn-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-cudnn-bytecode
+RUN --mount=type=bind,from=layer-cudnn,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-pytorch
 RUN --mount=type=cache,id=uv-pytorch-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/pytorch.txt,target=/mnt/requirements.txt \
@@ -66,6 +81,11 @@ RUN --mount=type=cache,id=uv-pytorch-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-pytorch-bytecode
+RUN --mount=type=bind,from=layer-pytorch,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-shared-dev
 RUN --mount=type=cache,id=uv-shared+dev-cu13-v2,target=/mnt/uv \
@@ -75,6 +95,11 @@ RUN --mount=type=cache,id=uv-shared+dev-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-shared-dev-bytecode
+RUN --mount=type=bind,from=layer-shared-dev,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-shared
 RUN --mount=type=cache,id=uv-shared-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/shared.txt,target=/mnt/requirements.txt \
@@ -82,6 +107,11 @@ RUN --mount=type=cache,id=uv-shared-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-shared-bytecode
+RUN --mount=type=bind,from=layer-shared,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-test
 RUN --mount=type=cache,id=uv-test-cu13-v2,target=/mnt/uv \
@@ -91,6 +121,11 @@ RUN --mount=type=cache,id=uv-test-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-test-bytecode
+RUN --mount=type=bind,from=layer-test,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-core
 RUN --mount=type=cache,id=uv-core-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
@@ -98,6 +133,11 @@ RUN --mount=type=cache,id=uv-core-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-core-bytecode
+RUN --mount=type=bind,from=layer-core,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-jax
 RUN --mount=type=cache,id=uv-jax-cu13-v2,target=/mnt/uv \
@@ -107,6 +147,11 @@ RUN --mount=type=cache,id=uv-jax-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-jax-bytecode
+RUN --mount=type=bind,from=layer-jax,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-cv
 RUN --mount=type=cache,id=uv-cv-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/cv.txt,target=/mnt/requirements.txt \
@@ -114,6 +159,11 @@ RUN --mount=type=cache,id=uv-cv-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-cv-bytecode
+RUN --mount=type=bind,from=layer-cv,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-train
 RUN --mount=type=cache,id=uv-train-cu13-v2,target=/mnt/uv \
@@ -124,6 +174,11 @@ RUN --mount=type=cache,id=uv-train-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --no-binary=antlr4-python3-runtime --build-constraints=/mnt/builders.txt --require-build-hashes --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-train-bytecode
+RUN --mount=type=bind,from=layer-train,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-jupyter
 RUN --mount=type=cache,id=uv-jupyter-cu13-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/jupyter.txt,target=/mnt/requirements.txt \
@@ -131,6 +186,11 @@ RUN --mount=type=cache,id=uv-jupyter-cu13-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-jupyter-bytecode
+RUN --mount=type=bind,from=layer-jupyter,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM bare AS source
 WORKDIR /app
@@ -141,24 +201,35 @@ RUN rm -rf dockerfiles locks \
 
 FROM system
 COPY --from=layer-nvjitlink /opt/venv /opt/venv
+COPY --from=layer-nvjitlink-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-cuda /opt/venv /opt/venv
+COPY --from=layer-cuda-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-cudnn /opt/venv /opt/venv
+COPY --from=layer-cudnn-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-pytorch /opt/venv /opt/venv
+COPY --from=layer-pytorch-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared-dev /opt/venv /opt/venv
+COPY --from=layer-shared-dev-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared /opt/venv /opt/venv
+COPY --from=layer-shared-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-test /opt/venv /opt/venv
+COPY --from=layer-test-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-core /opt/venv /opt/venv
+COPY --from=layer-core-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-jax /opt/venv /opt/venv
+COPY --from=layer-jax-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-cv /opt/venv /opt/venv
+COPY --from=layer-cv-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-train /opt/venv /opt/venv
+COPY --from=layer-train-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-jupyter /opt/venv /opt/venv
+COPY --from=layer-jupyter-bytecode /mnt/compiled /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
-    --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
     set -eu; cd /tmp; for subject in cu13/nvjitlink cu13/cuda cu13/cudnn cu13/pytorch cu13/shared+dev cu13/shared cu13/test cu13/core cu13/jax cu13/cv cu13/train cu13/jupyter dev; do \
-      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
+      env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV PYTHONPATH="/app/src"
 EXPOSE 8888

@@ -39,6 +39,11 @@ RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+drift-api-cpu-v2,target=/mn
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-shared-api-api-cloudrun-drift-api-bytecode
+RUN --mount=type=bind,from=layer-shared-api-api-cloudrun-drift-api,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-shared-drift-api
 RUN --mount=type=cache,id=uv-shared+drift-api-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/shared+drift-api.txt,target=/mnt/requirements.txt \
@@ -46,6 +51,11 @@ RUN --mount=type=cache,id=uv-shared+drift-api-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-shared-drift-api-bytecode
+RUN --mount=type=bind,from=layer-shared-drift-api,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-shared
 RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
@@ -55,6 +65,11 @@ RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-shared-bytecode
+RUN --mount=type=bind,from=layer-shared,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-shared-drift-api-train
 RUN --mount=type=cache,id=uv-shared+drift-api+train-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/shared+drift-api+train.txt,target=/mnt/requirements.txt \
@@ -62,6 +77,11 @@ RUN --mount=type=cache,id=uv-shared+drift-api+train-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-shared-drift-api-train-bytecode
+RUN --mount=type=bind,from=layer-shared-drift-api-train,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-test
 RUN --mount=type=cache,id=uv-test-cpu-v2,target=/mnt/uv \
@@ -71,6 +91,11 @@ RUN --mount=type=cache,id=uv-test-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-test-bytecode
+RUN --mount=type=bind,from=layer-test,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-core
 RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/core.txt,target=/mnt/requirements.txt \
@@ -78,6 +103,11 @@ RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-core-bytecode
+RUN --mount=type=bind,from=layer-core,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-api
 RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
@@ -87,6 +117,11 @@ RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-api-bytecode
+RUN --mount=type=bind,from=layer-api,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-drift
 RUN --mount=type=cache,id=uv-drift-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/drift.txt,target=/mnt/requirements.txt \
@@ -94,6 +129,11 @@ RUN --mount=type=cache,id=uv-drift-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-drift-bytecode
+RUN --mount=type=bind,from=layer-drift,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM bare AS source
 WORKDIR /app
@@ -104,20 +144,27 @@ RUN rm -rf dockerfiles locks \
 
 FROM system
 COPY --from=layer-shared-api-api-cloudrun-drift-api /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-drift-api-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared-drift-api /opt/venv /opt/venv
+COPY --from=layer-shared-drift-api-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared /opt/venv /opt/venv
+COPY --from=layer-shared-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared-drift-api-train /opt/venv /opt/venv
+COPY --from=layer-shared-drift-api-train-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-test /opt/venv /opt/venv
+COPY --from=layer-test-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-core /opt/venv /opt/venv
+COPY --from=layer-core-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-api /opt/venv /opt/venv
+COPY --from=layer-api-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-drift /opt/venv /opt/venv
+COPY --from=layer-drift-bytecode /mnt/compiled /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
-    --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
     set -eu; cd /tmp; for subject in cpu/shared+api+api-cloudrun+drift-api cpu/shared+drift-api cpu/shared cpu/shared+drift-api+train cpu/test cpu/core cpu/api cpu/drift drift-api; do \
-      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
+      env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV DO_NOT_TRACK="1"
 ENV PORT="8001"

@@ -40,6 +40,11 @@ RUN --mount=type=cache,id=uv-pytorch-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     INDEX_PAGES='https://download.pytorch.org/whl/cpu/torch/' python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-pytorch-bytecode
+RUN --mount=type=bind,from=layer-pytorch,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-shared
 RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/shared.txt,target=/mnt/requirements.txt \
@@ -47,6 +52,11 @@ RUN --mount=type=cache,id=uv-shared-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-shared-bytecode
+RUN --mount=type=bind,from=layer-shared,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-shared-api-api-cloudrun-train
 RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+train-cpu-v2,target=/mnt/uv \
@@ -56,6 +66,11 @@ RUN --mount=type=cache,id=uv-shared+api+api-cloudrun+train-cpu-v2,target=/mnt/uv
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-shared-api-api-cloudrun-train-bytecode
+RUN --mount=type=bind,from=layer-shared-api-api-cloudrun-train,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-shared-drift-api-train
 RUN --mount=type=cache,id=uv-shared+drift-api+train-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/shared+drift-api+train.txt,target=/mnt/requirements.txt \
@@ -63,6 +78,11 @@ RUN --mount=type=cache,id=uv-shared+drift-api+train-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-shared-drift-api-train-bytecode
+RUN --mount=type=bind,from=layer-shared-drift-api-train,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-core
 RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
@@ -72,6 +92,11 @@ RUN --mount=type=cache,id=uv-core-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-core-bytecode
+RUN --mount=type=bind,from=layer-core,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-cv
 RUN --mount=type=cache,id=uv-cv-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/cv.txt,target=/mnt/requirements.txt \
@@ -79,6 +104,11 @@ RUN --mount=type=cache,id=uv-cv-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-cv-bytecode
+RUN --mount=type=bind,from=layer-cv,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-jax
 RUN --mount=type=cache,id=uv-jax-cpu-v2,target=/mnt/uv \
@@ -88,6 +118,11 @@ RUN --mount=type=cache,id=uv-jax-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-jax-bytecode
+RUN --mount=type=bind,from=layer-jax,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM builder AS layer-api
 RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
     --mount=type=bind,from=requirements,source=/requirements/api.txt,target=/mnt/requirements.txt \
@@ -95,6 +130,11 @@ RUN --mount=type=cache,id=uv-api-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --requirements=/mnt/requirements.txt
+
+FROM bare AS layer-api-bytecode
+RUN --mount=type=bind,from=layer-api,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
 
 FROM builder AS layer-train
 RUN --mount=type=cache,id=uv-train-cpu-v2,target=/mnt/uv \
@@ -105,6 +145,11 @@ RUN --mount=type=cache,id=uv-train-cpu-v2,target=/mnt/uv \
     --mount=type=secret,id=uv.toml,target=/etc/uv/uv.toml \
     python3 /mnt/install.py /opt/venv /mnt/tools/bin/uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy --no-deps --require-hashes --only-binary=:all: --no-binary=antlr4-python3-runtime --build-constraints=/mnt/builders.txt --require-build-hashes --requirements=/mnt/requirements.txt
 
+FROM bare AS layer-train-bytecode
+RUN --mount=type=bind,from=layer-train,source=/opt/venv,target=/mnt/layer \
+    --mount=type=bind,source=dockerfiles/programs/bytecode.py,target=/mnt/bytecode.py \
+    /opt/venv/bin/python -I -S /mnt/bytecode.py /mnt/layer /mnt/compiled /opt/venv
+
 FROM bare AS source
 WORKDIR /app
 COPY . .
@@ -114,21 +159,29 @@ RUN rm -rf dockerfiles locks \
 
 FROM system
 COPY --from=layer-pytorch /opt/venv /opt/venv
+COPY --from=layer-pytorch-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared /opt/venv /opt/venv
+COPY --from=layer-shared-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared-api-api-cloudrun-train /opt/venv /opt/venv
+COPY --from=layer-shared-api-api-cloudrun-train-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-shared-drift-api-train /opt/venv /opt/venv
+COPY --from=layer-shared-drift-api-train-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-core /opt/venv /opt/venv
+COPY --from=layer-core-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-cv /opt/venv /opt/venv
+COPY --from=layer-cv-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-jax /opt/venv /opt/venv
+COPY --from=layer-jax-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-api /opt/venv /opt/venv
+COPY --from=layer-api-bytecode /mnt/compiled /opt/venv
 COPY --from=layer-train /opt/venv /opt/venv
+COPY --from=layer-train-bytecode /mnt/compiled /opt/venv
 COPY --from=source --chown=app:app /app /app
 RUN --mount=type=bind,source=dockerfiles/probes,target=/mnt/probes \
     --mount=type=bind,source=dockerfiles/requests,target=/mnt/requests \
-    --mount=type=cache,id=bytecode-v2,target=/mnt/bytecode \
     --mount=type=tmpfs,target=/tmp \
     set -eu; cd /tmp; for subject in cpu/pytorch cpu/shared cpu/shared+api+api-cloudrun+train cpu/shared+drift-api+train cpu/core cpu/cv cpu/jax cpu/api cpu/train train; do \
-      env HOME=/tmp JAX_PLATFORMS=cpu BYTECODE=/mnt/bytecode /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
+      env HOME=/tmp JAX_PLATFORMS=cpu /opt/venv/bin/python /mnt/probes/run.py < /mnt/requests/$subject.json; \
     done
 ENV PYTHONPATH="/app/src"
 WORKDIR /app

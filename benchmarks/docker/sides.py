@@ -15,7 +15,6 @@ from benchmarks.docker import dockerfiles
 from benchmarks.docker.repository import CHECKOUT
 from layerline import command
 from layerline.engine.store.usage import identity_of
-from layerline.pipeline.probe import BYTECODE_VOLUME
 from layerline.settings import CA_BUNDLE, process_environ
 
 if TYPE_CHECKING:
@@ -66,9 +65,8 @@ class Layerline:
         self._call("validate", f"--image={self.repository.image}")
 
     def forget(self) -> None:
-        """Remove layers, blobs, results, and the bytecode that probes have kept."""
-        kept = [place for name, place in self._volumes() if name.startswith(BYTECODE_VOLUME)]
-        for path in (*(self.store / name for name in _FORGOTTEN), *kept):
+        """Remove layers, blobs and results, bytecode among them."""
+        for path in (self.store / name for name in _FORGOTTEN):
             if path.is_dir():
                 shutil.rmtree(path)
             else:

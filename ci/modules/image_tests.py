@@ -19,7 +19,7 @@ from ci.modules.workload import (
     watching,
 )
 from layerline.pipeline.environment import PYTHON
-from layerline.pipeline.image import APP
+from layerline.pipeline.image_config import APP
 
 MODELS = f"{APP}/models"
 DUAL = "dual_pathway_top_features"

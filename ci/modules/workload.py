@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import dagger
 from dagger import dag
 
-from layerline.pipeline.image import APP, Assembly
+from layerline.pipeline.image import Assembly
+from layerline.pipeline.image_config import APP
 
 DATA = f"{APP}/data"
 OUTPUTS = f"{APP}/outputs"

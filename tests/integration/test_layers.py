@@ -185,7 +185,7 @@ def test_another_version_makes_one_layer_and_another_source_none(
     assert upgraded.status == 0, upgraded.stderr
     assert build(project).status == 0
     newer = [layer for layer in manifest(project.home / "small.tar")[1] if layer not in before]
-    assert len(newer) == 2
+    assert len(newer) == 3  # the packages, their bytecode, the source
     assert newer[-1] == changed[0]
 
 
@@ -214,32 +214,39 @@ def image_probes(project: Project) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith("image small: ")]
 
 
-def test_bytecode_has_layers_of_its_own_that_are_the_same_elsewhere(
-    built: Project, project: Project, tmp_path: Path, registry: str
+def test_bytecode_has_layers_of_its_own_and_can_be_left_out(
+    built: Project, project: Project
 ) -> None:
-    before = manifest(built.home / "small.tar")[1]
-    definition = DEFINITION + "bytecode = true\n"
-    (project.home / "layerline.toml").write_text(definition)
+    layers = manifest(built.home / "small.tar")[1]
+    (project.home / "layerline.toml").write_text(DEFINITION + "bytecode = false\n")
     done = build(project)
     assert done.status == 0, done.stderr
-    digest, layers, _ = manifest(project.home / "small.tar")
+    without = manifest(project.home / "small.tar")[1]
     # One above each group's and the shared packages' layer; the others stay.
-    assert [layer for layer in layers if layer in before] == before
-    assert len(layers) == len(before) + 3
-    names = files_of(project.home / "small.tar", layers, without=before)
+    assert [layer for layer in layers if layer in without] == without
+    assert len(layers) == len(without) + 3
     place = "opt/venv/lib/python3.11/site-packages"
-    assert sorted(names) == [
+    assert sorted(files_of(built.home / "small.tar", layers, without=without)) == [
         f"{place}/layerline_test_{name}/__pycache__/__init__.cpython-311.pyc"
         for name in ("one", "three", "two")
     ]
+    names = files_of(project.home / "small.tar", without, without=[])
+    assert not [name for name in names if name.startswith("opt/venv") and name.endswith(".pyc")]
 
-    home = tmp_path / "elsewhere"
-    home.mkdir()
-    other = repository(home, environment(tmp_path / "home", registry), definition)
-    lock(other)
-    done = build(other)
+
+def test_an_edit_in_a_container_of_the_image_is_imported(built: Project) -> None:
+    """Of the same size and time: by these alone (PEP 552) it would be ignored."""
+    module = "/opt/venv/lib/python3.11/site-packages/layerline_test_one/__init__.py"
+    show = "python -c 'import layerline_test_one as one; print(one.version, one.__cached__)'"
+    edit = f"touch -r {module} /tmp/time; sed -i s/1.0/9.9/ {module}; touch -r /tmp/time {module}"
+    edited = ("with-user", "--name=root", "with-exec", f"--args=sh,-c,{show}; {edit}; {show}")
+    done = call(built, "build", "--image=small", *edited, "stdout")
     assert done.status == 0, done.stderr
-    assert manifest(other.home / "small.tar")[0] == digest
+    cached = "/opt/venv/lib/python3.11/site-packages/layerline_test_one/__pycache__"
+    assert done.stdout.split() == [
+        *("1.0", f"{cached}/__init__.cpython-311.pyc"),
+        *("9.9", f"{cached}/__init__.cpython-311.pyc"),
+    ]
 
 
 def test_a_wheel_that_nobody_asked_for_starts_nothing(project: Project) -> None:

@@ -205,11 +205,11 @@ class Image(Table):
     )
     bytecode: bool = Field(
         description=(
-            "Add the compiled bytecode of the packages, for a faster start: the same bytes "
+            "Have the compiled bytecode of the packages, for a faster start: the same bytes "
             "everywhere, checked against the source's hash (PEP 552)"
         ),
-        default=False,
-        examples=[True],
+        default=True,
+        examples=[False],
     )
     budget_mb: int | None = Field(
         description="Megabytes (10^6 bytes) that the files of the image may take",

@@ -12,12 +12,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from layerline.pipeline import lock, probe
+from layerline.pipeline import bytecode, lock, probe
 from layerline.pipeline.base_system import PATH, PREFIX, BaseSystem
+from layerline.pipeline.bytecode import COMPILED, LAYER_FILES
 from layerline.pipeline.definition import Definition, Image
 from layerline.pipeline.environment import (
-    COMPILED,
-    LAYER_FILES,
     PYTHON,
     USER,
     UV,
@@ -25,7 +24,7 @@ from layerline.pipeline.environment import (
     WHEELS_ONLY,
     program,
 )
-from layerline.pipeline.image import APP, EPOCH
+from layerline.pipeline.image_config import APP, EPOCH
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.lock import LockError, Pin
 from layerline.pipeline.partition import Partition, partition
@@ -34,7 +33,6 @@ from layerline.pipeline.source import beginnings
 
 PLACE = "dockerfiles"
 PROGRAMS = ("install.py", "slice.py", "system.sh")
-_COMPILER = "bytecode.py"
 _BUILDERS = "/mnt/builders.txt"
 _TOOLS = UV.removesuffix("/bin/uv")
 _CA = "/etc/ssl/certs/ca-certificates.crt"
@@ -70,8 +68,7 @@ def render(
     `locks` has the text of each target's lock; `ignored` are patterns to exclude from the source.
     """
     files = {"README.md": _README}
-    compiler = [_COMPILER] if any(each.bytecode for each in definition.images.values()) else []
-    files |= {f"programs/{name}": program(name) for name in (*PROGRAMS, *compiler)}
+    files |= {f"programs/{name}": program(name) for name in (*PROGRAMS, bytecode.PROGRAM)}
     files["probes/run.py"] = probe.own_program("run")
     for target in sorted(locks):
         if definition.target(target).lock:
@@ -261,9 +258,9 @@ class ImageDockerfile:
         yield from run_instruction(
             [
                 f"type=bind,from={_stage(layer)},source={PREFIX},target={LAYER_FILES}",
-                _bind_mount(f"programs/{_COMPILER}", f"/mnt/{_COMPILER}"),
+                _bind_mount(f"programs/{bytecode.PROGRAM}", f"/mnt/{bytecode.PROGRAM}"),
             ],
-            f"{PYTHON} -I -S /mnt/{_COMPILER} {LAYER_FILES} {COMPILED} {PREFIX}",
+            f"{PYTHON} -I -S /mnt/{bytecode.PROGRAM} {LAYER_FILES} {COMPILED} {PREFIX}",
         )
 
     def _copies(self) -> Iterator[str]:
@@ -298,15 +295,15 @@ class ImageDockerfile:
         yield from self._copies()
         yield f"COPY --from=source --chown={self.image.user}:{self.image.user} {APP} {APP}"
         requests = [f"{self.image.target}/{layer.name}" for layer in self.layers]
+        environ = " ".join(["HOME=/tmp", *probe.environ(compiled=self.image.bytecode)])
         yield from run_instruction(
             [
                 _bind_mount("probes", "/mnt/probes"),
                 _bind_mount("requests", "/mnt/requests"),
-                f"type=cache,id={probe.BYTECODE_VOLUME},target={probe.BYTECODE}",
                 "type=tmpfs,target=/tmp",
             ],
             f"set -eu; cd /tmp; for subject in {' '.join([*requests, self.name])}; do \\\n"
-            f"      env HOME=/tmp {' '.join(probe.ENVIRON)} {PYTHON} /mnt/probes/run.py "
+            f"      env {environ} {PYTHON} /mnt/probes/run.py "
             "< /mnt/requests/$subject.json; \\\n    done",
         )
         yield from self._configuration()

@@ -41,8 +41,6 @@ PACKAGE = "layerline.pipeline.programs"
 # https://setuptools-scm.readthedocs.io/en/latest/overrides/
 _SCM_VERSION = "SETUPTOOLS_SCM_PRETEND_VERSION"
 _NONE = frozenset[str]()
-LAYER_FILES = "/mnt/layer"
-COMPILED = "/mnt/compiled"
 WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
 
@@ -265,29 +263,9 @@ class Environment:
         argv += ["--link-mode=copy", *WHEELS_ONLY, *_flags(wheels)]
         return prefix.diff(container.with_exec(argv).directory(PREFIX))
 
-    async def bytecode(self, layer: Layer) -> dagger.Directory:
-        """The bytecode of a layer's files, at their places; runs nothing of the layer."""
-        system, files = await self.system(), await self.layer_files(layer)
-        compiled = await self.ids.container(
-            f"compiled {layer.name}", lambda: _compile(system, files)
-        )
-        return await self.ids.directory(
-            f"bytecode {layer.name}", lambda: compiled.directory(COMPILED)
-        )
-
     def volume(self, name: str) -> dagger.CacheVolume:
         """The cache volume of a layer, or of another step that uses wheels."""
         return self.ids.volume(f"uv-{name}-{self.target}-v2")
-
-
-def _compile(system: dagger.Container, files: dagger.Directory) -> dagger.Container:
-    # -I and -S: a package's .pth files would be run otherwise.
-    command = [PYTHON, "-I", "-S", "-c", program("bytecode.py"), LAYER_FILES, COMPILED, PREFIX]
-    return (
-        system.with_mounted_directory(LAYER_FILES, files)
-        .with_directory(COMPILED, dag.directory())
-        .with_exec(command)
-    )
 
 
 def program(name: str, *, directory: Path = _PROGRAMS) -> str:

@@ -14,6 +14,7 @@ from layerline.pipeline.spans import Stopwatch, span
 class Gates:
     """Two events for each layer of an image; `inputs` are those of the steps, by their subject.
 
+    A layer is ready once it is installed and compiled.
     `foundations` are the layers whose probes another one needs.
     """
 
@@ -21,13 +22,13 @@ class Gates:
     inputs: Mapping[str, Evidence]
     layers: Sequence[Layer]
     foundations: Mapping[str, Sequence[str]]
-    installed: dict[str, anyio.Event] = field(init=False)
+    ready: dict[str, anyio.Event] = field(init=False)
     passed: dict[str, anyio.Event] = field(init=False)
     found: dict[str, Evidence] = field(default_factory=dict, init=False)
     clock: Stopwatch = field(default_factory=Stopwatch, init=False)
 
     def __post_init__(self) -> None:
-        self.installed = {layer.name: anyio.Event() for layer in self.layers}
+        self.ready = {layer.name: anyio.Event() for layer in self.layers}
         self.passed = {layer.name: anyio.Event() for layer in self.layers}
 
     @property
@@ -41,10 +42,10 @@ class Gates:
         await _wait(f"probe {layer.name}", needed)
 
     async def wait_for_image(self) -> None:
-        """Wait until all layers are installed, and those that others depend on have passed."""
+        """Wait until all layers are made, and those that others depend on have passed."""
         below = set().union(*self.foundations.values())
         needed = {
-            name: (self.passed if name in below else self.installed)[name] for name in self.passed
+            name: (self.passed if name in below else self.ready)[name] for name in self.passed
         }
         await _wait(f"probe {self.subject}", needed)
 

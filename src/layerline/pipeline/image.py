@@ -10,9 +10,11 @@ import dagger
 
 from layerline.pipeline import changes, image_probes, plan, probe, step_inputs
 from layerline.pipeline.base_system import PREFIX
+from layerline.pipeline.bytecode import Bytecode
 from layerline.pipeline.definition import MEASURED, Definition, Image
 from layerline.pipeline.environment import USER, Environment, program
 from layerline.pipeline.gates import Gates
+from layerline.pipeline.image_config import APP, configure, with_source
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.partition import Partition
 from layerline.pipeline.plan import Plan
@@ -21,8 +23,6 @@ from layerline.pipeline.project_layer import ProjectLayer
 from layerline.pipeline.source import Selection, select
 from layerline.pipeline.spans import BYTES, PASSED, SIZE, install_of, span
 
-APP = "/app"
-EPOCH = 315532800
 _ARCHIVE = "/mnt/image.tar"
 
 
@@ -38,6 +38,11 @@ class Assembly:
     selection: Selection
     projects: ProjectLayer
     _files: dict[tuple[str, ...], dagger.Directory] = field(default_factory=dict, init=False)
+
+    @property
+    def bytecode(self) -> Bytecode:
+        """The bytecode of the layers."""
+        return Bytecode(environment=self.environment)
 
     async def of(self, source: dagger.Directory) -> "Assembly":
         """The assembly of another source with the same layers."""
@@ -76,8 +81,7 @@ class Assembly:
         """Run the probes of an image and its layers.
 
         Layers are built in parallel. The probes of a layer wait for those of the layers that it
-        depends on: they reuse the bytecode of these, and a failure is reported for the layer that
-        causes it.
+        depends on: a failure is reported for the layer that causes it.
         """
         with span(f"validate {name}", steps=self._steps(self.definition.image(name))):
             return await self._find(name)
@@ -101,8 +105,6 @@ class Assembly:
             async with anyio.create_task_group() as group:
                 for layer in layers:
                     group.start_soon(self._gate, layer, gates)
-                    if spec.bytecode:
-                        group.start_soon(self._compile, layer, gates)
                 if spec.projects:
                     group.start_soon(self.projects.wheels, name, spec)
                 group.start_soon(self._gate_image, name, gates)
@@ -122,7 +124,7 @@ class Assembly:
         return gates.found[name]
 
     async def _gate(self, layer: Layer, gates: Gates) -> None:
-        """Install a layer, and probe it once the layers that it depends on have passed."""
+        """Install and compile a layer; probe it once those that it depends on have passed."""
         name, clock = layer.name, gates.clock
         row = {"part": name, "target": self.target}
         depends = step_inputs.of_install(layer, await self.environment.inputs())
@@ -132,7 +134,10 @@ class Assembly:
         ):
             installed = json.loads(await self.environment.installed(layer))
             opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
-        gates.installed[name].set()
+        with span(f"compile {name}", {}, **row) as opened, gates.clock.lap() as compiling:
+            compiled = await self.bytecode.compile(layer)
+            opened.set_attribute(SIZE, compiled["bytes"])
+        gates.ready[name].set()
         await gates.wait_for_layer(layer)
         below = [each for each in self.partition.with_needed(layer) if each is not layer]
         depends = step_inputs.of_probes(gates.inputs[name], below)
@@ -140,15 +145,14 @@ class Assembly:
             probed = await self._layer_evidence(layer)
             opened.set_attribute(PASSED, len(probed["probes"]))
             opened.set_attribute(SIZE, sum(each["bytes"] for each in probed["packages"]))
-        times = {"install": installing, "probes": probing}
-        gates.found[name] = {**probed, **installed, "times": times}
+        gates.found[name] = {
+            **probed,
+            "seconds": installed["seconds"],
+            "downloaded": installed["downloaded"],
+            "bytecode": compiled,
+            "times": {"install": installing, "compile": compiling, "probes": probing},
+        }
         gates.passed[name].set()
-
-    async def _compile(self, layer: Layer, gates: Gates) -> None:
-        """Make a layer's bytecode as soon as it is installed."""
-        await gates.installed[layer.name].wait()
-        with span(f"compile {layer.name}", part=layer.name, target=self.target):
-            await (await self.environment.bytecode(layer)).sync()
 
     async def _gate_image(self, name: str, gates: Gates) -> None:
         """Probe an image once it can be assembled."""
@@ -173,8 +177,7 @@ class Assembly:
 
     def _steps(self, spec: Image) -> int:
         """How many spans there are: of the base, the installer, layers, probes and projects."""
-        of_layer = 3 if spec.bytecode else 2
-        layers = of_layer * len(self.partition.of(spec.groups))
+        layers = 3 * len(self.partition.of(spec.groups))
         return 4 + layers + self._has_own_system(spec) + len(spec.projects)
 
     def _has_own_system(self, spec: Image) -> bool:
@@ -222,7 +225,10 @@ class Assembly:
 
     async def _inputs_of_layer(self, layer: Layer) -> Evidence:
         probes = probe.of_layer(layer, self.definition, self.target)
-        around = {"packages of the system": self._packages(layer.groups)}
+        around = {
+            "bytecode": self.bytecode.identity,
+            "packages of the system": self._packages(layer.groups),
+        }
         return {
             "lock": plan.lock_digest(layer),
             "probed": {**await probe.identities(probes, self.source), **around},
@@ -314,6 +320,7 @@ class Assembly:
             subject=probe.subject_of(name),
             source=self.source,
             place=APP,
+            compiled=spec.bytecode,
         )
 
     async def _base_with(
@@ -323,7 +330,7 @@ class Assembly:
         *,
         user: str = USER,
         limit_mb: int | None = None,
-        bytecode: bool = False,
+        bytecode: bool = True,
     ) -> dagger.Container:
         system = await self.environment.system(self._packages(groups), user=user)
         return await self._with(system, layers, limit_mb, bytecode=bytecode)
@@ -334,54 +341,19 @@ class Assembly:
         layers: Sequence[Layer],
         limit_mb: int | None = None,
         *,
-        bytecode: bool = False,
+        bytecode: bool = True,
     ) -> dagger.Container:
         """A container with layers, and with the bytecode of each above it."""
         for layer in layers:
             for part in await self.environment.layer_parts(layer, limit_mb):
                 container = container.with_directory(PREFIX, part)
-            if bytecode:
-                compiled = await self.environment.bytecode(layer)
-                container = container.with_directory(PREFIX, compiled)
+            for part in await self.bytecode.files(layer, limit_mb) if bytecode else ():
+                container = container.with_directory(PREFIX, part)
         return container
 
     def _packages(self, groups: Sequence[str]) -> list[str]:
         """The system packages that groups need in addition to those of the base."""
         return sorted({name for each in groups for name in self.definition.groups[each].packages})
-
-
-def with_source(
-    container: dagger.Container, spec: Image, files: dagger.Directory
-) -> dagger.Container:
-    """Add the source's files and the image's directories, which are created empty, never copied.
-
-    All have one timestamp instead of those of the checkout.
-    """
-    for name in sorted(spec.directories):
-        files = files.with_new_directory(name, permissions=0o755)
-    owner = f"{spec.user}:{spec.user}"
-    return container.with_directory(APP, files.with_timestamps(EPOCH), owner=owner)
-
-
-def configure(
-    container: dagger.Container, name: str, spec: Image, definition: Definition
-) -> dagger.Container:
-    """Set the image's environment, command, user and labels."""
-    for key, value in sorted(spec.env.items()):
-        container = container.with_env_variable(key, value)
-    for port in sorted(spec.ports):
-        container = container.with_exposed_port(port)
-    if spec.healthcheck:
-        container = container.with_docker_healthcheck(list(spec.healthcheck))
-    return (
-        container.with_workdir(APP)
-        .with_user(spec.user)
-        .with_entrypoint(list(spec.entrypoint))
-        .with_default_args(list(spec.command))
-        .with_label("org.opencontainers.image.title", name)
-        .with_label("org.opencontainers.image.base.name", definition.base.image)
-        .with_label("layerline.target", spec.target)
-    )
 
 
 def _label(found: Sequence[Evidence]) -> str:

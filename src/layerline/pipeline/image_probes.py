@@ -27,14 +27,20 @@ async def evidence(
     subject: str,
     source: dagger.Directory,
     place: str,
+    compiled: bool,
 ) -> Evidence:
-    """Run the probes of an image, whose source is at `place`; the entries in the probes' order."""
+    """Run the probes of an image, whose source is at `place`; the entries in the probes' order.
+
+    `compiled` is whether its packages have their bytecode.
+    """
     first = list(of_packages(probes, place))
-    found = await probe.evidence(without_source, first, subject=subject, source=source)
+    found = await probe.evidence(
+        without_source, first, subject=subject, source=source, compiled=compiled
+    )
     known = {each.program: entry for each, entry in zip(first, found["probes"], strict=True)}
     rest = list(of_source(probes, place, known))
     if rest:
-        more = await probe.evidence(image, rest, subject=subject, source=source)
+        more = await probe.evidence(image, rest, subject=subject, source=source, compiled=compiled)
         known |= {each.program: entry for each, entry in zip(rest, more["probes"], strict=True)}
     return {**found, "probes": [known[each.program] for each in probes]}
 

@@ -42,10 +42,8 @@ BUILT_IN = MappingProxyType(
         "versions": "versions",
     }
 )
-BYTECODE = "/mnt/bytecode"
-BYTECODE_VOLUME = "bytecode-v2"
 # JAX must not load its CUDA plugin, which crashes without a GPU.
-ENVIRON = ("JAX_PLATFORMS=cpu", f"BYTECODE={BYTECODE}")
+_ENVIRON = ("JAX_PLATFORMS=cpu",)
 _PLACE = "/mnt/probes"
 EVIDENCE_LABEL = "layerline.evidence"
 _HOME = "/tmp"
@@ -132,23 +130,36 @@ async def evidence(
     subject: str,
     source: dagger.Directory,
     packages: Sequence[str] = (),
+    compiled: bool = True,
 ) -> Evidence:
-    """Run probes in a copy of a container; raises an error if one fails."""
+    """Run probes in a copy of a container; raises an error if one fails.
+
+    `compiled` is whether its packages have their bytecode.
+    """
     content = request(probes, subject=subject, packages=packages)
     answer = await (
         container.with_mounted_directory(_PLACE, programs(probes, source))
-        .with_mounted_cache(BYTECODE, dag.cache_volume(BYTECODE_VOLUME))
         .with_mounted_temp(_HOME)
         .with_workdir(_HOME)
         .with_user("root")
         .with_exec(
-            ["env", f"HOME={_HOME}", *ENVIRON, PYTHON, f"{_PLACE}/run.py"],
+            ["env", f"HOME={_HOME}", *environ(compiled=compiled), PYTHON, f"{_PLACE}/run.py"],
             stdin=json.dumps(content),
         )
         .stdout()
     )
     found: Evidence = json.loads(answer)
     return found
+
+
+def environ(*, compiled: bool) -> tuple[str, ...]:
+    """The variables of probes.
+
+    Where packages have no bytecode, what one probe has compiled the next one reads; Python looks
+    for it in that place alone.
+    """
+    temporary = ("PYTHONDONTWRITEBYTECODE=", f"PYTHONPYCACHEPREFIX={_HOME}/bytecode")
+    return (*_ENVIRON, *(() if compiled else temporary))
 
 
 def programs(probes: Sequence[Probe], source: dagger.Directory) -> dagger.Directory:

@@ -14,7 +14,8 @@ from layerline.pipeline.definition import Definition, parse_definition
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import Environment
 from layerline.pipeline.foreign_lock import merge, with_directories
-from layerline.pipeline.image import APP, Assembly
+from layerline.pipeline.image import Assembly
+from layerline.pipeline.image_config import APP
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock import LockError
 from layerline.pipeline.lock_inputs import platform_of

@@ -136,7 +136,7 @@ async def select(loaded: dagger.Directory, patterns: Sequence[str] = ("**",)) ->
         shown = set(await visible.glob("**"))
         kept = sorted(path for path in tracked & names if path not in shown)
         if kept:
-            again = loaded.filter(include=[_escape(path) for path in kept])
+            again = loaded.filter(include=[escape(path) for path in kept])
             visible = visible.with_directory("/", again)
     for ignored in [*await _ignore_files(loaded, names), list(NEVER_SELECTED)]:
         visible = visible.filter(exclude=ignored)
@@ -200,7 +200,8 @@ def _names(pattern: str, path: str) -> bool:
     return bool(last.strip("*?")) and fnmatch.fnmatchcase(posixpath.basename(path), last)
 
 
-def _escape(path: str) -> str:
+def escape(path: str) -> str:
+    """A pattern that matches this path alone."""
     return re.sub(r"([*?\[\]\\!])", r"\\\1", path)
 
 

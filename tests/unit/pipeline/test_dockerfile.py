@@ -46,15 +46,20 @@ def test_another_version_changes_what_the_probes_are_asked_and_no_stage() -> Non
     assert [path for path in before if before[path] != after[path]] == ["requests/cu13/jax.json"]
 
 
-def test_the_bytecode_of_each_layer_lies_above_it_where_it_is_asked_for() -> None:
-    assert "programs/bytecode.py" not in render()
-    assert "-bytecode" not in render()["small.Dockerfile"]
-    files = render(TOML.replace("[images.small]\n", "[images.small]\nbytecode = true\n"))
+def test_the_bytecode_of_each_layer_lies_above_it() -> None:
+    files = render()
     assert "programs/bytecode.py" in files
     copied = re.findall(r"^COPY --from=(layer-\S+)", files["small.Dockerfile"], re.MULTILINE)
     names = [name for name in copied if not name.endswith("-bytecode")]
     assert len(names) == 5
     assert copied == [word for name in names for word in (name, f"{name}-bytecode")]
+
+
+def test_an_image_without_bytecode_is_probed_with_what_its_probes_compile() -> None:
+    assert "PYTHONPYCACHEPREFIX" not in render()["small.Dockerfile"]
+    files = render(TOML.replace("[images.small]\n", "[images.small]\nbytecode = false\n"))
+    assert "-bytecode" not in files["small.Dockerfile"]
+    assert "PYTHONPYCACHEPREFIX=/tmp/bytecode" in files["small.Dockerfile"]
 
 
 def test_an_image_with_packages_of_the_system_has_them_and_its_layers_have_not() -> None:

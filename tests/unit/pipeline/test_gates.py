@@ -34,9 +34,9 @@ async def test_an_image_waits_for_all_layers_and_for_the_probes_of_foundations()
         group.start_soon(probe_image)
         group.start_soon(probe_web)
         await anyio.wait_all_tasks_blocked()
-        gates.installed["core"].set()
+        gates.ready["core"].set()
         gates.passed["core"].set()
         await anyio.wait_all_tasks_blocked()
         assert seen == ["web"]  # the image still lacks a layer
-        gates.installed["web"].set()
+        gates.ready["web"].set()
     assert seen == ["web", "image"]

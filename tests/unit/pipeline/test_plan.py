@@ -144,9 +144,9 @@ def test_a_changed_key_of_the_image_and_a_changed_probe_are_named() -> None:
 
 
 def test_a_key_that_the_earlier_build_did_not_know_counts_where_it_is_set() -> None:
-    kept = {"env": {}, "budget_mb": 9, "projects": [], "max_layer_mb": None, "bytecode": False}
+    kept = {"env": {}, "budget_mb": 9, "projects": [], "max_layer_mb": None, "bytecode": True}
     assert set(why(plan_image(now=made_from(image=kept))).values()) == {""}
-    found = why(plan_image(now=made_from(image={**kept, "bytecode": True})))
+    found = why(plan_image(now=made_from(image={**kept, "bytecode": False})))
     assert found[f"{IMAGE} and its probes"] == f"images.{IMAGE}.bytecode changed"
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
 import venv
 from pathlib import Path
 
@@ -14,13 +12,13 @@ import pytest
 import layerline.pipeline.probe
 from layerline import command
 from layerline.pipeline.definition import parse_definition
-from layerline.pipeline.image import EPOCH
 from layerline.pipeline.partition import partition
 from layerline.pipeline.probe import of_image, of_layer, own_program
 from layerline.settings import process_environ
 from tests.unit.pipeline.test_partition import TOML, lock_text
 
 RUN = Path(layerline.pipeline.probe.__file__).parent / "probes" / "run.py"
+PROGRAM = Path(layerline.pipeline.probe.__file__).parent / "programs" / "bytecode.py"
 COMPUTING = ("api", "core", "cv", "jax", "jupyter", "pytorch")
 
 
@@ -72,63 +70,54 @@ def test_a_probe_that_fails_ends_the_run_and_shows_why(
     assert error.rstrip().endswith(f"probe {probe!r} of here failed with exit code 1")
 
 
-def environment(place: Path) -> Path:
-    """A new virtual environment; where its packages lie."""
-    venv.create(place, symlinks=True)
-    [site] = place.glob("lib/python*/site-packages")
-    return site
-
-
-def install_package(site: Path, value: int) -> None:
-    """A package that says a value of one digit when it is imported; its files have one time."""
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The packages of a new virtual environment, one of which says its value when imported."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    [site] = tmp_path.glob("venv/lib/python*/site-packages")
     for name, text in {
-        "example/__init__.py": f"print({value})\n",
+        "example/__init__.py": "print(1)\n",
         "example-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: example\nVersion: 1\n",
-        "example-1.dist-info/RECORD": f"example/__init__.py,sha256={value},9\n",
+        "example-1.dist-info/RECORD": "example/__init__.py,sha256=x,9\n",
     }.items():
         path = site / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-        os.utime(path, (EPOCH, EPOCH))
+    return site
 
 
-def probe_output(python: Path, bytecode: Path, place: Path) -> str:
-    """What the package says in a run of the probes that begins with an empty directory."""
-    place.mkdir()
-    asked = {"subject": "here", "packages": [], "probes": [("imports", ["example"])]}
-    environ = {**process_environ(), "BYTECODE": str(bytecode)}
-    argv = [python, RUN]
-    done = command.run(argv, stdin=json.dumps(asked).encode(), cwd=place, env=environ)
-    output: str = json.loads(done.stdout)["probes"][0]["output"]
-    return output
+def probe_twice(python: Path, place: Path, environ: dict[str, str]) -> list[str]:
+    """What the package says to two probes of one run, which has no bytecode of its own."""
+    asked = {"subject": "here", "packages": [], "probes": [("imports", ["example"])] * 2}
+    own = {**process_environ(), "PYTHONDONTWRITEBYTECODE": "1", **environ}
+    done = command.run([python, RUN], stdin=json.dumps(asked).encode(), cwd=place, env=own)
+    return [each["output"] for each in json.loads(done.stdout)["probes"]]
 
 
-def test_bytecode_of_a_package_is_read_again_and_never_for_another_version(tmp_path: Path) -> None:
-    site = environment(tmp_path / "venv")
-    python, bytecode = tmp_path / "venv/bin/python", tmp_path / "bytecode"
-    bytecode.mkdir()
-    install_package(site, 1)
-    assert probe_output(python, bytecode, tmp_path / "first") == "1\nexample"
-    [kept] = bytecode.iterdir()
-    [compiled] = kept.iterdir()
-    before = compiled.stat().st_mtime_ns
-    assert probe_output(python, bytecode, tmp_path / "again") == "1\nexample"
-    assert compiled.stat().st_mtime_ns == before
-    install_package(site, 2)
-    assert probe_output(python, bytecode, tmp_path / "changed") == "2\nexample"
+def test_probes_read_the_bytecode_of_packages_and_write_none(site: Path, tmp_path: Path) -> None:
+    python = tmp_path / "venv/bin/python"
+    output = tmp_path / "output"
+    prefix = tmp_path / "venv"
+    command.run([python, "-I", "-S", PROGRAM, prefix, output, prefix])
+    [compiled] = output.rglob("__init__.*.pyc")
+    # A value that the source does not have, with the hash of the source.
+    marked = compiled.read_bytes().replace(b"i\x01\0\0\0", b"i\x02\0\0\0")
+    (site / "example/__pycache__").mkdir()
+    (site / "example/__pycache__" / compiled.name).write_bytes(marked)
+    before = sorted(tmp_path.rglob("*.pyc"))
+    environ = dict(each.split("=", 1) for each in layerline.pipeline.probe.environ(compiled=True))
+    assert probe_twice(python, tmp_path, environ) == ["2\nexample"] * 2
+    assert sorted(tmp_path.rglob("*.pyc")) == before
 
 
-def test_bytecode_that_nobody_uses_goes(tmp_path: Path) -> None:
-    bytecode = tmp_path / "bytecode"
-    old, new = bytecode / "old-1", bytecode / "new-1"
-    for directory, age in ((old, 15 * 86400), (new, 86400)):
-        directory.mkdir(parents=True)
-        os.utime(directory, (time.time() - age,) * 2)
-    site = environment(tmp_path / "venv")
-    install_package(site, 1)
-    probe_output(tmp_path / "venv/bin/python", bytecode, tmp_path / "run")
-    assert not old.exists()
-    assert new.exists()
+@pytest.mark.usefixtures("site")
+def test_without_bytecode_a_probe_reads_what_the_one_before_has_compiled(tmp_path: Path) -> None:
+    environ = dict(each.split("=", 1) for each in layerline.pipeline.probe.environ(compiled=False))
+    environ["PYTHONPYCACHEPREFIX"] = str(tmp_path / "temporary")
+    found = probe_twice(tmp_path / "venv/bin/python", tmp_path, environ)
+    assert found == ["1\nexample"] * 2
+    [kept] = (tmp_path / "temporary").rglob("example/*.pyc")
+    assert kept.name.startswith("__init__.")
 
 
 def test_a_layer_is_checked_by_its_versions_libraries_imports_and_its_own_probe() -> None:

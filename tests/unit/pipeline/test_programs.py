@@ -15,7 +15,7 @@ from layerline import command
 from layerline.errors import CommandFailed
 from layerline.pipeline import image
 from layerline.pipeline.programs import resolve_or_explain_conflict
-from layerline.pipeline.programs.install import EPOCH, normalise
+from layerline.pipeline.programs.install import EPOCH, modules, normalise
 from layerline.pipeline.programs.resolve_or_explain_conflict import (
     Requirement,
     Resolver,
@@ -58,6 +58,33 @@ def test_everything_gets_one_time_and_links_their_own(tmp_path: Path) -> None:
     normalise(tmp_path / "prefix")
     found = [tmp_path / "prefix", *(tmp_path / "prefix").rglob("*")]
     assert {os.lstat(path).st_mtime for path in found} == {EPOCH}
+
+
+def test_each_wheel_has_the_fewest_paths_with_its_modules_alone(tmp_path: Path) -> None:
+    site = tmp_path / "lib/python3.11/site-packages"
+    files = {
+        "numpy": ["numpy/__init__.py", "numpy/core/a.py", "numpy/core/a.so"],
+        "google_api": ["google/api/one.py", "google/version.py"],
+        "google_auth": ["google/auth/two.py"],
+        "six": ["six.py"],
+        "data": ["data/table.txt"],
+    }
+    for name, paths in files.items():
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "RECORD").write_text("".join(f"{each},,\n" for each in paths))
+        for path in paths:
+            (site / path).parent.mkdir(parents=True, exist_ok=True)
+            (site / path).write_text("abc")
+    (site / "google/unclaimed.py").write_text("")
+    place = "lib/python3.11/site-packages"
+    assert modules(tmp_path) == {
+        "": (0, [f"{place}/google/unclaimed.py"]),
+        "google_api": (6, [f"{place}/google/api", f"{place}/google/version.py"]),
+        "google_auth": (3, [f"{place}/google/auth"]),
+        "numpy": (6, [f"{place}/numpy"]),
+        "six": (3, [f"{place}/six.py"]),
+    }
 
 
 def test_programs_use_the_timestamp_of_the_pipeline() -> None:

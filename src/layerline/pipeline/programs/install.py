@@ -5,9 +5,11 @@
 Runs UV with the arguments and those of the file /mnt/arguments, one in each line; it reads the
 requirements from stdin, trusts the certificates in $CA_BUNDLE if that is not empty, and uses only
 its cache if $OFFLINE is not empty. Then removes bytecode, sorts the RECORD files and gives all new
-files one timestamp. Prints the seconds that this took and the bytes of each downloaded wheel.
+files one timestamp. Prints the seconds that this took, the bytes of each downloaded wheel, and
+where the Python files of each wheel are, as JSON.
 """
 
+import csv
 import json
 import os
 import pathlib
@@ -45,6 +47,46 @@ def normalise(prefix: pathlib.Path) -> None:
     for path in (*prefix.rglob("*"), prefix):
         if int(path.lstat().st_mtime) != EPOCH:
             os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
+
+
+def modules(prefix: pathlib.Path) -> dict[str, tuple[int, list[str]]]:
+    """The bytes of each wheel's Python files, and the fewest paths that have them and no other's.
+
+    What no RECORD (PEP 376) names is that of a wheel without a name.
+    """
+    owners: dict[str, str] = {}
+    for record in prefix.rglob("*.dist-info/RECORD"):
+        site = str(record.parent.parent.relative_to(prefix))
+        for row in csv.reader(record.read_text().splitlines()):
+            if row and row[0].endswith(".py"):
+                owners[f"{site}/{row[0]}"] = record.parent.name.partition("-")[0]
+    files = list(python_files(prefix))
+    sizes: dict[str, int] = {}
+    sharing: dict[str, set[str]] = {}
+    for path in files:
+        name = owners.get(path, "")
+        sizes[name] = sizes.get(name, 0) + os.lstat(prefix / path).st_size
+        for place in places(path):
+            sharing.setdefault(place, set()).add(name)
+    found: dict[str, set[str]] = {}
+    for path in files:
+        alone = next(place for place in places(path) if len(sharing[place]) == 1)
+        found.setdefault(owners.get(path, ""), set()).add(alone)
+    return {name: (sizes[name], sorted(paths)) for name, paths in sorted(found.items())}
+
+
+def python_files(prefix: pathlib.Path) -> Iterator[str]:
+    """The Python files in site-packages, by their paths below the prefix."""
+    for site in prefix.glob("lib*/python*/site-packages"):
+        for directory, _, names in os.walk(site):
+            place = os.path.relpath(directory, prefix)
+            yield from (f"{place}/{name}" for name in names if name.endswith(".py"))
+
+
+def places(path: str) -> Iterator[str]:
+    """The directories that lead to a file, and the file."""
+    steps = path.split("/")
+    return ("/".join(steps[:depth]) for depth in range(1, len(steps) + 1))
 
 
 def given_arguments() -> list[str]:
@@ -98,6 +140,8 @@ if __name__ == "__main__":
     os.environ.setdefault("UV_CONCURRENT_DOWNLOADS", CONNECTIONS)
     os.environ.setdefault("UV_HTTP_RETRIES", RETRIES)
     downloaded = install([*sys.argv[2:], *given_arguments(), *reached_pages()])
-    normalise(pathlib.Path(sys.argv[1]))
+    prefix = pathlib.Path(sys.argv[1])
+    normalise(prefix)
     seconds = round(time.monotonic() - begin, 3)
-    print(json.dumps({"seconds": seconds, "downloaded": downloaded}))
+    found = {"seconds": seconds, "downloaded": downloaded, "modules": modules(prefix)}
+    print(json.dumps(found))

@@ -1,0 +1,167 @@
+"""The bytecode of layers, compiled wheel by wheel: a changed package compiles itself alone.
+
+A step has the Python files of one wheel, or of a few small ones, and runs nothing of them. So what
+it makes is known by these files, the base with its interpreter, and the place of the environment.
+No cache volume takes part: nothing else can write what an image gets.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import anyio
+import dagger
+from dagger import dag
+
+from layerline.pipeline import changes
+from layerline.pipeline.base_system import PREFIX
+from layerline.pipeline.environment import PYTHON, Environment, program
+from layerline.pipeline.layer import Layer
+from layerline.pipeline.source import escape
+
+PROGRAM = "bytecode.py"
+LAYER_FILES = "/mnt/layer"
+COMPILED = "/mnt/compiled"
+# A container takes as long as compiling 50 kB of source: from here on it is less than a tenth.
+OWN_STEP = 500_000
+TOGETHER = 8
+MEGABYTE = 10**6
+BLOCK = 512
+# The numbers of `files` and `bytes`, and the files `left_out` that do not compile.
+Compiled = dict[str, Any]
+Modules = Mapping[str, tuple[int, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portion:
+    """Wheels that are compiled together; `paths` have their Python files, and no others'."""
+
+    wheels: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+def portions(modules: Modules) -> Iterator[Portion]:
+    """Divide a layer: a step for each large wheel, and small ones by their names.
+
+    So neither a new version nor a new wheel moves others to another step, but where the number of
+    small ones passes a power of two.
+    """
+    small: dict[int, list[str]] = {}
+    count = sum(size < OWN_STEP for size, _ in modules.values())
+    steps = 1 << (count // TOGETHER).bit_length()
+    for name, (size, paths) in sorted(modules.items()):
+        if size >= OWN_STEP:
+            yield Portion(wheels=(name,), paths=tuple(paths))
+        else:
+            place = hashlib.sha256(name.encode()).digest()[0] % steps
+            small.setdefault(place, []).append(name)
+    for _, names in sorted(small.items()):
+        found = sorted(path for name in names for path in modules[name][1])
+        yield Portion(wheels=tuple(names), paths=tuple(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bytecode:
+    """The bytecode of the layers of one target."""
+
+    environment: Environment
+
+    @property
+    def identity(self) -> str:
+        """The digest of the program that compiles."""
+        return changes.digest(program(PROGRAM))
+
+    async def compile(self, layer: Layer) -> Compiled:
+        """Compile a layer."""
+        found = await self._compiled(await self._steps(layer))
+        return {
+            "files": sum(each["files"] for each in found),
+            "bytes": sum(each["bytes"] for each in found),
+            "left_out": sorted(path for each in found for path in each["left_out"]),
+        }
+
+    async def files(self, layer: Layer, limit_mb: int | None = None) -> list[dagger.Directory]:
+        """The bytecode of a layer's files at their places, in parts that are within the limit."""
+        steps = await self._steps(layer)
+        parts = [steps]
+        if limit_mb is not None:
+            sizes = [_weigh(each) for each in await self._compiled(steps)]
+            parts = _split(steps, sizes, limit_mb * MEGABYTE)
+        ids = self.environment.ids
+        return [
+            await ids.directory(f"bytecode {layer.name} {limit_mb} {place}", partial(_merge, part))
+            for place, part in enumerate(parts)
+        ]
+
+    async def _compiled(self, steps: Sequence[dagger.Container]) -> list[Compiled]:
+        """What each step says, in their order; they run in parallel."""
+        said = [""] * len(steps)
+
+        async def run(place: int, step: dagger.Container) -> None:
+            said[place] = await step.stdout()
+
+        try:
+            async with anyio.create_task_group() as group:
+                for place, step in enumerate(steps):
+                    group.start_soon(run, place, step)
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+        return [json.loads(each) for each in said]
+
+    async def _steps(self, layer: Layer) -> list[dagger.Container]:
+        """The steps that compile a layer; it is installed for that, as its files decide."""
+        installed = json.loads(await self.environment.installed(layer))
+        system = await self.environment.system()
+        files = await self.environment.layer_files(layer)
+        return [
+            await self.environment.ids.container(
+                f"compiled {layer.name} {' '.join(portion.wheels)}",
+                partial(_compile, system, files, portion),
+            )
+            for portion in portions(installed["modules"])
+        ]
+
+
+def _compile(
+    system: dagger.Container, files: dagger.Directory, portion: Portion
+) -> dagger.Container:
+    sources = files.filter(
+        include=[escape(path) for path in portion.paths], exclude=["**", "!**/*.py"]
+    )
+    # -I and -S: a package's .pth files would be run otherwise.
+    command = [PYTHON, "-I", "-S", "-c", program(PROGRAM), LAYER_FILES, COMPILED, PREFIX]
+    return (
+        system.with_mounted_directory(LAYER_FILES, sources, read_only=True)
+        .with_directory(COMPILED, dag.directory())
+        .with_exec(command)
+    )
+
+
+def _merge(steps: Sequence[dagger.Container]) -> dagger.Directory:
+    found = dag.directory()
+    for step in steps:
+        found = found.with_directory("/", step.directory(COMPILED))
+    return found
+
+
+def _weigh(compiled: Compiled) -> int:
+    """The bytes in a tar at most: a file fills its last block and has one before it."""
+    return int(compiled["bytes"] + 2 * BLOCK * compiled["files"])
+
+
+def _split(
+    steps: Sequence[dagger.Container], sizes: Sequence[int], limit: int
+) -> list[list[dagger.Container]]:
+    """Parts of steps, each ending where the next step would make it larger than the limit."""
+    parts: list[list[dagger.Container]] = [[]]
+    filled = 0
+    for step, size in zip(steps, sizes, strict=True):
+        if parts[-1] and filled + size > limit:
+            parts.append([])
+            filled = 0
+        parts[-1].append(step)
+        filled += size
+    return parts

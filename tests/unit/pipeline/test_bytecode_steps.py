@@ -1,0 +1,37 @@
+"""How a layer is divided into the steps that compile it."""
+
+from __future__ import annotations
+
+from layerline.pipeline.bytecode import OWN_STEP, TOGETHER, Modules, portions
+
+
+def modules(*small: str, large: tuple[str, ...] = ()) -> Modules:
+    found = {name: (1000, [f"site/{name}"]) for name in small}
+    return {**found, **{name: (OWN_STEP, [f"site/{name}"]) for name in large}}
+
+
+def test_a_large_wheel_has_a_step_of_its_own() -> None:
+    found = list(portions(modules("six", "idna", large=("torch", "sympy"))))
+    assert [each.wheels for each in found] == [("sympy",), ("torch",), ("idna", "six")]
+    assert found[1].paths == ("site/torch",)
+    assert found[2].paths == ("site/idna", "site/six")
+
+
+def test_every_wheel_is_in_one_step_whatever_the_order() -> None:
+    names = [f"wheel{number}" for number in range(100)]
+    found = list(portions(modules(*names)))
+    assert sorted(name for each in found for name in each.wheels) == sorted(names)
+    assert len(found) > len(names) // (2 * TOGETHER)
+    assert list(portions(modules(*reversed(names)))) == found
+
+
+def test_a_new_wheel_changes_the_step_that_it_is_in_and_no_other() -> None:
+    names = [f"wheel{number}" for number in range(40)]
+    before = set(portions(modules(*names)))
+    after = set(portions(modules(*names, "another")))
+    assert len(before - after) <= 1
+    assert len(after - before) == 1
+
+
+def test_a_layer_without_modules_has_no_step() -> None:
+    assert list(portions({})) == []
