@@ -76,7 +76,7 @@ def _lines(repository: Repository) -> Iterator[str]:
                 _SECRET,
             ],
             "uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy "
-            "--no-deps --requirements=/mnt/requirements.txt",
+            "--compile-bytecode --no-deps --requirements=/mnt/requirements.txt",
         )
     yield from ("WORKDIR /app", "COPY . .", f"CMD {json.dumps(list(spec.command))}")
 

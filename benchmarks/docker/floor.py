@@ -43,7 +43,12 @@ def floor(repository: Repository, caches: Iterable[Path], work: Path) -> Floor:
         requirements.write_text(lock.requirements(pins))
         uv = Path(sys.executable).with_name("uv")
         words: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        words += ["--link-mode=copy", f"--cache-dir={cache}", f"--python-version={_PYTHON_VERSION}"]
+        words += [
+            "--compile-bytecode",
+            "--link-mode=copy",
+            f"--cache-dir={cache}",
+            f"--python-version={_PYTHON_VERSION}",
+        ]
         words += [f"--target={prefix}", f"--requirements={requirements}"]
         install = Timing.of(lambda: command.run(words, env=process_environ()))
         archive = place / "prefix.tar"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.docker.repository import Repository
     from tests.docker import Docker
 
-_TAG = "measured"
+TAG = "measured"
 LONGEST_SECONDS = 7200.0
 # The layers of a store, and what was remembered of steps; its caches and programs stay.
 _FORGOTTEN = ("blobs", "snapshots", "index.db", "index.db-wal", "index.db-shm")
@@ -82,7 +82,7 @@ class Layerline:
 
     def load(self) -> None:
         """Bring the image into the container program that `more` is for."""
-        self._call("build", f"--image={self.repository.image}", "export-image", f"--name={_TAG}:1")
+        self._call("build", f"--image={self.repository.image}", "export-image", f"--name={TAG}:1")
 
     def push(self, address: str) -> None:
         """One call."""
@@ -127,7 +127,7 @@ class DockerBuild:
 
     def warm(self) -> None:
         """Build the image."""
-        self.build(_TAG)
+        self.build(TAG)
 
     def forget(self) -> None:
         """Remove images and steps; BuildKit's records of cache mounts are of another type."""
@@ -139,8 +139,8 @@ class DockerBuild:
 
     def export(self, archive: Path) -> None:
         """Build and save."""
-        self.build(_TAG)
-        self._docker("image", "save", f"--output={archive}", _TAG)
+        self.build(TAG)
+        self._docker("image", "save", f"--output={archive}", TAG)
 
     def push(self, address: str) -> None:
         """Build and push."""

@@ -28,11 +28,14 @@ COMPILED = "/mnt/compiled"
 # A container takes as long as compiling 50 kB of source: from here on it is less than a tenth.
 OWN_STEP = 500_000
 TOGETHER = 8
+# Engines know a directory by its content up to a size; this one of 4096 entries.
+MOST_FILES = 2000
 MEGABYTE = 10**6
 BLOCK = 512
 # The numbers of `files` and `bytes`, and the files `left_out` that do not compile.
 Compiled = dict[str, Any]
-Modules = Mapping[str, tuple[int, Sequence[str]]]
+# The paths with the Python files of each wheel, with the numbers of these files and bytes.
+Modules = Mapping[str, Mapping[str, Sequence[int]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,23 +47,41 @@ class Portion:
 
 
 def portions(modules: Modules) -> Iterator[Portion]:
-    """Divide a layer: a step for each large wheel, and small ones by their names.
+    """Divide a layer: a step for each large wheel, or several; small ones by their names.
 
     So neither a new version nor a new wheel moves others to another step, but where the number of
     small ones passes a power of two.
     """
+    large = {name for name, paths in modules.items() if _size(paths) >= OWN_STEP}
     small: dict[int, list[str]] = {}
-    count = sum(size < OWN_STEP for size, _ in modules.values())
-    steps = 1 << (count // TOGETHER).bit_length()
-    for name, (size, paths) in sorted(modules.items()):
-        if size >= OWN_STEP:
-            yield Portion(wheels=(name,), paths=tuple(paths))
+    steps = 1 << (len(modules.keys() - large) // TOGETHER).bit_length()
+    for name, paths in sorted(modules.items()):
+        if name in large:
+            for part in _parts(paths):
+                yield Portion(wheels=(name,), paths=tuple(part))
         else:
             place = hashlib.sha256(name.encode()).digest()[0] % steps
             small.setdefault(place, []).append(name)
     for _, names in sorted(small.items()):
-        found = sorted(path for name in names for path in modules[name][1])
+        found = sorted(path for name in names for path in modules[name])
         yield Portion(wheels=tuple(names), paths=tuple(found))
+
+
+def _size(paths: Mapping[str, Sequence[int]]) -> int:
+    return sum(size for _, size in paths.values())
+
+
+def _parts(paths: Mapping[str, Sequence[int]]) -> list[list[str]]:
+    """The paths of a wheel, in parts of no more files than an engine looks at."""
+    parts: list[list[str]] = [[]]
+    filled = 0
+    for path, (count, _) in sorted(paths.items()):
+        if parts[-1] and filled + count > MOST_FILES:
+            parts.append([])
+            filled = 0
+        parts[-1].append(path)
+        filled += count
+    return parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +139,7 @@ class Bytecode:
         files = await self.environment.layer_files(layer)
         return [
             await self.environment.ids.container(
-                f"compiled {layer.name} {' '.join(portion.wheels)}",
+                f"compiled {layer.name} {portion.paths[0]}",
                 partial(_compile, system, files, portion),
             )
             for portion in portions(installed["modules"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from layerline.pipeline.bytecode import OWN_STEP, TOGETHER, Modules, portions
+from layerline.pipeline.bytecode import MOST_FILES, OWN_STEP, TOGETHER, Modules, portions
 
 
 def modules(*small: str, large: tuple[str, ...] = ()) -> Modules:
-    found = {name: (1000, [f"site/{name}"]) for name in small}
-    return {**found, **{name: (OWN_STEP, [f"site/{name}"]) for name in large}}
+    found = {name: {f"site/{name}": (1, 1000)} for name in small}
+    return {**found, **{name: {f"site/{name}": (9, OWN_STEP)} for name in large}}
 
 
 def test_a_large_wheel_has_a_step_of_its_own() -> None:
@@ -35,3 +35,11 @@ def test_a_new_wheel_changes_the_step_that_it_is_in_and_no_other() -> None:
 
 def test_a_layer_without_modules_has_no_step() -> None:
     assert list(portions({})) == []
+
+
+def test_a_wheel_of_many_files_has_several_steps() -> None:
+    """An engine does not read the content of a directory of any size; ours of 4096 entries."""
+    paths = {f"site/plotly/{number}": (MOST_FILES // 2, OWN_STEP) for number in range(5)}
+    found = list(portions({"plotly": paths, "six": {"site/six.py": (1, 10)}}))
+    assert [each.wheels for each in found] == [("plotly",)] * 3 + [("six",)]
+    assert [path for each in found[:3] for path in each.paths] == sorted(paths)

@@ -14,7 +14,7 @@ import pytest
 from layerline import command
 from layerline.errors import CommandFailed
 from layerline.pipeline import image
-from layerline.pipeline.programs import resolve_or_explain_conflict
+from layerline.pipeline.programs import install, resolve_or_explain_conflict
 from layerline.pipeline.programs.install import EPOCH, modules, normalise
 from layerline.pipeline.programs.resolve_or_explain_conflict import (
     Requirement,
@@ -77,14 +77,28 @@ def test_each_wheel_has_the_fewest_paths_with_its_modules_alone(tmp_path: Path) 
             (site / path).parent.mkdir(parents=True, exist_ok=True)
             (site / path).write_text("abc")
     (site / "google/unclaimed.py").write_text("")
+    (tmp_path / "lib64").symlink_to("lib")  # as venv makes it
     place = "lib/python3.11/site-packages"
     assert modules(tmp_path) == {
-        "": (0, [f"{place}/google/unclaimed.py"]),
-        "google_api": (6, [f"{place}/google/api", f"{place}/google/version.py"]),
-        "google_auth": (3, [f"{place}/google/auth"]),
-        "numpy": (6, [f"{place}/numpy"]),
-        "six": (3, [f"{place}/six.py"]),
+        "": {f"{place}/google/unclaimed.py": (1, 0)},
+        "google_api": {f"{place}/google/api": (1, 3), f"{place}/google/version.py": (1, 3)},
+        "google_auth": {f"{place}/google/auth": (1, 3)},
+        "numpy": {f"{place}/numpy": (2, 6)},
+        "six": {f"{place}/six.py": (1, 3)},
     }
+
+
+def test_a_directory_of_too_many_modules_is_told_by_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "MOST_FILES", 3)
+    site = tmp_path / "lib/python3.11/site-packages"
+    for path in ("plotly/a/1.py", "plotly/a/2.py", "plotly/b/1.py", "plotly/b/2.py", "plotly/c.py"):
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text("abc")
+    place = "lib/python3.11/site-packages/plotly"
+    found = {f"{place}/a": (2, 6), f"{place}/b": (2, 6), f"{place}/c.py": (1, 3)}
+    assert modules(tmp_path) == {"": found}
 
 
 def test_programs_use_the_timestamp_of_the_pipeline() -> None:

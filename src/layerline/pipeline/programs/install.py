@@ -31,6 +31,8 @@ PAGE_SECONDS = 5.0
 # proxy or a registry, which then lets the rest time out. One that did is tried more often.
 CONNECTIONS = "4"
 RETRIES = "6"
+# Of one path: an engine may not look at the content of a larger directory.
+MOST_FILES = 2000
 ARGUMENTS = pathlib.Path("/mnt/arguments")
 
 
@@ -49,10 +51,11 @@ def normalise(prefix: pathlib.Path) -> None:
             os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
 
 
-def modules(prefix: pathlib.Path) -> dict[str, tuple[int, list[str]]]:
-    """The bytes of each wheel's Python files, and the fewest paths that have them and no other's.
+def modules(prefix: pathlib.Path) -> dict[str, dict[str, tuple[int, int]]]:
+    """The paths with the Python files of each wheel, with the numbers of these files and bytes.
 
-    What no RECORD (PEP 376) names is that of a wheel without a name.
+    They are the fewest that have no other wheel's, and no more than MOST_FILES. What no RECORD
+    (PEP 376) names is that of a wheel without a name.
     """
     owners: dict[str, str] = {}
     for record in prefix.rglob("*.dist-info/RECORD"):
@@ -60,24 +63,27 @@ def modules(prefix: pathlib.Path) -> dict[str, tuple[int, list[str]]]:
         for row in csv.reader(record.read_text().splitlines()):
             if row and row[0].endswith(".py"):
                 owners[f"{site}/{row[0]}"] = record.parent.name.partition("-")[0]
-    files = list(python_files(prefix))
-    sizes: dict[str, int] = {}
-    sharing: dict[str, set[str]] = {}
+    files = sorted(python_files(prefix))
+    inside: dict[str, list[str]] = {}
     for path in files:
-        name = owners.get(path, "")
-        sizes[name] = sizes.get(name, 0) + os.lstat(prefix / path).st_size
         for place in places(path):
-            sharing.setdefault(place, set()).add(name)
-    found: dict[str, set[str]] = {}
+            inside.setdefault(place, []).append(owners.get(path, ""))
+    found: dict[str, dict[str, tuple[int, int]]] = {}
     for path in files:
-        alone = next(place for place in places(path) if len(sharing[place]) == 1)
-        found.setdefault(owners.get(path, ""), set()).add(alone)
-    return {name: (sizes[name], sorted(paths)) for name, paths in sorted(found.items())}
+        top = next(
+            place
+            for place in places(path)
+            if place == path or (len(inside[place]) <= MOST_FILES and len({*inside[place]}) == 1)
+        )
+        paths = found.setdefault(owners.get(path, ""), {})
+        count, size = paths.get(top, (0, 0))
+        paths[top] = count + 1, size + os.lstat(prefix / path).st_size
+    return dict(sorted(found.items()))
 
 
 def python_files(prefix: pathlib.Path) -> Iterator[str]:
     """The Python files in site-packages, by their paths below the prefix."""
-    for site in prefix.glob("lib*/python*/site-packages"):
+    for site in prefix.glob("lib/python*/site-packages"):
         for directory, _, names in os.walk(site):
             place = os.path.relpath(directory, prefix)
             yield from (f"{place}/{name}" for name in names if name.endswith(".py"))
