@@ -237,7 +237,7 @@ def test_bytecode_has_layers_of_its_own_and_can_be_left_out(
 def test_an_edit_in_a_container_of_the_image_is_imported(built: Project) -> None:
     """Of the same size and time: by these alone (PEP 552) it would be ignored."""
     module = "/opt/venv/lib/python3.11/site-packages/layerline_test_one/__init__.py"
-    show = "python -c 'import layerline_test_one as one; print(one.version, one.__cached__)'"
+    show = "python -c 'import layerline_test_one as x; print(x.version); print(x.__cached__)'"
     edit = f"touch -r {module} /tmp/time; sed -i s/1.0/9.9/ {module}; touch -r /tmp/time {module}"
     edited = ("with-user", "--name=root", "with-exec", f"--args=sh,-c,{show}; {edit}; {show}")
     done = call(built, "build", "--image=small", *edited, "stdout")
