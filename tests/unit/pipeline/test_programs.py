@@ -13,7 +13,7 @@ import pytest
 
 from layerline import command
 from layerline.errors import CommandFailed
-from layerline.pipeline import image
+from layerline.pipeline import image_config
 from layerline.pipeline.programs import install, resolve_or_explain_conflict
 from layerline.pipeline.programs.install import EPOCH, modules, normalise
 from layerline.pipeline.programs.resolve_or_explain_conflict import (
@@ -103,8 +103,8 @@ def test_a_directory_of_too_many_modules_is_told_by_what_is_in_it(
 
 def test_programs_use_the_timestamp_of_the_pipeline() -> None:
     # They run in images, where they can import nothing of the pipeline.
-    assert image.EPOCH == EPOCH
-    assert f"SOURCE_DATE_EPOCH={image.EPOCH} " in (PROGRAMS / "system.sh").read_text()
+    assert image_config.EPOCH == EPOCH
+    assert f"SOURCE_DATE_EPOCH={image_config.EPOCH} " in (PROGRAMS / "system.sh").read_text()
 
 
 def test_the_installer_says_seconds_and_nothing_else(tmp_path: Path) -> None:
