@@ -206,3 +206,23 @@ async def test_what_the_repository_has_is_not_announced_again(
             ids = await install(session, rootfs)
             await ask(session, IMAGE % "sync", **ids)
     assert [name for name in first.steps() if "cache: sen" in name] == []
+
+
+async def test_the_table_of_an_image_in_parts_is_in_no_other_form(
+    machines: tuple[Machine, Machine], rootfs: Path, registry: str
+) -> None:
+    first, second = machines
+    place = f"{registry}/images/{first.home.parent.name.lower().replace('_', '-')}"
+    publish = f'publish(address: "{place}/%s:1", forcedCompression: %s)'
+    references = []
+    for machine, name, form in (
+        (first, "parts", "EStarGZ"),
+        (first, "one", "Zstd"),
+        (second, "two", "Zstd"),
+    ):
+        async with machine.session() as session:
+            ids = await install(session, rootfs)
+            made = await ask(session, IMAGE % (publish % (name, form)), **ids)
+            references.append(made["container"]["withRootfs"]["withDirectory"]["publish"])
+    parts, one, two = (reference.partition("@")[2] for reference in references)
+    assert one == two != parts

@@ -34,7 +34,6 @@ class SharedLayers:
     _form: Compression | None = None
     _placed: dict[str, Placement] = field(default_factory=dict)
     _checked: dict[str, bool] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _packing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -44,13 +43,16 @@ class SharedLayers:
         return self._form or default
 
     def prefer(self, form: Compression) -> None:
-        """Compress as an image is that is asked for; the first one decides."""
-        self._form = self._form or form
+        """Compress as an image is that is asked for; the first one decides.
+
+        Not as eStargz, whose table counts as content of the layer; plain tars are too large.
+        """
+        if form in (Compression.GZIP, Compression.ZSTD, Compression.ZSTD_CHUNKED):
+            self._form = self._form or form
 
     def place(self, name: str, placement: Placement) -> None:
         """A snapshot's files may be in another one, too."""
-        with self._lock:
-            self._placed.setdefault(name, placement)
+        self._placed.setdefault(name, placement)
 
     def has_place(self, name: str) -> bool:
         """Whether a snapshot's files may be in another one."""
@@ -83,12 +85,10 @@ class SharedLayers:
             return layer_blob(self.store, name, self.form, epoch=self.epoch, zstd_level=level)
 
     def _is_placed(self, name: str, placement: Placement) -> bool:
-        with self._lock:
-            if name not in self._checked:
-                path = self.store.snapshots.path
-                place = path(placement.layer) / placement.within
-                self._checked[name] = is_placed(path(name), place)
-            return self._checked[name]
+        if name not in self._checked:
+            path = self.store.snapshots.path
+            self._checked[name] = is_placed(path(name), path(placement.layer) / placement.within)
+        return self._checked[name]
 
 
 def _shared(blob: LayerBlob) -> SharedLayer:

@@ -92,7 +92,8 @@ class RegistrySupplier:
         def fill(item: tuple[str, Promise]) -> None:
             name, promise = item
             if is_archive(promise):
-                fill_archive(self.store, name)
+                if not fill_archive(self.store, name):
+                    raise self._loss(promise.digest)
                 return
             if not self.store.blobs.has(promise.digest):
                 self.fetch(promise.digest)

@@ -63,10 +63,12 @@ def is_archive(promise: Promise) -> bool:
     return promise.media_type in manifests.MANIFEST_TYPES | manifests.INDEX_TYPES
 
 
-def fill_archive(store: Store, name: str) -> None:
-    """Write an archive that was described."""
-    if (root := _root(store, name)) is not None:
+def fill_archive(store: Store, name: str) -> bool:
+    """Write an archive that was described; False if the store has lost what describes it."""
+    root = _root(store, name)
+    if root is not None:
         store_archive(store, _described_image(store, root))
+    return root is not None
 
 
 def find_image(store: Store, name: str, platform: Platform) -> Image | None:
