@@ -27,6 +27,7 @@ WORKLOAD = HOME / "src" / "ct_scan_mlops"
 FOUND = {"gcsfs", "s3fs", "uv"}
 IMPORT_NAMES = {
     "debian-inspector": "debian_inspector",
+    "license-expression": "license_expression",
     "dagger-io": "dagger",
     "graphql-core": "graphql",
     "hydra-core": "hydra",
@@ -137,7 +138,7 @@ def test_a_modules_distribution_is_light_and_as_new_as_the_tool(module: str) -> 
     # program ("Text file busy"), and a version of dagger-io would contradict the engine's own.
     project = tomllib.loads((HOME / module / "pyproject.toml").read_text())["project"]
     assert project["dependencies"] == [
-        *("anyio", "cvss", "dagger-io", "debian-inspector"),
+        *("anyio", "cvss", "dagger-io", "debian-inspector", "license-expression"),
         *("opentelemetry-api", "packaging", "pydantic"),
     ]
     assert project["version"] == layerline.__version__

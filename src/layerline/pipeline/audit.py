@@ -8,6 +8,8 @@ from typing import Any
 from layerline.pipeline import debian_tracker, osv
 from layerline.pipeline.audit_policy import Accepted, Audit
 from layerline.pipeline.diagnostics import FILE
+from layerline.pipeline.licences import Licence, is_denied
+from layerline.pipeline.requirement import normalize_name
 from layerline.pipeline.vulnerability import (
     ACCEPTED,
     REFUSED,
@@ -22,7 +24,7 @@ _PYTHON = "PyPI"
 
 
 class AuditFailed(Exception):
-    """Vulnerabilities that the policy does not accept; the message lists all that were found."""
+    """Something that the policy does not accept; the message lists all that was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +32,14 @@ class Subject:
     """An image with what was selected for it, and where its packages are written down.
 
     `known` is the output of `select_advisories.py`; `places` are path and line by kind and package.
+    `licences` are those of the Python packages, where the policy denies some.
     """
 
     image: str
     python: Mapping[str, str]
     known: Mapping[str, Any]
     places: Mapping[tuple[str, str], tuple[str, int]]
+    licences: Sequence[Licence] = ()
 
 
 def find(subject: Subject) -> list[Vulnerability]:
@@ -75,21 +79,23 @@ def judge(subjects: Sequence[Subject], policy: Audit, *, today: date) -> Documen
         "date": today.isoformat(),
         "policy": {"severity": policy.severity, "unfixed": policy.unfixed},
         "checked": [_checked(subject) for subject in subjects],
+        "licenses": [*_licences(subjects, policy, today)],
         "vulnerabilities": sorted(entries, key=lambda each: each["status"] != REFUSED),
         "notes": [*_notes(subjects, [*images], policy, today)],
     }
 
 
 def is_refused(made: Document) -> bool:
-    """Whether the policy refuses a vulnerability."""
-    return any(each["status"] == REFUSED for each in made["vulnerabilities"])
+    """Whether the policy refuses a vulnerability or a licence."""
+    entries = (*made["vulnerabilities"], *made["licenses"])
+    return any(each["status"] == REFUSED for each in entries)
 
 
 def _entry(
     found: Vulnerability, subjects: Sequence[Subject], policy: Audit, today: date
 ) -> Document:
     path, line = subjects[0].places.get((found.kind, found.package), (FILE, 1))
-    accepted = _accepted(found, policy, today)
+    accepted = _ongoing(found.ids, policy, today)
     return {
         **asdict(found),
         "images": [subject.image for subject in subjects],
@@ -107,10 +113,34 @@ def _status(found: Vulnerability, accepted: Accepted | None, policy: Audit) -> s
     return ACCEPTED if accepted else REFUSED
 
 
-def _accepted(found: Vulnerability, policy: Audit, today: date) -> Accepted | None:
-    """The exception of a vulnerability that has not ended."""
-    matching = (policy.exceptions[name] for name in sorted(found.ids & policy.exceptions.keys()))
+def _ongoing(ids: Collection[str], policy: Audit, today: date) -> Accepted | None:
+    """An exception for one of the ids that has not ended."""
+    matching = (policy.exceptions[name] for name in sorted({*ids} & policy.exceptions.keys()))
     return next((each for each in matching if each.until >= today), None)
+
+
+def _licences(subjects: Sequence[Subject], policy: Audit, today: date) -> Iterator[Document]:
+    """Yield the packages with a denied licence, each once."""
+    images: dict[Licence, list[Subject]] = {}
+    for subject in subjects:
+        for each in subject.licences:
+            if is_denied(each, policy.denied_licenses):
+                images.setdefault(each, []).append(subject)
+    for found, having in sorted(images.items(), key=lambda each: each[0].package):
+        name = normalize_name(found.package)
+        accepted = _ongoing({name}, policy, today)
+        path, line = having[0].places.get(("pypi", name), (FILE, 1))
+        yield {
+            "package": name,
+            "version": found.version,
+            "license": found.licence,
+            "images": [subject.image for subject in having],
+            "status": ACCEPTED if accepted else REFUSED,
+            "reason": accepted.reason if accepted else "",
+            "until": accepted.until.isoformat() if accepted else "",
+            "path": path,
+            "line": line,
+        }
 
 
 def _checked(subject: Subject) -> Document:
@@ -132,6 +162,14 @@ def _notes(
     """Yield what is wrong with the exceptions."""
     ids = {name for each in found for name in each.ids}
     known = {name for subject in subjects for name in known_ids(subject.known)}
+    denied = {
+        normalize_name(each.package)
+        for subject in subjects
+        for each in subject.licences
+        if is_denied(each, policy.denied_licenses)
+    }
+    ids |= denied
+    known |= denied
     for name, accepted in sorted(policy.exceptions.items()):
         where = f"[audit.exceptions.{name}] of {FILE}"
         if name not in known:

@@ -25,15 +25,22 @@ def text(made: Document) -> str:
         lines.append(f"          {each['summary'] or each['url']}")
         if each["status"] == ACCEPTED:
             lines.append(f"          accepted until {each['until']}: {each['reason']}")
+    for each in made["licenses"]:
+        lines.append(
+            f"{each['status']:<8}  licence        {each['license']}  {each['package']} "
+            f"{each['version']}  {each['path']}:{each['line']}"
+        )
+        if each["status"] == ACCEPTED:
+            lines.append(f"          accepted until {each['until']}: {each['reason']}")
     lines += [f"note: {each}" for each in made["notes"]]
     return "".join(f"{line}\n" for line in [*lines, *_data(made)])
 
 
 def verdict(made: Document) -> str:
     """How many were found, and how many fail."""
-    found = made["vulnerabilities"]
+    found, licences = made["vulnerabilities"], _denied(made)
     if not found:
-        return "no known vulnerability"
+        return f"no known vulnerability{licences}"
     counts = {
         status: sum(each["status"] == status for each in found) for status in (REFUSED, ACCEPTED)
     }
@@ -42,8 +49,13 @@ def verdict(made: Document) -> str:
     )
     return (
         f"{len(found)} known vulnerabilit{'y' if len(found) == 1 else 'ies'}, {counts[REFUSED]} "
-        f"refused ({rule}), {counts[ACCEPTED]} accepted"
+        f"refused ({rule}), {counts[ACCEPTED]} accepted{licences}"
     )
+
+
+def _denied(made: Document) -> str:
+    refused = sum(each["status"] == REFUSED for each in made["licenses"])
+    return f"; {refused} with a denied licence" if refused else ""
 
 
 def _data(made: Document) -> Iterator[str]:
@@ -84,8 +96,15 @@ def markdown(made: Document) -> str:
             ]
             lines.append(f"| {' | '.join(map(_cell, cells))} |")
         lines.append("")
-    lines += [f"- {_cell(each)}" for each in (*made["notes"], *_data(made))]
+    lines += [f"- {_cell(each)}" for each in (*_licences(made), *made["notes"], *_data(made))]
     return "\n".join(lines) + "\n"
+
+
+def _licences(made: Document) -> Iterator[str]:
+    for each in made["licenses"]:
+        until = f" until {each['until']}: {each['reason']}" if each["until"] else ""
+        subject = f"{each['package']} {each['version']}"
+        yield f"{each['status']}{until}: licence {each['license']} of {subject}"
 
 
 def _cell(content: str) -> str:
@@ -110,30 +129,46 @@ def html(made: Document) -> Iterator[str]:
         )
     if made["vulnerabilities"]:
         yield "</table>"
-    yield from (f"<p>{escape(each)}</p>" for each in (*made["notes"], *_data(made)))
+    more = (*_licences(made), *made["notes"], *_data(made))
+    yield from (f"<p>{escape(each)}</p>" for each in more)
 
 
 def sarif(made: Document) -> str:
     """The audit in the Static Analysis Results Interchange Format 2.1.0, for code scanning."""
-    rules = {each["id"]: _rule(each) for each in made["vulnerabilities"]}
+    found = [*made["vulnerabilities"], *map(_as_finding, made["licenses"])]
+    rules = {each["id"]: _rule(each) for each in found}
     driver = {
         "name": "layerline audit",
         "informationUri": "https://osv.dev/",
         "rules": list(rules.values()),
     }
-    run = {"tool": {"driver": driver}, "results": [_result(one) for one in made["vulnerabilities"]]}
+    run = {"tool": {"driver": driver}, "results": [_result(each) for each in found]}
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(document, indent=1) + "\n"
 
 
+def _as_finding(licence: Mapping[str, Any]) -> Document:
+    """A denied licence with the keys of a vulnerability."""
+    return {
+        **licence,
+        "id": "denied-licence",
+        "kind": "pypi",
+        "severity": "",
+        "score": None,
+        "summary": f"licence {licence['license']} is denied",
+        "url": "https://spdx.org/licenses/",
+    }
+
+
 def _rule(each: Mapping[str, Any]) -> Document:
     score = each["score"] if each["score"] is not None else _SCORES.get(each["severity"])
-    properties: Document = {"tags": ["security"]}
+    properties: Document = {"tags": ["security" if each["severity"] else "licence"]}
     if score is not None:
         properties["security-severity"] = str(score)
+    text = each["summary"] if each["severity"] and each["summary"] else each["id"]
     return {
         "id": each["id"],
-        "shortDescription": {"text": each["summary"] or each["id"]},
+        "shortDescription": {"text": text},
         "helpUri": each["url"],
         "properties": properties,
     }
@@ -144,13 +179,12 @@ def _result(each: Mapping[str, Any]) -> Document:
         "artifactLocation": {"uri": each["path"]},
         "region": {"startLine": each["line"]},
     }
+    rated = f"{_rating(each)}, {_fix(each)}. " if each["severity"] else ""
+    subject = f"{each['package']} {each['version']} of {', '.join(each['images'])}"
     result: Document = {
         "ruleId": each["id"],
         "level": _LEVELS.get(each["status"], "warning"),
-        "message": {
-            "text": f"{each['package']} {each['version']} of {', '.join(each['images'])}: "
-            f"{_rating(each)}, {_fix(each)}. {each['summary']}".strip()
-        },
+        "message": {"text": f"{subject}: {rated}{each['summary']}".strip()},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {
             "vulnerability/v1": f"{each['id']}/{each['kind']}/{each['package']}"

