@@ -78,6 +78,8 @@ def test_the_report_of_a_built_image_stands_by_itself_and_says_what_was_kept(
     assert layers["first"]["packages"][0]["name"] == ONE
     assert found["final"]["probes"][0]["result"] == "passed"
     assert found["bytes"] == sum(each["bytes"] for each in found["layers"])
+    # As large as the image, and of use to nobody once it was read.
+    assert list((project.store / "snapshots").rglob("container.tar")) == []
     # The terminal says why, too: it has the inputs of the last build here.
     assert f"pins: {TWO} 1.0 -> 2.0" in done.stderr
     assert build(project).status == 0

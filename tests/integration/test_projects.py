@@ -213,7 +213,9 @@ def test_what_has_a_commit_or_a_source_alone_is_built_once_without_a_network(
         done = call(other, named, "build", "--image=app", "export", "--path=app.tar")
         for name in ("fromgit", "layerline-test-sdist"):
             said = f"warning: {name}==1.0 differs from build to build"
-            assert said in succeeded(done).stderr
+            # Locking built it, and the build takes it from there.
+            assert said in locked.stderr
+            assert said not in succeeded(done).stderr
         for line in text.splitlines():
             assert not line.startswith("setuptools==")  # what builds is in comments
         code = "import fromgit, layerline_test_sdist as s; fromgit.main(); s.main()"
@@ -221,11 +223,73 @@ def test_what_has_a_commit_or_a_source_alone_is_built_once_without_a_network(
         words = ("with-exec", "--args", f'python,-c,"{code}"', "stdout")
         ran = succeeded(other.call("--no-mod", *chain, *words, timeout=LONGEST_SECONDS)).stdout
         assert ran.count(" ENETUNREACH2 ") == 2
+        # What differs from build to build is the wheel of the lock, or it is refused.
+        assert len(re.findall(r"^# wheel: [a-z-]+ sha256:[0-9a-f]{64}$", text, re.MULTILINE)) == 2
+        altered = re.sub(r"(?<=# wheel: fromgit sha256:)\w+", "0" * 64, text)
+        (home / "locks" / "cpu.txt").write_text(altered)
+        refused = call(other, named, "build", "--image=app")
+        assert refused.status == 1
+        assert "fromgit==1.0 differs from build to build: the lock has the wheel" in refused.stderr
+        (home / "locks" / "cpu.txt").write_text(text)
         # Kept: another image with the same packages has the same wheels.
         toml = FROM_ELSEWHERE.format(host=host).replace("[images.app]", "[images.again]")
         (home / "layerline.toml").write_text(toml)
         succeeded(call(other, named, "build", "--image=again", "export", "--path=again.tar"))
     assert manifest(home / "again.tar")[1][:-1] == manifest(home / "app.tar")[1][:-1]
+
+
+EXTENSION = """\
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+static PyObject *where(PyObject *self, PyObject *args) {
+    return PyUnicode_FromString(__FILE__ " " __DATE__);
+}
+static PyMethodDef methods[] = {{"where", where, METH_NOARGS, ""}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "extension", "", -1, methods};
+PyMODINIT_FUNC PyInit_extension(void) { return PyModule_Create(&module); }
+"""
+SETUP = """\
+import os
+from setuptools import Extension, setup
+# By its whole path, as CMake compiles: what the prefix maps are for.
+source = os.path.relpath("extension.c")
+flags = ["-g", "-include", os.path.abspath("here.h")]
+extensions = [Extension("extension", [source], extra_compile_args=flags)]
+setup(name="layerline-test-c", version="1.0", ext_modules=extensions)
+"""
+
+
+def test_an_extension_in_c_is_the_same_in_each_build(tmp_path: Path, project: Project) -> None:
+    source = tmp_path / "layerline_test_c-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text(SETUP)
+    (source / "extension.c").write_text(EXTENSION)
+    (source / "here.h").write_text("static const char *here = __FILE__;\n")
+    home = tmp_path / "home"
+    (home / "locks").mkdir(parents=True)
+    (home / "wheels").mkdir()
+    archive = home / "wheels" / f"{source.name}.tar.gz"
+    command.run(["tar", "-czf", archive, "-C", tmp_path, source.name])
+    packages = '"python3-venv", "tini"]'
+    compiler = 'build_packages = ["gcc", "libc6-dev", "python3-dev"]'
+    toml = OF_THE_INDEX.replace("langdetect==1.0.9", "layerline-test-c")
+    (home / "layerline.toml").write_text(toml.replace(packages, f"{packages}\n{compiler}"))
+    other = Project(home=home, environ=project.environ)
+    succeeded(call(other, "lock", "--target=cpu", "export", "--path=locks/cpu.txt"))
+    # It was built twice (gcc(1): SOURCE_DATE_EPOCH, -ffile-prefix-map), and no wheel is recorded.
+    text = (home / "locks" / "cpu.txt").read_text()
+    assert "# from source: layerline-test-c with setuptools\n" in text
+    assert "# wheel: " not in text
+    succeeded(call(other, "build", "--image=app", "export", "--path=app.tar"))
+    code = (
+        "import extension, pathlib; print(extension.where());"
+        "print(b'/tmp/build' in pathlib.Path(extension.__file__).read_bytes())"
+    )
+    words = ("with-exec", "--args", f'python,-c,"{code}"', "stdout")
+    chain = ("call", "container", "import", "--source=app.tar")
+    ran = succeeded(other.call("--no-mod", *chain, *words, timeout=LONGEST_SECONDS)).stdout
+    assert ran == "extension.c Jan  1 1980\nFalse\n"
 
 
 def test_a_pylock_with_a_commit_is_read_back(tmp_path: Path, project: Project) -> None:
@@ -244,9 +308,9 @@ def test_a_pylock_with_a_commit_is_read_back(tmp_path: Path, project: Project) -
         toml = toml.replace("[targets.cpu]", '[targets.cpu]\nlock = "pylock.cpu.toml"')
         (home / "layerline.toml").write_text(re.sub(r"fromgit @ [^\"]+", "fromgit", toml))
         locked = ("lock", "--target=cpu", "export", "--path=locks/cpu.txt")
-        succeeded(called(other, named, *locked))
-        done = called(other, named, "build", "--image=app", "export", "--path=app.tar")
-    assert "wheel: fromgit-1.0-py3-none-any.whl" in succeeded(done).stderr
+        done = succeeded(called(other, named, *locked))
+        assert "wheel: fromgit-1.0-py3-none-any.whl" in done.stderr
+        succeeded(called(other, named, "build", "--image=app", "export", "--path=app.tar"))
 
 
 OF_THE_INDEX = """\
@@ -283,5 +347,5 @@ def test_a_pylock_is_one_of_uv_and_comes_back_with_what_has_no_wheel(
     done = succeeded(called(other, "lock", "--target=cpu", "export", "--path=locks/cpu.txt"))
     assert "langdetect has no wheel: built with setuptools>=40.8.0" in done.stderr
     assert "langdetect==" not in (home / "locks" / "cpu.txt").read_text()
-    done = succeeded(called(other, "build", "--image=app", "export", "--path=app.tar"))
     assert "wheel: langdetect-1.0.9-py3-none-any.whl" in done.stderr
+    succeeded(called(other, "build", "--image=app", "export", "--path=app.tar"))

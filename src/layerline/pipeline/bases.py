@@ -19,6 +19,7 @@ DISTRIBUTIONS = MappingProxyType(
         "3.11": "debian:bookworm-slim",
         "3.12": "ubuntu:24.04",
         "3.13": "debian:trixie-slim",
+        "3.14": "ubuntu:26.04",
     }
 )
 PACKAGES = ("ca-certificates", "libgomp1", "python3", "python3-venv", "tini")

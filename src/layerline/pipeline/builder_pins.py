@@ -43,11 +43,6 @@ def render(packages: Mapping[str, str], projects: Mapping[str, str]) -> str:
     )
 
 
-def texts(pins: Mapping[str, tuple[Pin, ...]]) -> dict[str, str]:
-    """The pins as requirements files, by what they build."""
-    return {name: lock.requirements(them) for name, them in pins.items()}
-
-
 def parse(text: str) -> BuilderPins:
     """The pins that `render` wrote into a lock."""
     packages: dict[str, tuple[Pin, ...]] = {}

@@ -192,12 +192,20 @@ class Environment:
         return [files.filter(include=each) for each in parts] or [files]
 
     async def _wheel_of(self, pin: Pin, layer: Layer) -> dagger.Directory:
-        """The wheel of a package that has none, built from the source that the lock knows."""
+        """The wheel of a package that has none; a `LockError` if the lock has another one."""
+        made = await self.built(pin, layer)
+        if pin.wheel:
+            found = json.loads(await self.supplies.again(made.stdout))["sha256"]
+            lock.check_wheel(pin, found)
+        return made.directory(BUILT)
+
+    async def built(self, pin: Pin, layer: Layer) -> dagger.Container:
+        """The build of a package from the source that the lock knows; stdout as that of `wheel`."""
         origin = parse_origin(pin.name, pin.url)
         if origin.is_git:
             source = origin.files(origin.ref)
             builders = layer.builders[pin.name]
-            return (await self.wheel(source, builders, version=pin.version)).directory(BUILT)
+            return await self.wheel(source, builders, version=pin.version)
         mounts = await self.supplies.of(f"{self.target}-{pin.name}-source", [pin.name])
         request = {"name": pin.name, "version": pin.version, "hashes": pin.hashes, "url": pin.url}
         fetched = (
@@ -209,9 +217,7 @@ class Environment:
                 stdin=json.dumps(request),
             )
         )
-        return (await self.wheel(fetched.directory(_SOURCE), layer.builders[pin.name])).directory(
-            BUILT
-        )
+        return await self.wheel(fetched.directory(_SOURCE), layer.builders[pin.name])
 
     async def wheel(
         self,

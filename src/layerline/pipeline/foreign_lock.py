@@ -49,15 +49,28 @@ class LockedSource:
         return {"version": self.version, "hashes": list(self.hashes), "url": self.url}
 
 
-def without_wheel(
+def of_unknown_files(
     theirs: str, definition: Definition, target: str, platform: Platform
+) -> list[str]:
+    """The pins of a lock that has hashes alone: an index knows which of them have a wheel."""
+    chosen = _select_for(theirs, definition, target, platform).chosen.values()
+    return [f"{each.name}=={each.version}" for each in chosen if not each.files and not each.url]
+
+
+def without_wheel(
+    theirs: str,
+    definition: Definition,
+    target: str,
+    platform: Platform,
+    *,
+    known: Collection[str] = (),
 ) -> dict[str, LockedSource]:
-    """The packages of another tool's lock that no wheel of it is for."""
+    """The packages of another tool's lock that no wheel of it is for; `known` are such ones."""
     chosen = _select_for(theirs, definition, target, platform).chosen.values()
     return {
         each.name: LockedSource(version=each.version, hashes=each.hashes, url=each.url)
         for each in chosen
-        if _is_source(each, platform)
+        if each.name in known or _is_source(each, platform)
     }
 
 

@@ -1,6 +1,7 @@
 """Assembles images from the base, independent layers, the source and their configuration."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,11 +9,11 @@ from typing import Any
 import anyio
 import dagger
 
-from layerline.pipeline import changes, image_probes, plan, probe, step_inputs
+from layerline.pipeline import changes, image_facts, image_probes, plan, probe, step_inputs
 from layerline.pipeline.base_system import PREFIX
 from layerline.pipeline.bytecode import Bytecode
 from layerline.pipeline.definition import MEASURED, Definition, Image
-from layerline.pipeline.environment import USER, Environment, program
+from layerline.pipeline.environment import USER, Environment
 from layerline.pipeline.gates import Gates
 from layerline.pipeline.image_config import APP, configure, with_source
 from layerline.pipeline.layer import Layer
@@ -22,8 +23,6 @@ from layerline.pipeline.probe import EVIDENCE_LABEL, Evidence, Probe
 from layerline.pipeline.project_layer import ProjectLayer
 from layerline.pipeline.source import Selection, select
 from layerline.pipeline.spans import BYTES, PASSED, SIZE, install_of, span
-
-_ARCHIVE = "/mnt/image.tar"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -64,14 +63,9 @@ class Assembly:
 
     async def describe(self, image: dagger.Container) -> dict[str, Any]:
         """The digest of an image, and the bytes of its layers as they are transferred."""
-        with span("compute the image's digest"):
-            archive = image.as_tarball()
-            system = await self.environment.system()
-            described = system.with_mounted_file(_ARCHIVE, archive).with_exec(
-                ["python3", "-c", program("image_facts.py"), _ARCHIVE]
-            )
-            found: dict[str, Any] = json.loads(await described.stdout())
-            return found
+        # Not `as_tarball`: an archive, as large as the image, would stay in the engine's store.
+        with span("compute the image's digest"), tempfile.TemporaryDirectory() as place:
+            return image_facts.read(await image.export(f"{place}/image.tar"))
 
     async def evidence(self, name: str) -> list[Evidence]:
         """Run the probes of an image and its layers; what they found, the image's last."""

@@ -9,6 +9,7 @@ from layerline.pipeline.requirement import normalize_name
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 _URL_ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])? @ (?P<url>\S+)")
 _VERSION = re.compile(r"^# version: (?P<name>\S+) (?P<version>\S+)$", re.MULTILINE)
+_WHEEL = re.compile(r"^# wheel: (?P<name>\S+) sha256:(?P<hash>[0-9a-f]{64})$", re.MULTILINE)
 _HASH = re.compile(r"--hash=(\S+)")
 _COMMENT = re.compile(r"^\s*#")
 _VIA = re.compile(r"^\s+#\s+via\s+(?P<names>\S.*)$")
@@ -23,6 +24,7 @@ class Pin:
     """One locked package: its lines with hashes, and the packages that require it.
 
     `url` is that of a package that is not from an index, which names a commit or has a hash.
+    `wheel` is the hash of a wheel that is built and differs from build to build.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Pin:
     lines: tuple[str, ...]
     required_by: frozenset[str]
     url: str = ""
+    wheel: str = ""
 
     @property
     def is_directory(self) -> bool:
@@ -47,6 +50,16 @@ def path(target: str) -> str:
     return f"locks/{target}.txt"
 
 
+def recorded_wheels(text: str) -> dict[str, str]:
+    """The hashes of wheels that differ from build to build, by package."""
+    return {each["name"]: each["hash"] for each in _WHEEL.finditer(text)}
+
+
+def recorded_versions(text: str) -> dict[str, str]:
+    """The versions of packages whose lines have none, or are in another tool's lock."""
+    return {each["name"]: each["version"] for each in _VERSION.finditer(text)}
+
+
 def command(target: str) -> str:
     """The command that writes a target's lock."""
     return f"layerline call lock --target={target} export --path={path(target)}"
@@ -55,7 +68,7 @@ def command(target: str) -> str:
 def parse(text: str) -> dict[str, Pin]:
     """The pins of a lock that `uv pip compile --annotation-style line` wrote."""
     pins: dict[str, Pin] = {}
-    versions = {each["name"]: each["version"] for each in _VERSION.finditer(text)}
+    versions, wheels = recorded_versions(text), recorded_wheels(text)
     blocks = re.split(r"^(?=[^\s#])", text, flags=re.MULTILINE)
     for lines in (block.splitlines() for block in blocks if block[:1].strip("#")):
         entry = _ENTRY.match(lines[0]) or _URL_ENTRY.match(lines[0])
@@ -73,12 +86,25 @@ def parse(text: str) -> dict[str, Pin]:
             name=name,
             version=version,
             url=found.get("url", ""),
+            wheel=wheels.get(name, ""),
             lines=tuple(line for line in lines if line.strip() and not _COMMENT.match(line)),
             required_by=frozenset(
                 normalize_name(name) for names in via for name in names.split(", ")
             ),
         )
     return pins
+
+
+def check_wheel(pin: Pin, found: str) -> None:
+    """Raise a `LockError` if a build made another wheel than the one that the lock has."""
+    if found != pin.wheel:
+        message = (
+            f"{pin.name}=={pin.version} differs from build to build: the lock has the wheel "
+            f"sha256:{pin.wheel}, this build made sha256:{found}; use the cache of the machine "
+            f"that wrote the lock (--cache), lock with a --wheelhouse that has a wheel of it, or "
+            f"lock again with --upgrade={pin.name}"
+        )
+        raise LockError(message)
 
 
 def closure(

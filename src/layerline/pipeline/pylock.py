@@ -60,6 +60,8 @@ def document(found: str, pins: Collection[Pin]) -> str:
             "--format=pylock"
         )
         raise LockError(message)
+    # What uv writes of nothing is an array that takes no tables.
+    found = re.sub(r"^packages = \[\]$", "", found, flags=re.MULTILINE)
     tables = [_vcs_table(pin) for pin in pins if parse_origin(pin.name, pin.url).is_git]
     text = "\n".join([found.rstrip("\n") + "\n", *tables])
 

@@ -21,13 +21,20 @@ from layerline.pipeline.environment import (
     Environment,
     with_modules,
 )
-from layerline.pipeline.foreign_lock import LockedSource, merge, own_part, without_wheel
+from layerline.pipeline.foreign_lock import (
+    LockedSource,
+    merge,
+    of_unknown_files,
+    own_part,
+    without_wheel,
+)
 from layerline.pipeline.layer import INSTALLER
-from layerline.pipeline.lock_inputs import LockInputs, platform_of
-from layerline.pipeline.partition import partition
+from layerline.pipeline.lock_inputs import LockInputs, platform_of, recorded_sources
+from layerline.pipeline.object_ids import IdCache
+from layerline.pipeline.partition import Partition, partition
 from layerline.pipeline.platform import Platform
 from layerline.pipeline.projects import ProjectBuild
-from layerline.pipeline.requirement import project
+from layerline.pipeline.requirement import normalize_name, project
 from layerline.pipeline.url_sources import UrlSources
 from layerline.pipeline.wheels import WHEELHOUSE
 
@@ -73,7 +80,10 @@ async def resolve(
     if not theirs:
         complete = text
     else:
-        lacking = without_wheel(theirs, definition, target, platform_of(text))
+        platform = platform_of(text)
+        unknown = of_unknown_files(theirs, definition, target, platform)
+        found = await resolution.resolve(sources, pinned=unknown) if unknown else ""
+        lacking = without_wheel(theirs, definition, target, platform, known=recorded_sources(found))
         if lacking:
             of_git = url_sources.of_lock(lacking)
             rest = {name: each for name, each in lacking.items() if name not in of_git.sources}
@@ -82,7 +92,9 @@ async def resolve(
         complete = merge(text, theirs, definition, target)
     parts = partition(complete, definition, target)
     lock_rules.check(complete, parts, definition, target)
-    return text
+    wheels = await resolution.wheels(parts)
+    at = text.index("\n# ") + 1  # after the line with the format
+    return text[:at] + wheels + text[at:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +107,48 @@ class Resolution:
     current: str
     upgrade: tuple[str, ...]
 
+    async def wheels(self, parts: Partition) -> str:
+        """The record of wheels that differ from build to build; those of before stay."""
+        before, known = lock.parse(self.current), builder_pins.parse(self.current).packages
+        versions, wheels = lock.recorded_versions(self.current), lock.recorded_wheels(self.current)
+        # The one of a build, which finds the wheels again: with the installer of the new lock.
+        environment = replace(self.environment, installer=parts.installer, ids=IdCache())
+        lines = set()
+        for layer in parts.layers.values():
+            for pin in layer.built:
+                kept = before.get(pin.name)
+                if kept is not None:
+                    same = kept.lines == pin.lines
+                else:  # in another tool's lock
+                    same = versions.get(pin.name) == pin.version
+                keeps = {"all", pin.name}.isdisjoint(map(normalize_name, self.upgrade))
+                if same and keeps and known.get(pin.name) == layer.builders[pin.name]:
+                    wheel = wheels.get(pin.name, "")
+                else:
+                    made = await environment.built(pin, layer)
+                    said = json.loads(await environment.supplies.again(made.stdout))
+                    wheel = said["sha256"] if said["differ"] else ""
+                lines.update([f"# wheel: {pin.name} sha256:{wheel}\n"] if wheel else [])
+        return "".join(sorted(lines))
+
     async def resolve(
-        self, sources: UrlSources, *, locked: Mapping[str, LockedSource] | None = None
+        self,
+        sources: UrlSources,
+        *,
+        locked: Mapping[str, LockedSource] | None = None,
+        pinned: Sequence[str] = (),
     ) -> str:
         """A lock with the record of what it was resolved from.
 
-        `locked` are packages of another tool's lock to build, which have their version.
+        `locked` are packages of another tool's lock to build, `pinned` requirements of it of which
+        it is not known whether they have a wheel.
         """
         environment, target = self.environment, self.environment.target
         request = self._request(sources, locked or {})
+        if pinned:
+            path = self.definition.target(target).lock
+            request["groups"] = {path: list(pinned)}
+            request["no_deps"] = True
         container = await resolving_container(environment, self.definition, self.current)
         container = sources.mount(with_modules(container, *_MODULES))
         for path, each in self.projects.items():
@@ -176,6 +221,7 @@ class Resolution:
                 for path, each in self.projects.items()
             },
             "known": {name: lock.requirements(pins) for name, pins in known.packages.items()},
+            "no_deps": False,
             "only_binary": self.definition.target(target).only_binary,
             "uv": [
                 *(UV, "pip", "compile", f"--python={PYTHON}", f"--cache-dir={UV_CACHE}"),

@@ -228,6 +228,43 @@ async def test_add_leaves_directories_that_an_archive_does_not_name_as_they_are(
     assert {"usr/lib/one", "usr/lib/deep/two", "private/new", "other/three"} <= {*found["glob"]}
 
 
+async def test_add_links_to_files_that_are_there_already(
+    open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
+) -> None:
+    """Moby's pkg/archive calls os.Link below the destination, and sets the entry's own mode.
+
+    docker 28.2.2 made the same files of it.
+    """
+    tree = context / "tree" / "opt" / "lib"
+    tree.mkdir(parents=True)
+    (tree / "real").write_text("here")
+    (tree / "real").chmod(0o640)
+    with tarfile.open(context / "x.tar", "w") as archive:
+        for name, target in (("lib/again", "lib/real"), ("more/third", "lib/again")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname, link.mode = tarfile.LNKTYPE, target, 0o755
+            archive.addfile(link)
+    with tarfile.open(context / "out.tar", "w") as archive:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.LNKTYPE, "tree"  # a directory of the destination
+        archive.addfile(link)
+    fields = """rootfs {
+        file(path: "opt/more/third") { contents }
+        stat(path: "opt/lib/real") { permissions }
+        glob(pattern: "opt/**")
+    }"""
+    async with open_a_session() as session:
+        builds = Builds(session, context)
+        dockerfile = "FROM scratch\nCOPY tree /\nADD x.tar /opt/\n"
+        found = (await builds.build(dockerfile, fields))["rootfs"]
+        assert found["file"]["contents"] == "here"
+        assert found["stat"]["permissions"] == 0o755
+    async with open_a_session() as session:
+        dockerfile = "FROM scratch\nCOPY tree /tree\nADD out.tar /\n"
+        body = await Builds(session, context).ask(dockerfile, fields)
+        assert "a hard link to 'tree', which is missing" in body["errors"][0]["message"]
+
+
 async def test_a_copy_is_made_again_only_when_its_own_files_change(
     open_a_session: Callable[[], AbstractAsyncContextManager[Session]], context: Path
 ) -> None:

@@ -33,7 +33,8 @@ groups = ["core"]
         ("3.11", "debian:bookworm-slim"),
         ("3.12", "ubuntu:24.04"),
         ("3.13", "debian:trixie-slim"),
-        ("3.14", "python:3.14-slim-bookworm"),
+        ("3.14", "ubuntu:26.04"),
+        ("3.15", "python:3.15-slim-bookworm"),
     ],
 )
 def test_the_base_is_one_that_has_the_version(python: str, image: str) -> None:
@@ -68,6 +69,6 @@ def test_a_version_that_no_distribution_has_names_the_ways_to_it() -> None:
     assert ways_to("3.15", "python:3.15-slim-bookworm") == (
         'base.python = "3.15" needs the image python:3.15-slim-bookworm: reach a registry or a '
         "mirror that has it, name another one with Python 3.15 as base.image, or use one of 3.10, "
-        "3.11, 3.12, 3.13, whose bases are made from the distribution's packages where no registry "
-        "is reached"
+        "3.11, 3.12, 3.13, 3.14, whose bases are made from the distribution's packages where no "
+        "registry is reached"
     )

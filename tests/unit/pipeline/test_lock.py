@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from layerline.pipeline.lock import LockError, closure, parse, requirements
+from layerline.pipeline import builder_pins
+from layerline.pipeline.lock import LockError, check_wheel, closure, parse, requirements
 
 LOCK = """\
 jax==0.10.2 \\
@@ -51,3 +52,35 @@ def test_a_requirement_that_is_not_locked_is_named() -> None:
 def test_a_line_that_pins_nothing_is_refused() -> None:
     with pytest.raises(LockError, match=r"'numpy>=2', which is not a pinned version: regenerate"):
         parse("numpy>=2\n")
+
+
+def test_a_wheel_that_differs_is_the_one_of_the_lock() -> None:
+    text = f"# wheel: jax sha256:{'a' * 64}\n{LOCK}"
+    assert parse(text)["numpy"].wheel == ""
+    pin = parse(text)["jax"]
+    check_wheel(pin, "a" * 64)
+    with pytest.raises(
+        LockError, match=r"^jax==0\.10\.2 differs from build to build: the lock has"
+    ):
+        check_wheel(pin, "b" * 64)
+
+
+def test_what_builds_is_in_comments_and_read_back() -> None:
+    one = "setuptools==80 \\\n    --hash=sha256:aa\n"
+    text = builder_pins.render({"b": "", "a": one}, {"libs/x, y": one, ".": ""})
+    assert text == (
+        "# builds a:\n# builds project libs/x, y:\n"
+        "#     setuptools==80 \\\n#         --hash=sha256:aa\n"
+        "# builds b:\n# builds project .:\n"
+    )
+    found = builder_pins.parse(text + LOCK)
+    assert {name: requirements(pins) for name, pins in found.packages.items()} == {
+        "a": one,
+        "b": "",
+    }
+    assert {name: requirements(pins) for name, pins in found.projects.items()} == {
+        "libs/x, y": one,
+        ".": "",
+    }
+    # An installer of requirements reads none of it.
+    assert parse(text + LOCK).keys() == parse(LOCK).keys()

@@ -115,6 +115,7 @@ def lock(
         "without": [],
         "upgrade": [],
         "only_binary": False,
+        "no_deps": False,
         **{name: {} for name in ("sources", "urls", "locked", "projects", "known")},
         "uv": [
             *(uv, "pip", "compile", f"--python={sys.executable}"),
@@ -176,6 +177,20 @@ def test_a_version_whose_requirements_do_not_fit_is_not_chosen(
     write_source(place, "1.0")
     write_source(place, "2.0", "Requires-Dist: base>=9\\n")
     assert "demo==1.0" in lock(place, monkeypatch, "demo", "base")["lock"]
+
+
+def test_pins_with_hashes_alone_say_which_have_no_wheel(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(place, "1.0", "Requires-Dist: absent\\n")
+    found = lock(place, monkeypatch, "base==1.0", "demo==1.0", no_deps=True)
+    assert list(found["sources"]) == ["demo"]
+    wrong = {"demo": {"version": "1.0", "hashes": ["sha256:" + "0" * 64], "url": ""}}
+    with pytest.raises(SystemExit) as caught:
+        lock(place, monkeypatch, "base", locked=wrong)
+    first, *_, last = str(caught.value).splitlines()
+    assert first == "demo==1.0 has no wheel for this platform, and cannot be built:"
+    assert last.startswith("lock it with the hash of its source archive, take another version")
 
 
 def test_a_project_of_the_repository_is_asked_as_well(

@@ -84,6 +84,16 @@ def test_it_is_read_back_with_its_dependencies() -> None:
     assert f"--hash=sha256:{'b' * 64}" in text
 
 
+def test_commits_alone_are_tables_as_well() -> None:
+    # What `uv pip compile --format=pylock.toml` of uv 0.13.9 writes of an empty list.
+    nothing = 'lock-version = "1.0"\ncreated-by = "uv"\npackages = []\n'
+    pins = [pin for pin in PINS if pin.url]
+    text = document(nothing, pins)
+    Pylock.from_dict(tomllib.loads(text)).validate()
+    url = f"git+https://host.example/one@{COMMIT}#subdirectory=py"
+    assert f"one @ {url}\n" in read("pylock.cpu.toml", text, ["one"], Platform())
+
+
 def test_a_file_of_a_wheelhouse_has_no_url() -> None:
     text = UV.replace("https://host.example", "file:///mnt/wheelhouse")
     with pytest.raises(LockError, match="lock with indexes alone for --format=pylock"):

@@ -71,6 +71,13 @@ def test_the_epoch_of_a_kind_is_in_the_keys_of_its_steps_and_of_those_above(
     assert steps()[1].key not in (before[1].key, after[1].key)
 
 
+def test_other_rules_of_unpacking_are_another_step() -> None:
+    add = ops.DockerfileCopy(
+        base=ops.Scratch(), destination="/", source=ops.Scratch(), patterns=("/x",), unpack=True
+    )
+    assert dataclasses.replace(add, rules=1).key != add.key
+
+
 def test_a_proxy_of_a_dockerfile_is_not_in_the_key() -> None:
     # BuildKit clears ProxyEnv before it makes an exec's cache key (solver/llbsolver/ops/exec.go).
     op = ops.Exec(rootfs=ops.Scratch(), argv=("true",))

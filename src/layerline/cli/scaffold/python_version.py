@@ -16,6 +16,7 @@ DISTRIBUTIONS = {
     "ubuntu:24.04": "3.12.3",
     "debian:trixie-slim": "3.13.5",
     "ubuntu:22.04": "3.10.12",
+    "ubuntu:26.04": "3.14.3",
 }
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from layerline.engine.solve.ops import Op
 
 _PIVOT = "/./"
+# Raise it when archives are unpacked in another way: it is in the keys of the steps that do.
+_UNPACKING = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,10 @@ class Copier:
             files = await self.files(copy.stage, [_without_pivot(p) for p in patterns])
             unpack = copy.add if copy.unpack is None else copy.unpack
             rootfs = replace(
-                _copy_op(rootfs, state, copy, files, patterns), parents=copy.parents, unpack=unpack
+                _copy_op(rootfs, state, copy, files, patterns),
+                parents=copy.parents,
+                unpack=unpack,
+                rules=_UNPACKING if unpack else 0,
             )
         for url in filter(_is_url, copy.sources):
             rootfs = await self._add_url(rootfs, state, copy, url)
@@ -66,7 +71,8 @@ class Copier:
         )
         files = ops.Stored(digest=download.digest, snapshots=(download.snapshot,))
         copy_op = _copy_op(rootfs, state, copy, files, [f"/{download.name}"])
-        return replace(copy_op, unpack=bool(copy.unpack))
+        unpack = bool(copy.unpack)
+        return replace(copy_op, unpack=unpack, rules=_UNPACKING if unpack else 0)
 
 
 def destination_of(state: State, path: str) -> str:

@@ -23,13 +23,14 @@ from layerline.engine.image.unpack_root import UnpackRoot, refuse
 from layerline.engine.image.whiteouts import OPAQUE, WHITEOUT
 from layerline.engine.store.devices import make_device, note_link
 from layerline.engine.store.epoch import EPOCH
-from layerline.engine.store.file_metadata import unmapped_owner
+from layerline.engine.store.file_metadata import FileMetadata, clone, unmapped_owner
 from layerline.engine.store.overlay import make_opaque, stored_name
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from layerline.engine.store.tree import Entry as TreeEntry
     from layerline.engine.store.tree import Tree
 
 # More than 16-fold are text that repeats itself, zeros and bombs.
@@ -80,14 +81,16 @@ def unpack(
     *,
     packed: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    below: Callable[[str], TreeEntry | None] | None = None,
 ) -> UnpackResult:
     """Unpack a tar into the empty directory `target`. The stream is read to its end.
 
-    `packed` is the size of the blob that it comes from, if that is compressed.
+    `packed` is the size of the blob that it comes from, if that is compressed. `below` finds files
+    that are there already by their paths, for hard links to them: ADD has them, a layer does not.
     """
     count = 0
     with UnpackRoot.open(target) as root:
-        unpacker = _Unpacker(root)
+        unpacker = _Unpacker(root, below)
         reader = Reader(chunks, largest=limits.size if packed is None else limits.largest(packed))
         for entry in reader.entries():
             count += 1
@@ -161,6 +164,7 @@ def inherit(target: Path, implied: tuple[bytes, ...], below: Tree, at: str = "/"
 @dataclass(slots=True)
 class _Unpacker:
     root: UnpackRoot
+    below: Callable[[str], TreeEntry | None] | None = None
     directories: dict[bytes, Entry] = field(default_factory=dict)
 
     def add(self, entry: Entry, reader: Reader) -> None:
@@ -222,15 +226,14 @@ class _Unpacker:
 
     def _hardlink(self, above: list[bytes], name: bytes, entry: Entry) -> None:
         *target_above, target = _parts(entry.target) or refuse(entry.name, "a link to the root")
+        self._bring_up(target_above, target)
         source = os.dup(self.root.directory(target_above, make=False))
         try:
-            status = self.root.status(source, target)
+            status, named = self.root.status(source, target), os.fsdecode(entry.target)
             if status is None:
-                refuse(
-                    entry.name, f"a hard link to {entry.target!r}, which is missing from the layer"
-                )
+                refuse(entry.name, f"a hard link to {named!r}, which is missing from the layer")
             if stat.S_ISDIR(status.st_mode):
-                refuse(entry.name, f"a hard link to {entry.target!r}, which is a directory")
+                refuse(entry.name, f"a hard link to {named!r}, which is a directory")
             parent = self.root.directory(above)
             present = self.root.status(parent, name)
             if present is not None and os.path.samestat(present, status):
@@ -238,8 +241,23 @@ class _Unpacker:
             self.root.clear(parent, name)
             os.link(target, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
             note_link(name, dir_fd=parent)
+            if self.below is not None and not stat.S_ISLNK(status.st_mode):
+                _set_as_named(parent, name, entry)  # as docker's ADD does
         finally:
             os.close(source)
+
+    def _bring_up(self, above: list[bytes], name: bytes) -> None:
+        """Copy what a hard link names and the archive lacks, as overlayfs copies it up."""
+        if self.below is None:
+            return
+        with contextlib.suppress(ArchiveInvalid):  # a directory that the archive lacks as well
+            if self.root.status(self.root.directory(above, make=False), name) is not None:
+                return
+        found = self.below(os.fsdecode(b"/".join((*above, name))))
+        if found is not None and not found.is_dir:
+            place = f"/proc/self/fd/{self.root.directory(above)}/{os.fsdecode(name)}"
+            metadata = FileMetadata.of(found.stat)
+            clone(found.location, found.stat, place, metadata, share=False)
 
     def _other(self, parent: int, name: bytes, entry: Entry, reader: Reader) -> None:
         self.root.clear(parent, name)
@@ -256,10 +274,7 @@ class _Unpacker:
                     return
             case _:
                 refuse(entry.name, f"the device {entry.device} of kind {entry.kind}")
-        _chown_at(parent, name, entry)
-        if entry.kind != "2":
-            _chmod_at(parent, name, entry.mode)
-        os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+        _set_as_named(parent, name, entry)
 
     def _make_opaque(self, parent: int, name: bytes) -> None:
         descriptor = self.root.open_directory(parent, name)
@@ -313,6 +328,14 @@ def _chown(descriptor: int, uid: int, gid: int) -> None:
 def _chown_at(parent: int, name: bytes, entry: Entry) -> None:
     if os.geteuid() == 0:
         os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+
+
+def _set_as_named(parent: int, name: bytes, entry: Entry) -> None:
+    """Give a name the owner, mode and time of its entry."""
+    _chown_at(parent, name, entry)
+    if entry.kind != "2":
+        _chmod_at(parent, name, entry.mode)
+    os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
 
 def _chmod_at(parent: int, name: bytes, mode: int) -> None:

@@ -149,7 +149,7 @@ class DockerfileCopy(Op):
     directory or ends in a slash. Patterns are absolute. `owner` gets all that is copied and made;
     without one, what is copied keeps its owner. `mode` is octal or symbolic, empty for the
     source's. With `parents` the directories above a match come along, those below `/./` in its
-    pattern. With `unpack` archives are unpacked.
+    pattern. With `unpack` archives are unpacked, by the `rules` of that version.
     """
 
     base: Op
@@ -161,6 +161,7 @@ class DockerfileCopy(Op):
     mode: str = ""
     parents: bool = False
     unpack: bool = False
+    rules: int = field(default=0, metadata=SPARSE)
 
     @property
     def takes_all(self) -> bool:

@@ -24,6 +24,11 @@ MOST_VERSIONS = 20
 HASH = re.compile(r"--hash=(\S+)")
 
 
+def listed(source: Source) -> str:
+    """What builds a source, for a line of the log."""
+    return ", ".join(source.requires) or "what it has itself"
+
+
 class Sources:
     """The packages without a wheel by name; `read` has what their backends said by version.
 
@@ -50,7 +55,7 @@ class Sources:
             if name not in self.wheels:
                 found = self._at(name, each)
                 self.read[name] = {found.version: found}
-                print(f"{name} is built with {', '.join(found.requires)}", file=sys.stderr)
+                print(f"{name} is built with {listed(found)}", file=sys.stderr)
 
     def _at(self, name: str, url: Mapping[str, str]) -> Source:
         if url["place"]:
@@ -63,8 +68,20 @@ class Sources:
         """Read the source of a version, known by its hashes."""
         found = self._fetch(name, version, hashes, url)
         self.read.setdefault(name, {})[version] = found
-        print(f"{name} has no wheel: built with {', '.join(found.requires)}", file=sys.stderr)
+        print(f"{name} has no wheel: built with {listed(found)}", file=sys.stderr)
         return found
+
+    def read_locked(self, name: str, each: Mapping[str, Any]) -> None:
+        """Read the source of a package in another tool's lock."""
+        try:
+            self.fetch(name, each["version"], each["hashes"], each["url"])
+        except SystemExit as exc:
+            message = (
+                f"{name}=={each['version']} has no wheel for this platform, and cannot be built:\n"
+                f"{exc}\nlock it with the hash of its source archive, take another version, or "
+                "leave it out with 'without'"
+            )
+            sys.exit(message)
 
     def _fetch(self, name: str, version: str, hashes: Iterable[str], url: str) -> Source:
         request = {"name": name, "version": version, "url": url}

@@ -352,9 +352,10 @@ def main() -> None:
     ]
     resolver.sources.read_urls()
     for name, each in request["locked"].items():
-        resolver.sources.fetch(name, each["version"], each["hashes"], each["url"])
+        resolver.sources.read_locked(name, each)
     output = f"--output-file={request['lock']}"
-    done = lock(resolver, wanted, *LOCK_ARGS, output)
+    flags = ["--no-deps"] if request["no_deps"] else []
+    done = lock(resolver, wanted, *LOCK_ARGS, *flags, output)
     if done.returncode == 0:
         if wrong := list(unknown_extras(wanted, done.stderr, request["uv"])):
             sys.exit("\n".join(wrong))

@@ -40,10 +40,16 @@ def is_archive(entry: Entry) -> bool:
 
 def unpack_into(entry: Entry, destination: str, writer: Writer, store: Store) -> None:
     """Merge what an archive holds into a directory, with the owners and modes that it says."""
+    resolved = writer.view.resolve(destination)[0]
+
+    def below(path: str) -> Entry | None:
+        return writer.view.find(f"{resolved.rstrip('/')}/{path}", follow=False)
+
     with store.snapshots.draft() as draft, entry.open() as file:
-        done = unpack(limit_expansion(_plain(file), entry.stat.st_size), draft.fs)
+        chunks = limit_expansion(_plain(file), entry.stat.st_size)
+        done = unpack(chunks, draft.fs, below=below)
         implied = [os.fsdecode(path) for path in done.implied]
-        _merge(draft.fs, implied, writer.view.resolve(destination)[0], writer)
+        _merge(draft.fs, implied, resolved, writer)
 
 
 def _merge(fs: Path, implied: Sequence[str], destination: str, writer: Writer) -> None:
