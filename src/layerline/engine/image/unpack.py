@@ -86,7 +86,7 @@ def unpack(
     """Unpack a tar into the empty directory `target`. The stream is read to its end.
 
     `packed` is the size of the blob that it comes from, if that is compressed. `below` finds files
-    that are there already by their paths, for hard links to them: ADD has them, a layer does not.
+    of the destination by their paths, for hard links to them: ADD has one, a layer does not.
     """
     count = 0
     with UnpackRoot.open(target) as root:
