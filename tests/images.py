@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from layerline import command, host
 from layerline.engine.image.assemble import AssembledImage, Part, assemble
-from layerline.engine.image.bootstrap import Recipe, bootstrap
+from layerline.engine.image.bootstrap import Recipe, bootstrap, sources_for
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.pack import tar_digest
 from layerline.engine.image.reference import Reference
@@ -82,6 +84,38 @@ def serve_as(registry: str, cache: Path, alias: str) -> None:
         plain = Reference.parse(alias)
         place = Reference(registry=registry, repository=plain.repository, tag=plain.tag)
         registries.registry(place).push(store, make(store, BASES[0]))
+
+
+def serve_suite(registry: str, cache: Path, name: str, suite: str) -> None:
+    """Push a Debian as it was released, without updates and security updates, under a name."""
+    settings = Settings.from_environ({"HOME": str(cache), "LAYERLINE_STORE": str(cache / "store")})
+    cache.mkdir(parents=True, exist_ok=True)
+    with Store.open(settings.store) as store, Registries.open(settings) as registries:
+        plain = Reference.parse(name)
+        place = Reference(registry=registry, repository=plain.repository, tag=plain.tag)
+        registries.registry(place).push(store, _released(store, suite))
+
+
+def _released(store: Store, suite: str) -> AssembledImage:
+    key = f"test released {suite}"
+    recipe = Recipe(distribution="debian", suite=suite, slim=True)
+    with store.locks.exclusive(key):
+        row = store.index.get(_TABLE, key)
+        if row is None:
+            with store.snapshots.draft() as draft, TemporaryDirectory() as apt:
+                sources = Path(apt) / "sources.list.d" / "released.sources"
+                sources.parent.mkdir()
+                stanzas = re.split(r"\n(?=Types:)", sources_for(suite))
+                # Where this machine has none, mmdebstrap takes the suite alone from its own mirror.
+                for main in (each for each in stanzas if f"Suites: {suite} " in f"{each} "):
+                    sources.write_text(re.sub(r"(?m)^Suites: .*$", f"Suites: {suite}", main))
+                bootstrap(recipe, draft.fs, scratch=store.scratch, apt=Path(apt))
+                snapshot = draft.commit("test-" + tar_digest(draft.fs).removeprefix("sha256:"))
+            store.index.put(_TABLE, key, {"snapshot": snapshot}, snapshots=(snapshot,))
+        else:
+            snapshot = str(row["snapshot"])
+    config = ImageConfig(env=(("PATH", command.DEFAULT_PATH),))
+    return assemble(store, [Part(config=config, layers=(snapshot,))])
 
 
 def make(store: Store, base: Base) -> AssembledImage:

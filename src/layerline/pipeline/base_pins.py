@@ -137,6 +137,13 @@ def insert_pins(text: str, pins: BasePins | None) -> str:
     return "".join([*lines[:header], *(f"{line}\n" for line in pins.lines()), *lines[header:]])
 
 
+def without_pins(text: str) -> str:
+    """A lock without its pins."""
+    pins = (_BASE, _PACKAGES, _DEB)
+    kept = [line for line in text.splitlines(True) if not any(each.match(line) for each in pins)]
+    return "".join(kept)
+
+
 def upgrade_command(target: str) -> str:
     """The command that pins the base and its packages as they are offered now."""
     return lock.command(target).replace(" export ", " --upgrade-base export ")

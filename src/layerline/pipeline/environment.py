@@ -55,6 +55,11 @@ class Environment:
     ids: IdCache = field(default_factory=IdCache)
     references: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def of_layers(self) -> "Environment":
+        """The environment that layers are installed and compiled in."""
+        return self
+
     async def system(self, packages: Sequence[str] = (), *, user: str = USER) -> dagger.Container:
         """The base image with system packages, the run user and an empty prefix."""
         wanted = sorted({*self.base.table.packages, *packages})

@@ -59,6 +59,10 @@ class PipelineFunctions:
         list[str] | None,
         Doc("Where the distribution's packages come from, instead of base.snapshot"),
     ] = None
+    earlier_locks: Annotated[
+        dagger.Directory | None,
+        Doc("The locks before their base was upgraded; their layers stay, on the newer base"),
+    ] = None
     offline: Annotated[bool, Doc("Use only the caches and the store, not the network")] = False
 
     @function
@@ -159,6 +163,19 @@ class PipelineFunctions:
             check=check,
             format=format,
         )
+
+    @uncached_function  # the base may be newer than at an earlier call
+    async def patch(self, image: ImageName) -> dagger.Container:
+        """Put the newest base under the layers of an image, and run all probes again.
+
+        Installs no package of Python. Without --earlier-locks the base is the newest one, and the
+        lock at hand that of the layers.
+        """
+        project = self.project()
+        if project.earlier is None:
+            definition = await project.definition()
+            project = await project.upgraded(definition.image(image).target)
+        return await project.image(image)
 
     @uncached_function  # the registry may have lost since what an earlier call has sent
     async def publish(
@@ -331,6 +348,7 @@ class PipelineFunctions:
             credentials=self.index_credentials,
             offline=self.offline,
             snapshot=tuple(self.snapshot or ()),
+            earlier=self.earlier_locks,
         )
 
 

@@ -41,7 +41,7 @@ class Assembly:
     @property
     def bytecode(self) -> Bytecode:
         """The bytecode of the layers."""
-        return Bytecode(environment=self.environment)
+        return Bytecode(environment=self.environment.of_layers)
 
     async def of(self, source: dagger.Directory) -> "Assembly":
         """The assembly of another source with the same layers."""

@@ -1,9 +1,10 @@
 """A project: its source with a `layerline.toml` and locks, and where its wheels come from."""
 
+import dataclasses
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagger
 
@@ -21,6 +22,7 @@ from layerline.pipeline.lock import LockError
 from layerline.pipeline.lock_inputs import platform_of
 from layerline.pipeline.network import network
 from layerline.pipeline.partition import partition
+from layerline.pipeline.patched_environment import PatchedEnvironment
 from layerline.pipeline.plan import Plan
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.project_layer import ProjectLayer
@@ -41,6 +43,7 @@ class Project:
     credentials: dagger.Secret | None = None
     offline: bool = False
     snapshot: tuple[str, ...] = ()
+    earlier: dagger.Directory | None = None
 
     async def definition(self) -> Definition:
         """The project's `layerline.toml`; a `DefinitionError` lists what is wrong with it."""
@@ -110,6 +113,8 @@ class Project:
             if base is None:
                 print(base_pins.advice(target), file=sys.stderr)
             environment = await self.environment(definition, target, text, base)
+            if self.earlier is not None:
+                environment = await self._patched(definition, target, text, environment)
             projects = await self.projects(definition, target)
             check_recorded(text, await projects.requirements(), target)
         return Assembly(
@@ -127,6 +132,42 @@ class Project:
                 app=APP,
             ),
         )
+
+    async def _patched(
+        self, definition: Definition, target: str, text: str, newer: Environment
+    ) -> Environment:
+        """The environment of the lock's base with the layers of the earlier lock's."""
+        base = await self._earlier_base(definition, target)
+        fields = {each.name: getattr(newer, each.name) for each in dataclasses.fields(newer)}
+        earlier = await self.environment(definition, target, text, base)
+        return PatchedEnvironment(**fields, earlier=earlier)
+
+    async def _earlier_base(self, definition: Definition, target: str) -> BasePins:
+        name = f"{target}.txt"
+        if self.earlier is None or not await self.earlier.glob(name):
+            message = f"the earlier locks have no {name}: give the directory locks of that time"
+            raise LockError(message)
+        base = BasePins.read(await self.earlier.file(name).contents())
+        if base is None:
+            message = (
+                f"the earlier {name} does not pin the base that its layers are on: pin "
+                f"it with '{base_pins.upgrade_command(target)}', and patch from then on"
+            )
+            raise LockError(message)
+        if wrong := list(base.misfits(definition)):
+            heading = f"the earlier {name} does not fit {FILE}, so its layers cannot be patched"
+            raise LockError("\n  ".join([heading, *wrong]))
+        return base
+
+    async def upgraded(self, target: str) -> "Project":
+        """The project with the newest base under the layers of the lock that it has."""
+        definition = await self.definition()
+        text = await self.own_lock(target)
+        base = await self.pinned_base(definition, target, text, upgrade=True)
+        earlier = dagger.dag.directory().with_new_file(f"{target}.txt", text)
+        newer = base_pins.insert_pins(base_pins.without_pins(text), base)
+        source = self.source.with_new_file(lock.path(target), newer)
+        return replace(self, source=source, earlier=earlier)
 
     async def plans(
         self, images: Sequence[str], earlier: Mapping[str, Sequence[Evidence]]

@@ -142,6 +142,27 @@ def test_the_same_packages_are_the_same_image(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("root", "mmdebstrap")
+def test_a_pinned_base_is_bootstrapped_with_that_digest_or_refused(
+    store: Store, tmp_path: Path
+) -> None:
+    mirrors = {"docker.io": ("http://127.0.0.1:1",)}
+    settings = Settings(
+        store=tmp_path, home=tmp_path, config=tmp_path / "config.toml", mirrors=mirrors
+    )
+    reference = Reference.parse("debian:bookworm-slim")
+    with Store.open(tmp_path / "other") as other, Registries.open(settings) as registries:
+        made = Resolver(store=other, registries=registries).resolve(reference, HOST)
+        assert made.reference is not None
+        assert made.reference.digest is not None
+        resolver = Resolver(store=store, registries=registries)
+        again = resolver.resolve(made.reference, HOST)
+        assert (again.reference, again.diff_ids) == (made.reference, made.diff_ids)
+        with pytest.raises(BootstrapFailed, match=f"which now gives {made.reference.digest}"):
+            resolver.resolve(reference.with_digest("sha256:" + "0" * 64), HOST)
+
+
 @pytest.mark.usefixtures("device_nodes")
 def test_the_devices_are_those_that_mmdebstrap_creates(tmp_path: Path) -> None:
     # Its table has a name, a mode, a type of tar(5), a link's target, and a device's numbers.

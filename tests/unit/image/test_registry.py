@@ -188,6 +188,10 @@ def test_a_mirror_is_asked_first_and_the_store_last(
     mirrored.close()
     alone = resolver(elsewhere, tmp_path)
     assert alone.resolve(wanted, AMD).origin == "store"
+    # What the tag was last is not what another digest asks for.
+    assert alone.resolve(wanted.with_digest(image.root.digest), AMD).origin == "store"
+    with pytest.raises(RegistryUnreachable, match="connection refused"):
+        alone.resolve(wanted.with_digest("sha256:" + "0" * 64), AMD)
     alone.registries.close()
 
 

@@ -81,3 +81,7 @@ def test_pins_that_do_not_fit_the_definition_are_refused(
         base_pins.read_fitting(LOCK, changed, "cpu")
     assert reason in str(caught.value)
     assert f"regenerate it with '{lock.command('cpu')}'" in str(caught.value)
+
+
+def test_pins_are_replaced_and_nothing_else() -> None:
+    assert base_pins.without_pins(LOCK) == HEADER + ENTRIES

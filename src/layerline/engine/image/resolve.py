@@ -1,7 +1,8 @@
 """Resolve references to images in the store: by digest, from a mirror or registry, or bootstrapped.
 
 A tag is looked up at its registry each time. While no registry can be reached, the last known
-digest of the tag is used, and a plain Debian or Ubuntu is bootstrapped from packages.
+digest of the tag is used, and a plain Debian or Ubuntu is bootstrapped from packages. A digest is
+never replaced by another one: a bootstrapped base is used for it only if it has that digest.
 """
 
 from __future__ import annotations
@@ -123,9 +124,9 @@ class Resolver:
         return image
 
     def _without_registry(self, reference: Reference, platform: Platform, why: ImageError) -> Image:
-        recipe = Recipe.of(reference)
+        recipe = Recipe.of(replace(reference, digest=None))
         with self.store.locks.exclusive(f"bootstrap {reference}"):
-            if (known := self._from_store_by_tag(reference, platform)) is not None:
+            if (known := self._known(reference, platform)) is not None:
                 return known
             if recipe is None:
                 raise why
@@ -139,8 +140,20 @@ class Resolver:
         image, root = bootstrap_image(self.store, recipe, self.on_output)
         digest = root.descriptor.digest
         self._remember(digest, platform, root, image)
+        if reference.digest not in (None, digest):
+            message = (
+                f"it was bootstrapped from packages instead, which now gives {digest}: reach a "
+                "registry that has the digest, or pin this one"
+            )
+            raise BootstrapFailed(message)
         self._remember_tag(reference, digest, platform)
         return replace(image, reference=reference.with_digest(digest))
+
+    def _known(self, reference: Reference, platform: Platform) -> Image | None:
+        """What the store has: of a digest that image alone, else the last one of the tag."""
+        if reference.digest is not None:
+            return self._from_store(reference, reference.digest, platform)
+        return self._from_store_by_tag(reference, platform)
 
     def _from_store_by_tag(self, reference: Reference, platform: Platform) -> Image | None:
         key = _tag_key(reference, platform)
