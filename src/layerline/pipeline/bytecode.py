@@ -32,7 +32,7 @@ TOGETHER = 8
 MOST_FILES = 2000
 MEGABYTE = 10**6
 BLOCK = 512
-# The numbers of `files` and `bytes`, and the files `left_out` that do not compile.
+# The numbers of `files`, `bytes` and `seconds`, and the files `left_out` that do not compile.
 Compiled = dict[str, Any]
 # The paths with the Python files of each wheel, with the numbers of these files and bytes.
 Modules = Mapping[str, Mapping[str, Sequence[int]]]
@@ -101,6 +101,7 @@ class Bytecode:
         return {
             "files": sum(each["files"] for each in found),
             "bytes": sum(each["bytes"] for each in found),
+            "seconds": round(sum(each["seconds"] for each in found), 3),
             "left_out": sorted(path for each in found for path in each["left_out"]),
         }
 

@@ -324,6 +324,7 @@ class PipelineFunctions:
             earlier=before,
             audit=json.loads(await audit.contents()) if audit is not None else None,
             origin={
+                "bytecode": assembly.definition.image(image).bytecode,
                 "project": await project.name(),
                 "commit": commit,
                 "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

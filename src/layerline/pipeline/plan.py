@@ -170,12 +170,13 @@ def _layer_step(
     if not why:
         why = _probe_reasons(layer, before, now[layer.name], reasons)
         return Step(name=layer.name, why=why, size=0, seconds=_probe_seconds(before))
+    compiled = before.get("bytecode", {"bytes": 0, "seconds": 0.0})  # of a version without it
     return Step(
         name=layer.name,
         why=why,
-        size=sum(int(package["bytes"]) for package in before["packages"]),
+        size=sum(int(package["bytes"]) for package in before["packages"]) + compiled["bytes"],
         download=_download(layer, before, everything=bool(base.why)),
-        seconds=before["seconds"] + _probe_seconds(before),
+        seconds=before["seconds"] + compiled["seconds"] + _probe_seconds(before),
     )
 
 

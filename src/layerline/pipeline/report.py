@@ -32,10 +32,12 @@ def document(
     """The report of an image as data; times are seconds since the build began.
 
     `audit` is what the function `audit` gives as JSON. `origin` has the project, commit and date,
-    each of which may be empty, and the image's digest and the bytes of its layers.
+    each of which may be empty, the image's digest, the bytes of its layers, and whether bytecode is
+    among them.
     """
     why = {step.name: step.why for step in plan.steps}
-    steps = [_step(each, why.get(each["subject"], "")) for each in found]
+    compiled = bool(origin["bytecode"])
+    steps = [_step(each, why.get(each["subject"], ""), compiled=compiled) for each in found]
     layers, final = steps[:-1], steps[-1]
     base = {"name": "base", "why": why["base"]}
     final["why"] = _LAYERS.sub("its layers changed", plan.steps[-1].why)
@@ -49,6 +51,7 @@ def document(
         "image_bytes": origin["bytes"],
         "seconds": max((end for each in steps for _, end in each["times"].values()), default=0.0),
         "bytes": sum(each["bytes"] for each in layers),
+        "bytecode_bytes": sum(each["bytecode"]["bytes"] for each in layers),
         "base": base,
         "layers": layers,
         "final": final,
@@ -80,7 +83,8 @@ def _packages(found: Sequence[Evidence]) -> dict[str, Report]:
     return {package["name"]: package for each in found for package in each["packages"]}
 
 
-def _step(found: Evidence, why: str) -> Report:
+def _step(found: Evidence, why: str, *, compiled: bool) -> Report:
+    bytecode = found.get("bytecode") if compiled else None
     packages = sorted(found["packages"], key=lambda each: (-each["bytes"], each["name"]))
     return {
         "name": found["subject"],
@@ -89,6 +93,7 @@ def _step(found: Evidence, why: str) -> Report:
         "probe_seconds": round(sum(each["seconds"] for each in found["probes"]), 3),
         "bytes": sum(each["bytes"] for each in packages),
         "packages": packages,
+        "bytecode": bytecode or {"files": 0, "bytes": 0, "seconds": 0.0, "left_out": []},
         "probes": found["probes"],
         "times": found.get("times", {}),
     }
@@ -132,6 +137,7 @@ def page(report: Report) -> str:
 
 def facts(report: Report) -> Iterator[tuple[str, str]]:
     """What is to be known first, as names and values; nothing without a value."""
+    compiled = report["bytecode_bytes"]
     named = {
         "project": report["project"],
         "commit": report["commit"],
@@ -139,7 +145,7 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         "digest": report["digest"],
         "size": f"{format_size(report['image_bytes'])} to transfer; "
         f"{_pluralize(len(report['layers']), 'layer')} with {format_size(report['bytes'])} of "
-        "packages",
+        f"packages{f' and {format_size(compiled)} of their bytecode' if compiled else ''}",
         "probes": passed(report),
         "time": f"{report['seconds']:.1f} s",
         "start": cold_start.describe(report["start"]) if report["start"] else "",
@@ -177,14 +183,15 @@ def _timeline(report: Report) -> Iterator[str]:
     length = max(report["seconds"], 0.001)
     yield "<h2>Timeline</h2>"
     yield (
-        '<p><span class="key bar"></span> installation <span class="key probe"></span> probes, '
+        '<p><span class="key bar"></span> installation <span class="key compile"></span> bytecode '
+        '<span class="key probe"></span> probes, '
         "from when each started to when it ended in this build; what is reused was only looked up."
         "</p>"
     )
     for each in (*report["layers"], report["final"]):
         times = each["times"]
         cells, at = [], 0.0
-        for kind, style in (("install", "bar"), ("probes", "probe")):
+        for kind, style in (("install", "bar"), ("compile", "compile"), ("probes", "probe")):
             begin, end = times.get(kind, (at, at))
             cells.append(f'<span style="width:{100 * (begin - at) / length:.2f}%"></span>')
             cells.append(
@@ -223,12 +230,25 @@ def _sizes(report: Report) -> Iterator[str]:
             f'<td class="number">{format_size(one["bytes"])}</td></tr>'
             for one in each["packages"]
         )
+        rows += "".join(_bytecode(each["bytecode"]))
         yield (
             f"<details><summary><b>{escape(each['name'])}</b> {format_size(each['bytes'])} in "
             f"{_pluralize(len(each['packages']), 'package')}"
             f'<div class="track"><span class="bar" style="width:{width:.2f}%"></span></div>'
             f"</summary><table>{rows}</table></details>"
         )
+
+
+def _bytecode(found: Report) -> Iterator[str]:
+    """The row of a layer's bytecode, which is a layer of its own."""
+    if not found["files"]:
+        return
+    without = len(found["left_out"])
+    more = f", {_pluralize(without, 'file')} did not compile" if without else ""
+    yield (
+        f"<tr><td>bytecode of {_pluralize(found['files'], 'file')}{more}</td>"
+        f'<td class="number">{format_size(found["bytes"])}</td></tr>'
+    )
 
 
 def _gpu_code(report: Report) -> Iterator[str]:

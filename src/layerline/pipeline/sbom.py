@@ -26,11 +26,14 @@ def document(
     references = {name: _purl(name, each["version"]) for name, each in python.items()}
     components = [_package(name, each, pins.get(name)) for name, each in sorted(python.items())]
     components += [_debian(*each) for each in sorted(installed["debian"])]
+    properties = {"target": target, **_bytecode(installed["bytecode"])}
     container = {"type": "container", "name": image, "bom-ref": f"image:{image}"}
     body: dict[str, Any] = {
         "metadata": {
             "component": container,
-            "properties": [{"name": "layerline:target", "value": target}],
+            "properties": [
+                {"name": f"layerline:{name}", "value": value} for name, value in properties.items()
+            ],
         },
         "components": components,
         "dependencies": [
@@ -47,6 +50,13 @@ def document(
         "version": 1,
         **body,
     }
+
+
+def _bytecode(found: Mapping[str, int]) -> dict[str, str]:
+    """What is in an image and in no package's RECORD."""
+    if not found["files"]:
+        return {}
+    return {"bytecode": f"{found['files']} files, {found['bytes']} bytes"}
 
 
 def _package(name: str, found: Mapping[str, Any], pin: Pin | None) -> Component:

@@ -48,6 +48,7 @@ def earlier_evidence() -> list[dict[str, Any]]:
                 {"name": pin.name, "version": pin.version, "bytes": 5_000_000} for pin in layer.pins
             ],
             "downloaded": {"jax": 2_000_000},
+            "bytecode": {"files": 9, "bytes": 1_000_000, "seconds": 3.0, "left_out": []},
         }
         for layer in PARTS.of(GROUPS)
     ]
@@ -86,7 +87,7 @@ def test_a_changed_line_of_the_lock_is_named_and_its_cost_is_estimated() -> None
     assert "run     jax: jax 1 -> 2\n" in text
     assert "cached  core\n" in text
     assert f"run     {IMAGE} and its probes: layers\n" in text
-    expected = "expected: at most 2 MB to download, 10 MB more on disk; 13 s of work"
+    expected = "expected: at most 2 MB to download, 11 MB more on disk; 16 s of work"
     assert expected in text
 
 

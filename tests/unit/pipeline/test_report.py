@@ -45,7 +45,8 @@ def evidence() -> list[dict[str, Any]]:
             "probes": own,
             "packages": packages[::-1],
             "seconds": 12.0,
-            "times": {"install": [0.5, 12.5], "probes": [14.5, 16.5]},
+            "bytecode": {"files": 40, "bytes": 7_000_000, "seconds": 1.5, "left_out": ["a.py"]},
+            "times": {"install": [0.5, 12.5], "compile": [12.5, 14.0], "probes": [14.5, 16.5]},
         },
         {
             "subject": "shared+api-cloudrun+drift-api+train",
@@ -81,6 +82,7 @@ ORIGIN = {
     "date": "2026-11-30 12:00 UTC",
     "digest": "sha256:" + "ab" * 32,
     "bytes": 60_000_000,
+    "bytecode": True,
 }
 
 
@@ -102,13 +104,28 @@ def chromium(tmp_path: Path) -> Chromium:
     return Chromium(place=tmp_path)
 
 
+def test_bytecode_has_its_bytes_and_its_time_where_the_image_has_it() -> None:
+    def made(**origin: bool) -> dict[str, Any]:
+        return document("train", "cpu", evidence(), PLAN, origin={**ORIGIN, **origin})
+
+    with_it, without = made(), made(bytecode=False)
+    assert (with_it["bytecode_bytes"], without["bytecode_bytes"]) == (7_000_000, 0)
+    assert "7.0 MB of their bytecode" in text(with_it)
+    assert "bytecode of 40 files, 1 file did not compile" in page(with_it)
+    assert 'class="compile" style="width:7.50%"' in page(with_it)
+    assert "of their bytecode" not in text(without)
+    assert "bytecode of" not in page(without)
+
+
 def test_bars_begin_when_their_steps_began_in_this_build() -> None:
     assert report_data()["seconds"] == 20.0
     (_core, track, *_rest) = page(report_data()).split('<div class="track">')
     assert re.findall(r"width:([\d.]+)%", track.split("</div>")[0]) == [
         "2.50",  # of 20 s, until the installation begins
         "60.00",
-        "10.00",  # the probes wait
+        "0.00",
+        "7.50",  # the bytecode
+        "2.50",  # the probes wait
         "10.00",
     ]
 
@@ -133,7 +150,10 @@ def test_it_names_its_commit_and_what_changed_since_an_earlier_build() -> None:
         ("commit", "0123abc"),
         ("date", "2026-11-30 12:00 UTC"),
         ("digest", ORIGIN["digest"]),
-        ("size", "60.0 MB to transfer; 2 layers with 180.7 MB of packages"),
+        (
+            "size",
+            "60.0 MB to transfer; 2 layers with 180.7 MB of packages and 7.0 MB of their bytecode",
+        ),
     ]
     unknown = document("train", "cpu", evidence(), PLAN, origin={**ORIGIN, "commit": ""})
     assert "<th>commit</th>" not in page(unknown)

@@ -40,6 +40,7 @@ INSTALLED: dict[str, Any] = {
         },
         {"name": "pip", "version": "1", "summary": "", "license": {}},
     ],
+    "bytecode": {"files": 2, "bytes": 900},
     "debian": [["libstdc++6", "12.2.0-14", "amd64"], ["openssl", "1:3.0", "amd64"]],
 }
 
@@ -54,6 +55,15 @@ def schema_error(document: dict[str, Any]) -> object:
 
 def test_the_schema_of_the_format_holds() -> None:
     assert schema_error(sbom_of()) is None
+
+
+def test_the_bytecode_of_an_image_is_said_where_it_has_some() -> None:
+    def properties(**found: int) -> list[dict[str, str]]:
+        made = sbom_of({**INSTALLED, "bytecode": found})["metadata"]["properties"]
+        return [each for each in made if each["name"] == "layerline:bytecode"]
+
+    assert [each["value"] for each in properties(files=2, bytes=900)] == ["2 files, 900 bytes"]
+    assert properties(files=0, bytes=0) == []
 
 
 @pytest.mark.parametrize("change", [{"bomFormat": "other"}, {"components": [{"name": "x"}]}])

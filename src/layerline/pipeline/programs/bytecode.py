@@ -3,8 +3,8 @@
     python -I -S bytecode.py LAYER OUTPUT PREFIX
 
 LAYER has what an installation adds to PREFIX, or a part of it; OUTPUT gets the `__pycache__`
-directories for it, at the same paths. Nothing of the layer is run. Prints the numbers of files and
-of bytes, and the files that do not compile, as JSON.
+directories for it, at the same paths. Nothing of the layer is run. Prints the numbers of files,
+bytes and seconds, and the files that do not compile, as JSON.
 
 A file has the hash of its source, which the interpreter compares (PEP 552, checked): an edit of a
 source is never ignored, whatever its time and size are. What marshal writes by itself depends on
@@ -18,6 +18,7 @@ import os
 import pathlib
 import struct
 import sys
+import time
 import types
 import warnings
 from collections.abc import Iterator
@@ -242,6 +243,7 @@ def sources(layer: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def main(layer: pathlib.Path, output: pathlib.Path, prefix: pathlib.Path) -> dict[str, Any]:
     """Compile a layer."""
+    begin = time.monotonic()
     sys.setrecursionlimit(10_000)
     paths = sorted(sources(layer))
     work = []
@@ -254,7 +256,8 @@ def main(layer: pathlib.Path, output: pathlib.Path, prefix: pathlib.Path) -> dic
         os.utime(directory, (EPOCH, EPOCH))
     made = [size for size in sizes if size >= 0]
     left_out = [str(path) for path, size in zip(paths, sizes, strict=True) if size < 0]
-    return {"files": len(made), "bytes": sum(made), "left_out": left_out}
+    seconds = round(time.monotonic() - begin, 3)
+    return {"files": len(made), "bytes": sum(made), "seconds": seconds, "left_out": left_out}
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import json
+import pathlib
 import shutil
 import subprocess
+import sysconfig
 from importlib.metadata import Distribution
 
 OSI = "License :: OSI Approved :: "
@@ -26,6 +28,14 @@ def first(distribution: Distribution, key: str) -> str:
     return str([*(distribution.metadata.get_all(key) or ()), ""][0])
 
 
+def bytecode() -> dict[str, int]:
+    """The numbers of files and bytes that the packages' bytecode has."""
+    sizes = [
+        path.stat().st_size for path in pathlib.Path(sysconfig.get_path("purelib")).rglob("*.pyc")
+    ]
+    return {"files": len(sizes), "bytes": sum(sizes)}
+
+
 def debian() -> list[list[str]]:
     """Name, version and architecture of each package; nothing on another system."""
     if shutil.which(DPKG[0]) is None:
@@ -45,6 +55,7 @@ if __name__ == "__main__":
             }
             for each in importlib.metadata.distributions()
         ],
+        "bytecode": bytecode(),
         "debian": debian(),
     }
     print(json.dumps(found))
