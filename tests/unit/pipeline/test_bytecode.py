@@ -9,7 +9,11 @@ import os
 import shutil
 import struct
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from random import Random
 from types import CodeType
 
 import pytest
@@ -227,3 +231,37 @@ def test_every_file_has_the_time_of_the_images(layer: Path, tmp_path: Path) -> N
     compile_layer(layer, tmp_path / "output", by=sys.executable)
     found = [tmp_path / "output", *(tmp_path / "output").rglob("*")]
     assert {path.stat().st_mtime for path in found} == {bytecode.EPOCH}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", PYTHONS)
+def test_twenty_builds_have_one_digest(tmp_path: Path, version: str) -> None:
+    """Of four packages, together or in parts, with any seed, in one process or in several."""
+    packages = tmp_path / "layer/lib/python3/site-packages"
+    site = Path(pytest.__file__).parents[1]
+    for name in ("_pytest", "pluggy", "anyio", "packaging"):
+        shutil.copytree(site / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+    interpreter = python(version)
+    random = Random(19)
+    found = set()
+    for build in range(20):
+        output = tmp_path / f"output-{build}"
+        names = sorted(each.name for each in packages.iterdir())
+        random.shuffle(names)
+        parts = [names] if build % 2 else [[name] for name in names]
+        step = partial(compile_part, tmp_path, output=output, by=interpreter, seed=build)
+        with ThreadPoolExecutor(2) as pool:  # steps of one layer run in parallel
+            list(pool.map(step, parts))
+        found.add(json.dumps(digests(output)))
+    assert len(found) == 1
+    assert len(json.loads(found.pop())) > 100
+
+
+def compile_part(place: Path, names: list[str], *, output: Path, by: Path, seed: int) -> None:
+    """Compile some packages of the layer, as a step does that has these alone."""
+    part = Path(tempfile.mkdtemp(dir=place))
+    packages = part / "lib/python3/site-packages"
+    packages.mkdir(parents=True)
+    for name in names:  # in this order on the disk
+        shutil.copytree(place / "layer/lib/python3/site-packages" / name, packages / name)
+    compile_layer(part, output, by=by, seed=seed)
