@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import pytest
 
+from layerline.engine.image import pack
 from layerline.engine.image.registry.repository import Repository
 from tests.unit.cache.conftest import HOST
 from tests.unit.conftest import ask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from layerline.engine.api.session import Session
@@ -226,3 +228,35 @@ async def test_the_table_of_an_image_in_parts_is_in_no_other_form(
             references.append(made["container"]["withRootfs"]["withDirectory"]["publish"])
     parts, one, two = (reference.partition("@")[2] for reference in references)
     assert one == two != parts
+
+
+async def test_what_came_packed_is_not_packed_again_over_another_base(
+    machines: tuple[Machine, Machine],
+    rootfs: Path,
+    registry: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = machines
+    place = f"{registry}/images/{first.home.parent.name.lower().replace('_', '-')}"
+    publish = f'publish(address: "{place}:1", forcedCompression: Zstd)'
+    async with first.session() as session:
+        ids = await install(session, rootfs)
+        await ask(session, IMAGE % "sync", **ids)
+    packed: list[str] = []
+    pack_files = pack.pack
+
+    def record(snapshot: Path, *, epoch: int | None = None) -> Iterator[bytes]:
+        packed.append(snapshot.parent.name)
+        return pack_files(snapshot, epoch=epoch)
+
+    monkeypatch.setattr(pack, "pack", record)
+    async with second.session() as session:
+        ids = await install(session, rootfs)
+        changed = IMAGE.replace(
+            "withDirectory", 'withNewFile(path: "/n", contents: "") { withDirectory'
+        )
+        found = await ask(session, changed % publish + " }", **ids)
+    assert found["container"]["withRootfs"]["withNewFile"]["withDirectory"]["publish"]
+    assert second.containers() == []
+    # The directory of the host and the new file, and not what was installed.
+    assert len(packed) == 2

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.outgoing import Outgoing
-from layerline.engine.cache.placement import Placement
+from layerline.engine.cache.placement import Placement, recognise_layer
 from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import written_to_mounts
 from layerline.engine.solve.keys import children, ops_in
@@ -119,7 +119,7 @@ class Sharing:
         """The layers of a result that are files for other trees, and no part of an image."""
         match op:
             case ops.Exec():
-                return frozenset(name for mount in result.mounts for name in mount)
+                names = frozenset(name for mount in result.mounts for name in mount)
             case ops.Diff() | ops.CopyDirectory(base=ops.Scratch()):
                 names = frozenset(result.layers)
             case _:
@@ -128,13 +128,26 @@ class Sharing:
 
     def _place_source(self, op: ops.Op, result: Result) -> None:
         """Note that a copy has all files of its source, which need not be sent themselves."""
-        shared = self.context.shared
-        if shared is None or not isinstance(op, ops.CopyDirectory) or op.is_filtered:
-            return
+        copied = self._copied(op, result)
+        if self.context.shared is not None and copied is not None:
+            self.context.shared.place_source(*copied)
+
+    def recognise(self, op: ops.Op, result: Result) -> None:
+        """Know a copy of what another machine has packed by the blob that it came in."""
+        copied = None if self.context.shared is None else self._copied(op, result)
+        if copied is not None:
+            epoch = self.context.settings.source_date_epoch
+            recognise_layer(self.context.store, *copied, epoch=epoch)
+
+    def _copied(self, op: ops.Op, result: Result) -> tuple[str, Placement] | None:
+        """The layer that an op copies as it is, and where its files are then."""
+        if not isinstance(op, ops.CopyDirectory) or op.is_filtered or not result.layers:
+            return None
         layers = self._layers_of(op.source) if op.source_path == "/" != op.path else []
-        if len(layers) == 1 and result.layers:
-            within = posixpath.normpath(op.path).lstrip("/")
-            shared.place_source(layers[0], Placement(layer=result.layers[-1], within=within))
+        if len(layers) != 1:
+            return None
+        within = posixpath.normpath(op.path).lstrip("/")
+        return layers[0], Placement(layer=result.layers[-1], within=within)
 
     def _layers_of(self, op: ops.Op) -> list[str]:
         """The layers of a recorded result; none if that is not known."""

@@ -351,6 +351,7 @@ class Solver:
         row = {**result.document(), INPUTS: inputs, MADE: made}
         for key in keys:
             self.context.store.index.put("result", key, row, snapshots=sorted(result.snapshots()))
+        self.sharing.recognise(op, result)
         self.sharing.offer(op, keys, result, replaces=True)
 
 
