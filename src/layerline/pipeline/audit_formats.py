@@ -33,7 +33,22 @@ def text(made: Document) -> str:
         if each["status"] == ACCEPTED:
             lines.append(f"          accepted until {each['until']}: {each['reason']}")
     lines += [f"note: {each}" for each in made["notes"]]
-    return "".join(f"{line}\n" for line in [*lines, *_data(made)])
+    lines += _data(made)
+    lines += _next_steps(made)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _next_steps(made: Document) -> Iterator[str]:
+    """Yield what to do about what is refused."""
+    refused = [each for each in made["vulnerabilities"] if each["status"] == REFUSED]
+    wheels = sorted({each["package"] for each in refused if each["kind"] == "pypi"})
+    command = "layerline call lock --target=TARGET"
+    if wheels:
+        yield f"to update: {command} --upgrade={','.join(wheels)}"
+    if any(each["kind"] == "deb" for each in refused):
+        yield f"to update the base and its packages: {command} --upgrade-base"
+    if refused or any(each["status"] == REFUSED for each in made["licenses"]):
+        yield "to accept one for a while: [audit.exceptions.ID] of layerline.toml, reason and until"
 
 
 def verdict(made: Document) -> str:

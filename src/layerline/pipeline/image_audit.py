@@ -1,10 +1,10 @@
 """Audits the images of a project: their packages are those of the lock and of the base."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from layerline.pipeline import lock
+from layerline.pipeline import lock, package_lines
 from layerline.pipeline.advisories import Advisories
 from layerline.pipeline.audit import Subject, judge
 from layerline.pipeline.definition import Definition
@@ -14,7 +14,6 @@ from layerline.pipeline.image import Assembly
 from layerline.pipeline.licences import Licence, read
 from layerline.pipeline.line_numbers import line_of_place
 from layerline.pipeline.project import Project
-from layerline.pipeline.requirement import normalize_name
 from layerline.pipeline.spans import span
 from layerline.pipeline.vulnerability import Document
 
@@ -40,7 +39,7 @@ async def _subject(
     system = await assembly.environment.system(packages, user=spec.user)
     known = await advisories.select(system, python.keys(), definition.audit.exceptions.keys())
     base = line_of_place(await project.source.file(FILE).contents(), ("base",)) or 1
-    sources = {each["source"] for each in known["packages"]}
+    lines = await _lines(project, definition, spec.target)
     licences: tuple[Licence, ...] = ()
     if definition.audit.denied_licenses:
         image = await assembly.assemble(name, spec)
@@ -52,22 +51,20 @@ async def _subject(
         licences=licences,
         known=known,
         places={
-            **await _lock_places(project, definition, spec.target),
-            **{("deb", source): (FILE, base) for source in sources},
+            **lines,
+            **dict(package_lines.of_sources(known["packages"], lines, (FILE, base))),
         },
     )
 
 
-async def _lock_places(
+async def _lines(
     project: Project, definition: Definition, target: str
-) -> Mapping[tuple[str, str], tuple[str, int]]:
-    """Path and line of each package in the lock of a target, whoever wrote it."""
+) -> dict[tuple[str, str], package_lines.Place]:
+    """The lines of packages in the locks of a target: ours, and that of another tool."""
+    found: dict[tuple[str, str], package_lines.Place] = {}
     theirs = definition.target(target).lock
-    path = theirs or lock.path(target)
-    text = await project.source.file(path).contents()
-    found: dict[tuple[str, str], tuple[str, int]] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = line.replace('name = "', "").replace("==", " ").replace('"', " ").split()
-        if words and not line.startswith((" ", "#")):
-            found.setdefault(("pypi", normalize_name(words[0].partition("[")[0])), (path, number))
+    for path in filter(None, (theirs, lock.path(target))):
+        if await project.source.glob(path):
+            text = await project.source.file(path).contents()
+            found = {**package_lines.read(path, text), **found}
     return found

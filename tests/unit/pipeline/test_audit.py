@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from layerline.pipeline import audit_formats, report, report_markdown
+from layerline.pipeline import audit_formats, package_lines, report, report_markdown
 from layerline.pipeline.advisories import NoAdvisories, check
 from layerline.pipeline.audit import Subject, is_refused, judge
 from layerline.pipeline.audit_policy import Audit
@@ -67,6 +67,11 @@ def test_an_old_wheel_and_an_old_package_are_refused_with_the_fixed_version() ->
         "          a | b <c>\n"
         "refused   high 7.5       CVE-2021-33503  urllib3 1.26.4  fixed in 1.26.5  "
         "locks/cpu.txt:7\n"
+    )
+    assert audit_formats.choose("text")(made).endswith(
+        "to update: layerline call lock --target=TARGET --upgrade=urllib3\n"
+        "to update the base and its packages: layerline call lock --target=TARGET --upgrade-base\n"
+        "to accept one for a while: [audit.exceptions.ID] of layerline.toml, reason and until\n"
     )
     assert urllib3["aliases"] == ("GHSA-q2q7-5pp4-w6pg", "PYSEC-2021-108")
 
@@ -199,6 +204,49 @@ def test_the_report_has_the_audit() -> None:
     assert audit_formats.choose("markdown")(made) in report_markdown.text(shown)
     without = report.document("train", "cpu", evidence(), PLAN, origin=ORIGIN)
     assert "vulnerabilit" not in report.page(without) + report_markdown.text(without)
+
+
+# As uv pip compile, uv lock, poetry lock and PEP 751 write them, and as our locks pin the base.
+LOCKS = {
+    "locks/cpu.txt": """\
+# base: debian:bookworm-slim sha256:00
+# packages: python3
+# deb: libssl3 3.0.9-1 amd64 sha256:00
+# extra deb: perl-base 5.36.0-7 amd64 sha256:00
+Flask_Cors[async]==4.0 \\
+    --hash=sha256:00
+    # via api
+local @ https://example.org/local.tar.gz
+""",
+    "uv.lock": """\
+version = 1
+[[package]]
+name = "flask-cors"
+version = "4.0"
+dependencies = [
+    { name = "local" },
+]
+""",
+}
+
+
+def test_packages_are_found_at_their_lines_in_any_lock() -> None:
+    ours = package_lines.read("locks/cpu.txt", LOCKS["locks/cpu.txt"])
+    assert ours == {
+        ("deb", "libssl3"): ("locks/cpu.txt", 3),
+        ("deb", "perl-base"): ("locks/cpu.txt", 4),
+        ("pypi", "flask-cors"): ("locks/cpu.txt", 5),
+        ("pypi", "local"): ("locks/cpu.txt", 8),
+    }
+    assert package_lines.read("uv.lock", LOCKS["uv.lock"]) == {
+        ("pypi", "flask-cors"): ("uv.lock", 3)
+    }
+    more = [*PACKAGES, {"source": "zlib", "name": "zlib1g"}]
+    assert dict(package_lines.of_sources(more, ours, ("layerline.toml", 2))) == {
+        ("deb", "openssl"): ("locks/cpu.txt", 3),
+        ("deb", "perl"): ("locks/cpu.txt", 4),
+        ("deb", "zlib"): ("layerline.toml", 2),
+    }
 
 
 LISTED: list[dict[str, Any]] = [
