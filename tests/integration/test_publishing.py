@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from layerline.settings import process_environ
@@ -113,6 +114,27 @@ def test_it_is_verified_by_its_key_and_by_no_other(published: Published, tmp_pat
     refused = published.project.call("verify", address, f"--key={other}")
     assert refused.status == 8
     assert "signature: the provenance is signed by another key" in refused.stderr
+
+
+def test_the_login_of_docker_is_enough(published: Published, tmp_path: Path) -> None:
+    """As for a push alone, which the engine does; the container gets it as a secret."""
+    login = ("me", "geheim")
+    (home := tmp_path / "registry").mkdir()
+    with serving(home, login=login) as address:
+        auth = base64.b64encode(":".join(login).encode()).decode()
+        config = {"auths": {address: {"auth": auth}}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        argv = ["call", "--wheelhouse=wheels", "publish", "--image=small", "--compression=gzip"]
+        environ = {"DOCKER_CONFIG": str(tmp_path)}
+        done = published.project.call(
+            *argv, f"--address={address}/team/small:1", env=environ, timeout=LONGEST_SECONDS
+        )
+        digest = succeeded(done).stdout.strip().rpartition("@")[2]
+        assert digest == published.digest
+        url = f"http://{address}/v2/team/small/manifests/{digest.replace(':', '-')}"
+        listed = httpx.get(url, auth=login).text
+    assert len(json.loads(listed)["manifests"]) == 7
+    assert not any("geheim" in each or auth in each for each in (done.stdout, done.stderr, listed))
 
 
 def rebuild(published: Published, store: Path) -> Call:

@@ -17,6 +17,7 @@ from layerline.pipeline.probe import EVIDENCE_LABEL
 from layerline.pipeline.project import Project
 from layerline.pipeline.redaction import Redaction, secret_values
 
+_LICENCES = "/tmp/licences.json"
 _COMPRESSIONS = {
     "zstd": dagger.ImageLayerCompression.Zstd,
     "gzip": dagger.ImageLayerCompression.Gzip,
@@ -132,7 +133,9 @@ async def bills(
     """The contents of an image as a CycloneDX and as an SPDX document."""
     listed = json.loads(await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout())
     bill = sbom.document(image, target, listed, pins)
-    found = json.loads(await built.with_exec([PYTHON, "-c", program("licences.py")]).stdout())
+    argv = [PYTHON, "-c", program("licences.py")]  # too long for a log
+    listing = built.with_exec(argv, redirect_stdout=_LICENCES).file(_LICENCES)
+    found = json.loads(await listing.contents())
     return bill, spdx.document(image, provenance.version(), bill, found)
 
 

@@ -24,7 +24,7 @@ _SECRET_NAME = re.compile(
 _LOCAL = re.compile(r"(?<![\w./-])(?:/(?:home|Users)/[^/\s:\"']+|/root|/tmp)(?:/[^\s:\"',\]]*)?")
 _WINDOWS = re.compile(r"\b[A-Za-z]:\\[^\s\"']*")
 _SUFFIX = r"(?:local|localdomain|internal|intranet|lan|corp|home|private|home\.arpa)"
-_URL_HOST = re.compile(r"(?<=://)(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::\d+)?")
+_URL_HOST = re.compile(r"(?<!file://)(?<=://)(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::\d+)?")
 _NAME = re.compile(rf"(?:[A-Za-z0-9-]+\.)+{_SUFFIX}", re.IGNORECASE)
 # Elsewhere only with a port: versions have four numbers, and modules of Python names with dots.
 _PLACE = re.compile(

@@ -69,8 +69,34 @@ def test_a_referrer_is_listed_by_the_api_or_else_under_the_tag(
     settings = Settings.from_environ({"HOME": str(tmp_path)})
     with Registries.open(settings) as registries:
         place = registries.registry(Reference.parse(f"{fake.address}/app:1"))
-        found = [(each.digest, each.data) for each in read_attached(place, IMAGE)]
+        found = [(each.digest, each.data) for each in read_attached(place, IMAGE)[0]]
     assert found == list(zip(made, (b"one", b"two"), strict=True))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"mediaType": "text/plain+gzip", "digest": digest(b"no gzip"), "size": 7},
+        {"mediaType": "text/plain", "digest": digest(b"no gzip"), "size": 8},
+        {"mediaType": "text/plain", "digest": "x", "size": 7},
+        "layer",
+    ],
+)
+def test_a_broken_referrer_hides_no_other(fake: Fake, tmp_path: Path, layer: object) -> None:
+    """Everybody who may push may attach."""
+    fake.put_blob(b"no gzip")
+    fake.referrers = {}
+    subject = {"digest": IMAGE}
+    broken = {"artifactType": "text/plain", "subject": subject, "layers": [layer]}
+    repository(fake).attach(broken)
+    attach(repository(fake), "one")
+    settings = Settings.from_environ({"HOME": str(tmp_path)})
+    with Registries.open(settings) as registries:
+        place = registries.registry(Reference.parse(f"{fake.address}/app:1"))
+        found, wrong = read_attached(place, IMAGE)
+    assert [each.data for each in found] == [b"one"]
+    [said] = wrong
+    assert " cannot be read: " in said
 
 
 def test_the_list_of_another_client_is_kept(fake: Fake) -> None:

@@ -40,6 +40,7 @@ def test_what_only_the_publisher_may_know_is_replaced(text: str, left: str) -> N
         "pkg:pypi/nvidia-curand-cu12@10.3.5.147",
         "pkg:deb/debian/openssl@1%3A3.0?arch=amd64",
         "docker.io/library/debian:bookworm-slim@sha256:" + "a" * 64,
+        "pkg:cargo/cryptography-cffi@0.50.2?download_url=file://cryptography-cffi",
         "https://spdx.org/spdxdocs/api-1",
         "torch._inductor.internal: imported",
         "/opt/venv/lib/python3.11/site-packages/torch/home/x.py",

@@ -42,19 +42,27 @@ class Attached:
         return self.annotations.get(TITLE, "")
 
 
-def read_attached(repository: Repository, digest: str) -> Iterator[Attached]:
-    """Yield what is attached to an image. Raises ArchiveInvalid for what is not as it says."""
+def read_attached(repository: Repository, digest: str) -> tuple[list[Attached], list[str]]:
+    """What is attached to an image, and why some of it cannot be read.
+
+    Everybody who may push may attach: what is broken is left out, and hides nothing else.
+    """
+    found: list[Attached] = []
+    broken: list[str] = []
     entries = read_list(repository, digest)
     if len(entries) > _MOST:
         message = f"{digest} has {len(entries)} referrers: the limit is {_MOST}"
         raise ArchiveInvalid(message)
     for entry in entries:
-        which = parse_digest(str(entry.get("digest")))
+        which = str(entry.get("digest"))
         try:
-            found = repository.manifest(which)
+            raw = repository.manifest(parse_digest(which))
+            found += _read(repository, digest, which, raw.data)
         except ImageNotFound:
             continue  # deleted; what is missed is named by the provenance
-        yield from _read(repository, digest, which, found.data)
+        except (ArchiveInvalid, AttributeError) as exc:
+            broken.append(f"{which[:19]} cannot be read: {exc}")
+    return found, broken
 
 
 def _read(repository: Repository, image: str, which: str, data: bytes) -> Iterator[Attached]:

@@ -134,8 +134,9 @@ def verify_image(
 ) -> Verification:
     """Verify the image under a tag or a digest by a policy, which names at least one key."""
     subject = read_subject(repository, which)
-    attached = list(read_attached(repository, subject.digest))
-    signed, notes = _signed(attached, policy.keys)
+    attached, broken = read_attached(repository, subject.digest)
+    signed, refused = _signed(attached, policy.keys)
+    notes = (*broken, *refused)
     again = list(_rebuild_problems(subject, attached, policy))
     results = [
         (
