@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from layerline.engine import Verification
 
 DEFINITION = "layerline.toml"
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SCHEMES = ("http", "https", "ssh")
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "__pycache__", "*.tar")
 
@@ -91,7 +93,7 @@ def rebuild(
     `call`, e.g. where wheels come from.
     """
     recipe = Recipe.of(found)
-    with _workplace(console, recipe, source) as (place, scratch):
+    with workplace(console, recipe, source) as (place, scratch):
         _check(recipe, place)
         run = _Runner(console=console, place=place, store=store)
         rebuilt, base = scratch / "rebuilt.tar", scratch / "base.tar"
@@ -130,9 +132,7 @@ class _Runner:
 
 
 @contextmanager
-def _workplace(
-    console: Console, recipe: Recipe, source: Path | None
-) -> Iterator[tuple[Path, Path]]:
+def workplace(console: Console, recipe: Recipe, source: Path | None) -> Iterator[tuple[Path, Path]]:
     """The source with the attached lock in it, and a directory for archives."""
     with tempfile.TemporaryDirectory(prefix="layerline-verify-") as scratch:
         place = Path(scratch) / "source"
@@ -172,6 +172,9 @@ def _check_out(console: Console, recipe: Recipe, place: Path) -> None:
     if not recipe.commit:
         message = "the provenance names no commit: give the source with --source=DIR"
         raise UsageError(message)
+    if _COMMIT.fullmatch(recipe.commit) is None:
+        message = f"the provenance names an invalid commit {recipe.commit!r}"
+        raise NotVerified(message)
     environ, here = console.settings.environ, console.workdir
     known = ("git", "-C", here, "cat-file", "-e", f"{recipe.commit}^{{commit}}")
     if command.run(known, env=environ, expect=None).status == 0:
