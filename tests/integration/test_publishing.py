@@ -132,7 +132,8 @@ def test_the_login_of_docker_is_enough(published: Published, tmp_path: Path) -> 
         digest = succeeded(done).stdout.strip().rpartition("@")[2]
         assert digest == published.digest
         url = f"http://{address}/v2/team/small/manifests/{digest.replace(':', '-')}"
-        listed = httpx.get(url, auth=login).text
+        accept = {"Accept": "application/vnd.oci.image.index.v1+json"}
+        listed = httpx.get(url, auth=login, headers=accept).text
     assert len(json.loads(listed)["manifests"]) == 7
     assert not any("geheim" in each or auth in each for each in (done.stdout, done.stderr, listed))
 
