@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from layerline.engine.cache.artifact import artifact_of
-from layerline.engine.cache.envelope import RECORD, Envelope, Signature, parse_envelope
+from layerline.engine.cache.envelope import RECORD, parse_envelope
 from layerline.engine.cache.place import Place
 from layerline.engine.cache.record import Record, parse_record, tag_of
 from layerline.engine.cache.shared import SharedCache
@@ -24,15 +23,16 @@ from layerline.engine.image.registry.client import Endpoint
 from layerline.engine.image.registry.connections import Registries
 from layerline.engine.image.registry.credentials import Login
 from layerline.engine.image.registry.repository import Repository
+from layerline.engine.store.digest import digest_bytes
 from layerline.engine.store.store import Store
 from layerline.errors import UsageError
-from layerline.log import Journal
+from layerline.log import Event, Journal
 from layerline.settings import Settings
 from layerline.signing import Signing, TrustedKey
+from tests.unit.cache.poisons import MANIFESTS, POISONED, foreign_key, with_layer
 from tests.unit.cache.test_shared_calls import call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.unit.cache.conftest import Machine
@@ -76,6 +76,7 @@ class Signed:
     """A record that a machine has written, and the means to write another in its place."""
 
     cache: str
+    place: Path
     tag: str
     record: Record
     own: Key
@@ -89,6 +90,20 @@ class Signed:
             place = replace(Reference.parse(self.cache), tag=self.tag)
             image = artifact_of(record or replace(self.record, layers={}, blobs={}), envelope)
             registries.registry(place).push(store, image)
+
+    def put(self, manifest: bytes) -> None:
+        """Put a manifest under the tag into the registry's own files: it would refuse it."""
+        tags = self.place / "docker/registry/v2/repositories" / self.cache.partition("/")[2]
+        link = tags / "_manifests/tags" / self.tag / "current/link"
+        digest = digest_bytes(manifest)
+        algorithm, _, name = digest.partition(":")
+        data = self.place / "docker/registry/v2/blobs" / algorithm / name[:2] / name / "data"
+        data.parent.mkdir(parents=True, exist_ok=True)
+        data.write_bytes(manifest)
+        revision = tags / "_manifests/revisions" / algorithm / name / "link"
+        revision.parent.mkdir(parents=True, exist_ok=True)
+        revision.write_text(digest)
+        link.write_text(digest)
 
     def sealed(self, record: Record) -> bytes:
         return self.own.trust().seal(record.payload(), RECORD)
@@ -107,7 +122,12 @@ def fetch(url: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def signed(machines: tuple[Machine, Machine], keys: tuple[Key, Key], cache: str) -> Signed:
+async def signed(
+    machines: tuple[Machine, Machine],
+    keys: tuple[Key, Key],
+    cache: str,
+    registry_place: Path,
+) -> Signed:
     """The record of a call, signed by the first machine; the second trusts its key."""
     own, foreign = keys
     first, second = machines
@@ -121,7 +141,14 @@ async def signed(machines: tuple[Machine, Machine], keys: tuple[Key, Key], cache
     manifest = fetch(f"http://{host}/v2/{repository}/manifests/{tag}")
     envelope = parse_envelope(base64.b64decode(manifest["config"]["data"]))
     record = parse_record(envelope.payload)
-    return Signed(cache=cache, tag=tag, record=record, own=own, foreign=foreign)
+    return Signed(
+        cache=cache,
+        place=registry_place / "blobs",
+        tag=tag,
+        record=record,
+        own=own,
+        foreign=foreign,
+    )
 
 
 async def taken(machine: Machine) -> bool:
@@ -138,157 +165,6 @@ async def test_what_a_trusted_key_signed_is_taken(
     assert machines[1].warnings() == []
 
 
-def unsigned(signed: Signed) -> bytes:
-    return Envelope(payload=signed.record.payload()).encode()
-
-
-def foreign_key(signed: Signed) -> bytes:
-    return signed.foreign.trust().seal(signed.record.payload(), RECORD)
-
-
-def foreign_key_under_our_name(signed: Signed) -> bytes:
-    ours = parse_envelope(signed.sealed(signed.record)).signatures[0]
-    theirs = parse_envelope(foreign_key(signed))
-    forged = Signature(keyid=ours.keyid, sig=theirs.signatures[0].sig)
-    return Envelope(payload=theirs.payload, signatures=(forged,)).encode()
-
-
-def changed_payload(signed: Signed) -> bytes:
-    sealed = parse_envelope(signed.sealed(signed.record))
-    changed = replace(signed.record, row={**signed.record.row, "value": "forged"})
-    return Envelope(payload=changed.payload(), signatures=sealed.signatures).encode()
-
-
-def another_repository(signed: Signed) -> bytes:
-    return signed.sealed(replace(signed.record, repository="cache/other"))
-
-
-def another_key(signed: Signed) -> bytes:
-    return signed.sealed(replace(signed.record, key="0" * 64))
-
-
-def another_table(signed: Signed) -> bytes:
-    return signed.sealed(replace(signed.record, table="result"))
-
-
-def before_the_key_was_trusted(signed: Signed) -> bytes:
-    return signed.sealed(replace(signed.record, made=int(time.time()) - 10 * DAY))
-
-
-def after_the_key_was_revoked(signed: Signed) -> bytes:
-    return signed.sealed(replace(signed.record, made=int(time.time()) + 10 * DAY))
-
-
-def truncated_envelope(signed: Signed) -> bytes:
-    return signed.sealed(signed.record)[:-20]
-
-
-def truncated_payload(signed: Signed) -> bytes:
-    return sealed_bytes(signed, signed.record.payload()[:-20])
-
-
-def oversized(signed: Signed) -> bytes:
-    return signed.sealed(replace(signed.record, row={**signed.record.row, "fat": "x" * (5 << 20)}))
-
-
-def another_format(signed: Signed) -> bytes:
-    return sealed_bytes(signed, edited(signed, lambda document: document.update(format=99)))
-
-
-def without_a_key(signed: Signed) -> bytes:
-    return sealed_bytes(signed, edited(signed, lambda document: document.pop("key")))
-
-
-def layers_that_are_none(signed: Signed) -> bytes:
-    return sealed_bytes(signed, edited(signed, lambda document: document.update(layers="x")))
-
-
-def a_layer_of_a_wrong_size(signed: Signed) -> bytes:
-    return with_layer(signed, size=-1)
-
-
-def a_layer_of_an_unknown_type(signed: Signed) -> bytes:
-    return with_layer(signed, media_type="text/html")
-
-
-def a_layer_of_another_compression(signed: Signed) -> bytes:
-    return with_layer(signed, compression="Zstd")
-
-
-def a_directory_under_the_name_of_another(signed: Signed) -> bytes:
-    return with_layer(signed, name="packed-" + "2" * 64, within="opt")
-
-
-def a_layer_outside_of_the_store(signed: Signed) -> bytes:
-    return with_layer(signed, digest="../../etc/passwd")
-
-
-def a_name_that_claims_another_content(signed: Signed) -> bytes:
-    return with_layer(signed, name="base-" + "1" * 64)
-
-
-def no_json(_signed: Signed) -> bytes:
-    return b"\x00 not JSON"
-
-
-def a_deep_document(signed: Signed) -> bytes:
-    return sealed_bytes(signed, b"[" * 100_000)
-
-
-POISONED = (
-    unsigned,
-    foreign_key,
-    foreign_key_under_our_name,
-    changed_payload,
-    another_repository,
-    another_key,
-    another_table,
-    before_the_key_was_trusted,
-    after_the_key_was_revoked,
-    truncated_envelope,
-    truncated_payload,
-    oversized,
-    another_format,
-    without_a_key,
-    layers_that_are_none,
-    a_layer_of_a_wrong_size,
-    a_layer_of_an_unknown_type,
-    a_layer_of_another_compression,
-    a_directory_under_the_name_of_another,
-    a_layer_outside_of_the_store,
-    a_name_that_claims_another_content,
-    no_json,
-    a_deep_document,
-)
-
-
-def sealed_bytes(signed: Signed, payload: bytes) -> bytes:
-    return signed.own.trust().seal(payload, RECORD)
-
-
-def edited(signed: Signed, edit: Callable[[dict[str, Any]], object]) -> bytes:
-    document = json.loads(signed.record.payload())
-    edit(document)
-    return json.dumps(document).encode()
-
-
-def with_layer(signed: Signed, *, name: str = "4" * 64, **changed: object) -> bytes:
-    layer = {
-        "digest": "sha256:" + "2" * 64,
-        "size": 100,
-        "diff_id": "sha256:" + "3" * 64,
-        "media_type": "application/vnd.oci.image.layer.v1.tar+gzip",
-        "compression": "Gzip",
-        "level": 1,
-        "annotations": [],
-        "within": "",
-        **changed,
-    }
-    return sealed_bytes(
-        signed, edited(signed, lambda document: document.update(layers=[[name, layer]]))
-    )
-
-
 def test_no_poisoned_record_is_taken(machines: tuple[Machine, Machine], signed: Signed) -> None:
     second = machines[1]
     now = time.time()
@@ -300,16 +176,35 @@ def test_no_poisoned_record_is_taken(machines: tuple[Machine, Machine], signed: 
     )
     settings = replace(second.settings(), store=second.home / "poisoned")
     with Store.open(settings.store) as store:
-        for poison in POISONED:
-            signed.push(poison(signed))
-            with SharedCache.open(store, settings, Journal()) as shared:
+
+        def is_taken() -> bool:
+            with SharedCache.open(store, settings, Journal(listeners=[events.append])) as shared:
                 assert shared is not None
-                assert not shared.find("call", signed.record.key), poison
+                return shared.find("call", signed.record.key) or shared.find(
+                    "call", signed.record.key
+                )
+
+        for poison in (*POISONED, *MANIFESTS):
+            events: list[Event] = []
+            signed.push(signed.sealed(signed.record))
+            if poison in POISONED:
+                signed.push(poison(signed))
+            else:
+                signed.put(poison(signed))
+            assert not is_taken(), poison
+            assert len({event.step for event in events}) == 1, poison  # it was said, once
             assert store.index.get("call", signed.record.key) is None
-        signed.push(with_layer(signed))
-        with SharedCache.open(store, settings, Journal()) as shared:
-            assert shared is not None
-            assert shared.find("call", signed.record.key)  # what they differ from is good
+        for envelope in (with_layer(signed), with_two_signatures(signed)):
+            signed.push(envelope)  # what they differ from is good
+            assert is_taken()
+            store.index.remove([("call", signed.record.key)])
+
+
+def with_two_signatures(signed: Signed) -> bytes:
+    """Signed by another team as well: DSSE asks for one that is trusted."""
+    ours = parse_envelope(signed.sealed(signed.record))
+    theirs = parse_envelope(foreign_key(signed)).signatures
+    return replace(ours, signatures=(*theirs, *ours.signatures)).encode()
 
 
 async def test_no_step_has_the_key(

@@ -10,6 +10,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, cast
 
+from layerline.engine.cache.rows import check_row
 from layerline.engine.image.layer_import import RECEIVED, received_name
 from layerline.engine.image.manifests import Compression
 from layerline.engine.image.pack import (
@@ -42,6 +43,7 @@ def adopt_record(
     `epoch` is that of the layers' times. Raises ArchiveInvalid for a record that contradicts
     itself.
     """
+    check_row(record.table, record.row, [*record.layers, *record.needs])
     wanted = [layer.digest for layer in (*record.layers.values(), *record.forms.values())]
     if any(supplier.is_lost(digest) for digest in (*wanted, *record.blobs)):
         return False

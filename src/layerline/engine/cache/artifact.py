@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from layerline.engine.image import manifests
 from layerline.engine.image.assemble import AssembledImage
 from layerline.engine.image.manifests import Descriptor, Manifest, MediaTypes
+from layerline.engine.store.digest import parse_digest
 from layerline.errors import ArchiveInvalid
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def config_in(data: bytes) -> tuple[Descriptor, bytes | None]:
         raise ArchiveInvalid(message)
     try:
         descriptor = Descriptor(
-            media_type=ENVELOPE, digest=config["digest"], size=int(config["size"])
+            media_type=ENVELOPE, digest=parse_digest(config["digest"]), size=int(config["size"])
         )
         inline = config.get("data")
         if inline is None:

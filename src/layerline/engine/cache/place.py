@@ -140,7 +140,11 @@ class Place:
         if descriptor.size > 2 * LARGEST_RECORD:
             message = f"a record of {descriptor.size} bytes"
             raise ArchiveInvalid(message)
-        found = self._get(f"blobs/{descriptor.digest}", descriptor.size, accept="*/*")
+        try:
+            found = self._get(f"blobs/{descriptor.digest}", descriptor.size, accept="*/*")
+        except ImageNotFound as exc:
+            message = "the registry has lost its configuration"
+            raise ArchiveInvalid(message) from exc
         return manifests.verify(found, descriptor)
 
     def manifest(self, tag: str) -> bytes:

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from layerline import log
 from layerline.engine.api.durations import nanoseconds
 from layerline.engine.module.objects import ModuleObject
 from layerline.engine.solve.keys import identity_of
@@ -75,8 +76,13 @@ def recall(index: Index, key: str) -> CachedResult | None:
         from layerline.engine.api.schema import load_resolvers
 
         load_resolvers()  # their modules register the classes that documents may name
-    objects = {name: decode(document) for name, document in documents.items()}
-    if any(f"{value.typename}:{identity_of(value)}" != name for name, value in objects.items()):
+    try:
+        objects = {name: decode(document) for name, document in documents.items()}
+        ids = [f"{value.typename}:{identity_of(value)}" for value in objects.values()]
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:  # of another machine
+        log.debug("a result in another form is not used: %r", exc)
+        return None
+    if ids != list(objects):
         return None
     return CachedResult(value=row["value"], objects=objects)
 

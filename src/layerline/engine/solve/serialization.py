@@ -83,10 +83,15 @@ class _Decoder:
 
     def _build(self, key: str) -> None:
         pending = [key]
+        entered: set[str] = set()
         while pending:
             top = pending[-1]
             missing = [k for k in _references(self.nodes[top]) if k not in self.built]
             if missing and top not in self.built:
+                if top in entered:
+                    message = f"the step {top} is made from itself"
+                    raise ValueError(message)
+                entered.add(top)
                 pending.extend(missing)
                 continue
             pending.pop()
