@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOGIN = ("me", "geheim")
+PARTS = gzip.compress(b"one", mtime=0) * 2
+BOMB = gzip.compress(bytes(257 << 20), 1, mtime=0)
 IMAGE = digest(b"an image")
 
 
@@ -79,12 +82,16 @@ def test_a_referrer_is_listed_by_the_api_or_else_under_the_tag(
         {"mediaType": "text/plain+gzip", "digest": digest(b"no gzip"), "size": 7},
         {"mediaType": "text/plain", "digest": digest(b"no gzip"), "size": 8},
         {"mediaType": "text/plain", "digest": "x", "size": 7},
+        {"mediaType": "text/plain+gzip", "digest": digest(BOMB), "size": len(BOMB)},
+        {"mediaType": "text/plain+gzip", "digest": digest(PARTS), "size": len(PARTS)},
         "layer",
     ],
 )
 def test_a_broken_referrer_hides_no_other(fake: Fake, tmp_path: Path, layer: object) -> None:
     """Everybody who may push may attach."""
     fake.put_blob(b"no gzip")
+    fake.put_blob(BOMB)
+    fake.put_blob(PARTS)
     fake.referrers = {}
     subject = {"digest": IMAGE}
     broken = {"artifactType": "text/plain", "subject": subject, "layers": [layer]}

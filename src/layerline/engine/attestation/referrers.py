@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TITLE = "org.opencontainers.image.title"
 INDEX = "application/vnd.oci.image.index.v1+json"
 _MOST = 256
-_LARGEST = 256 << 20
+_LARGEST = 256 << 20  # of all together, decompressed
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -49,6 +49,7 @@ def read_attached(repository: Repository, digest: str) -> tuple[list[Attached], 
     """
     found: list[Attached] = []
     broken: list[str] = []
+    left = _LARGEST
     entries = read_list(repository, digest)
     if len(entries) > _MOST:
         message = f"{digest} has {len(entries)} referrers: the limit is {_MOST}"
@@ -57,15 +58,19 @@ def read_attached(repository: Repository, digest: str) -> tuple[list[Attached], 
         which = str(entry.get("digest"))
         try:
             raw = repository.manifest(parse_digest(which))
-            found += _read(repository, digest, which, raw.data)
+            read = list(_read(repository, digest, which, raw.data, left))
+            left -= sum(len(each.data) for each in read)
+            found += read
         except ImageNotFound:
             continue  # deleted; what is missed is named by the provenance
-        except (ArchiveInvalid, AttributeError) as exc:
+        except (ArchiveInvalid, AttributeError, TypeError) as exc:
             broken.append(f"{which[:19]} cannot be read: {exc}")
     return found, broken
 
 
-def _read(repository: Repository, image: str, which: str, data: bytes) -> Iterator[Attached]:
+def _read(
+    repository: Repository, image: str, which: str, data: bytes, limit: int
+) -> Iterator[Attached]:
     document = manifests.parse_json(data, "referrer")
     subject = document.get("subject")
     if not isinstance(subject, dict) or subject.get("digest") != image:
@@ -80,20 +85,20 @@ def _read(repository: Repository, image: str, which: str, data: bytes) -> Iterat
         )
         content = repository.document(descriptor)
         if descriptor.media_type.endswith("+gzip"):
-            content = _decompress(content)
+            content = _decompress(content, limit)
         annotations = document.get("annotations") or {}
         yield Attached(digest=which, kind=kind, data=content, annotations=annotations)
 
 
-def _decompress(data: bytes) -> bytes:
+def _decompress(data: bytes, limit: int) -> bytes:
     unpacker = zlib.decompressobj(_GZIP)
     try:
-        found = unpacker.decompress(data, _LARGEST)
+        found = unpacker.decompress(data, max(limit, 1))
     except zlib.error as exc:
         message = f"a referrer is not gzip: {exc}"
         raise ArchiveInvalid(message) from exc
-    if unpacker.unconsumed_tail or not unpacker.eof:
-        message = f"a referrer is cut off, or larger than {_LARGEST} bytes"
+    if unpacker.unconsumed_tail or unpacker.unused_data or not unpacker.eof:
+        message = f"a referrer is cut off, in parts, or larger than {limit} bytes"
         raise ArchiveInvalid(message)
     return found
 
