@@ -54,7 +54,11 @@ class Advisories:
         argv = ["python3", "-c", program("select_advisories.py"), _OSV]
         request = json.dumps({"names": sorted(names), "ids": sorted(ids)})
         container = container.with_exec([*argv, _TRACKER * has_tracker], stdin=request)
-        found: dict[str, Any] = json.loads(await container.stdout())
+        try:
+            found: dict[str, Any] = json.loads(await container.stdout())
+        except dagger.ExecError as exc:
+            message = f"nothing was audited: {exc.stderr.strip()}: {_WAYS['osv']}"
+            raise NoAdvisories(message) from exc
         check(found)
         return found
 

@@ -108,7 +108,8 @@ def _entry(
 
 
 def _status(found: Vulnerability, accepted: Accepted | None, policy: Audit) -> str:
-    if rank(found.severity) < rank(policy.severity) or not (found.fixed or policy.unfixed):
+    counts = rank(found.severity) >= rank(policy.severity) and (found.fixed or policy.unfixed)
+    if not (counts or found.is_malicious):
         return REPORTED
     return ACCEPTED if accepted else REFUSED
 

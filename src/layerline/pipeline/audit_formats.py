@@ -6,7 +6,7 @@ from html import escape
 from types import MappingProxyType
 from typing import Any
 
-from layerline.pipeline.vulnerability import ACCEPTED, REFUSED, Document
+from layerline.pipeline.vulnerability import ACCEPTED, REFUSED, REPORTED, Document
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = MappingProxyType({REFUSED: "error", ACCEPTED: "note"})
@@ -22,7 +22,8 @@ def text(made: Document) -> str:
             f"{each['status']:<8}  {_rating(each):<13}  {each['id']}  {each['package']} "
             f"{each['version']}  {_fix(each)}  {each['path']}:{each['line']}"
         )
-        lines.append(f"          {each['summary'] or each['url']}")
+        if each["status"] != REPORTED:
+            lines.append(f"          {each['summary'] or each['url']}")
         if each["status"] == ACCEPTED:
             lines.append(f"          accepted until {each['until']}: {each['reason']}")
     for each in made["licenses"]:

@@ -195,7 +195,7 @@ def select(tmp_path: Path) -> Any:  # noqa: ANN401
         f"{each['source']}\t{each['source_version']}\t{each['name']}\t{each['version']}\tii \n"
         for each in PACKAGES
     )
-    (tmp_path / "rows").write_text(rows + "gone\t1\tgone\t1\trc \n")
+    (tmp_path / "rows").write_text(rows.replace("ii", "hi", 1) + "gone\t1\tgone\t1\trc \n")
     query = tmp_path / "bin/dpkg-query"
     query.parent.mkdir()
     query.write_text(f"#!/bin/sh\ncat {tmp_path}/rows\n")
@@ -258,5 +258,11 @@ def test_data_of_another_kind_is_an_error(content: str, select: Any, tmp_path: P
     status, _, error = select()
     assert status == 1
     assert error.startswith("wrong.json in the OSV data is not ")
-    (tmp_path / "osv/wrong.json").unlink()
+    (tmp_path / "osv/wrong.json").rename(tmp_path / "osv/wrong.zip")
+    status, _, error = select()
+    assert (status, error.partition(":")[0]) == (
+        1,
+        "wrong.zip in the OSV data is not a ZIP archive",
+    )
+    (tmp_path / "osv/wrong.zip").unlink()
     assert select(["a list"])[0] == 1

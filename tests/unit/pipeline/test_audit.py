@@ -94,6 +94,14 @@ def test_what_nobody_has_rated_counts_as_the_worst() -> None:
     assert statuses(made) == {"CVE-7": "refused"}
 
 
+def test_a_malicious_package_is_refused_though_no_version_is_good() -> None:
+    """Records of https://github.com/ossf/malicious-packages: no severity, and no fix."""
+    affected = {"package": {"ecosystem": "PyPI", "name": "urllib3"}, "versions": ["1.26.4"]}
+    record = {**RECORD, "id": "MAL-2026-1", "aliases": [], "severity": [], "affected": [affected]}
+    made = judge([subject(osv=[record], tracker=None)], policy(severity="critical"), today=TODAY)
+    assert statuses(made) == {"MAL-2026-1": "refused"}
+
+
 def exception(until: str) -> dict[str, str]:
     return {"reason": "no foreign URLs", "until": until}
 

@@ -28,13 +28,21 @@ SEPARATORS = re.compile(r"[-_.]+")
 def records(place: pathlib.Path) -> Iterator[dict[str, Any]]:
     """Yield every OSV record below a directory."""
     for path in sorted(place.rglob("*")):
-        if path.suffix == ".json":
+        if path.suffix == ".json" and path.is_file():
             yield read(path.name, path.read_bytes())
         elif path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    if name.endswith(".json"):
-                        yield read(name, archive.read(name))
+            yield from records_in_archive(path)
+
+
+def records_in_archive(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Yield every record of an export."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".json"):
+                    yield read(name, archive.read(name))
+    except zipfile.BadZipFile as exc:
+        sys.exit(f"{path.name} in the OSV data is not a ZIP archive: {exc}")
 
 
 def read(name: str, content: bytes) -> dict[str, Any]:
@@ -54,7 +62,8 @@ def packages() -> list[dict[str, str]]:
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     keys = ("source", "source_version", "name", "version", "status")
     rows = [dict(zip(keys, line.split("\t"), strict=True)) for line in done.stdout.splitlines()]
-    return [row for row in rows if row.pop("status").startswith("ii")]
+    # The second letter is the state: neither not installed nor only configured (dpkg-query(1)).
+    return [row for row in rows if row.pop("status")[1] not in "nc"]
 
 
 def release() -> dict[str, str]:
