@@ -57,7 +57,8 @@ class Advisories:
         try:
             found: dict[str, Any] = json.loads(await container.stdout())
         except dagger.ExecError as exc:
-            message = f"nothing was audited: {exc.stderr.strip()}: {_WAYS['osv']}"
+            ways = _WAYS["osv" if "OSV" in exc.stderr else "tracker"]
+            message = f"nothing was audited: {exc.stderr.strip()}: {ways}"
             raise NoAdvisories(message) from exc
         check(found)
         return found
