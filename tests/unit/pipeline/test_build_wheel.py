@@ -182,3 +182,21 @@ def test_the_filter_holds_for_each_way_to_a_socket(place: Path) -> None:
     )
     argv = [sys.executable, sandbox.__file__, "/usr/bin/python3", "-c", code]
     assert command.run(argv, cwd=place).stdout == b"-1 ENOSYS\n-1 ENOSYS\n"
+
+
+def test_what_a_build_leaves_running_is_ended_with_it(place: Path) -> None:
+    code = (
+        "import os, sys, time\n"
+        "if not os.fork():\n"
+        "    os.setsid()\n"
+        "    if not os.fork():\n"
+        "        print(os.getpid(), flush=True)\n"
+        "        time.sleep(600)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "sys.exit(3)\n"
+    )
+    argv = [sys.executable, sandbox.__file__, "/usr/bin/python3", "-c", code]
+    done = command.run(argv, cwd=place, expect=None)
+    assert done.status == 3
+    assert not Path(f"/proc/{int(done.stdout)}").exists()

@@ -5,7 +5,8 @@
 Root runs it in an ordinary step, whose seccomp filter and limits stay; neither a namespace nor a
 right that a step lacks is needed, so every engine and kernel does it. One more filter refuses
 sockets of other kinds than Unix's, as `RestrictAddressFamilies=AF_UNIX` of systemd does: it is kept
-by all that is started, and by setuid programs no right comes back.
+by all that is started, and by setuid programs no right comes back. What the program leaves running
+is ended: the next one of the same step could be changed by it.
 
 https://docs.kernel.org/userspace-api/seccomp_filter.html, systemd.exec(5)
 """
@@ -13,7 +14,9 @@ https://docs.kernel.org/userspace-api/seccomp_filter.html, systemd.exec(5)
 import ctypes
 import errno
 import os
+import pathlib
 import platform
+import signal
 import struct
 import sys
 from collections.abc import Sequence
@@ -31,6 +34,7 @@ IO_URING_SETUP = 425
 X32 = 0x40000000
 AF_UNIX = 1
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
+PR_SET_CHILD_SUBREAPER = 36
 ALLOW, KILL_PROCESS, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 # struct seccomp_data.
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
@@ -78,10 +82,38 @@ def refuse_network() -> None:
             sys.exit(f"programs cannot be confined here: {os.strerror(ctypes.get_errno())}")
 
 
+def children() -> list[int]:
+    """The processes whose parent this one is (proc(5), /proc/PID/stat)."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = path.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(after_name[1]) == os.getpid():
+            found.append(int(path.parent.name))
+    return found
+
+
+def end_descendants() -> None:
+    """End all that is left: what has lost its parent is a child of this process."""
+    while left := children():
+        for process in left:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+
+
 def main(argv: Sequence[str]) -> None:
-    """Become the program."""
-    refuse_network()
-    os.execvp(RIGHTS[0], [*RIGHTS, *argv])
+    """Run the program to its end and exit as it does."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    program = os.fork()
+    if not program:
+        refuse_network()
+        os.execvp(RIGHTS[0], [*RIGHTS, *argv])
+    _, status = os.waitpid(program, 0)
+    end_descendants()
+    code = os.waitstatus_to_exitcode(status)
+    sys.exit(code if code >= 0 else 128 - code)
 
 
 if __name__ == "__main__":
