@@ -201,8 +201,32 @@ class Environment:
         made = await self.built(pin, layer)
         if pin.wheel:
             found = json.loads(await self.supplies.again(made.stdout))["sha256"]
-            lock.check_wheel(pin, found)
+            if found != pin.wheel:
+                return await self._kept_wheel(pin, found)
         return made.directory(BUILT)
+
+    async def _kept_wheel(self, pin: Pin, found: str) -> dagger.Directory:
+        """The wheel of the lock, which an earlier build on this machine made."""
+        taken = await self._wheel_volume()
+        taken = taken.with_exec(
+            ["sh", "-s", "--", "take", KEPT, pin.wheel, BUILT], stdin=program("kept_wheel.sh")
+        )
+        try:
+            await taken.sync()
+        except dagger.ExecError as exc:
+            message = lock.other_wheel(pin, found)
+            raise lock.LockError(message) from exc
+        return taken.directory(BUILT)
+
+    async def keep_wheel(self, made: dagger.Container, digest: str) -> None:
+        """Keep a wheel that differs from build to build, for builds with other tools or bases."""
+        keeping = (await self._wheel_volume()).with_mounted_directory(BUILT, made.directory(BUILT))
+        argv = ["sh", "-s", "--", "keep", KEPT, digest, BUILT]
+        await keeping.with_exec(argv, stdin=program("kept_wheel.sh")).sync()
+
+    async def _wheel_volume(self) -> dagger.Container:
+        builder = await self.builder()
+        return builder.with_mounted_cache(KEPT, self.volume("sources"))
 
     async def built(self, pin: Pin, layer: Layer) -> dagger.Container:
         """The build of a package from the source that the lock knows; stdout as that of `wheel`."""

@@ -95,16 +95,14 @@ def parse(text: str) -> dict[str, Pin]:
     return pins
 
 
-def check_wheel(pin: Pin, found: str) -> None:
-    """Raise a `LockError` if a build made another wheel than the one that the lock has."""
-    if found != pin.wheel:
-        message = (
-            f"{pin.name}=={pin.version} differs from build to build: the lock has the wheel "
-            f"sha256:{pin.wheel}, this build made sha256:{found}; use the cache of the machine "
-            f"that wrote the lock (--cache), lock with a --wheelhouse that has a wheel of it, or "
-            f"lock again with --upgrade={pin.name}"
-        )
-        raise LockError(message)
+def other_wheel(pin: Pin, found: str) -> str:
+    """The message on a build that made another wheel than the one that the lock has."""
+    return (
+        f"{pin.name}=={pin.version} differs from build to build: the lock has the wheel "
+        f"sha256:{pin.wheel}, this build made sha256:{found}; use the cache of the machine "
+        "that wrote the lock (--cache), lock with a --wheelhouse that has a wheel of it, or "
+        f"lock again with --upgrade={pin.name}"
+    )
 
 
 def closure(

@@ -128,6 +128,8 @@ class Resolution:
                     made = await environment.built(pin, layer)
                     said = json.loads(await environment.supplies.again(made.stdout))
                     wheel = said["sha256"] if said["differ"] else ""
+                    if wheel:
+                        await environment.keep_wheel(made, wheel)
                 lines.update([f"# wheel: {pin.name} sha256:{wheel}\n"] if wheel else [])
         return "".join(sorted(lines))
 

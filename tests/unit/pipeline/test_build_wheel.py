@@ -5,6 +5,7 @@ The hooks are those of PEP 517 and PEP 660; `direct_url.json` is that of PEP 610
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
+from layerline.pipeline.environment import program
 from layerline.pipeline.programs import build_wheel, sandbox
 from layerline.settings import process_environ
 
@@ -184,15 +186,46 @@ def test_the_filter_holds_for_each_way_to_a_socket(place: Path) -> None:
     assert command.run(argv, cwd=place).stdout == b"-1 ENOSYS\n-1 ENOSYS\n"
 
 
+def test_a_wheel_is_kept_by_its_hash_and_taken_again(tmp_path: Path) -> None:
+    (tmp_path / "built").mkdir()
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "built" / "demo-1.0-py3-none-any.whl").write_bytes(b"wheel")
+    digest = hashlib.sha256(b"wheel").hexdigest()
+
+    def run(action: str, wanted: str, place: str) -> command.Finished:
+        argv: list[str | Path] = [
+            "sh",
+            "-s",
+            "--",
+            action,
+            tmp_path / "volume",
+            wanted,
+            tmp_path / place,
+        ]
+        return command.run(argv, stdin=program("kept_wheel.sh").encode(), expect=None)
+
+    assert run("take", digest, "taken").stderr.decode() == (
+        f"the wheel sha256:{digest} is not in the cache volume\n"
+    )
+    assert run("keep", digest, "built").status == 0
+    assert run("keep", digest, "built").status == 0
+    assert run("take", digest, "taken").status == 0
+    assert [each.name for each in (tmp_path / "taken").iterdir()] == ["demo-1.0-py3-none-any.whl"]
+    # What somebody has changed in the volume is not taken.
+    [kept] = (tmp_path / "volume").glob("*/*.whl")
+    kept.write_bytes(b"other")
+    assert run("take", digest, "changed").status != 0
+
+
 def test_what_a_build_leaves_running_is_ended_with_it(place: Path) -> None:
     code = (
         "import os, sys, time\n"
         "if not os.fork():\n"
         "    os.setsid()\n"
-        "    if not os.fork():\n"
-        "        print(os.getpid(), flush=True)\n"
-        "        time.sleep(600)\n"
-        "    os._exit(0)\n"
+        "    if daemon := os.fork():\n"
+        "        print(daemon, flush=True)\n"
+        "        os._exit(0)\n"
+        "    time.sleep(600)\n"
         "os.wait()\n"
         "sys.exit(3)\n"
     )
