@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from layerline.pipeline.bytecode import OWN_STEP
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve
 from tests.integration.conftest import SOURCE, Call, Project
@@ -232,6 +233,34 @@ def test_bytecode_has_layers_of_its_own_and_can_be_left_out(
     ]
     names = files_of(project.home / "small.tar", without, without=[])
     assert not [name for name in names if name.startswith("opt/venv") and name.endswith(".pyc")]
+
+
+def test_a_changed_package_compiles_itself_alone(tmp_path: Path, environ: dict[str, str]) -> None:
+    """Of two packages of one layer, each large enough for a step of its own."""
+    toml = DEFINITION.replace(f'["{ONE}"]', f'["{ONE}", "{TWO}"]').replace(
+        f'[groups.second]\nrequirements = ["{TWO}"]\n', ""
+    )
+    project = repository(tmp_path, environ, toml.replace('["first", "second"]', '["first"]'))
+
+    def write(name: str, version: str) -> None:
+        text = f"VERSION = {version}\n" + f"{'#' * 99}\n" * (OWN_STEP // 100)
+        files = {f"{name.replace('-', '_')}/large.py": text.encode()}
+        write_wheel(project.home / "wheels", name, version, requires=[THREE], files=files)
+
+    write(ONE, "1.0")
+    write(TWO, "1.0")
+    lock(project)
+    assert len(compiling(build(project))) == 3  # these, and the shared one
+    write(TWO, "2.0")
+    again = ("lock", "--target=cpu", f"--upgrade={TWO}", "export", "--path=locks/cpu.txt")
+    assert call(project, *again).status == 0
+    assert len(compiling(build(project))) == 1
+
+
+def compiling(done: Call) -> list[str]:
+    """The steps of a build that compiled."""
+    assert done.status == 0, done.stderr
+    return [step for step in done.containers() if " -I -S -c " in step]
 
 
 def test_an_edit_in_a_container_of_the_image_is_imported(built: Project) -> None:

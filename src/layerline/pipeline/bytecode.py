@@ -25,9 +25,9 @@ from layerline.pipeline.source import escape
 PROGRAM = "bytecode.py"
 LAYER_FILES = "/mnt/layer"
 COMPILED = "/mnt/compiled"
-# A container takes as long as compiling 50 kB of source: from here on it is less than a tenth.
-OWN_STEP = 500_000
-TOGETHER = 8
+# A container takes as long as compiling 0.6 MB of source: docs/decisions/0006-bytecode.md.
+OWN_STEP = 2_000_000  # bytes
+TOGETHER = 16
 # Engines know a directory by its content up to a size; this one of 4096 entries.
 MOST_FILES = 2000
 MEGABYTE = 10**6
