@@ -73,8 +73,9 @@ def main() -> None:
     options = _options()
     options.work.mkdir(parents=True, exist_ok=True)
     with bench.directory(options.work) as place, bench.bases(place) as mirror:
+        groups = options.groups.split(",") if options.groups else ()
         repository = Repository.copied(
-            place / "repository", image=options.image, package=options.package
+            place / "repository", image=options.image, package=options.package, groups=groups
         )
         home = place / "docker"
         home.mkdir()
@@ -130,6 +131,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how fast an image starts.")
     parser.add_argument("--work", type=Path, required=True, help="directory to work in")
     parser.add_argument("--image", default="train-cuda", help="image of layerline.toml")
+    parser.add_argument("--groups", default="", help="make --image of these, for the target cpu")
     parser.add_argument("--imports", default="torch, jax, cv2", help="what a start imports")
     parser.add_argument(
         "--ready", action="store_true", help="wait for /ready instead, with a model"
