@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import dagger
@@ -32,10 +32,15 @@ TOGETHER = 16
 MOST_FILES = 2000
 MEGABYTE = 10**6
 BLOCK = 512
+T = TypeVar("T")
 # The numbers of `files`, `bytes` and `seconds`, and the files `left_out` that do not compile.
 Compiled = dict[str, Any]
 # The paths with the Python files of each wheel, with the numbers of these files and bytes.
 Modules = Mapping[str, Mapping[str, Sequence[int]]]
+
+
+class BytecodeTooLarge(ValueError):
+    """Bytecode that is compiled together does not fit into a layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,7 @@ class Bytecode:
         parts = [steps]
         if limit_mb is not None:
             sizes = [_weigh(each) for each in await self._compiled(steps)]
-            parts = _split(steps, sizes, limit_mb * MEGABYTE)
+            parts = split(steps, sizes, limit_mb, layer=layer.name)
         ids = self.environment.ids
         return [
             await ids.directory(f"bytecode {layer.name} {limit_mb} {place}", partial(_merge, part))
@@ -174,14 +179,18 @@ def _weigh(compiled: Compiled) -> int:
     return int(compiled["bytes"] + 2 * BLOCK * compiled["files"])
 
 
-def _split(
-    steps: Sequence[dagger.Container], sizes: Sequence[int], limit: int
-) -> list[list[dagger.Container]]:
+def split(steps: Sequence[T], sizes: Sequence[int], limit_mb: int, *, layer: str) -> list[list[T]]:
     """Parts of steps, each ending where the next step would make it larger than the limit."""
-    parts: list[list[dagger.Container]] = [[]]
+    parts: list[list[T]] = [[]]
     filled = 0
     for step, size in zip(steps, sizes, strict=True):
-        if parts[-1] and filled + size > limit:
+        if size > limit_mb * MEGABYTE:
+            message = (
+                f"the bytecode of layer {layer} has a part of {size} bytes, more than max_layer_mb "
+                f"= {limit_mb}: raise it, or leave bytecode out with bytecode = false"
+            )
+            raise BytecodeTooLarge(message)
+        if parts[-1] and filled + size > limit_mb * MEGABYTE:
             parts.append([])
             filled = 0
         parts[-1].append(step)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from layerline.pipeline.bytecode import MOST_FILES, OWN_STEP, TOGETHER, Modules, portions
+import pytest
+
+from layerline.pipeline.bytecode import (
+    MOST_FILES,
+    OWN_STEP,
+    TOGETHER,
+    BytecodeTooLarge,
+    Modules,
+    portions,
+    split,
+)
 
 
 def modules(*small: str, large: tuple[str, ...] = ()) -> Modules:
@@ -43,3 +53,14 @@ def test_a_wheel_of_many_files_has_several_steps() -> None:
     found = list(portions({"plotly": paths, "six": {"site/six.py": (1, 10)}}))
     assert [each.wheels for each in found] == [("plotly",)] * 3 + [("six",)]
     assert [path for each in found[:3] for path in each.paths] == sorted(paths)
+
+
+def test_a_part_ends_where_the_next_step_would_exceed_the_limit() -> None:
+    sizes = [400_000, 600_000, 1, 999_999, 1]
+    assert split("abcde", sizes, 1, layer="core") == [["a", "b"], ["c", "d"], ["e"]]
+    assert split("", [], 1, layer="core") == [[]]
+
+
+def test_a_step_that_is_larger_than_a_layer_may_be_is_refused() -> None:
+    with pytest.raises(BytecodeTooLarge, match=r"layer core .* bytecode = false"):
+        split("a", [1_000_001], 1, layer="core")
