@@ -52,13 +52,14 @@ KIND = "dev.sigstore.bundle.predicateType"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """An image that was published with the key `own`; `public` are the public keys by name."""
+    """An image that was published with the key `own`; `entries` are its referrers."""
 
     repository: Repository
     digest: str
     private: Path
     foreign: Path
     public: Path
+    entries: list[dict[str, Any]]
 
     def verify(self, policy: Policy | None = None, tag: str = "1.0") -> Verification:
         policy = policy or Policy(keys=(read_key(self.public),))
@@ -122,16 +123,30 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture
-def published(registry: str, keys: Path, tmp_path: Path) -> Published:
-    name = tmp_path.name.replace("_", "-").strip("-")
-    repository = Repository(registry=registry, place=tmp_path, name=name)
+@pytest.fixture(scope="module")
+def origin(registry: str, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """The image as it was published, once."""
+    repository = Repository(registry=registry, place=tmp_path_factory.mktemp("origin"))
     private, public, foreign = keys / "own.pem", keys / "own.pub", keys / "foreign.pem"
     digest = repository.push(IMAGE)
     repository.attach(digest, key=private)
     return Published(
-        repository=repository, digest=digest, private=private, foreign=foreign, public=public
+        repository=repository,
+        digest=digest,
+        private=private,
+        foreign=foreign,
+        public=public,
+        entries=repository.referrers(digest),
     )
+
+
+@pytest.fixture
+def published(origin: Published) -> Published:
+    """The image as it was published: the tag and the list of referrers are put back."""
+    manifest = origin.repository.get(f"manifests/{origin.digest}").json()
+    assert origin.repository.put_manifest("1.0", manifest) == origin.digest
+    origin.list_referrers(origin.entries)
+    return origin
 
 
 def edited(before: str, after: str) -> Callable[[bytes], bytes]:
