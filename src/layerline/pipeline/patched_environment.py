@@ -55,6 +55,12 @@ class PatchedEnvironment(Environment):
     ) -> dagger.Container:
         return await self.earlier.wheel(source, builders, place=place, version=version)
 
+    async def built(self, pin: Pin, layer: Layer) -> dagger.Container:
+        return await self.earlier.built(pin, layer)
+
+    async def keep_wheel(self, made: dagger.Container, digest: str) -> None:
+        await self.earlier.keep_wheel(made, digest)
+
     async def wheel_files(self, wheels: Sequence[dagger.Directory]) -> dagger.Directory:
         return await self.earlier.wheel_files(wheels)
 
