@@ -126,6 +126,21 @@ def read_fitting(text: str, definition: Definition, target: str) -> BasePins | N
     return pins
 
 
+def read_earlier(text: str, definition: Definition, target: str) -> BasePins:
+    """The pins of the lock whose layers a patch keeps; a `LockError` says why it cannot."""
+    pins = BasePins.read(text)
+    if pins is None:
+        message = (
+            f"the lock of {target} does not pin the base that its layers are on: pin it with "
+            f"'{upgrade_command(target)}', and patch from then on"
+        )
+        raise LockError(message)
+    if wrong := list(pins.misfits(definition)):
+        heading = f"the layers of {target} cannot be patched: their lock does not fit {FILE}"
+        raise LockError("\n  ".join([heading, *wrong]))
+    return pins
+
+
 def insert_pins(text: str, pins: BasePins | None) -> str:
     """A lock with pins after its record of what it was resolved from."""
     if pins is None:

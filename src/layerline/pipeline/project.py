@@ -147,22 +147,14 @@ class Project:
         if self.earlier is None or not await self.earlier.glob(name):
             message = f"the earlier locks have no {name}: give the directory locks of that time"
             raise LockError(message)
-        base = BasePins.read(await self.earlier.file(name).contents())
-        if base is None:
-            message = (
-                f"the earlier {name} does not pin the base that its layers are on: pin "
-                f"it with '{base_pins.upgrade_command(target)}', and patch from then on"
-            )
-            raise LockError(message)
-        if wrong := list(base.misfits(definition)):
-            heading = f"the earlier {name} does not fit {FILE}, so its layers cannot be patched"
-            raise LockError("\n  ".join([heading, *wrong]))
-        return base
+        text = await self.earlier.file(name).contents()
+        return base_pins.read_earlier(text, definition, target)
 
     async def upgraded(self, target: str) -> "Project":
         """The project with the newest base under the layers of the lock that it has."""
         definition = await self.definition()
         text = await self.own_lock(target)
+        base_pins.read_earlier(text, definition, target)
         base = await self.pinned_base(definition, target, text, upgrade=True)
         earlier = dagger.dag.directory().with_new_file(f"{target}.txt", text)
         newer = base_pins.insert_pins(base_pins.without_pins(text), base)

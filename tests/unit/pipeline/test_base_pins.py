@@ -85,3 +85,16 @@ def test_pins_that_do_not_fit_the_definition_are_refused(
 
 def test_pins_are_replaced_and_nothing_else() -> None:
     assert base_pins.without_pins(LOCK) == HEADER + ENTRIES
+
+
+def test_a_lock_that_does_not_say_what_its_layers_are_on_is_not_patched() -> None:
+    assert base_pins.read_earlier(LOCK, DEFINITION, "cpu") == PINS
+    with pytest.raises(LockError) as caught:
+        base_pins.read_earlier(HEADER + ENTRIES, DEFINITION, "cpu")
+    assert str(caught.value) == (
+        "the lock of cpu does not pin the base that its layers are on: pin it with 'layerline call "
+        "lock --target=cpu --upgrade-base export --path=locks/cpu.txt', and patch from then on"
+    )
+    changed = parse_definition(TOML.replace('["gcc"]', '["g++"]'))
+    with pytest.raises(LockError, match=r"cannot be patched: .*\n  the lock has other packages"):
+        base_pins.read_earlier(LOCK, changed, "cpu")

@@ -49,7 +49,7 @@ What differs everywhere, on purpose:
 - **Platforms**: programs for another architecture run only if the kernel has a binfmt handler for
   it; otherwise the exec fails.
 - **Base images**: `debian:*` and `ubuntu:*` are bootstrapped from the distribution's packages if no
-  registry answers, and the output says so.
+  registry answers, and the output says so. With a digest they are refused if that is not theirs.
 - **Compression** of layers: gzip by igzip, EStarGZ, and zstd at level 1 unless the settings say
   otherwise, which may also ask for zstd:chunked. Layers are compressed while later steps run if the
   call ends in `asTarball`, `export` or `publish`, or in a function whose argument `compression` is
