@@ -136,18 +136,24 @@ def children(parent: str) -> list[str]:
 
 def memory(process: str) -> int:
     """Bytes of a process, its share of common pages included."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        text = pathlib.Path(f"/proc/{process}/smaps_rollup").read_text()
-        return 1024 * sum(int(line.split()[1]) for line in text.splitlines() if line[:4] == "Pss:")
-    return 0
+    lines = read(process, "smaps_rollup").splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def bytes_read(process: str) -> int:
     """Bytes that a process and its ended children had fetched from the disk (proc_pid_io(5))."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        text = pathlib.Path(f"/proc/{process}/io").read_text()
-        return int(text.partition("\nread_bytes:")[2].split()[0])
-    return 0
+    _, _, rest = read(process, "io").partition("\nread_bytes:")
+    return int(rest.split()[0]) if rest else 0
+
+
+def read(process: str, name: str) -> str:
+    """A file of a process; empty once it has ended."""
+    try:
+        return pathlib.Path(f"/proc/{process}/{name}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    except PermissionError as exc:
+        sys.exit(f"a process of the image cannot be measured, as it runs as another user: {exc}")
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
