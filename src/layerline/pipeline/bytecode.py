@@ -111,9 +111,12 @@ class Bytecode:
         }
 
     async def files(self, layer: Layer, limit_mb: int | None = None) -> list[dagger.Directory]:
-        """The bytecode of a layer's files at their places, in parts that are within the limit."""
+        """The bytecode of a layer's files at their places, in parts that are within the limit.
+
+        A layer without modules has none: some have only libraries.
+        """
         steps = await self._steps(layer)
-        parts = [steps]
+        parts = [steps] if steps else []
         if limit_mb is not None:
             sizes = [_weigh(each) for each in await self._compiled(steps)]
             parts = split(steps, sizes, limit_mb, layer=layer.name)
@@ -181,7 +184,7 @@ def _weigh(compiled: Compiled) -> int:
 
 def split(steps: Sequence[T], sizes: Sequence[int], limit_mb: int, *, layer: str) -> list[list[T]]:
     """Parts of steps, each ending where the next step would make it larger than the limit."""
-    parts: list[list[T]] = [[]]
+    parts: list[list[T]] = []
     filled = 0
     for step, size in zip(steps, sizes, strict=True):
         if size > limit_mb * MEGABYTE:
@@ -190,7 +193,7 @@ def split(steps: Sequence[T], sizes: Sequence[int], limit_mb: int, *, layer: str
                 f"= {limit_mb}: raise it, or leave bytecode out with bytecode = false"
             )
             raise BytecodeTooLarge(message)
-        if parts[-1] and filled + size > limit_mb * MEGABYTE:
+        if not parts or filled + size > limit_mb * MEGABYTE:
             parts.append([])
             filled = 0
         parts[-1].append(step)

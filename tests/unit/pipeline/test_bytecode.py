@@ -213,6 +213,14 @@ def test_an_edit_of_the_same_size_and_time_is_seen(layer: Path, tmp_path: Path) 
     assert cached.read_bytes() == before
 
 
+def test_a_layer_without_modules_has_an_empty_directory_to_copy(tmp_path: Path) -> None:
+    """A Dockerfile copies it whatever is in it."""
+    (tmp_path / "layer/lib").mkdir(parents=True)
+    made = compile_layer(tmp_path / "layer", tmp_path / "output", by=sys.executable)
+    assert made["files"] == 0
+    assert list((tmp_path / "output").iterdir()) == []
+
+
 def test_python_takes_the_files(layer: Path, tmp_path: Path) -> None:
     """An import that finds its bytecode does not compile: the compiler is taken away."""
     compile_layer(layer, tmp_path / "output", by=sys.executable)

@@ -58,7 +58,7 @@ def test_a_wheel_of_many_files_has_several_steps() -> None:
 def test_a_part_ends_where_the_next_step_would_exceed_the_limit() -> None:
     sizes = [400_000, 600_000, 1, 999_999, 1]
     assert split("abcde", sizes, 1, layer="core") == [["a", "b"], ["c", "d"], ["e"]]
-    assert split("", [], 1, layer="core") == [[]]
+    assert split("", [], 1, layer="core") == []
 
 
 def test_a_step_that_is_larger_than_a_layer_may_be_is_refused() -> None:

@@ -252,6 +252,7 @@ def main(layer: pathlib.Path, output: pathlib.Path, prefix: pathlib.Path) -> dic
         result = output / path.parent / "__pycache__" / name
         work.append((layer / path, result, str(prefix / path)))
     sizes = compile_all(work)
+    output.mkdir(parents=True, exist_ok=True)  # also without any file: it is copied
     for directory, _, _ in os.walk(output, topdown=False):
         os.utime(directory, (EPOCH, EPOCH))
     made = [size for size in sizes if size >= 0]
