@@ -15,7 +15,7 @@ from tests.unit.cache.conftest import HOST
 from tests.unit.conftest import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from layerline.engine.api.session import Session
@@ -71,8 +71,14 @@ def uploads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     found: Counter[str] = Counter()
     upload = Repository._upload
 
-    def count(self: Repository, store: Store, layer: Descriptor, sources: list[str]) -> bool:
-        is_sent = upload(self, store, layer, sources)
+    def count(
+        self: Repository,
+        store: Store,
+        layer: Descriptor,
+        sources: list[str],
+        watch: Callable[[], None] | None = None,
+    ) -> bool:
+        is_sent = upload(self, store, layer, sources, watch)
         found[layer.digest] += is_sent
         return is_sent
 

@@ -18,6 +18,7 @@ from layerline import log
 from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.artifact import MANIFEST, artifact_of, used_now
 from layerline.engine.cache.deferred import Deferred
+from layerline.engine.cache.pulse import Pulse
 from layerline.engine.cache.record import Record, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
 from layerline.engine.image.pack import pack
@@ -41,6 +42,7 @@ _THREADS = 4
 _NICENESS = 10
 _MOST_FAILURES = 3
 _GIVE_UP_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class Sender:
     layers: SharedLayers
     seal: Callable[[bytes], bytes]
     on_end: Callable[[Outgoing], None]
+    pulse: Pulse = field(default_factory=Pulse)
     sent: int = 0
     sent_bytes: int = 0
     _waiting: deque[Outgoing | Use] = field(default_factory=deque)
@@ -173,14 +176,23 @@ class Sender:
     def finish(self) -> None:
         """Wait until everything is sent, or sending has failed.
 
-        After `drop` a registry that does not answer is not waited for.
+        A registry that takes nothing any more is not waited for, nor any after `drop`.
         """
         self.send_deferred()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        while not self._cancel.is_set() and any(each.is_alive() for each in self._threads):
+            with self._changed:
+                self._changed.wait(_LOOK_SECONDS)
+                under_way = self._under_way
+            if self.pulse.has_stopped(under_way):
+                self.place.fail(RegistryTimeout("it takes nothing of what is sent"))
+                self.drop()
+        deadline = time.monotonic() + _GIVE_UP_SECONDS
         for thread in self._threads:
-            thread.join(_GIVE_UP_SECONDS if self._cancel.is_set() else None)
+            rest = max(0.0, deadline - time.monotonic())
+            thread.join(rest if self._cancel.is_set() else None)
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
@@ -203,6 +215,7 @@ class Sender:
             finally:
                 with self._changed:
                     self._under_way -= 1
+                    self._changed.notify_all()
                 if isinstance(outgoing, Outgoing):
                     self.on_end(outgoing)
 
@@ -233,7 +246,8 @@ class Sender:
 
     def _refresh(self, use: Use) -> None:
         data = used_now(use.manifest, int(time.time()))
-        self.place.written.put_manifest(use.tag, data, MANIFEST)
+        with self.pulse.sending():
+            self.place.written.put_manifest(use.tag, data, MANIFEST)
 
     def _send(self, outgoing: Outgoing) -> None:
         tags = self._missing(outgoing)
@@ -248,11 +262,13 @@ class Sender:
 
     def _push(self, record: Record, tag: str) -> None:
         image = artifact_of(record, self.seal(record.payload()))
-        for blob in image.layers:
-            self._push_blob(blob)
         repository = self.place.written
         there = replace(repository, reference=replace(repository.reference, tag=tag))
-        there.push(self.store, image, known=self.place.blobs, is_new=True)
+        with self.pulse.sending():
+            for blob in image.layers:
+                self._push_blob(blob)
+                self.pulse.beat()
+            there.push(self.store, image, known=self.place.blobs, is_new=True)
         with self._changed:
             self._failures = 0
             self.sent += 1
@@ -262,7 +278,8 @@ class Sender:
         with self.turn(blob.digest):
             if blob.digest in self.place.blobs:
                 return
-            if self.place.written.push_layer(self.store, blob, self._sources):
+            written, watch = self.place.written, self.pulse.beat
+            if written.push_layer(self.store, blob, self._sources, watch=watch):
                 with self._changed:
                     self.sent_bytes += blob.size
             self.place.blobs.add(blob.digest)

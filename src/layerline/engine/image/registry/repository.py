@@ -139,16 +139,24 @@ class Repository:
         self._put_manifest(tag, image.root, image.document(image.root.digest))
 
     def push_layer(
-        self, store: Store, layer: Descriptor, sources: Sequence[Reference] = ()
+        self,
+        store: Store,
+        layer: Descriptor,
+        sources: Sequence[Reference] = (),
+        *,
+        watch: Callable[[], None] | None = None,
     ) -> bool:
-        """Upload a blob of the store; False if the registry has it, here or in one of `sources`."""
+        """Upload a blob of the store; False if the registry has it, here or in one of `sources`.
+
+        `watch` is called for each piece that was sent.
+        """
         mine = [
             source.repository
             for source in sources
             if source.registry == self.reference.registry
             and source.repository != self.reference.repository
         ]
-        return self._upload(store, layer, mine)
+        return self._upload(store, layer, mine, watch)
 
     def push_blob(self, blob: Descriptor, data: bytes) -> None:
         """Upload bytes as a blob unless the repository has it."""
@@ -201,12 +209,20 @@ class Repository:
             message = f"{self.reference.registry} sent no data for {descriptor.digest}"
             raise RegistryUnreachable(message)
 
-    def _upload(self, store: Store, layer: Descriptor, sources: Sequence[str]) -> bool:
+    def _upload(
+        self,
+        store: Store,
+        layer: Descriptor,
+        sources: Sequence[str],
+        watch: Callable[[], None] | None = None,
+    ) -> bool:
         def body() -> Iterator[bytes]:
             with store.blobs.open(layer.digest) as file:
                 for chunk in iter(lambda: file.read(stream.CHUNK), b""):
                     check_cancelled()
                     yield chunk
+                    if watch is not None:
+                        watch()
 
         return self._put_blob(layer, body, sources)
 
