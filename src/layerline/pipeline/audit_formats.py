@@ -132,7 +132,8 @@ def html(made: Document) -> Iterator[str]:
     """Yield the lines of the audit in a report's page."""
     yield f"<h2>Known vulnerabilities</h2>\n<p>{escape(verdict(made))}, on {made['date']}</p>"
     if made["vulnerabilities"]:
-        yield "<table><tr><th></th><th>severity</th><th>package</th><th>fixed in</th></tr>"
+        yield '<table class="found"><tr><th></th><th>severity</th>'
+        yield "<th>package</th><th>fixed in</th></tr>"
     for each in made["vulnerabilities"]:
         style = ' class="run"' if each["status"] == REFUSED else ""
         until = f" until {each['until']}: {each['reason']}" if each["until"] else ""

@@ -255,7 +255,8 @@ def _gpu_code(report: Report) -> Iterator[str]:
     if not report["gpu_code"]:
         return
     yield "<h2>GPU code</h2>\n<p>Bytes in the libraries' files, most of them compressed.</p>"
-    yield '<table><tr><th>architecture</th><th class="number">size</th><th>packages</th></tr>'
+    yield '<table class="found"><tr><th>architecture</th>'
+    yield '<th class="number">size</th><th>packages</th></tr>'
     for each in report["gpu_code"]:
         largest = sorted(each["packages"].items(), key=lambda one: (-one[1], one[0]))
         names = ", ".join(f"{escape(name)} {format_size(size)}" for name, size in largest)

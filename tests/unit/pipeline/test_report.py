@@ -86,6 +86,30 @@ ORIGIN = {
 }
 
 
+GPU_CODE = "nvidia-cusparselt-cu13: sm_90a 120223704, compute_120f 9\nnvidia-cudnn-cu13: sm_90a 7"
+AUDIT: dict[str, Any] = {
+    "date": "2026-11-30",
+    "policy": {"severity": "high", "unfixed": False},
+    "checked": [],
+    "licenses": [],
+    "notes": [],
+    "vulnerabilities": [
+        {
+            "id": "GHSA-q2q7-5pp4-w6pg",
+            "url": "https://osv.dev/vulnerability/GHSA-q2q7-5pp4-w6pg",
+            "package": "opencv-python-headless",
+            "version": "1:4.10.0.84+dfsg1-12+deb12u10",
+            "fixed": "1:4.10.0.84+dfsg1-12+deb12u11",
+            "severity": "critical",
+            "score": 9.8,
+            "status": "accepted",
+            "until": "2027-01-01",
+            "reason": "never given foreign files",
+        }
+    ],
+}
+
+
 def report_data() -> dict[str, Any]:
     return document(
         "train",
@@ -221,7 +245,10 @@ def test_a_phone_shows_it_without_scrolling_sideways(chromium: Chromium) -> None
         rows: page.querySelectorAll(".layers tr").length,
         bars: [...page.querySelectorAll(".step .bar")].map(each => each.offsetWidth > 0)
     }"""
-    opened = page(report_data()).replace("<details>", "<details open>")
+    probed = evidence()
+    probed[-1]["probes"].append(probe("architectures", 0.5, GPU_CODE))
+    made = document("train", "cpu", probed, PLAN, origin=ORIGIN, audit=AUDIT)
+    opened = page(made).replace("<details>", "<details open>")
     found = json.loads(chromium.evaluate(opened, script, width=PHONE_PIXELS))
     assert found["wide"] <= PHONE_PIXELS
     assert found["size"] >= 16
