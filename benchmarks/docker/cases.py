@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -24,44 +25,59 @@ OWN = "layerline"
 # How many times a side has the image's bytes on the disk at once.
 COPIES = {OWN: 4, "plain": 4, "rendered": 5}
 _MB, _GB = 10**6, 10**9
+_UNBOUND: dict[str, float] = {}
 
 
 class Case(enum.Enum):
-    """What is asked of a side: the words of the table, and the ratio that is wanted."""
+    """What is asked of a side: the words of the table, and the ratios that are wanted by peer."""
 
-    FIRST_EXPORT = ("first build and export", 2.5)
-    FIRST_PUSH = ("first build and push", 5.0)
-    CHANGED_EXPORT = ("one package changed, export", 3.0)
-    CHANGED_PUSH = ("one package changed, push", 6.0)
-    AGAIN_EXPORT = ("nothing changed, export", 20.0)
+    FIRST_EXPORT = ("first build and export", {"plain": 2.0, "rendered": 3.0})
+    FIRST_PUSH = ("first build and push", {"plain": 3.5})
+    CHANGED_EXPORT = ("one package changed, export", {"plain": 3.0, "rendered": 3.0})
+    CHANGED_PUSH = ("one package changed, push", {"plain": 4.0, "rendered": 6.0})
+    SOURCE_PUSH = ("one source file changed, push", _UNBOUND)
+    AGAIN_EXPORT = ("nothing changed, export", {"plain": 20.0, "rendered": 20.0})
 
     @property
     def words(self) -> str:
         """How the table calls it."""
         return self.value[0]
 
-    @property
-    def target(self) -> float:
-        """How many times faster Layerline has to be."""
-        return self.value[1]
+    def target(self, peer: str) -> float | None:
+        """How many times faster than a peer Layerline has to be; None where nothing is set."""
+        return self.value[1].get(peer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long something took, and how busy the machine was: its load when that began and ended."""
+    """How long something took, and how busy the machine was: its load when that began and ended.
+
+    `processor` is the time of the processes that were started and have ended: all of Layerline's,
+    and of docker's the client's alone.
+    """
 
     seconds: float
     load: tuple[float, float]
+    processor: float = 0.0
 
     @classmethod
     def of(cls, work: Callable[[], object]) -> Timing:
         """Time some work; what earlier work has left to be written is written first."""
         os.sync()
         before, _, _ = os.getloadavg()
-        began = time.perf_counter()
+        used, began = _processor_seconds(), time.perf_counter()
         work()
         seconds = time.perf_counter() - began
-        return cls(seconds=round(seconds, 2), load=(before, os.getloadavg()[0]))
+        return cls(
+            seconds=round(seconds, 2),
+            load=(before, os.getloadavg()[0]),
+            processor=round(_processor_seconds() - used, 2),
+        )
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def groups(peers: list[str], repository: Repository, work: Path) -> Iterator[list[str]]:
@@ -122,6 +138,8 @@ def _measured(side: Side, work: Path) -> Iterator[tuple[Case, Timing]]:
         yield Case.FIRST_PUSH, Timing.of(lambda: side.push(f"{address}:first"))
         side.repository.change()
         yield Case.CHANGED_PUSH, Timing.of(lambda: side.push(f"{address}:changed"))
+        side.repository.edit()
+        yield Case.SOURCE_PUSH, Timing.of(lambda: side.push(f"{address}:source"))
     side.repository.restore()
     side.forget()
 

@@ -1,6 +1,7 @@
 """The repository whose image is built: a copy of this checkout's last commit, with two locks.
 
-Nothing but the lock is ever changed in it, so both sides are asked for the same thing.
+Nothing but the lock and one source file is ever changed in it, so all sides are asked for the same
+thing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[2]
 DEFINITION = "layerline.toml"
+# Of every image: a file that it has, and nothing but the image reads.
+_SOURCE_FILE = "src/ct_scan_mlops/settings.py"
 _COMPILE = ("pip", "compile", "--quiet", "--no-deps", "--generate-hashes", "--no-header")
 _PYTHON_VERSION = "3.11"
 _IMAGE = """
@@ -50,9 +54,9 @@ class Repository:
 
     @classmethod
     def copied(
-        cls, place: Path, *, image: str, package: str, groups: Sequence[str] = ()
+        cls, place: Path, *, image: str, package: str = "", groups: Sequence[str] = ()
     ) -> Repository:
-        """A copy; in the other lock a package has the release before the locked one.
+        """A copy; in the other lock a package has the release before the locked one, if any.
 
         With `groups` the image is one of these, for the target cpu.
         """
@@ -63,7 +67,8 @@ class Repository:
                 file.write(_IMAGE.format(image=image, groups=json.dumps(list(groups))))
         target = parse_definition((place / DEFINITION).read_text()).image(image).target
         locked = (place / lock.path(target)).read_text()
-        return cls(place=place, image=image, locked=locked, changed=_downgraded(locked, package))
+        changed = _downgraded(locked, package) if package else locked
+        return cls(place=place, image=image, locked=locked, changed=changed)
 
     def copy(self, place: Path) -> Repository:
         """Another copy, to be changed without this one."""
@@ -102,6 +107,11 @@ class Repository:
     def restore(self) -> None:
         """Put the committed lock in place."""
         (self.place / lock.path(self.spec.target)).write_text(self.locked)
+
+    def edit(self) -> None:
+        """Change a source file, each time to something new."""
+        with (self.place / _SOURCE_FILE).open("a") as file:
+            file.write(f"# {time.time_ns()}\n")
 
 
 def _downgraded(locked: str, package: str) -> str:

@@ -72,8 +72,8 @@ class Layerline:
             else:
                 path.unlink(missing_ok=True)
 
-    def export(self, archive: Path) -> None:
-        """One call."""
+    def export(self, archive: Path | str) -> None:
+        """One call; a path that ends in a slash gets an OCI layout."""
         self._call("build", f"--image={self.repository.image}", "export", f"--path={archive}")
 
     def build(self) -> None:
