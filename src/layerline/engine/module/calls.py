@@ -8,58 +8,46 @@ from __future__ import annotations
 
 import functools
 import json
-import tempfile
 import threading
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
-import anyio.lowlevel
-
 from layerline.engine.api.schema import schema_of_view
-from layerline.engine.module import process, results
+from layerline.engine.module import results
 from layerline.engine.module.call_cache import CallCache
-from layerline.engine.module.client_code import client_code
+from layerline.engine.module.call_process import CallProcess, in_thread, run_container
 from layerline.engine.module.client_schema import ServedModule, client_schema
 from layerline.engine.module.conversion import Conversion
 from layerline.engine.module.definitions import (
-    Error,
     Function,
     FunctionCall,
     FunctionCallArgValue,
     Module,
 )
-from layerline.engine.module.function_process import FunctionProcess
 from layerline.engine.module.naming import lower_camel, type_name
 from layerline.engine.module.objects import ModuleObject
 from layerline.engine.module.session_arguments import complete_in_session
 from layerline.engine.module.types import element_of, own_members, references
 from layerline.engine.solve.task_groups import task_group
 from layerline.errors import (
-    ExecError,
     FunctionFailed,
-    LayerlineError,
     ModuleError,
     QueryError,
 )
 from layerline.log import Kind, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from layerline.engine.api.session import Client, Session
     from layerline.engine.module.client_schema import ClientSchema
     from layerline.engine.module.definitions import Json
     from layerline.engine.module.loading import LoadedDependency, LoadedModule
-    from layerline.engine.module.process import ProcessResult, Program
-    from layerline.engine.runtime.spec import ContainerSpec
+    from layerline.engine.module.process import Program
     from layerline.log import Step
 
 
 T = TypeVar("T")
-
-_REMARKED = "InvalidResultError: unknown error ("
 
 
 class DefinitionFailed(ModuleError):
@@ -75,6 +63,7 @@ class Caller:
     _program: list[Program] = field(default_factory=list)
     _defined: list[Module] = field(default_factory=list)
     _schemas: dict[bool, ClientSchema | None] = field(default_factory=dict)
+    _ahead: list[CallProcess] = field(default_factory=list)
 
     @classmethod
     def of(cls, session: Session, module: LoadedModule) -> Caller:
@@ -261,28 +250,38 @@ class Caller:
         )
         name = call_name(self.module.name, owner, function)
         with self.session.journal.step(name, Kind.CALL) as step:
+            if not function.name:
+                await self._start_ahead()
             return json.loads(await self._run_process(call, function.name, step))
 
     async def _run_process(self, call: FunctionCall, name: str, step: Step) -> str:
         """Run the entry point for a call; the JSON text of its answer."""
-        session = self.session
+        if name and self._ahead:
+            started = self._ahead.pop()
+            started.take(call, step)
+            await started.end()
+        else:
+            started = await self._create_process(defined=bool(call.parent_name))
+            started.take(call, step)
+            await started.run()
+        return started.outcome(name)
+
+    async def _create_process(self, *, defined: bool) -> CallProcess:
         await self.prepare()
-        schema = await self.schema(defined=bool(call.parent_name))
-        with tempfile.TemporaryDirectory(dir=session.store.scratch, prefix="call-") as root:
-            running = FunctionProcess(module=self.module, call=call, session=session)
-            client = session.admit(
-                namespace=self.module.namespace,
-                process=running.process,
-                function=running,
-                schema=schema.served if schema else None,
-                call=step.number if call.parent_name else None,
-            )
-            bindings = client_code(schema) if schema else ""
-            try:
-                ended = await self._process(Path(root), running, client, step, bindings)
-            finally:
-                session.dismiss(client)
-        return _outcome(running, ended, name, client.failure)
+        schema = await self.schema(defined=defined)
+        return CallProcess.create(
+            self.session, self.module, self._program[0], schema, shows_spans=defined
+        )
+
+    async def _start_ahead(self) -> None:
+        """Start the process of the next call, which waits for it.
+
+        A function follows its constructor nearly always, and half of its time goes into imports.
+        """
+        if not self._ahead:
+            started = await self._create_process(defined=True)
+            self._ahead.append(started)
+            self.session.solver.group.start_soon(started.run_ahead)
 
     async def prepare(self) -> None:
         """Create the module's environment unless it exists."""
@@ -291,62 +290,12 @@ class Caller:
             return
         cancel = threading.Event()
         run = functools.partial(
-            self._run_container, on_output=lambda _data, _stream: None, cancel=cancel
+            run_container, session, on_output=lambda _data, _stream: None, cancel=cancel
         )
         make = functools.partial(
             self.module.program, session.store, session.settings, session.journal, run=run
         )
-        self._program.append(await self._in_thread(make, cancel))
-
-    def _run_container(
-        self,
-        described: ContainerSpec,
-        *,
-        on_output: Callable[[bytes, int], None],
-        cancel: threading.Event,
-    ) -> ProcessResult:
-        runtime = self.session.solver.context.runtime()
-        with self.session.services.attach(described) as container:
-            return process.run_program(container, runtime, on_output=on_output, cancel=cancel)
-
-    async def _in_thread(self, work: Callable[[], T], cancel: threading.Event) -> T:
-        """Do blocking work that ends when `cancel` is set, as it is when the call is cancelled."""
-        ended: list[T] = []
-        async with task_group() as group:
-            group.start_soon(_set_when_cancelled, cancel)
-            ended.append(await self.session.solver.in_thread(work))
-            group.cancel_scope.cancel()
-        await anyio.lowlevel.checkpoint()  # a cancelled call has no answer
-        return ended[0]
-
-    async def _process(
-        self, place: Path, running: FunctionProcess, client: Client, step: Step, bindings: str
-    ) -> ProcessResult:
-        program, session = self._program[0], self.session
-        environ = process.variables(
-            program, module=self.module.name, session=session.environ(client)
-        )
-        running.process.environ = environ
-        cancel = threading.Event()
-
-        def work() -> ProcessResult:
-            described = replace(
-                process.container(program, place, environ, session.settings, bindings=bindings),
-                loopback=(session.port,),
-                process=running.process,
-            )
-            return self._run_container(
-                described, on_output=lambda data, _stream: step.write(data), cancel=cancel
-            )
-
-        return await self._in_thread(work, cancel)
-
-
-async def _set_when_cancelled(event: threading.Event) -> None:
-    try:
-        await anyio.sleep_forever()
-    finally:
-        event.set()
+        self._program.append(await in_thread(session, make, cancel))
 
 
 def call_name(module: str, owner: str, function: Function) -> str:
@@ -354,43 +303,3 @@ def call_name(module: str, owner: str, function: Function) -> str:
     if not function.name:
         return lower_camel(module)
     return f"{type_name(module, owner)}.{lower_camel(function.name)}"
-
-
-def _outcome(
-    running: FunctionProcess, ended: ProcessResult, name: str, known: LayerlineError | None
-) -> str:
-    if running.error is not None:
-        raise _failure(running.error, known)
-    if running.value is not None:
-        return running.value
-    if not name:
-        message = (
-            f"module {running.module.name!r} cannot be loaded "
-            f"(its process ended with status {ended.status}):\n{ended.output.strip()}"
-        )
-        raise ModuleError(message)
-    if ended.status == 0:
-        message = f'function "{name}" completed without returning a value'
-        raise FunctionFailed(message)
-    message = f'call function "{name}": exit code: {ended.status}'
-    raise FunctionFailed(message, exit_code=ended.status)
-
-
-def _failure(error: Error, known: LayerlineError | None) -> LayerlineError:
-    """The exception for a returned error; an exec that failed inside keeps code and outputs.
-
-    `known` is the engine's own failure. The SDK passes it on as it is, or, when it shows only in
-    what the function returned, with a misleading remark on the type of that.
-    """
-    if known is not None and error.message.startswith((str(known), _REMARKED + str(known))):
-        return known
-    values = {item.name: json.loads(item.value) for item in error.values}
-    if values.get("_type") != ExecError.wire_type:
-        return FunctionFailed(error.message, values=values)
-    return ExecError(
-        command=tuple(values.get("cmd") or ()),
-        code=int(values.get("exitCode") or 1),
-        stdout=str(values.get("stdout") or ""),
-        stderr=str(values.get("stderr") or ""),
-        message=error.message,
-    )

@@ -6,6 +6,8 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import anyio
+
 from layerline.engine.api.container_host import read_directory, read_file
 from layerline.engine.module.container import WORKDIR
 from layerline.engine.runtime.confined_process import ConfinedProcess
@@ -23,13 +25,25 @@ class FunctionProcess:
     """One function's process, as resolvers see it: what it was called with, what it answered."""
 
     module: LoadedModule
-    call: FunctionCall
     session: Session
+    call: FunctionCall | None = None
+    _called: anyio.Event = field(default_factory=anyio.Event)
     process: ConfinedProcess = field(
         default_factory=lambda: ConfinedProcess(environ={}, cwd=WORKDIR)
     )
     value: str | None = None
     error: Error | None = None
+
+    def take(self, call: FunctionCall) -> None:
+        """The call that the process is for, once."""
+        self.call = call
+        self._called.set()
+
+    async def awaited_call(self) -> FunctionCall:
+        """The call, as soon as it is known."""
+        await self._called.wait()
+        assert self.call is not None
+        return self.call
 
     def answer(self, value: str) -> None:
         """The function's result, once."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @field("Query", "currentFunctionCall")
-def current_function_call(_root: Query, call: Call) -> FunctionCall:
-    return _process_of(call).call
+async def current_function_call(_root: Query, call: Call) -> FunctionCall:
+    return await _process_of(call).awaited_call()
 
 
 @field("FunctionCall", "returnValue")
