@@ -28,13 +28,15 @@ from layerline.pipeline.foreign_lock import (
     own_part,
     without_wheel,
 )
-from layerline.pipeline.layer import INSTALLER
+from layerline.pipeline.layer import INSTALLER, Layer
+from layerline.pipeline.lock import Pin
 from layerline.pipeline.lock_inputs import LockInputs, platform_of, recorded_sources
 from layerline.pipeline.object_ids import IdCache
 from layerline.pipeline.partition import Partition, partition
 from layerline.pipeline.platform import Platform
 from layerline.pipeline.projects import ProjectBuild
 from layerline.pipeline.requirement import normalize_name, project
+from layerline.pipeline.spans import span
 from layerline.pipeline.url_sources import UrlSources
 from layerline.pipeline.wheels import WHEELHOUSE
 
@@ -125,11 +127,7 @@ class Resolution:
                 if same and keeps and known.get(pin.name) == layer.builders[pin.name]:
                     wheel = wheels.get(pin.name, "")
                 else:
-                    made = await environment.built(pin, layer)
-                    said = json.loads(await environment.supplies.again(made.stdout))
-                    wheel = said["sha256"] if said["differ"] else ""
-                    if wheel:
-                        await environment.keep_wheel(made, wheel)
+                    wheel = await _differing_wheel(environment, pin, layer)
                 lines.update([f"# wheel: {pin.name} sha256:{wheel}\n"] if wheel else [])
         return "".join(sorted(lines))
 
@@ -240,6 +238,23 @@ class Resolution:
 def names_in(source: Mapping[str, str]) -> set[str]:
     """The packages that build a source."""
     return set(lock.parse(source["pins"]))
+
+
+async def _differing_wheel(environment: Environment, pin: Pin, layer: Layer) -> str:
+    """Build a package; the hash of a wheel that differs from build to build, which is kept."""
+    with span(f"build {pin.name}=={pin.version}"):
+        made = await environment.built(pin, layer)
+        try:
+            said = json.loads(await environment.supplies.again(made.stdout))
+        except dagger.ExecError as exc:
+            message = (
+                f"{pin.name}=={pin.version} has no wheel and cannot be built:\n{exc.stderr.strip()}"
+            )
+            raise lock.LockError(message) from exc
+        if not said["differ"]:
+            return ""
+        await environment.keep_wheel(made, said["sha256"])
+        return str(said["sha256"])
 
 
 async def resolving_container(

@@ -138,6 +138,12 @@ def test_an_editable_wheel_says_where_its_source_is(place: Path) -> None:
     [
         ("__import__('absent')", "add what has it to build-system.requires, and lock again"),
         ("exec('raise OSError(\"[Errno 2] No such file or directory: \\'gcc\\'\")')", "[base]"),
+        # As setuptools says it with the Python of Debian, whose compiler has a name of its own.
+        (
+            "exec('raise OSError(\"[Errno 2] No such file or directory: "
+            "\\'x86_64-linux-gnu-gcc\\'\")')",
+            'a compiler is missing: add build_packages = ["build-essential"',
+        ),
         ("exec('raise OSError(\"[Errno 101] Network is unreachable\")')", "a build has no network"),
     ],
 )

@@ -65,7 +65,8 @@ HINTS = (
         "the build imports {name}: add what has it to build-system.requires, and lock again",
     ),
     (
-        r"command '\S*(gcc|g\+\+|cc|c\+\+|clang)\S*' failed|No such file or directory: '(gcc|cc)'"
+        r"command '\S*(gcc|g\+\+|cc|c\+\+|clang)\S*' failed"
+        r"|No such file or directory: '(\S+-)?(gcc|g\+\+|cc|c\+\+)'"
         r"|Python\.h: No such file|CMAKE_CX*_COMPILER|Unknown compiler|No CMAKE_",
         'a compiler is missing: add build_packages = ["build-essential", "python3-dev"] to [base]',
     ),
