@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -37,7 +38,6 @@ _LISTING_SECONDS = 3.0
 _RECORD_SECONDS = 10.0
 _DAY = 24 * 3600
 _LARGEST_LISTING = 64 << 20
-_MOST_PAGES = 32
 _PAGE = 10_000
 _LARGEST_MANIFEST = LARGEST_RECORD
 _TRIES = 3
@@ -58,7 +58,8 @@ class Place:
     `long_unused` are the manifests, by tag, of records that were read and not used for a day.
 
     The tags of the repository are listed once, in the background: a key that is not among them is
-    a miss without a request. Where a registry lists too slowly, each key is asked for.
+    a miss without a request. Where a registry lists too slowly, or needs more pages than one so
+    far, each key is asked for.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Place:
     long_unused: dict[str, bytes] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
     listing: Future[frozenset[str] | None] = field(init=False)
+    _has_page: threading.Event = field(default_factory=threading.Event)
     _absent: set[str] = field(default_factory=set)
     _reported: bool = False
 
@@ -89,7 +91,9 @@ class Place:
         """Whether it is worth a request to ask for a tag."""
         if not self.is_usable:
             return False
-        tags = self.tags()
+        if not self.listing.done():
+            self._has_page.wait(self.listing_seconds)
+        tags = self.tags() if self.listing.done() else None
         return tag not in self._absent and (tags is None or tag in tags)
 
     def tags(self) -> frozenset[str] | None:
@@ -156,7 +160,7 @@ class Place:
         tags: set[str] = set()
         path, size = f"tags/list?n={_PAGE}", 0
         try:
-            for _ in range(_MOST_PAGES):
+            while time.monotonic() < deadline and size <= _LARGEST_LISTING:
                 request = self._request(path, accept="application/json")
                 with self.repository.endpoint.send(request) as response:
                     data = _read_until(response, _LARGEST_LISTING, deadline)
@@ -166,12 +170,15 @@ class Place:
                 if link is None:
                     return frozenset(tags)
                 path = f"tags/list?{link.partition('?')[2]}"
+                self._has_page.set()
         except ImageNotFound:
             return frozenset()  # a repository that nobody has pushed to
         except (SlowAnswer, ArchiveInvalid, ValueError, AttributeError, TypeError):
             return None
         except ImageError as exc:
             self.fail(exc)
+        finally:
+            self._has_page.set()
         return None
 
     def _get(self, path: str, limit: int, *, accept: str) -> bytes:
