@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,6 +71,26 @@ def test_an_image_is_built_and_probed_and_others_read_it(small: Project, tmp_pat
         before.st_ino,
         before.st_mtime_ns,
     )
+
+
+def test_an_audit_names_an_old_wheel_and_an_old_package(small: Project) -> None:
+    affected = {"package": {"ecosystem": "PyPI", "name": "PyYAML"}}
+    later = [{"introduced": "0"}, {"fixed": "999"}]
+    ranges = [{"type": "ECOSYSTEM", "events": later}]
+    record = {"id": "CVE-2000-0001", "affected": [{**affected, "ranges": ranges}]}
+    known = small.home / "known"
+    known.mkdir()
+    (known / "CVE-2000-0001.json").write_text(json.dumps(record))
+    status = {"status": "resolved", "fixed_version": "999:1", "urgency": "high"}
+    planted = {"dpkg": {"CVE-2000-0002": {"releases": {"bookworm": status}}}}
+    (small.home / "tracker.json").write_text(json.dumps(planted))
+    argv = ("call", "audit", "--image=small", "--osv=known", "--tracker=tracker.json")
+    found = small.call(*argv, timeout=LONGEST_SECONDS)
+    assert found.status == 1
+    text = "\n".join(found.error)
+    assert "small: 2 known vulnerabilities, 2 refused (high or worse, with a fixed version)" in text
+    assert re.search(r"CVE-2000-0001  pyyaml 6\S+  fixed in 999  locks/cpu.txt:\d+\n", text)
+    assert re.search(r"CVE-2000-0002  dpkg 1\S+  fixed in 999:1  \S+:\d+\n", text)
 
 
 def test_another_version_in_one_group_leaves_the_others_alone(small: Project) -> None:
