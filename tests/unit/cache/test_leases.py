@@ -384,6 +384,14 @@ def test_a_registry_that_forgets_delays_for_a_limited_time(
         machine = builder(place)
         assert not machine.wait()
     assert len(machine.said) == 1
+    assert "does not keep the lease" in machine.said[0]
+
+
+def test_nobody_waits_for_ever(builder: Callable[..., Builder], cache: str) -> None:
+    holder, other = builder(cache), builder(cache, replace(QUICK, patience=0.5))
+    assert not holder.wait()
+    assert not other.wait()
+    assert "no machine has built 'a step'" in other.said[0]
 
 
 def test_a_registry_that_does_not_answer_is_asked_once(

@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from layerline import log
 from layerline.engine.cache.lease import Lease, Watch
 from layerline.errors import Cancelled, ImageError
 
@@ -163,7 +164,10 @@ class Leases:
             _sleep(max(pause * random.uniform(0.8, 1.2), vanished * self.timing.check), cancel)
             pause = min(_LONGEST_PAUSE, pause * 1.3)
             waited = time.monotonic() - began
-        self._say(f"no machine has built '{wanted.name}' in {waited:.0f} s")
+        if failed == _MOST_CLAIMS:
+            self._say("the registry does not keep the lease that was written")
+        else:
+            self._say(f"no machine has built '{wanted.name}' in {waited:.0f} s")
         return False
 
     def _look_again(self, wanted: Wanted) -> bool:
@@ -238,6 +242,10 @@ class Leases:
                     self._look_after(held)
             except ImageError as exc:
                 self._give_up(str(exc))
+            except Exception as exc:
+                if not self._is_closed:
+                    raise
+                log.debug("a lease is left to expire: %s", exc)
 
     def _next_due(self) -> _Held | None:
         with self._changed:
