@@ -1,10 +1,9 @@
 """A project: its source with a `layerline.toml` and locks, and where its wheels come from."""
 
-import dataclasses
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import dagger
 
@@ -138,9 +137,9 @@ class Project:
     ) -> Environment:
         """The environment of the lock's base with the layers of the earlier lock's."""
         base = await self._earlier_base(definition, target)
-        fields = {each.name: getattr(newer, each.name) for each in dataclasses.fields(newer)}
+        same = {each.name: getattr(newer, each.name) for each in fields(newer)}
         earlier = await self.environment(definition, target, text, base)
-        return PatchedEnvironment(**fields, earlier=earlier)
+        return PatchedEnvironment(**same, earlier=earlier)
 
     async def _earlier_base(self, definition: Definition, target: str) -> BasePins:
         name = f"{target}.txt"
