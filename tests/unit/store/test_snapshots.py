@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,28 @@ def test_equal_names_at_the_same_time_leave_one(store: Store) -> None:
     assert (store.snapshots.path("a") / "file").read_text() in map(str, range(32))
     assert [path.name for path in (store.root / "snapshots").iterdir()] == ["a"]
     assert list(store.scratch.iterdir()) == []
+
+
+class Overtaken(type(Path())):  # type: ignore[misc]
+    """A directory whose new name is taken, and no longer once the failure is looked into."""
+
+    def rename(self, target: Path) -> Path:
+        try:
+            return super().rename(target)  # type: ignore[no-any-return]
+        except OSError:
+            shutil.rmtree(target)
+            raise
+
+
+def test_a_name_that_is_set_aside_at_that_moment_is_tried_again(tmp_path: Path) -> None:
+    place, unfinished = tmp_path / "place", Overtaken(tmp_path / "unfinished")
+    for each in (place, unfinished):
+        (each / "fs").mkdir(parents=True)
+    assert not Snapshots._takes(place, unfinished)
+    assert Snapshots._takes(place, unfinished)
+    unfinished.mkdir()
+    with pytest.raises(FileNotFoundError):
+        Snapshots._takes(tmp_path / "none/place", unfinished)
 
 
 @pytest.mark.parametrize("name", ["", "..", ".a", "a/b", "A", "a" * 300, "a\0"])

@@ -8,6 +8,7 @@ One that is only promised (`promise.py`) has no files yet: they are fetched when
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from layerline.engine.store.promise import Supplier
     from layerline.errors import LayerlineError
 
+_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 _BATCH_SECONDS = 0.2
 _SAMPLE = 4  # entries that the first use in a session compares
@@ -252,11 +254,11 @@ class Snapshots:
 
     @staticmethod
     def _takes(place: Path, unfinished: Path) -> bool:
-        """Give a directory its name; False if another one has it."""
+        """Give a directory its name; False if another one has it, or had it just now."""
         try:
             unfinished.rename(place)
-        except OSError:
-            if not place.is_dir():
+        except OSError as exc:
+            if exc.errno not in _TAKEN and not place.is_dir():
                 raise
             return False
         return True
