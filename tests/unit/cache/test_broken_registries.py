@@ -8,8 +8,16 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from layerline.engine.cache.artifact import artifact_of, config_in
+from layerline.engine.cache.envelope import Envelope, parse_envelope
+from layerline.engine.cache.record import parse_record
+from layerline.engine.image.reference import Reference
+from layerline.engine.image.registry.connections import Registries
+from layerline.engine.store.digest import parse_digest
+from layerline.engine.store.store import Store
 from tests.registry import serving
 from tests.unit.cache.conftest import HOST, is_layer
 from tests.unit.cache.test_shared_steps import CHAIN, UUID
@@ -132,6 +140,18 @@ async def test_a_layer_that_was_changed_is_not_taken(
     assert len(second.warnings()) == 1
 
 
+async def test_a_layer_that_unpacks_to_something_else_is_not_taken(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    """The blob is what its digest says, but not what the record says of its content."""
+    first, second = machines
+    query = CHAIN % (UUID, 'file(path: "/more") { contents }')
+    made = await first.run(rootfs, query)
+    change_contents(first)
+    assert await second.run(rootfs, query) == made
+    assert len(second.containers()) == 2
+
+
 async def test_promises_count_as_absent_without_the_cache(
     machines: tuple[Machine, Machine], rootfs: Path
 ) -> None:
@@ -141,3 +161,23 @@ async def test_promises_count_as_absent_without_the_cache(
     alone = replace(second, cache="")
     await alone.run(rootfs, CHAIN % (UUID, 'file(path: "/more") { contents }'))
     assert len(alone.containers()) == 2
+
+
+def change_contents(machine: Machine) -> None:
+    """Let all records name another content of their layers than these have."""
+    settings = machine.settings()
+    with Store.open(settings.store) as store, Registries.open(settings) as registries:
+        repository = registries.registry(Reference.parse(machine.cache))
+        listed = httpx.get(f"http://{machine.cache.replace('/', '/v2/', 1)}/tags/list")
+        for tag in listed.json()["tags"]:
+            place = replace(repository, reference=replace(repository.reference, tag=tag))
+            envelope = config_in(place.manifest(tag).data)[1]
+            assert envelope is not None
+            record = parse_record(parse_envelope(envelope).payload)
+            layers = {
+                name: replace(layer, diff_id=parse_digest("sha256:" + "1" * 64))
+                for name, layer in record.layers.items()
+            }
+            changed = replace(record, layers=layers)
+            sealed = Envelope(payload=changed.payload()).encode()
+            place.push(store, artifact_of(changed, sealed))
