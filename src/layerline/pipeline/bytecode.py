@@ -146,17 +146,19 @@ class Bytecode:
         installed = json.loads(await self.environment.installed(layer))
         system = await self.environment.system()
         files = await self.environment.layer_files(layer)
+        ids = self.environment.ids
+        empty = await ids.directory("empty", dag.directory)
         return [
-            await self.environment.ids.container(
+            await ids.container(
                 f"compiled {layer.name} {portion.paths[0]}",
-                partial(_compile, system, files, portion),
+                partial(_compile, system, files, portion, empty),
             )
             for portion in portions(installed["modules"])
         ]
 
 
 def _compile(
-    system: dagger.Container, files: dagger.Directory, portion: Portion
+    system: dagger.Container, files: dagger.Directory, portion: Portion, empty: dagger.Directory
 ) -> dagger.Container:
     sources = files.filter(
         include=[escape(path) for path in portion.paths], exclude=["**", "!**/*.py"]
@@ -165,7 +167,7 @@ def _compile(
     command = [PYTHON, "-I", "-S", "-c", program(PROGRAM), LAYER_FILES, COMPILED, PREFIX]
     return (
         system.with_mounted_directory(LAYER_FILES, sources, read_only=True)
-        .with_directory(COMPILED, dag.directory())
+        .with_directory(COMPILED, empty)
         .with_exec(command)
     )
 

@@ -151,8 +151,10 @@ class Environment:
 
     async def installed(self, layer: Layer) -> str:
         """Run the installation of a layer, or find it in the cache; returns its stdout."""
-        container = await self.install(layer)
-        return await self.supplies.again(container.stdout)
+        if layer.name not in self.ids.outputs:
+            container = await self.install(layer)
+            self.ids.outputs[layer.name] = await self.supplies.again(container.stdout)
+        return self.ids.outputs[layer.name]
 
     def _install(
         self,

@@ -16,10 +16,14 @@ T = TypeVar("T", dagger.CacheVolume, dagger.Container, dagger.Directory, dagger.
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class IdCache:
-    """Objects loaded from their ids, by a key that the caller chooses."""
+    """Objects loaded from their ids, by a key that the caller chooses.
+
+    `outputs` are what the installations of layers have printed, by the layers' names.
+    """
 
     containers: dict[str, dagger.Container] = field(default_factory=dict)
     directories: dict[str, dagger.Directory] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, dagger.CacheVolume] = field(default_factory=dict)
     secrets: dict[tuple[str, str], dagger.Secret] = field(default_factory=dict)
 
