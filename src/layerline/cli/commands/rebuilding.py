@@ -114,7 +114,7 @@ def rebuild(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Runner:
-    """Runs this program in the source's directory; what it says goes to standard error."""
+    """Runs this program in the source's directory; its progress goes to standard error."""
 
     console: Console
     place: Path
@@ -125,7 +125,7 @@ class _Runner:
         if self.store is not None:
             environ["LAYERLINE_STORE"] = str(self.console.workdir / self.store)
         argv = [sys.executable, "-m", "layerline", *arguments]
-        process = command.start(argv, env=environ, cwd=self.place, stdout=sys.stderr.buffer)
+        process = command.start(argv, env=environ, cwd=self.place, stdout=command.DEVNULL)
         if status := process.wait():
             message = f"the image could not be built again: layerline ended with status {status}"
             raise CommandFailed(("layerline",), status, message)
