@@ -116,7 +116,7 @@ class Sender:
                 self._deferred.add(outgoing)
             else:
                 self._waiting.append(outgoing)
-            self._changed.notify()
+            self._changed.notify_all()  # any of the threads may look after what is deferred
             if len(self._threads) < _THREADS:
                 name = f"cache-send-{len(self._threads)}"
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
