@@ -217,7 +217,8 @@ def _podman_at(home: Path) -> Iterator[tuple[Callable[..., bytes], Mapping[str, 
     folder = home / "bin"
     folder.mkdir()
     program = command.require("podman")
-    words = " ".join([f"--root={home}/root --runroot=/run/layerline-{os.getpid()}", *_PODMAN])
+    state = Path(f"/run/layerline-{os.getpid()}")  # podman takes no longer path
+    words = " ".join([f"--root={home}/root --runroot={state}", *_PODMAN])
     for name, line in (("podman", f'exec {program} {words} "$@"'), ("docker", "exit 1")):
         (folder / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / name).chmod(0o755)
@@ -231,6 +232,7 @@ def _podman_at(home: Path) -> Iterator[tuple[Callable[..., bytes], Mapping[str, 
         yield call, environ
     finally:
         unmount(home / "root")
+        remove_tree(state)
 
 
 WAYS = {
