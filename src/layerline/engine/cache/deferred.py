@@ -1,10 +1,12 @@
 """Rows that wait until the files of their layers have a place in the layer of an image.
 
-Others may wait for such a row, so it is sent as it is after a while.
+Others may wait for the result of an exec, so its row is sent as it is after a while. What only
+arranges files waits for the end.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -30,7 +32,8 @@ class Deferred:
 
     def add(self, row: Outgoing) -> None:
         """Have a row wait."""
-        self._rows.append((time.monotonic() + self.longest, row))
+        longest = math.inf if row.is_arrangement else self.longest
+        self._rows.append((time.monotonic() + longest, row))
 
     def take(self, is_wanted: Callable[[Outgoing], bool] = lambda _: True) -> list[Outgoing]:
         """Take some of the rows, or all."""
@@ -52,5 +55,5 @@ class Deferred:
 
     def seconds(self) -> float | None:
         """How long it takes until a row is due; None without any."""
-        ends = [end for end, _ in self._rows]
+        ends = [end for end, row in self._rows if not row.is_arrangement]
         return max(0.0, min(ends) - time.monotonic()) if ends else None

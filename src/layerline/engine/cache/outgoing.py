@@ -19,15 +19,16 @@ from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.artifact import MANIFEST, artifact_of, used_now
 from layerline.engine.cache.deferred import Deferred
 from layerline.engine.cache.pulse import Pulse
-from layerline.engine.cache.record import Record, tag_of
+from layerline.engine.cache.record import Record, SharedLayer, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
 from layerline.engine.image.pack import pack
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.cancellation import cancelled_by
+from layerline.engine.store.digest import digest_of
 from layerline.errors import ImageError, LayerlineError, RegistryTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from layerline.engine.cache.place import Place
     from layerline.engine.cache.placement import Placement
@@ -49,19 +50,22 @@ _LOOK_SECONDS = 0.2
 class Outgoing:
     """A row to send under its keys: its snapshots, bottom first, and its outputs and documents.
 
-    Those of the snapshots that are `sources` of others wait until their files have a place in one
-    of these, or for the end. With `has_forms` imported snapshots are sent in the form of images,
-    too. It is not sent if one of the `secrets` is in a file, or one of the forms that are `masked`
-    in an output. With `replaces` it is sent although the repository had the key at the begin of
-    the session.
+    It waits until the files of its `sources`, trees given by their snapshots, have a place in a
+    layer of an image, or for the end. An arrangement of files that others were made from is sent
+    only if it has one, and then as that place. With `has_forms` imported snapshots are sent in the
+    form of images, too. It is not sent if one of the `secrets` is in a file, or one of the forms
+    that are `masked` in an output. With `replaces` it is sent although the repository had the key
+    at the begin of the session.
     """
 
     table: str
     keys: Sequence[str]
     row: Document
     snapshots: Sequence[str] = ()
-    sources: frozenset[str] = frozenset()
+    sources: frozenset[tuple[str, ...]] = frozenset()
+    is_arrangement: bool = False
     has_forms: bool = False
+    places: Mapping[str, SharedLayer] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     blobs: Sequence[Digest] = ()
     documents: tuple[str, ...] = ()
@@ -95,6 +99,7 @@ class Sender:
     sent_bytes: int = 0
     _waiting: deque[Outgoing | Use] = field(default_factory=deque)
     _deferred: Deferred = field(default_factory=Deferred)
+    _used: set[str] = field(default_factory=set)
     _sources: tuple[Reference, ...] = ()
     _turns: dict[Digest, threading.Lock] = field(default_factory=dict)
     _under_way: int = 0
@@ -124,19 +129,24 @@ class Sender:
                 thread.start()
         return True
 
-    def place_source(self, name: str, placement: Placement) -> None:
-        """The files of a snapshot have a place in another one: send the rows that wait for it."""
-        self.layers.place(name, placement)
+    def place_source(self, names: tuple[str, ...], placement: Placement) -> None:
+        """The files of a tree have a place in a layer: send the rows that wait for it."""
+        self.layers.place(names, placement)
         with self._changed:
             ready = self._deferred.take(self._is_ready)
         for each in ready:
             self.add(each)
 
     def send_deferred(self) -> None:
-        """Send what waits for a place in others."""
+        """Send what waits for a place in others, but no arrangements of files."""
         with self._changed:
-            for each in self._deferred.take():
+            for each in self._deferred.take(lambda row: not row.is_arrangement):
                 self.add(replace(each, sources=frozenset()))
+
+    def use(self, keys: Iterable[str]) -> None:
+        """Another row that is sent was made from the results of these keys."""
+        with self._changed:
+            self._used.update(keys)
 
     def turn(self, digest: Digest) -> threading.Lock:
         """What is held while a blob is sent to this registry."""
@@ -180,8 +190,13 @@ class Sender:
         """
         self.send_deferred()
         with self._changed:
+            used = self._deferred.take(lambda row: not self._used.isdisjoint(row.keys))
+            for each in self._deferred.take():
+                self.add(replace(each, sources=frozenset(), is_arrangement=False))
             self._closed = True
             self._changed.notify_all()
+        for each in used:
+            self.on_end(each)
         while not self._cancel.is_set() and any(each.is_alive() for each in self._threads):
             with self._changed:
                 self._changed.wait(_LOOK_SECONDS)
@@ -256,9 +271,25 @@ class Sender:
         if self._holds(outgoing):
             log.debug("not sent to the cache: a secret is in what %s gave", outgoing.keys)
             return
-        record = self._record(outgoing, next(iter(tags)))
+        placed = self._placed(outgoing)
+        if placed is None:
+            log.debug("not sent to the cache: the files of %s are in no image", outgoing.keys)
+            return
+        record = self._record(placed, next(iter(tags)))
         for key, tag in tags.items():
             self._push(replace(record, key=key), tag)
+
+    def _placed(self, outgoing: Outgoing) -> Outgoing | None:
+        """A row with one snapshot for a source with several; None for files without a place."""
+        if not outgoing.is_arrangement:
+            return outgoing
+        (names,) = outgoing.sources
+        layer = self.layers.place_of(names)
+        if layer is None:
+            return None
+        name = f"tree-{digest_of(list(names))}"
+        row = {**outgoing.row, "layers": [name]}
+        return replace(outgoing, row=row, snapshots=(), places={name: layer})
 
     def _push(self, record: Record, tag: str) -> None:
         image = artifact_of(record, self.seal(record.payload()))
@@ -309,7 +340,7 @@ class Sender:
             table=outgoing.table,
             key=key,
             row=outgoing.row,
-            layers={name: self.layers.layer(name) for name in names},
+            layers=outgoing.places or {name: self.layers.layer(name) for name in names},
             forms={name: form for name, form in forms.items() if form is not None},
             needs=outgoing.needs,
             blobs={digest: self.store.blobs.size(digest) for digest in outgoing.blobs},

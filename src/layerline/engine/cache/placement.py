@@ -18,6 +18,7 @@ from layerline.engine.store.overlay import attributes, is_opaque, link_target
 from layerline.engine.store.snapshot_walk import walk
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from layerline.engine.store.snapshot_walk import Found
@@ -28,7 +29,7 @@ _ROOT = (0o755, 0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """The snapshot `layer` has the files of another one in the directory `within` it."""
+    """The snapshot `layer` has the files of a tree in the directory `within` it."""
 
     layer: str
     within: str
@@ -58,21 +59,22 @@ def _is_same_layer(one: Path, other: Path) -> bool:
     is_usual = all((each.st_mode & 0o7777, each.st_uid, each.st_gid) == _ROOT for each in roots)
     if not is_usual or names[0] != names[1]:
         return False
-    return all((one / name).is_dir() and is_placed(one / name, other / name) for name in names[0])
+    return all((one / name).is_dir() and is_placed([one / name], other / name) for name in names[0])
 
 
-def is_placed(original: Path, place: Path) -> bool:
-    """Whether a directory has the files of a layer, as links to the same ones, and nothing else."""
+def is_placed(original: Sequence[Path], place: Path) -> bool:
+    """Whether a directory has the files of a tree, as links to the same ones, and nothing else.
+
+    The tree is given as its layers, bottom first.
+    """
     try:
         found = {each.path: _identity(each) for each in walk(place)}
     except (FileNotFoundError, NotADirectoryError):
         return False
-    count = 0
-    for each in walk(original):
-        count += 1
-        if found.get(each.path) != _identity(each):
-            return False
-    return count == len(found)
+    wanted: dict[str, object] = {}
+    for layer in original:
+        wanted |= {each.path: _identity(each) for each in walk(layer)}
+    return found == wanted
 
 
 def _identity(entry: Found) -> object:

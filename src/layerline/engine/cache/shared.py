@@ -35,7 +35,7 @@ from layerline.signing import Signing
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 
     from layerline.engine.cache.placement import Placement
     from layerline.engine.cache.record import Record
@@ -162,10 +162,15 @@ class SharedCache:
         if self.leases is not None:
             self.leases.end(tag_of(table, key, self._epoch))
 
-    def place_source(self, name: str, placement: Placement) -> None:
-        """The files of a snapshot have a place in the layer of an image."""
+    def place_source(self, names: tuple[str, ...], placement: Placement) -> None:
+        """The files of a tree have a place in the layer of an image."""
         if self.sender is not None:
-            self.sender.place_source(name, placement)
+            self.sender.place_source(names, placement)
+
+    def use(self, keys: Iterable[str]) -> None:
+        """What is sent was made from the results of these keys."""
+        if self.sender is not None:
+            self.sender.use(keys)
 
     def prefer(self, form: Compression | None) -> None:
         """Send layers as they are in an image that is published; None for the API's default."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from layerline.engine.image.pack import LayerBlob
     from layerline.engine.store.store import Store
 
+Names = tuple[str, ...]
 _TYPES = FAMILIES[MediaTypes.OCI].layers
 
 
@@ -32,8 +33,8 @@ class SharedLayers:
     zstd: ZstdSettings
     epoch: int | None = None
     _form: Compression | None = None
-    _placed: dict[str, Placement] = field(default_factory=dict)
-    _checked: dict[str, bool] = field(default_factory=dict)
+    _placed: dict[Names, Placement] = field(default_factory=dict)
+    _checked: dict[Names, bool] = field(default_factory=dict)
     _packing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -50,13 +51,21 @@ class SharedLayers:
         if form in (Compression.GZIP, Compression.ZSTD, Compression.ZSTD_CHUNKED):
             self._form = self._form or form
 
-    def place(self, name: str, placement: Placement) -> None:
-        """A snapshot's files may be in another one, too."""
-        self._placed.setdefault(name, placement)
+    def place(self, names: Names, placement: Placement) -> None:
+        """The files of a tree, given by its snapshots, may be in one snapshot, too."""
+        self._placed.setdefault(names, placement)
 
-    def has_place(self, name: str) -> bool:
-        """Whether a snapshot's files may be in another one."""
-        return name in self._placed
+    def has_place(self, names: Names) -> bool:
+        """Whether the files of a tree may be in one snapshot."""
+        return names in self._placed
+
+    def place_of(self, names: Names) -> SharedLayer | None:
+        """The directory of a layer that has the files of a tree; None if there is none."""
+        placement = self._placed.get(names)
+        if placement is None or not self._is_placed(names, placement):
+            return None
+        outer = self.layer(placement.layer)
+        return None if outer.within else replace(outer, within=placement.within)
 
     def layer(self, name: str) -> SharedLayer:
         """The blob that a snapshot comes from on another machine; packed if it has none."""
@@ -64,12 +73,7 @@ class SharedLayers:
             return _shared(original)
         if (received := received_of(self.store, name)) is not None:
             return replace(_shared(received.blob), within=received.within)
-        placement = self._placed.get(name)
-        if placement is not None and self._is_placed(name, placement):
-            outer = self.layer(placement.layer)
-            if not outer.within:
-                return replace(outer, within=placement.within)
-        return _shared(self._pack(name))
+        return self.place_of((name,)) or _shared(self._pack(name))
 
     def form_of(self, name: str) -> SharedLayer | None:
         """What an imported layer is in images of the form, if it is another blob."""
@@ -84,11 +88,12 @@ class SharedLayers:
         with self._packing:
             return layer_blob(self.store, name, self.form, epoch=self.epoch, zstd_level=level)
 
-    def _is_placed(self, name: str, placement: Placement) -> bool:
-        if name not in self._checked:
+    def _is_placed(self, names: Names, placement: Placement) -> bool:
+        if names not in self._checked:
             path = self.store.snapshots.path
-            self._checked[name] = is_placed(path(name), path(placement.layer) / placement.within)
-        return self._checked[name]
+            place = path(placement.layer) / placement.within
+            self._checked[names] = is_placed([path(name) for name in names], place)
+        return self._checked[names]
 
 
 def _shared(blob: LayerBlob) -> SharedLayer:

@@ -106,25 +106,23 @@ class Sharing:
                 keys=keys,
                 row=row,
                 snapshots=list(dict.fromkeys(layers)),
-                sources=self._sources(op, sent),
+                sources=(sources := self._sources(op, sent)),
+                is_arrangement=bool(sources) and not isinstance(op, ops.Exec),
                 blobs=sorted({parse_digest(blob) for blob in texts if blob is not None}),
                 secrets=frozenset(self._guarded),
                 masked=self.context.journal.masks.forms,
                 replaces=replaces,
             )
         )
+        shared.use(child.key for child in children(op))
         self._place_source(op, result)
 
-    def _sources(self, op: ops.Op, result: Result) -> frozenset[str]:
-        """The layers of a result that are files for other trees, and no part of an image."""
-        match op:
-            case ops.Exec():
-                names = frozenset(name for mount in result.mounts for name in mount)
-            case ops.Diff() | ops.CopyDirectory(base=ops.Scratch()):
-                names = frozenset(result.layers)
-            case _:
-                return frozenset()
-        return frozenset(name for name in names if not keeps_name(name))
+    def _sources(self, op: ops.Op, result: Result) -> frozenset[tuple[str, ...]]:
+        """The trees of a result that are files for others, and no part of an image."""
+        trees = result.mounts if isinstance(op, ops.Exec) else (result.layers,)
+        if not (isinstance(op, ops.Exec) or _is_arrangement(op)):
+            return frozenset()
+        return frozenset(names for names in trees if names and not all(map(keeps_name, names)))
 
     def _place_source(self, op: ops.Op, result: Result) -> None:
         """Note that a copy has all files of its source, which need not be sent themselves."""
@@ -137,17 +135,19 @@ class Sharing:
         copied = None if self.context.shared is None else self._copied(op, result)
         if copied is not None:
             epoch = self.context.settings.source_date_epoch
-            recognise_layer(self.context.store, *copied, epoch=epoch)
+            names, placement = copied
+            if len(names) == 1:
+                recognise_layer(self.context.store, names[0], placement, epoch=epoch)
 
-    def _copied(self, op: ops.Op, result: Result) -> tuple[str, Placement] | None:
-        """The layer that an op copies as it is, and where its files are then."""
+    def _copied(self, op: ops.Op, result: Result) -> tuple[tuple[str, ...], Placement] | None:
+        """The layers of a tree that an op copies as it is, and where its files are then."""
         if not isinstance(op, ops.CopyDirectory) or op.is_filtered or not result.layers:
             return None
         layers = self._layers_of(op.source) if op.source_path == "/" != op.path else []
-        if len(layers) != 1:
-            return None
         within = posixpath.normpath(op.path).lstrip("/")
-        return layers[0], Placement(layer=result.layers[-1], within=within)
+        return (
+            (tuple(layers), Placement(layer=result.layers[-1], within=within)) if layers else None
+        )
 
     def _layers_of(self, op: ops.Op) -> list[str]:
         """The layers of a recorded result; none if that is not known."""
@@ -234,6 +234,16 @@ class Sharing:
             self._guarded.add(value)
             return False
         return bool(value) and _HASHED not in op.argv
+
+
+def _is_arrangement(op: Keyed) -> bool:
+    """Whether an op only arranges files in a directory of its own: that costs no container."""
+    while not isinstance(op, ops.Diff | ops.Scratch):
+        base = getattr(op, "base", None)
+        if base is None:
+            return False
+        op = base
+    return True
 
 
 def _is_built(op: Keyed) -> bool:
