@@ -85,6 +85,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("CA_BUNDLE", raising=False)
     monkeypatch.setattr(build_wheel, "WORK", found / "work")
     monkeypatch.setattr(fetch_source, "KEPT", found / "kept")
+    monkeypatch.setattr(fetch_source, "TRIES", 1)
     arguments = found / "arguments"
     arguments.write_text(f"--find-links={wheels}\n--index-url=file://{found}/none")
     (found / "none").mkdir()
