@@ -19,7 +19,28 @@ fi
 set +f
 kept=/root/.cache/pip/kept
 mkdir -p "$kept"
-python3 -m venv "$tools"
+# ensurepip would install pip by pip: 3 s of processor time. Its wheel is the one that ensurepip has, in
+# the directory of a distribution (WHEEL_PKG_DIR) or its own; a wheel of pure Python is installed by
+# unpacking it.
+python3 -m venv --without-pip "$tools"
+wheel=$(python3 -c '
+import ensurepip, pathlib, sysconfig
+places = sysconfig.get_config_var("WHEEL_PKG_DIR"), pathlib.Path(ensurepip.__file__).parent / "_bundled"
+print(*(found for place in places if place for found in pathlib.Path(place).glob("pip-*.whl")), sep="\n")
+' 2>/dev/null | head -n 1)
+if [ -n "$wheel" ]; then
+    site=$("$tools/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    python3 -m zipfile -e "$wheel" "$site"
+    {
+        echo "#!$tools/bin/python"
+        echo "from pip._internal.cli.main import main"
+        echo "raise SystemExit(main())"
+    } >"$tools/bin/pip"
+    chmod 755 "$tools/bin/pip"
+else
+    python3 -m venv "$tools" # says which package of the distribution is missing
+fi
+unset PYTHONDONTWRITEBYTECODE # what pip compiles first, it reads in its next runs
 if [ -z "${OFFLINE:-}" ]; then
     "$tools/bin/pip" download --quiet --dest="$kept" "$@" --requirement="$wanted"
 fi
