@@ -51,7 +51,7 @@ def main() -> None:
             log=options.work / "layerline.log",
             more=docker.environ,
         )
-        ways: dict[str, Callable[[], None]] = {
+        ways: dict[str, Callable[[], object]] = {
             "build": side.build,
             "registry": lambda: side.push(f"{registry}/{options.image}:changed"),
             "docker": side.load,
@@ -93,7 +93,7 @@ def table(found: Mapping[str, Sequence[Timing]]) -> list[str]:
 
 
 def _measured(
-    repository: Repository, ways: Mapping[str, Callable[[], None]], runs: int
+    repository: Repository, ways: Mapping[str, Callable[[], object]], runs: int
 ) -> dict[str, list[Timing]]:
     """Each way once for what is unchanged, then in turns with a changed file before each call."""
     for name, work in ways.items():

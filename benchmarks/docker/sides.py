@@ -6,6 +6,7 @@ packages, and nothing else.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from benchmarks.docker import dockerfiles
 from benchmarks.docker.repository import CHECKOUT
 from layerline import command
 from layerline.engine.store.usage import identity_of
+from layerline.quantities import parse_size
 from layerline.settings import CA_BUNDLE, process_environ
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from tests.docker import Docker
 
 TAG = "measured"
+# Of the output of `export-image`.
+_PULLED = re.compile(r"layers pulled, (\d[\d.]* \w+)")
 LONGEST_SECONDS = 7200.0
 # The layers of a store, and what was remembered of steps; its caches and programs stay.
 _FORGOTTEN = ("blobs", "snapshots", "index.db", "index.db-wal", "index.db-shm")
@@ -80,9 +84,12 @@ class Layerline:
         """Build and probe, and bring nothing out."""
         self._call("build", f"--image={self.repository.image}", "sync")
 
-    def load(self) -> None:
-        """Bring the image into the container program that `more` is for."""
-        self._call("build", f"--image={self.repository.image}", "export-image", f"--name={TAG}:1")
+    def load(self) -> int:
+        """Bring the image into the container program that `more` is for; the bytes pulled."""
+        image = f"--image={self.repository.image}"
+        said = self._call("build", image, "export-image", f"--name={TAG}:1")
+        found = _PULLED.search(said)
+        return parse_size(found[1]) if found else 0
 
     def push(self, address: str) -> None:
         """One call."""
@@ -97,7 +104,7 @@ class Layerline:
         for place in sorted((self.store / "volumes").iterdir()):
             yield identity_of(place), place
 
-    def _call(self, *words: str) -> None:
+    def _call(self, *words: str) -> str:
         argv = [sys.executable, "-m", "layerline", "call", "--progress=plain", *words]
         done = command.run(argv, env=self._environ, cwd=self.repository.place, expect=None)
         with self.log.open("ab") as file:
@@ -105,6 +112,7 @@ class Layerline:
         if done.status:
             message = f"layerline call {' '.join(words)} failed; see {self.log}"
             raise SystemExit(message)
+        return done.stderr.decode()
 
     @property
     def _environ(self) -> Mapping[str, str]:
