@@ -77,6 +77,7 @@ def main() -> None:
         repository = Repository.copied(
             place / "repository", image=options.image, package=options.package, groups=groups
         )
+        commit = repository.commit
         home = place / "docker"
         home.mkdir()
         with daemon(home, f"--registry-mirror=http://{mirror}", buildkit=True) as docker:
@@ -87,7 +88,7 @@ def main() -> None:
     for line in table(found, sizes):
         print(line)
     document = {
-        "commit": repository.commit,
+        "commit": commit,
         "image": options.image,
         "command": list(images.command),
         "cold": options.cold,
