@@ -56,12 +56,12 @@ async def _run(machine: Machine, rootfs: Path, script: str, valid: float) -> Non
 
 
 def _say(event: Event) -> None:
-    if not event.name.startswith("withExec"):
-        if event.status is not None and event.status.value == "CANCELED":
-            print(f"said {event.name}", flush=True)
-    elif event.name.endswith("wait for another machine"):
+    if event.name.startswith("cache: wait for another machine"):
         if event.status is None:
             print("waiting", flush=True)
+    elif not event.name.startswith("withExec"):
+        if event.status is not None and event.status.value == "CANCELED":
+            print(f"said {event.name}", flush=True)
     elif event.output:
         print("started", flush=True)
     elif event.status is not None and event.status.value == "DONE":

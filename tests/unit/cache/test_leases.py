@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, ClassVar
 
+import anyio
 import httpx
 import pytest
 
@@ -238,7 +239,7 @@ def test_a_dead_holder_is_replaced(builder: Callable[..., Builder], cache: str) 
     assert not dead.wait()
     dead.leases._give_up("killed")  # as SIGKILL does: it neither renews nor gives back
     assert not heir.wait()
-    assert [event.name for event in heir.events] == ["a step: wait for another machine"] * 2
+    assert [event.name for event in heir.events] == ["cache: wait for another machine: a step"] * 2
     assert heir.said == []
 
 
@@ -458,11 +459,21 @@ def test_nobody_can_hold_a_lease_for_long_without_renewing_it() -> None:
 
 @pytest.mark.privileged
 @pytest.mark.usefixtures("overlay")
-def test_of_two_processes_one_starts_a_container(tmp_path: Path, cache: str, rootfs: Path) -> None:
-    with clients(tmp_path, cache, rootfs, "one", number=2, seconds=1, valid=15) as running:
-        said = [client.wait() for client in running]
-    assert sum(lines.count("started") for lines in said) == 1
-    assert len({lines[-1] for lines in said}) == 1
+async def test_of_two_machines_one_starts_the_containers(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    made: list[object] = []
+    query = CHAIN % (UUID, 'file(path: "/made") { contents }')
+
+    async def run(machine: Machine) -> None:
+        made.append(await machine.run(rootfs, query))
+
+    async with anyio.create_task_group() as group:
+        for machine in machines:
+            machine.mode = "read,write"
+            group.start_soon(run, machine)
+    assert sum(len(machine.containers()) for machine in machines) == 2
+    assert made[0] == made[1]
 
 
 @pytest.mark.slow

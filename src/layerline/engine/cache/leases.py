@@ -159,7 +159,9 @@ class Leases:
             if vanished == _VANISHED:  # the build has failed there, or is not shared
                 return False
             if waited == 0:
-                stack.enter_context(self.journal.step(f"{wanted.name}: wait for another machine"))
+                stack.enter_context(
+                    self.journal.step(f"cache: wait for another machine: {wanted.name}")
+                )
             self.before_waiting()
             _sleep(max(pause * random.uniform(0.8, 1.2), vanished * self.timing.check), cancel)
             pause = min(_LONGEST_PAUSE, pause * 1.3)
