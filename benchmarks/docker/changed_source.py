@@ -59,10 +59,11 @@ def main() -> None:
             ARCHIVE: lambda: side.export(place / "image.tar"),
         }
         found = _measured(repository, ways, options.runs)
+        commit = repository.commit
     for line in table(found):
         print(line)
     document = {
-        "commit": repository.commit,
+        "commit": commit,
         "image": options.image,
         "ways": {
             name: [[each.seconds, each.processor, each.load] for each in timings]
