@@ -20,6 +20,7 @@ from layerline.pipeline.project import Project
 from layerline.pipeline.provenance import Origin
 from layerline.pipeline.publication import Publication, bills
 from layerline.pipeline.source import NOT_LOADED, docker_patterns
+from layerline.pipeline.spans import write
 from layerline.pipeline.wheels import Wheels
 
 # The SDK's types lack the parameter.
@@ -84,7 +85,7 @@ class PipelineFunctions:
             for name in sorted(images):
                 built = await assembly.image(name)
                 archives = archives.with_file(f"{name}.tar", built.as_tarball())
-        return archives
+        return await write(archives, "the archives")
 
     @function
     async def validate(self, image: ImageName) -> str:
@@ -97,7 +98,8 @@ class PipelineFunctions:
         """Save what the probes of an image found, with seconds and bytes, as JSON."""
         assembly = await self.project().assembly_of(image)
         found = await with_start(assembly, image, await assembly.evidence_with_inputs(image))
-        return dag.file(f"{image}.evidence.json", json.dumps(found, indent=1) + "\n")
+        text = json.dumps(found, indent=1) + "\n"
+        return await write(dag.file(f"{image}.evidence.json", text), f"the evidence of {image}")
 
     @uncached_function
     async def cold_start(
@@ -238,7 +240,8 @@ class PipelineFunctions:
         pins = lock.parse(await project.lock_text(definition, target))
         made = await bills(await project.image(image), image, target, pins)
         number, suffix = _BILLS[format]
-        return dag.file(f"{image}.{suffix}.json", json.dumps(made[number], indent=1) + "\n")
+        text = json.dumps(made[number], indent=1) + "\n"
+        return await write(dag.file(f"{image}.{suffix}.json", text), f"the bill of {image}")
 
     @uncached_function  # what is known changes, and exceptions end
     async def audit(
@@ -290,7 +293,7 @@ class PipelineFunctions:
         for path in dockerfile.own_probes(definition):
             name = path.rpartition("/")[2]
             made = made.with_file(f"probes/{name}", self.source.file(path))
-        return made
+        return await write(made, "the Dockerfiles")
 
     @function
     async def report(
@@ -334,7 +337,7 @@ class PipelineFunctions:
         files = dag.directory()
         for name, render in wanted.items():
             files = files.with_new_file(name, render(made))
-        return files
+        return await write(files, f"the report on {image}")
 
     def project(self) -> Project:
         """The project that the constructor's arguments describe."""

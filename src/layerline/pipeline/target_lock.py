@@ -49,14 +49,16 @@ async def write(
                 projects=await project.builds(definition, target),
                 upgrade=upgrade,
             )
-    locked = insert_pins(resolved, base)
-    if check and locked != current:
-        message = (
-            f"{lock.path(target)} is out of date with {FILE}: "
-            f"regenerate it with '{lock.command(target)}'"
-        )
-        raise LockError(message)
-    if format == "pylock":
-        made = await pylock.export(environment, definition, locked)
-        return dag.file(f"pylock.{target}.toml", made)
-    return dag.file(f"{target}.txt", locked)
+        locked = insert_pins(resolved, base)
+        if check and locked != current:
+            message = (
+                f"{lock.path(target)} is out of date with {FILE}: "
+                f"regenerate it with '{lock.command(target)}'"
+            )
+            raise LockError(message)
+        made = dag.file(f"{target}.txt", locked)
+        if format == "pylock":
+            exported = await pylock.export(environment, definition, locked)
+            made = dag.file(f"pylock.{target}.toml", exported)
+        # As a part of the span: who saves it would write it in a step of its own.
+        return await made.sync()
