@@ -131,6 +131,14 @@ class Environment:
             "Layerline's own steps": changes.digest(steps),
         }
 
+    def build_inputs(self) -> dict[str, Any]:
+        """The further inputs of what is built from its source, by the same kind of name."""
+        steps = "".join(map(program, ("build_wheel.py", "sandbox.py", "fetch_source.py")))
+        return {
+            "base.build_packages": list(self.base.table.build_packages),
+            "Layerline's build steps": changes.digest(steps),
+        }
+
     async def prefix(self) -> dagger.Directory:
         """The empty prefix."""
         system = await self.system()

@@ -8,12 +8,14 @@ import anyio
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.probe import Evidence
 from layerline.pipeline.spans import Stopwatch, span
+from layerline.pipeline.step_inputs import Inputs
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Gates:
     """Two events for each layer of an image; `inputs` are those of the steps, by their subject.
 
+    `of_image` are those of the image as its spans have them, once they are known.
     A layer is ready once it is installed and compiled.
     `foundations` are the layers whose probes another one needs.
     """
@@ -25,6 +27,7 @@ class Gates:
     ready: dict[str, anyio.Event] = field(init=False)
     passed: dict[str, anyio.Event] = field(init=False)
     found: dict[str, Evidence] = field(default_factory=dict, init=False)
+    of_image: Inputs = field(default_factory=dict, init=False)
     clock: Stopwatch = field(default_factory=Stopwatch, init=False)
 
     def __post_init__(self) -> None:

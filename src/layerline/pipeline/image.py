@@ -55,8 +55,9 @@ class Assembly:
         """Build an image; the container, and what the probes of its layers and its own found."""
         spec = self.definition.image(name)
         with span(f"build {name}", steps=self._steps(spec) + 1):
-            found = (await self._find(name)).evidence
-            with span(f"assemble {name}", part=probe.subject_of(name), target=self.target):
+            gates = await self._find(name)
+            found, row = gates.evidence, {"part": gates.subject, "target": self.target}
+            with span(f"assemble {name}", gates.of_image, **row):
                 assembled = await self.assemble(name, spec)
                 labelled = assembled.with_label(EVIDENCE_LABEL, _label(found))
                 return await labelled.sync(), found
@@ -121,14 +122,16 @@ class Assembly:
         """Install and compile a layer; probe it once those that it depends on have passed."""
         name, clock = layer.name, gates.clock
         row = {"part": name, "target": self.target}
-        depends = step_inputs.of_install(layer, await self.environment.inputs())
+        base = await self.environment.inputs()
+        depends = step_inputs.of_install(layer, base, self.environment.build_inputs())
         with (
             span(install_of(layer, self.target), depends, **row) as opened,
             clock.lap() as installing,
         ):
             installed = json.loads(await self.environment.installed(layer))
             opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
-        with span(f"compile {name}", {}, **row) as opened, gates.clock.lap() as compiling:
+        depends = step_inputs.of_compile(base, self.bytecode.identity)
+        with span(f"compile {name}", depends, **row) as opened, clock.lap() as compiling:
             compiled = await self.bytecode.compile(layer)
             opened.set_attribute(SIZE, compiled["bytes"])
         gates.ready[name].set()
@@ -157,12 +160,11 @@ class Assembly:
                 packages = self._packages(spec.groups)
                 await (await self.environment.system(packages, user=spec.user)).sync()
         files = await changes.manifest(await self.files_of(name, spec), most=step_inputs.MOST_FILES)
-        depends = step_inputs.of_image(gates.inputs[gates.subject], gates.layers, files)
+        gates.of_image = step_inputs.of_image(gates.inputs[gates.subject], gates.layers, files)
         await gates.wait_for_image()
+        row = {"part": gates.subject, "target": self.target}
         with (
-            span(
-                f"probe {gates.subject}", depends, part=gates.subject, target=self.target
-            ) as opened,
+            span(f"probe {gates.subject}", gates.of_image, **row) as opened,
             gates.clock.lap() as probing,
         ):
             probed = await self._image_evidence(name)

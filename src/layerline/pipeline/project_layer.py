@@ -10,6 +10,7 @@ from email.parser import HeaderParser
 import anyio
 import dagger
 
+from layerline.pipeline import changes, step_inputs
 from layerline.pipeline.definition import Image
 from layerline.pipeline.environment import BUILT, Environment
 from layerline.pipeline.partition import Partition
@@ -76,10 +77,15 @@ class ProjectLayer:
     async def _wheel(self, path: str, *, editable: bool) -> Wheel:
         if (path, editable) not in self._built:
             place = posixpath.normpath(posixpath.join(self.app, path)) if editable else ""
-            with span(f"build the wheel of {path}"):
-                done = await self.environment.wheel(
-                    self.projects.source(path), self.parts.project_builders[path], place=place
-                )
+            source, builders = self.projects.source(path), self.parts.project_builders[path]
+            depends = step_inputs.of_project(
+                await self.environment.inputs(),
+                self.environment.build_inputs(),
+                builders,
+                await changes.manifest(source, most=step_inputs.MOST_FILES),
+            )
+            with span(f"build the wheel of {path}", depends, target=self.environment.target):
+                done = await self.environment.wheel(source, builders, place=place)
                 files = done.directory(BUILT)
                 again = self.environment.supplies.again
                 metadata = await again(files.file("METADATA").contents)

@@ -6,12 +6,13 @@ what changed; digests are cut, as they are only compared.
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from layerline.pipeline import changes
 from layerline.pipeline.changes import Value
 from layerline.pipeline.layer import Layer
-from layerline.pipeline.lock import requirements
+from layerline.pipeline.lock import Pin, requirements
 
 MOST_FILES = 40
 _DIGITS = 12
@@ -23,11 +24,32 @@ def of_base(inputs: Mapping[str, Value]) -> Inputs:
     return {name: _short(value) for name, value in inputs.items()}
 
 
-def of_install(layer: Layer, base: Mapping[str, Value]) -> Inputs:
-    """Those of a layer's installation; `base` has those of the base."""
+def of_install(
+    layer: Layer, base: Mapping[str, Value], tools: Mapping[str, Value] = MappingProxyType({})
+) -> Inputs:
+    """Those of a layer's installation; `base` has those of the base, `tools` of what is built."""
     pins = [f"{pin.name} {pin.version} {_digest(requirements([pin]))}" for pin in layer.pins]
-    built = {"build requirements": _digest(layer.build_requirements)} if layer.builders else {}
+    built: Inputs = {}
+    if layer.from_source:
+        built = {"build requirements": _digest(layer.build_requirements), **of_base(tools)}
     return {**of_base(base), "pins": sorted(pins), **built}
+
+
+def of_compile(base: Mapping[str, Value], program: str) -> Inputs:
+    """Those of a layer's bytecode, which the digest of the program that compiles is one of."""
+    return {**of_base(base), "bytecode": _short(program)}
+
+
+def of_project(
+    base: Mapping[str, Value],
+    tools: Mapping[str, Value],
+    builders: Sequence[Pin],
+    files: Mapping[str, str],
+) -> Inputs:
+    """Those of a project's wheel; `files` are the digests of its source."""
+    source = [f"{path} {_cut(digest)}" for path, digest in files.items()]
+    built = {"build requirements": _digest(requirements(builders)), **of_base(tools)}
+    return {**of_base(base), **built, "source": source}
 
 
 def of_probes(found: Mapping[str, Any], below: Sequence[Layer]) -> Inputs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from layerline.pipeline import step_inputs
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.lock import Pin
@@ -40,6 +42,25 @@ def test_a_pin_is_its_version_and_its_hashes() -> None:
     assert one.startswith("fastapi 1.0 sha256:")
     assert other.startswith("fastapi 1.0 sha256:")
     assert one != other
+
+
+def test_what_is_built_depends_on_the_packages_and_the_steps_that_build_it() -> None:
+    tools = {"base.build_packages": ["g++"], "Layerline's build steps": DIGEST}
+    built = replace(layer(), from_source=("fastapi",), builders={"fastapi": layer().pins})
+    assert step_inputs.of_install(layer(), {}, tools).keys() == {"pins"}
+    found = step_inputs.of_install(built, {}, tools)
+    assert found["base.build_packages"] == ["g++"]
+    assert found["Layerline's build steps"] == "sha256:0123456789ab"
+    wheel = step_inputs.of_project({}, tools, layer().pins, {"pyproject.toml": DIGEST})
+    assert wheel["source"] == ["pyproject.toml sha256:0123456789ab"]
+    assert wheel.keys() == found.keys() - {"pins"} | {"source"}
+
+
+def test_bytecode_depends_on_the_base_and_the_program_that_compiles() -> None:
+    assert step_inputs.of_compile({"base": f"debian:12@{DIGEST}"}, DIGEST) == {
+        "base": "debian:12@sha256:0123456789ab",
+        "bytecode": "sha256:0123456789ab",
+    }
 
 
 def test_an_image_depends_on_its_settings_its_layers_and_its_source() -> None:
