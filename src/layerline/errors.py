@@ -59,14 +59,12 @@ class LayerlineError(Exception):
 class UsageError(LayerlineError):
     """The command line was not understood.
 
-    `usage` is the command whose --help to show. `hint` is shown above a message that has to be
-    that of the Dagger CLI.
+    `usage` is the command whose --help to show.
     """
 
-    def __init__(self, message: str, *, usage: str | None = None, hint: str = "") -> None:
+    def __init__(self, message: str, *, usage: str | None = None) -> None:
         super().__init__(message)
         self.usage = usage
-        self.hint = hint
 
 
 class NotSupported(LayerlineError):

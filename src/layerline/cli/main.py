@@ -221,7 +221,6 @@ def _show(exc: LayerlineError, console: Console | None) -> int:
             lines += [title, text] if text else []
         lines.append(f"Failed step: {_step(exc)}")
     if isinstance(exc, UsageError):
-        lines[:0] = [exc.hint] if exc.hint else []
         if exc.usage is not None:
             lines.append(f"Run '{exc.usage} --help' for usage.")
     elif console is not None and console.log is not None:

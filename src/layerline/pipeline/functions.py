@@ -20,7 +20,7 @@ from layerline.pipeline.project import Project
 from layerline.pipeline.provenance import Origin
 from layerline.pipeline.publication import Publication, bills
 from layerline.pipeline.source import NOT_LOADED, docker_patterns
-from layerline.pipeline.spans import write
+from layerline.pipeline.spans import span, write
 from layerline.pipeline.wheels import Wheels
 
 # The SDK's types lack the parameter.
@@ -286,7 +286,8 @@ class PipelineFunctions:
         definition = await project.definition()
         targets = sorted({image.target for image in definition.images.values()})
         locks = {target: await project.lock_text(definition, target) for target in targets}
-        ignored = await docker_patterns(self.source)
+        with span("read what images and docker leave out"):
+            ignored = await docker_patterns(self.source)
         made = dag.directory()
         for path, text in dockerfile.render(definition, locks, ignored=ignored).items():
             made = made.with_new_file(path, text)

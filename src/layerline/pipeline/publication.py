@@ -16,6 +16,7 @@ from layerline.pipeline.image import Assembly
 from layerline.pipeline.probe import EVIDENCE_LABEL
 from layerline.pipeline.project import Project
 from layerline.pipeline.redaction import Redaction, secret_values
+from layerline.pipeline.spans import span
 
 _LICENCES = "/tmp/licences.json"
 _COMPRESSIONS = {
@@ -131,11 +132,12 @@ async def bills(
     built: dagger.Container, image: str, target: str, pins: Mapping[str, lock.Pin]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The contents of an image as a CycloneDX and as an SPDX document."""
-    listed = json.loads(await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout())
+    with span(f"list the contents of {image}"):
+        listed = json.loads(await built.with_exec([PYTHON, "-c", program("metadata.py")]).stdout())
+        argv = [PYTHON, "-c", program("licences.py")]  # too long for a log
+        listing = built.with_exec(argv, redirect_stdout=_LICENCES).file(_LICENCES)
+        found = json.loads(await listing.contents())
     bill = sbom.document(image, target, listed, pins)
-    argv = [PYTHON, "-c", program("licences.py")]  # too long for a log
-    listing = built.with_exec(argv, redirect_stdout=_LICENCES).file(_LICENCES)
-    found = json.loads(await listing.contents())
     return bill, spdx.document(image, provenance.version(), bill, found)
 
 

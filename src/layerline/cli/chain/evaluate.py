@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from layerline.engine.module.loading import LoadedModule
 
 _LOCAL = frozenset({"Directory", "File"})
-# The Dagger CLI's message verbatim, as scripts match it.
-_NOT_FOUND = (
-    "failed to get snapshot: failed to snapshot: failed to receive stat message: rpc error: "
-    "code = NotFound desc = get full root path: rpc error: code = NotFound desc = eval symlinks"
-)
 
 
 class Backend(Protocol):
@@ -102,8 +97,6 @@ class Evaluation:
             }
         except (HostError, StoreError):
             raise
-        except UsageError as exc:
-            raise UsageError(str(exc), usage=one.path, hint=exc.hint) from exc
         except LayerlineError as exc:
             raise UsageError(str(exc), usage=one.path) from exc
         if one.member.owner and not one.member.is_field:
@@ -121,7 +114,7 @@ class Evaluation:
             raise
         except LayerlineError as exc:
             message = f'failed to get value for argument "{arg.name}": {exc}'
-            raise UsageError(message, hint=exc.hint if isinstance(exc, UsageError) else "") from exc
+            raise UsageError(message) from exc
         return found if isinstance(value, list) else found[0]
 
     async def _address(self, arg: FunctionArg, text: str) -> Json:
@@ -133,10 +126,13 @@ class Evaluation:
     def _host_path(self, arg: FunctionArg, text: str) -> Path:
         path = Path(self.workdir, expand_home(text.removeprefix("file://"), self.home))
         if not path.exists():
-            message = f"{_NOT_FOUND}: lstat {path}: no such file or directory"
             kind = element_of(arg.type_def).name.lower()
-            hint = f"{path} does not exist: --{kebab(arg.name)} takes a {kind} of this machine"
-            raise UsageError(message, hint=hint)
+            # The end of Dagger's message, without what its library for gRPC says before it.
+            message = (
+                f"lstat {path}: no such file or directory; "
+                f"--{kebab(arg.name)} takes a {kind} of this machine"
+            )
+            raise UsageError(message)
         return path
 
     async def apply(
