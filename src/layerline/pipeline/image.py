@@ -188,17 +188,23 @@ class Assembly:
 
     async def plan_build(self, name: str, earlier: Sequence[Evidence]) -> Plan:
         """Plan a build of an image, given the evidence of an earlier one."""
-        now = await self.inputs_of(name) if earlier else {}
-        subject = probe.subject_of(name)
-        before = [each for each in earlier if each["subject"] == subject]
-        same = all(each == {**each, **now[subject]} for each in before)
+        now: dict[str, Evidence] = {}
+        files: dict[str, dict[str, str]] = {}
+        if earlier:
+            await self.environment.fetch_base()
+            with span(f"compare {name} with its earlier build"):
+                now = await self.inputs_of(name)
+                subject = probe.subject_of(name)
+                before = [each for each in earlier if each["subject"] == subject]
+                if not all(each == {**each, **now[subject]} for each in before):
+                    files = await self.files(name)
         return plan.of_image(
             name,
             self.partition.of(self.definition.image(name).groups),
             target=self.target,
             now=now,
             earlier=earlier,
-            files={} if same else await self.files(name),
+            files=files,
         )
 
     async def inputs_of(self, name: str) -> dict[str, Evidence]:

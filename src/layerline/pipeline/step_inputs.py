@@ -63,7 +63,9 @@ def of_image(found: Mapping[str, Any], below: Sequence[Layer], files: Mapping[st
     """Those of an assembled image and its probes; `files` are the digests of its source."""
     keys = [f"{key} {_digest(json.dumps(value))}" for key, value in found["image"].items()]
     source = [f"{path} {_cut(digest)}" for path, digest in files.items()]
-    return {**of_probes(found, below), "settings": keys, "source": source}
+    projects = [f"{path} {_cut(digest)}" for path, digest in found.get("projects", {}).items()]
+    built = {"projects": projects} if projects else {}
+    return {**of_probes(found, below), **built, "settings": keys, "source": source}
 
 
 def _short(value: Value) -> Value:

@@ -63,9 +63,11 @@ def test_bytecode_depends_on_the_base_and_the_program_that_compiles() -> None:
     }
 
 
-def test_an_image_depends_on_its_settings_its_layers_and_its_source() -> None:
+def test_an_image_depends_on_its_settings_its_layers_its_projects_and_its_source() -> None:
     found = {"probed": {"probe owners": DIGEST}, "image": {"user": "app", "ports": [80]}}
+    found["projects"] = {"lib": DIGEST}
     inputs = step_inputs.of_image(found, [layer()], {"src/a.py": DIGEST})
+    assert inputs["projects"] == ["lib sha256:0123456789ab"]
     assert inputs["source"] == ["src/a.py sha256:0123456789ab"]
     assert [each.split()[0] for each in inputs["settings"]] == ["user", "ports"]
     assert [each.split()[0] for each in inputs["layers"]] == ["web"]
