@@ -104,6 +104,14 @@ def a_directory_under_the_name_of_another(signed: Signed) -> bytes:
     return with_layer(signed, name="packed-" + "2" * 64, within="opt")
 
 
+def contents_in_a_part_of_a_layer(signed: Signed) -> bytes:
+    return with_layer(signed, contents=layer_document(within="opt"))
+
+
+def contents_without_end(signed: Signed) -> bytes:
+    return with_layer(signed, contents=layer_document(contents=layer_document()))
+
+
 def a_layer_outside_of_the_store(signed: Signed) -> bytes:
     return with_layer(signed, digest="../../etc/passwd")
 
@@ -131,7 +139,14 @@ def edited(signed: Signed, edit: Callable[[dict[str, Any]], object]) -> bytes:
 
 
 def with_layer(signed: Signed, *, name: str = "4" * 64, **changed: object) -> bytes:
-    layer = {
+    layer = layer_document(**changed)
+    return sealed_bytes(
+        signed, edited(signed, lambda document: document.update(layers=[[name, layer]]))
+    )
+
+
+def layer_document(**changed: object) -> dict[str, object]:
+    return {
         "digest": "sha256:" + "2" * 64,
         "size": 100,
         "diff_id": "sha256:" + "3" * 64,
@@ -140,11 +155,9 @@ def with_layer(signed: Signed, *, name: str = "4" * 64, **changed: object) -> by
         "level": 1,
         "annotations": [],
         "within": "",
+        "contents": None,
         **changed,
     }
-    return sealed_bytes(
-        signed, edited(signed, lambda document: document.update(layers=[[name, layer]]))
-    )
 
 
 def two_signatures_of_which_ours_is_forged(signed: Signed) -> bytes:
@@ -265,6 +278,8 @@ POISONED = (
     a_layer_of_an_unknown_type,
     a_layer_of_another_compression,
     a_directory_under_the_name_of_another,
+    contents_in_a_part_of_a_layer,
+    contents_without_end,
     a_layer_outside_of_the_store,
     a_name_that_claims_another_content,
     no_json,

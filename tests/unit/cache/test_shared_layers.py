@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import pytest
+import zstandard
 
 from layerline.engine.image import pack
 from layerline.engine.image.registry.repository import Repository
@@ -48,9 +49,19 @@ COMPILE = """query ($root: ID!) { container { withRootfs(directory: $root) {
     directory(path: "/made") { id }
   }
 } } }"""
+EMPTY = "{ directory { id } }"
+COMPILE_INTO = """query ($root: ID!, $empty: ID!) { container { withRootfs(directory: $root) {
+  withDirectory(path: "/made", source: $empty) {
+    withExec(args: ["sh", "-c", "busybox mkdir -p /made/d; echo done; %s"]) {
+      stdout directory(path: "/made") { id }
+    }
+  }
+} } }"""
 MERGE = """query ($a: ID!, $b: ID!) { directory {
   withDirectory(path: "/", source: $a) { withDirectory(path: "/", source: $b) { id } }
 } }"""
+MADE = """query ($made: ID!) { node(id: $made) { ... on Directory {
+  directory(path: "d") { entries } file(path: "%s") { size } } } }"""
 SCRATCH = """query ($added: ID!) { container { withDirectory(path: "/", source: $added) {
   withDirectory(path: "/opt", source: $added) { publish(address: "%s") } } } }"""
 FILE = """query ($added: ID!) { node(id: $added) { ... on Directory {
@@ -310,6 +321,65 @@ async def test_what_is_merged_and_placed_is_sent_as_the_layer_of_the_image(
     # Over another base the files of the layer are enough: those of the steps are not fetched.
     assert len({name.partition(".")[0] for name in second.unpacked()}) == 1
     assert second.containers() == []
+
+
+async def compile_into(session: Session, root: str, *numbers: int) -> list[str]:
+    """Make files in steps that were given an empty directory for them; the ids of these."""
+    empty = (await ask(session, EMPTY))["directory"]["id"]
+    found = []
+    for place, number in enumerate(numbers):
+        script = f"seq {number} > /made/d/{place}; busybox ln -s {place} /made/d/{place}.link"
+        made = await ask(session, COMPILE_INTO % script, root=root, empty=empty)
+        step = made["container"]["withRootfs"]["withDirectory"]["withExec"]
+        assert step["stdout"] == "done\n"
+        found.append(step["directory"]["id"])
+    return found
+
+
+def zstd_texts(blobs: Path) -> set[bytes]:
+    """What is in the blobs of a registry that are compressed by zstd."""
+    data = [place.read_bytes() for place in blobs.glob("*/*/data")]
+    return {
+        zstandard.decompress(each, max_output_size=1 << 24)
+        for each in data
+        if each.startswith(b"\x28\xb5\x2f\xfd")
+    }
+
+
+async def place_merged(session: Session, root: str, parts: list[str]) -> None:
+    """Merge files of steps, and place them into an image."""
+    merged = await ask(session, MERGE, a=parts[0], b=parts[1])
+    added = merged["directory"]["withDirectory"]["withDirectory"]["id"]
+    await ask(session, IMAGE % "sync", root=root, added=added)
+
+
+async def test_what_steps_wrote_for_an_image_is_sent_as_its_layer(
+    machines: tuple[Machine, Machine], rootfs: Path, registry_blobs: Path
+) -> None:
+    first, second = machines
+    before = zstd_texts(registry_blobs)
+    async with first.session() as session:
+        root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
+        await place_merged(session, root, await compile_into(session, root, 29000, 28000))
+    # Of 160 kB each, once: the layer of the image. What the steps wrote is links to its files.
+    texts = zstd_texts(registry_blobs) - before
+    for number in (28000, 29000):
+        assert sum(f"\n{number - 1}\n{number}\n".encode() in text for text in texts) == 1
+    async with second.session() as session:
+        root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
+        parts = await compile_into(session, root, 29000, 28000)
+        assert second.unpacked() == []
+        # Another step has changed: what the first one wrote is taken out of the layer.
+        parts[1] = (await compile_into(session, root, 0, 27000))[1]
+        await place_merged(session, root, parts)
+        found = [
+            (await ask(session, MADE % f"d/{place}", made=part))["node"]
+            for place, part in enumerate(parts)
+        ]
+    assert len(second.containers()) == 2
+    lengths = [len("".join(f"{line + 1}\n" for line in range(each))) for each in (29000, 27000)]
+    assert [each["directory"]["entries"] for each in found] == [["0", "0.link"], ["1", "1.link"]]
+    assert [each["file"]["size"] for each in found] == lengths
 
 
 async def test_an_image_without_a_base_is_published_without_its_files(

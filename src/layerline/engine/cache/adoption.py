@@ -44,7 +44,8 @@ def adopt_record(
     itself.
     """
     check_row(record.table, record.row, [*record.layers, *record.needs])
-    wanted = [layer.digest for layer in (*record.layers.values(), *record.forms.values())]
+    layers = (*record.layers.values(), *record.forms.values())
+    wanted = [blob.digest for layer in layers for blob in layer.blobs]
     if any(supplier.is_lost(digest) for digest in (*wanted, *record.blobs)):
         return False
     documents = [_bytes(text) for text in record.documents]
@@ -84,27 +85,39 @@ def _promise(
 ) -> str:
     """Have a layer fetched once it is needed; the name that it has here."""
     _check_name(name, layer)
-    own = name if keeps_name(name) else received_name(layer.digest, layer.within)
-    supplier.add(layer.digest, layer.size)
+    own = name if keeps_name(name) else _received_name(layer)
+    for blob in layer.blobs:
+        supplier.add(blob.digest, blob.size)
     if not store.snapshots.has(own):
-        packed = None if layer.within else find_packed(store, layer.digest)
+        is_complete = not layer.within and layer.contents is None
+        packed = find_packed(store, layer.digest) if is_complete else None
         if packed is not None and not keeps_name(name):
             return packed[0]
-        promise = Promise(
-            digest=layer.digest,
-            size=layer.size,
-            diff_id=layer.diff_id,
-            media_type=layer.media_type,
-            below=below,
-            within=layer.within,
-        )
-        store.snapshots.promise(own, promise)
+        store.snapshots.promise(own, _promise_of(layer, below))
         if own.startswith(RECEIVED):
-            received = Received(blob=_blob(layer), within=layer.within)
+            contents = None if layer.contents is None else _blob(layer.contents)
+            received = Received(blob=_blob(layer), within=layer.within, contents=contents)
             keep_received(store, own, received, epoch=epoch)
         else:
             keep_original(store, own, _blob(layer))
     return own
+
+
+def _promise_of(layer: SharedLayer, below: tuple[str, ...] = ()) -> Promise:
+    return Promise(
+        digest=layer.digest,
+        size=layer.size,
+        diff_id=layer.diff_id,
+        media_type=layer.media_type,
+        below=below,
+        within=layer.within,
+        contents=None if layer.contents is None else _promise_of(layer.contents),
+    )
+
+
+def _received_name(layer: SharedLayer) -> str:
+    contents = None if layer.contents is None else layer.contents.digest
+    return received_name(layer.digest, layer.within, contents)
 
 
 def _blob(layer: SharedLayer) -> LayerBlob:
@@ -123,9 +136,9 @@ def _check_name(name: str, layer: SharedLayer) -> None:
     by_blob = name.partition(".")[0] == _BY_BLOB + layer.digest.removeprefix("sha256:")
     by_tar = name == _BY_TAR + layer.diff_id.removeprefix("sha256:")
     if name.startswith(RECEIVED):
-        is_right = name == received_name(layer.digest, layer.within)
+        is_right = name == _received_name(layer)
     else:
-        is_right = (by_blob or by_tar) and not layer.within
+        is_right = (by_blob or by_tar) and not layer.within and layer.contents is None
     if keeps_name(name) and not is_right:
         message = f"the layer {name} does not have the content of its name"
         raise ArchiveInvalid(message)

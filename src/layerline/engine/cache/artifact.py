@@ -36,7 +36,8 @@ def artifact_of(record: Record, envelope: bytes) -> AssembledImage:
     config = manifests.describe(envelope, ENVELOPE)
     blobs = {
         layer.digest: Descriptor(media_type=layer.media_type, digest=layer.digest, size=layer.size)
-        for layer in (*record.layers.values(), *record.forms.values())
+        for each in (*record.layers.values(), *record.forms.values())
+        for layer in each.blobs
     }
     for digest, size in record.blobs.items():
         blobs[digest] = Descriptor(media_type=_OUTPUT, digest=digest, size=size)

@@ -132,6 +132,14 @@ class Sender:
     def place_source(self, names: tuple[str, ...], placement: Placement) -> None:
         """The files of a tree have a place in a layer: send the rows that wait for it."""
         self.layers.place(names, placement)
+        self._send_ready()
+
+    def merge(self, name: str, layer: str) -> None:
+        """The files of a snapshot are in a layer with others: send the rows that wait for it."""
+        self.layers.merge(name, layer)
+        self._send_ready()
+
+    def _send_ready(self) -> None:
         with self._changed:
             ready = self._deferred.take(self._is_ready)
         for each in ready:

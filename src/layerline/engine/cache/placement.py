@@ -43,7 +43,7 @@ def recognise_layer(
     What another machine has packed is not packed here again.
     """
     received, snapshots = received_of(store, source), store.snapshots
-    if received is None or received.within != copy.within:
+    if received is None or received.contents or received.within != copy.within:
         return
     layer = received_name(received.blob.digest)
     if copy.layer == layer or not snapshots.is_here(layer):

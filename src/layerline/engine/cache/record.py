@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.index import Document
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when older readers would misunderstand a record: its tag is another one then."""
 LARGEST_RECORD = 4 << 20
 _LARGEST_LAYER = 1 << 40
@@ -31,7 +31,8 @@ class SharedLayer:
     """The blob of a snapshot: what images have as their layer.
 
     `compression` and `level` say how it was made, where another machine may make it of the same
-    files. The snapshot is the directory `within` the layer, a relative path, or all of it.
+    files. The snapshot is the directory `within` the layer, a relative path, or all of it. With
+    `contents` the blob is a sparse layer: its files are links to those of that layer.
     """
 
     digest: Digest
@@ -42,6 +43,12 @@ class SharedLayer:
     level: int = ZSTD_LEVEL
     annotations: tuple[tuple[str, str], ...] = ()
     within: str = ""
+    contents: SharedLayer | None = None
+
+    @property
+    def blobs(self) -> tuple[SharedLayer, ...]:
+        """The layers whose blobs are needed."""
+        return (self,) if self.contents is None else (self, self.contents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +126,11 @@ def _layer(document: dict[str, Any]) -> SharedLayer:
     if compression.stream is not LAYER_TYPES[document["media_type"]]:
         message = f"a layer of the media type {document['media_type']!r} that is {compression}"
         raise ArchiveInvalid(message)
+    contents = document["contents"]
+    other = None if contents is None else _layer(contents)
+    if other is not None and (document["within"] or other.within or other.contents):
+        message = "the contents of a layer are in no complete layer"
+        raise ArchiveInvalid(message)
     return SharedLayer(
         digest=parse_digest(document["digest"]),
         size=_size(document["size"]),
@@ -128,6 +140,7 @@ def _layer(document: dict[str, Any]) -> SharedLayer:
         level=int(document["level"]),
         annotations=tuple((str(name), str(value)) for name, value in document["annotations"]),
         within=str(document["within"]),
+        contents=other,
     )
 
 

@@ -167,6 +167,11 @@ class SharedCache:
         if self.sender is not None:
             self.sender.place_source(names, placement)
 
+    def merge(self, name: str, layer: str) -> None:
+        """The files of a snapshot are in the layer of an image, with others."""
+        if self.sender is not None:
+            self.sender.merge(name, layer)
+
     def use(self, keys: Iterable[str]) -> None:
         """What is sent was made from the results of these keys."""
         if self.sender is not None:

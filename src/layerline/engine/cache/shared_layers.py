@@ -14,6 +14,7 @@ from layerline.engine.cache.placement import is_placed
 from layerline.engine.cache.record import SharedLayer
 from layerline.engine.image.manifests import FAMILIES, Compression, MediaTypes
 from layerline.engine.image.pack import layer_blob, original_of, received_of
+from layerline.engine.image.sparse_layer import pack_sparse
 
 if TYPE_CHECKING:
     from layerline.compression import ZstdSettings
@@ -34,6 +35,7 @@ class SharedLayers:
     epoch: int | None = None
     _form: Compression | None = None
     _placed: dict[Names, Placement] = field(default_factory=dict)
+    _merged: dict[str, str] = field(default_factory=dict)
     _checked: dict[Names, bool] = field(default_factory=dict)
     _packing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -57,7 +59,11 @@ class SharedLayers:
 
     def has_place(self, names: Names) -> bool:
         """Whether the files of a tree may be in one snapshot."""
-        return names in self._placed
+        return names in self._placed or (len(names) == 1 and names[0] in self._merged)
+
+    def merge(self, name: str, layer: str) -> None:
+        """The files of a snapshot may be some of those of a layer."""
+        self._merged.setdefault(name, layer)
 
     def place_of(self, names: Names) -> SharedLayer | None:
         """The directory of a layer that has the files of a tree; None if there is none."""
@@ -65,15 +71,17 @@ class SharedLayers:
         if placement is None or not self._is_placed(names, placement):
             return None
         outer = self.layer(placement.layer)
-        return None if outer.within else replace(outer, within=placement.within)
+        is_complete = not outer.within and outer.contents is None
+        return replace(outer, within=placement.within) if is_complete else None
 
     def layer(self, name: str) -> SharedLayer:
         """The blob that a snapshot comes from on another machine; packed if it has none."""
         if (original := original_of(self.store, name)) is not None:
             return _shared(original)
         if (received := received_of(self.store, name)) is not None:
-            return replace(_shared(received.blob), within=received.within)
-        return self.place_of((name,)) or _shared(self._pack(name))
+            contents = None if received.contents is None else _shared(received.contents)
+            return replace(_shared(received.blob), within=received.within, contents=contents)
+        return self.place_of((name,)) or self._sparse(name) or _shared(self._pack(name))
 
     def form_of(self, name: str) -> SharedLayer | None:
         """What an imported layer is in images of the form, if it is another blob."""
@@ -81,6 +89,18 @@ class SharedLayers:
         if original is None or original.compression is self.form:
             return None
         return _shared(self._pack(name))
+
+    def _sparse(self, name: str) -> SharedLayer | None:
+        """A snapshot as links to the layer that its files were merged into."""
+        merged = self._merged.get(name)
+        if merged is None:
+            return None
+        contents = self.layer(merged)
+        if contents.within or contents.contents is not None:
+            return None
+        with self._packing:
+            blob = pack_sparse(self.store, name, merged, epoch=self.epoch)
+        return None if blob is None else replace(_shared(blob), contents=contents)
 
     def _pack(self, name: str) -> LayerBlob:
         """Pack one at a time, which leaves most of the machine to the steps that run."""

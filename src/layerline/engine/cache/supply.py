@@ -95,8 +95,9 @@ class RegistrySupplier:
                 if not fill_archive(self.store, name):
                     raise self._loss(promise.digest)
                 return
-            if not self.store.blobs.has(promise.digest):
-                self.fetch(promise.digest)
+            for digest in promise.blobs:
+                if not self.store.blobs.has(digest):
+                    self.fetch(digest)
             try:
                 fill_promised(self.store, name, promise)
             except ArchiveInvalid as exc:

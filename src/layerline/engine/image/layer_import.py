@@ -18,6 +18,7 @@ from layerline.engine.image import manifests, stream
 from layerline.engine.image.config import ImageConfig
 from layerline.engine.image.manifests import Descriptor, Manifest
 from layerline.engine.image.pack import LayerBlob, find_packed, keep_original, original_of
+from layerline.engine.image.sparse_layer import contents_linked
 from layerline.engine.image.unpack import UnpackResult, inherit, limit_expansion, unpack
 from layerline.engine.store.digest import Digest, digest_of
 from layerline.engine.store.flatten import flatten
@@ -119,6 +120,9 @@ def import_layer(
 def fill_promised(store: Store, name: str, promise: Promise) -> None:
     """Unpack the layer of a promised snapshot, whose blob is in the store, under its own name."""
     layer = Descriptor(media_type=promise.media_type, digest=promise.digest, size=promise.size)
+    if promise.contents is not None:
+        _fill_sparse(store, name, promise, promise.contents)
+        return
     whole = received_name(promise.digest) if promise.within else name
     with store.locks.exclusive(f"unpack {layer.digest}"):
         if not store.snapshots.is_here(whole):
@@ -129,9 +133,29 @@ def fill_promised(store: Store, name: str, promise: Promise) -> None:
                 draft.commit(name)
 
 
-def received_name(digest: Digest, within: str = "") -> str:
-    """The name of a snapshot that another machine has packed, or of a directory in its layer."""
-    suffix = f".{digest_of(within)[:16]}" if within else ""
+def _fill_sparse(store: Store, name: str, promise: Promise, contents: Promise) -> None:
+    """Unpack a layer whose files are those of another one, both of whose blobs are in the store."""
+    other = received_name(contents.digest)
+    if not store.snapshots.is_here(other):
+        fill_promised(store, other, contents)
+    layer = Descriptor(media_type=promise.media_type, digest=promise.digest, size=promise.size)
+    with store.locks.exclusive(f"unpack {name}"):
+        if store.snapshots.is_here(name):
+            return
+        with store.snapshots.draft() as draft:
+            with contents_linked(store.snapshots.path(other), draft.fs):
+                blob, _ = _unpack(store, layer, draft.fs)
+            _check_diff_id(blob.diff_id, promise.diff_id, layer)
+            draft.commit(name)
+
+
+def received_name(digest: Digest, within: str = "", contents: Digest | None = None) -> str:
+    """The name of a snapshot that another machine has packed.
+
+    That is a layer, a directory in it, or a layer whose files are the contents of another one.
+    """
+    part = within if contents is None else [contents]
+    suffix = f".{digest_of(part)[:16]}" if part else ""
     return RECEIVED + digest.removeprefix("sha256:") + suffix
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from layerline.engine.store.store import Store
 
+Inode = tuple[int, int]
+"""The device and the number of a file."""
 _TABLE = "layer"
 _KEPT_XATTRS = ("security.capability", "user.")
 _WHITEOUT_MTIME = 0
@@ -51,17 +53,29 @@ class LayerBlob:
 class Received:
     """What another machine has packed: the snapshot is the directory `within` the layer of `blob`.
 
-    Unlike the original of an imported layer it says nothing about the form of images.
+    With `contents` its files are in that layer (`sparse_layer.py`). Unlike the original of an
+    imported layer it says nothing about the form of images.
     """
 
     blob: LayerBlob
     within: str = ""
+    contents: LayerBlob | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the blob is the snapshot's layer, and nothing else."""
+        return not self.within and self.contents is None
 
 
-def pack(snapshot: Path, *, epoch: int | None = None) -> Iterator[bytes]:
-    """The tar of a snapshot in chunks; times later than `epoch` (seconds) are set to it."""
+def pack(
+    snapshot: Path, *, epoch: int | None = None, names: Mapping[Inode, bytes] | None = None
+) -> Iterator[bytes]:
+    """The tar of a snapshot in chunks; times later than `epoch` (seconds) are set to it.
+
+    Files that have one of the `names` become hard links to it.
+    """
     buffer = bytearray()
-    for piece in _Packer(os.fsencode(snapshot), epoch).stream():
+    for piece in _Packer(os.fsencode(snapshot), epoch, names or {}).stream():
         buffer += piece
         if len(buffer) >= stream.CHUNK:
             yield bytes(buffer)
@@ -145,7 +159,10 @@ def keep_received(
     blob = received.blob
     row = {**_document(blob), "within": received.within}
     store.index.put(_TABLE, _received_key(snapshot), row, snapshots=(snapshot,))
-    if not received.within:
+    if received.contents is not None:
+        contents = _document(received.contents)
+        store.index.put(_TABLE, _contents_key(snapshot), contents, snapshots=(snapshot,))
+    if received.is_complete:
         key = _key(snapshot, blob.compression, epoch, blob.level)
         store.index.put(_TABLE, key, _document(blob), snapshots=(snapshot,))
 
@@ -160,13 +177,16 @@ def received_of(store: Store, snapshot: str) -> Received | None:
     """What another machine has packed a snapshot as, if it still can be had."""
     row = store.index.get(_TABLE, _received_key(snapshot))
     blob = _lookup(store, _received_key(snapshot))
-    return None if row is None or blob is None else Received(blob=blob, within=str(row["within"]))
+    if row is None or blob is None:
+        return None
+    contents = _lookup(store, _contents_key(snapshot))
+    return Received(blob=blob, within=str(row["within"]), contents=contents)
 
 
 def _source(store: Store, snapshot: str) -> LayerBlob | None:
     """A blob to compress again: where files are not in the store, a blob needs no unpacking."""
     received = received_of(store, snapshot)
-    if received is None or received.within:
+    if received is None or not received.is_complete:
         return None
     is_nearer = store.blobs.has(received.blob.digest) or not store.snapshots.is_here(snapshot)
     return received.blob if is_nearer else None
@@ -218,6 +238,10 @@ def _received_key(snapshot: str) -> str:
     return f"{snapshot}:received"
 
 
+def _contents_key(snapshot: str) -> str:
+    return f"{snapshot}:contents"
+
+
 def _packed_key(digest: Digest) -> str:
     return f"{digest}:snapshot"
 
@@ -257,10 +281,10 @@ def _annotations(document: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 class _Packer:
     """Walks one snapshot; `names` has the first name of each file with several links, by inode."""
 
-    def __init__(self, root: bytes, epoch: int | None) -> None:
+    def __init__(self, root: bytes, epoch: int | None, names: Mapping[Inode, bytes]) -> None:
         self.root = root
         self.epoch = epoch
-        self.names: dict[tuple[int, int], bytes] = {}
+        self.names = dict(names)
 
     def stream(self) -> Iterator[bytes]:
         status = os.lstat(self.root)

@@ -27,7 +27,7 @@ from layerline.errors import LayerlineError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from layerline.engine.solve.keys import Keyed
     from layerline.engine.solve.result import Result
@@ -120,15 +120,23 @@ class Sharing:
     def _sources(self, op: ops.Op, result: Result) -> frozenset[tuple[str, ...]]:
         """The trees of a result that are files for others, and no part of an image."""
         trees = result.mounts if isinstance(op, ops.Exec) else (result.layers,)
+        if isinstance(op, ops.Exec) and _has_output(op):
+            trees = (*trees, result.layers[-1:])
         if not (isinstance(op, ops.Exec) or _is_arrangement(op)):
             return frozenset()
         return frozenset(names for names in trees if names and not all(map(keeps_name, names)))
 
     def _place_source(self, op: ops.Op, result: Result) -> None:
         """Note that a copy has all files of its source, which need not be sent themselves."""
-        copied = self._copied(op, result)
-        if self.context.shared is not None and copied is not None:
-            self.context.shared.place_source(*copied)
+        shared, copied = self.context.shared, self._copied(op, result)
+        if shared is None:
+            return
+        if copied is not None:
+            shared.place_source(*copied)
+        if not _is_arrangement(op):
+            for step in _steps_of(op):
+                for name in self._layers_of(step)[-1:]:
+                    shared.merge(name, result.layers[-1])
 
     def recognise(self, op: ops.Op, result: Result) -> None:
         """Know a copy of what another machine has packed by the blob that it came in."""
@@ -244,6 +252,24 @@ def _is_arrangement(op: Keyed) -> bool:
             return False
         op = base
     return True
+
+
+def _has_output(op: ops.Exec) -> bool:
+    """Whether an exec was given an empty directory in its root file system, to write files to."""
+    return isinstance(op.rootfs, ops.CopyDirectory) and isinstance(op.rootfs.source, ops.Scratch)
+
+
+def _steps_of(op: ops.Op) -> Iterator[ops.Exec]:
+    """The execs whose output a copy has, as they are or arranged with others'."""
+    pending = [op.source] if isinstance(op, ops.CopyDirectory) else []
+    while pending:
+        match pending.pop():
+            case ops.ExecRootfs(exec=step) if _has_output(step):
+                yield step
+            case ops.CopyDirectory(source=source, base=base) as below if _is_arrangement(below):
+                pending += [source, base]
+            case _:
+                pass
 
 
 def _is_built(op: Keyed) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from layerline.engine.store.digest import Digest, parse_digest
 from layerline.errors import ArchiveInvalid
@@ -24,7 +24,8 @@ PROMISE = "promise.json"
 class Promise:
     """The blob of a layer, and its tar's digest; `below` are the snapshots under it.
 
-    The snapshot is the directory `within` the layer, a relative path, or all of it.
+    The snapshot is the directory `within` the layer, a relative path, or all of it. With `contents`
+    its files are links to those of that layer.
     """
 
     digest: Digest
@@ -33,6 +34,12 @@ class Promise:
     media_type: str
     below: tuple[str, ...] = ()
     within: str = ""
+    contents: Promise | None = None
+
+    @property
+    def blobs(self) -> tuple[Digest, ...]:
+        """What has to be fetched."""
+        return (self.digest, *(() if self.contents is None else self.contents.blobs))
 
 
 class Supplier(Protocol):
@@ -57,14 +64,19 @@ def write_promise(place: Path, promise: Promise) -> None:
 def read_promise(place: Path) -> Promise | None:
     """The promise in the directory of a snapshot; None without one, or if it is damaged."""
     try:
-        document = json.loads((place / PROMISE).read_bytes())
-        return Promise(
-            digest=parse_digest(str(document["digest"])),
-            size=int(document["size"]),
-            diff_id=parse_digest(str(document["diff_id"])),
-            media_type=str(document["media_type"]),
-            below=tuple(map(str, document["below"])),
-            within=str(document.get("within", "")),
-        )
+        return _promise(json.loads((place / PROMISE).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, ArchiveInvalid):
         return None
+
+
+def _promise(document: dict[str, Any]) -> Promise:
+    contents = document.get("contents")
+    return Promise(
+        digest=parse_digest(str(document["digest"])),
+        size=int(document["size"]),
+        diff_id=parse_digest(str(document["diff_id"])),
+        media_type=str(document["media_type"]),
+        below=tuple(map(str, document["below"])),
+        within=str(document.get("within", "")),
+        contents=None if contents is None else _promise(contents),
+    )

@@ -109,7 +109,9 @@ class Snapshots:
         if self.supplier is None or self.is_here(name):
             return None
         promise = read_promise(self._place(name))
-        return promise if promise is not None and self.supplier.has(promise.digest) else None
+        if promise is None or not all(map(self.supplier.has, promise.blobs)):
+            return None
+        return promise
 
     def promise(self, name: str, promise: Promise) -> None:
         """Have the files of a snapshot fetched when they are needed, unless it exists."""
