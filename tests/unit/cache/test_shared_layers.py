@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -155,6 +156,34 @@ async def test_what_has_no_place_for_long_is_sent_before_the_end(
             found = await ask(other, FILE, added=ids["added"])
     assert found["node"]["file"] == {"contents": "x\n"}
     assert second.containers() == []
+
+
+async def test_the_end_says_how_much_is_left_to_send(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, _ = machines
+    may_send = threading.Event()
+    async with first.session() as session:
+        shared = session.solver.context.shared
+        assert shared is not None
+        sender = shared.sender
+        assert sender is not None
+        seal = sender.seal
+
+        def seal_later(payload: bytes) -> bytes:
+            may_send.wait(60)
+            return seal(payload)
+
+        sender.seal = seal_later
+        ids = await install(session, rootfs)
+        await ask(session, FILE, added=ids["added"])
+        unsent = sender.unsent()
+        may_send.set()
+    # The program, the numbers, and what is smaller.
+    files = (rootfs / "bin/busybox").stat().st_size + 168_894
+    assert 0 < sender.sent_bytes <= unsent.bytes <= files + 10_000
+    assert unsent.results == sender.sent
+    assert [name for name in first.steps() if f"cache: send {unsent} to {first.cache}" in name]
 
 
 @pytest.mark.parametrize("form", ["Zstd", "Gzip"])

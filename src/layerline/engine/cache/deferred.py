@@ -30,6 +30,11 @@ class Deferred:
         """How many rows wait."""
         return len(self._rows)
 
+    @property
+    def rows(self) -> list[Outgoing]:
+        """The rows that wait."""
+        return [row for _, row in self._rows]
+
     def add(self, row: Outgoing) -> None:
         """Have a row wait."""
         longest = math.inf if row.is_arrangement else self.longest

@@ -21,6 +21,7 @@ from layerline.engine.cache.deferred import Deferred
 from layerline.engine.cache.pulse import Pulse
 from layerline.engine.cache.record import Record, SharedLayer, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
+from layerline.engine.cache.unsent import Unsent, wanted
 from layerline.engine.image.pack import pack
 from layerline.engine.store.blobs import CHUNK
 from layerline.engine.store.cancellation import cancelled_by
@@ -100,9 +101,10 @@ class Sender:
     _waiting: deque[Outgoing | Use] = field(default_factory=deque)
     _deferred: Deferred = field(default_factory=Deferred)
     _used: set[str] = field(default_factory=set)
+    _known: set[str] = field(default_factory=set)
     _sources: tuple[Reference, ...] = ()
     _turns: dict[Digest, threading.Lock] = field(default_factory=dict)
-    _under_way: int = 0
+    _under_way: list[Outgoing | Use] = field(default_factory=list)
     _failures: int = 0
     _closed: bool = False
     _searched: dict[tuple[str, frozenset[bytes]], bool] = field(default_factory=dict)
@@ -116,6 +118,7 @@ class Sender:
             if self._closed or not self.place.is_usable:
                 return False
             if isinstance(outgoing, Outgoing) and self._is_known(outgoing):
+                self._known.update(outgoing.snapshots)
                 return False
             if isinstance(outgoing, Outgoing) and not self._is_ready(outgoing):
                 self._deferred.add(outgoing)
@@ -182,7 +185,15 @@ class Sender:
     def left(self) -> int:
         """How many records are not sent yet."""
         with self._changed:
-            return len(self._waiting) + len(self._deferred) + self._under_way
+            return len(self._waiting) + len(self._deferred) + len(self._under_way)
+
+    def unsent(self) -> Unsent:
+        """What is left to send."""
+        with self._changed:
+            rows = [row for row in (*self._waiting, *self._under_way) if isinstance(row, Outgoing)]
+            rows += wanted(self._deferred.rows, self._used)
+            snapshots, blobs = set(self._known), set(self.place.blobs)
+        return Unsent.of(rows, self.layers, blobs, snapshots)
 
     def drop(self) -> None:
         """Send no more, and end what is under way."""
@@ -208,7 +219,7 @@ class Sender:
         while not self._cancel.is_set() and any(each.is_alive() for each in self._threads):
             with self._changed:
                 self._changed.wait(_LOOK_SECONDS)
-                under_way = self._under_way
+                under_way = len(self._under_way)
             if self.pulse.has_stopped(under_way):
                 self.place.fail(RegistryTimeout("it takes nothing of what is sent"))
                 self.drop()
@@ -237,7 +248,7 @@ class Sender:
                 log.debug("sending was given up: %s", exc)
             finally:
                 with self._changed:
-                    self._under_way -= 1
+                    self._under_way.remove(outgoing)
                     self._changed.notify_all()
                 if isinstance(outgoing, Outgoing):
                     self.on_end(outgoing)
@@ -250,8 +261,8 @@ class Sender:
                     self.add(replace(each, sources=frozenset()))
             if not self._waiting:
                 return None
-            self._under_way += 1
-            return self._waiting.popleft()
+            self._under_way.append(self._waiting.popleft())
+            return self._under_way[-1]
 
     def _fail(self, exc: ImageError) -> None:
         """One more failure; after several nothing is sent any more."""
@@ -286,6 +297,8 @@ class Sender:
         record = self._record(placed, next(iter(tags)))
         for key, tag in tags.items():
             self._push(replace(record, key=key), tag)
+        with self._changed:
+            self.sent += 1
 
     def _placed(self, outgoing: Outgoing) -> Outgoing | None:
         """A row with one snapshot for a source with several; None for files without a place."""
@@ -310,7 +323,6 @@ class Sender:
             there.push(self.store, image, known=self.place.blobs, is_new=True)
         with self._changed:
             self._failures = 0
-            self.sent += 1
 
     def _push_blob(self, blob: Descriptor) -> None:
         """Send a blob that the repository lacks; of two threads with the same one, the first."""

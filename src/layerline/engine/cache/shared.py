@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from layerline.engine.cache.placement import Placement
     from layerline.engine.cache.record import Record
     from layerline.engine.cache.trust import Trust, Verifier
+    from layerline.engine.cache.unsent import Unsent
     from layerline.engine.store.digest import Digest
     from layerline.engine.store.store import Store
     from layerline.log import Journal
@@ -237,16 +238,22 @@ class SharedCache:
         """Send what is left, or say what is dropped."""
         if self.sender is None:
             return
-        left = self.sender.left
-        if left and self.settings.cache.waits:
-            self._wait(self.sender, left)
-        elif left:
-            self.sender.drop()
-            self.journal.step(f"cache: {left} results were not sent, as asked").end()
+        if not self.sender.left:
+            return
+        unsent = self.sender.unsent()
+        if self.settings.cache.waits:
+            self._wait(self.sender, unsent)
+            return
+        self.sender.drop()
+        if unsent.results:
+            self.journal.step(f"cache: {unsent} were not sent, as asked").end()
 
-    def _wait(self, sender: Sender, left: int) -> None:
+    def _wait(self, sender: Sender, unsent: Unsent) -> None:
         name = sender.place.name
-        with self.journal.step(f"cache: send {left} results to {name}, or --no-wait"):
+        if not unsent.results:  # but times of last uses
+            sender.finish()
+            return
+        with self.journal.step(f"cache: send {unsent} to {name}, or --no-wait"):
             sender.finish()
         if sender.sent:
             size = format_size(sender.sent_bytes)

@@ -6,6 +6,7 @@ one in the same session. What is imported keeps its original blob.
 
 from __future__ import annotations
 
+import stat
 import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -13,13 +14,19 @@ from typing import TYPE_CHECKING
 from layerline.engine.cache.placement import is_placed
 from layerline.engine.cache.record import SharedLayer
 from layerline.engine.image.manifests import FAMILIES, Compression, MediaTypes
-from layerline.engine.image.pack import layer_blob, original_of, received_of
+from layerline.engine.image.pack import (
+    LayerBlob,
+    find_layer,
+    layer_blob,
+    original_of,
+    received_of,
+)
 from layerline.engine.image.sparse_layer import pack_sparse
+from layerline.engine.store.snapshot_walk import walk
 
 if TYPE_CHECKING:
     from layerline.compression import ZstdSettings
     from layerline.engine.cache.placement import Placement
-    from layerline.engine.image.pack import LayerBlob
     from layerline.engine.store.store import Store
 
 Names = tuple[str, ...]
@@ -82,6 +89,33 @@ class SharedLayers:
             contents = None if received.contents is None else _shared(received.contents)
             return replace(_shared(received.blob), within=received.within, contents=contents)
         return self.place_of((name,)) or self._sparse(name) or _shared(self._pack(name))
+
+    def size_of(self, name: str) -> tuple[str, int]:
+        """What is sent for a snapshot, and its size; of what is not packed, that of its files."""
+        known = original_of(self.store, name) or received_of(self.store, name)
+        if known is not None:
+            blob = known if isinstance(known, LayerBlob) else known.blob
+            return blob.digest, blob.size
+        placement = self._placed.get((name,))
+        layer = self._merged.get(name) if placement is None else placement.layer
+        return self._size_here(name, self.epoch) if layer is None else self.size_of(layer)
+
+    def size_of_form(self, name: str) -> tuple[str, int] | None:
+        """The same for what `form_of` gives."""
+        original = original_of(self.store, name)
+        is_same = original is None or original.compression is self.form
+        return None if is_same else self._size_here(name, None)
+
+    def _size_here(self, name: str, epoch: int | None) -> tuple[str, int]:
+        level = self.zstd.level
+        blob = find_layer(self.store, name, self.form, epoch=epoch, zstd_level=level)
+        if blob is not None:
+            return blob.digest, blob.size
+        size = 0
+        if self.store.snapshots.is_here(name):
+            files = walk(self.store.snapshots.path(name))
+            size = sum(each.stat.st_size for each in files if stat.S_ISREG(each.stat.st_mode))
+        return f"{name} as {self.form}", size
 
     def form_of(self, name: str) -> SharedLayer | None:
         """What an imported layer is in images of the form, if it is another blob."""

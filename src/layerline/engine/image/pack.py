@@ -126,9 +126,17 @@ def layer_blob(
     return made
 
 
-def find_gzipped(store: Store, snapshot: str, *, epoch: int | None = None) -> LayerBlob | None:
-    """The gzip blob of a snapshot, if it has been packed as one."""
-    return _lookup(store, _key(snapshot, Compression.GZIP, epoch))
+def find_layer(
+    store: Store,
+    snapshot: str,
+    compression: Compression = Compression.GZIP,
+    *,
+    epoch: int | None = None,
+    zstd_level: int = ZSTD_LEVEL,
+) -> LayerBlob | None:
+    """The blob of a snapshot in a compression, if it has been packed."""
+    level = zstd_level if compression.stream is Compression.ZSTD else ZSTD_LEVEL
+    return _lookup(store, _key(snapshot, compression, epoch, level))
 
 
 def find_packed(store: Store, digest: Digest) -> tuple[str, LayerBlob] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.image import stream
 from layerline.engine.image.manifests import Compression
-from layerline.engine.image.pack import LayerBlob, find_gzipped, original_of, pack
+from layerline.engine.image.pack import LayerBlob, find_layer, original_of, pack
 from layerline.engine.image.registry_server.content import SnapshotTar, StoredBlob
 from layerline.engine.store.digest import parse_digest
 
@@ -45,7 +45,7 @@ class ServedLayers:
                 return original
             served = self._known(key)
             if served is None:
-                packed = find_gzipped(self.store, snapshot, epoch=self.epoch)
+                packed = find_layer(self.store, snapshot, epoch=self.epoch)
                 if packed is not None:
                     return packed
                 served = self._measure(snapshot)
