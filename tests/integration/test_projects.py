@@ -312,9 +312,20 @@ def test_a_pylock_with_a_commit_is_read_back(tmp_path: Path, project: Project) -
         succeeded(called(other, named, *locked))
         text = (home / "locks" / "cpu.txt").read_text()
         assert "# version: fromgit 1.0\n" in text
-        assert "# wheel: fromgit sha256:" in text
+        recorded = re.search(rf"# wheel: fromgit sha256:(\w+) from {commit}\n", text)
+        assert recorded
         assert "fromgit @ " not in text
         succeeded(called(other, named, "build", "--image=app", "export", "--path=app.tar"))
+        # The commit moves under the same version: the wheel of the earlier one is not its own.
+        (tmp_path / "git" / "fromgit" / "NOTES").write_text("newer\n")
+        newer = git_server.commit(tmp_path / "git" / "fromgit")
+        theirs = (home / "pylock.cpu.toml").read_text()
+        (home / "pylock.cpu.toml").write_text(theirs.replace(commit, newer))
+        succeeded(called(other, named, *locked))
+        text = (home / "locks" / "cpu.txt").read_text()
+        again = re.search(rf"# wheel: fromgit sha256:(\w+) from {newer}\n", text)
+        assert again
+        assert again[1] != recorded[1]
 
 
 OF_THE_INDEX = """\

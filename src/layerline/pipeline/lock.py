@@ -1,15 +1,19 @@
 """A target's lock: one joint resolution of all its groups, as `uv pip compile` writes it."""
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from layerline.pipeline.requirement import normalize_name
 
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)")
 _URL_ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])? @ (?P<url>\S+)")
 _VERSION = re.compile(r"^# version: (?P<name>\S+) (?P<version>\S+)$", re.MULTILINE)
-_WHEEL = re.compile(r"^# wheel: (?P<name>\S+) sha256:(?P<hash>[0-9a-f]{64})$", re.MULTILINE)
+_WHEEL = re.compile(
+    r"^# wheel: (?P<name>\S+) sha256:(?P<hash>[0-9a-f]{64})(?: from (?P<source>\S+))?$",
+    re.MULTILINE,
+)
 _HASH = re.compile(r"--hash=(\S+)")
 _COMMENT = re.compile(r"^\s*#")
 _VIA = re.compile(r"^\s+#\s+via\s+(?P<names>\S.*)$")
@@ -40,6 +44,13 @@ class Pin:
         return self.url.startswith("directory:")
 
     @property
+    def source(self) -> str:
+        """What it is built from: the commit of a repository, or a hash of its files' hashes."""
+        if self.url.startswith("git+"):
+            return self.url.rpartition("@")[2]
+        return "sha256:" + hashlib.sha256(" ".join(sorted(self.hashes)).encode()).hexdigest()
+
+    @property
     def hashes(self) -> tuple[str, ...]:
         """The hashes of its files, as `sha256:…`."""
         return tuple(found for line in self.lines for found in _HASH.findall(line))
@@ -50,9 +61,32 @@ def path(target: str) -> str:
     return f"locks/{target}.txt"
 
 
-def recorded_wheels(text: str) -> dict[str, str]:
-    """The hashes of wheels that differ from build to build, by package."""
-    return {each["name"]: each["hash"] for each in _WHEEL.finditer(text)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedWheel:
+    """A wheel that differs from build to build: its hash, and what it is built from.
+
+    `source` is empty where the lock has the package itself, whose lines say it.
+    """
+
+    digest: str
+    source: str = ""
+
+    def is_of(self, pin: Pin) -> bool:
+        """Whether it is one of the locked package: a commit may move under the same version."""
+        return self.source in ("", pin.source)
+
+    def line(self, name: str) -> str:
+        """The line of the lock that records it."""
+        source = f" from {self.source}" if self.source else ""
+        return f"# wheel: {name} sha256:{self.digest}{source}\n"
+
+
+def recorded_wheels(text: str) -> dict[str, RecordedWheel]:
+    """The wheels that differ from build to build, by package."""
+    return {
+        each["name"]: RecordedWheel(digest=each["hash"], source=each["source"] or "")
+        for each in _WHEEL.finditer(text)
+    }
 
 
 def recorded_versions(text: str) -> dict[str, str]:
@@ -82,16 +116,18 @@ def parse(text: str) -> dict[str, Pin]:
             )
             raise LockError(message)
         via = [match["names"] for line in lines if (match := _VIA.match(line))]
-        pins[name] = Pin(
+        pin = Pin(
             name=name,
             version=version,
             url=found.get("url", ""),
-            wheel=wheels.get(name, ""),
             lines=tuple(line for line in lines if line.strip() and not _COMMENT.match(line)),
             required_by=frozenset(
                 normalize_name(name) for names in via for name in names.split(", ")
             ),
         )
+        if (wheel := wheels.get(name)) is not None and wheel.is_of(pin):
+            pin = replace(pin, wheel=wheel.digest)
+        pins[name] = pin
     return pins
 
 

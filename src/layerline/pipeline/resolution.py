@@ -29,7 +29,7 @@ from layerline.pipeline.foreign_lock import (
     without_wheel,
 )
 from layerline.pipeline.layer import INSTALLER, Layer
-from layerline.pipeline.lock import Pin
+from layerline.pipeline.lock import Pin, RecordedWheel
 from layerline.pipeline.lock_inputs import LockInputs, platform_of, recorded_sources
 from layerline.pipeline.object_ids import IdCache
 from layerline.pipeline.partition import Partition, partition
@@ -115,20 +115,21 @@ class Resolution:
         versions, wheels = lock.recorded_versions(self.current), lock.recorded_wheels(self.current)
         # The one of a build, which finds the wheels again: with the installer of the new lock.
         environment = replace(self.environment, installer=parts.installer, ids=IdCache())
+        foreign = bool(self.definition.target(self.environment.target).lock)
         lines = set()
         for layer in parts.layers.values():
             for pin in layer.built:
-                kept = before.get(pin.name)
+                kept, wheel = before.get(pin.name), wheels.get(pin.name)
                 if kept is not None:
                     same = kept.lines == pin.lines
-                else:  # in another tool's lock
-                    same = versions.get(pin.name) == pin.version
+                else:  # in another tool's lock, which says what it is built from
+                    same = versions.get(pin.name) == pin.version and _has_source(wheel, pin)
                 keeps = {"all", pin.name}.isdisjoint(map(normalize_name, self.upgrade))
-                if same and keeps and known.get(pin.name) == layer.builders[pin.name]:
-                    wheel = wheels.get(pin.name, "")
-                else:
-                    wheel = await _differing_wheel(environment, pin, layer)
-                lines.update([f"# wheel: {pin.name} sha256:{wheel}\n"] if wheel else [])
+                if not (same and keeps and known.get(pin.name) == layer.builders[pin.name]):
+                    found = await _differing_wheel(environment, pin, layer)
+                    source = pin.source if foreign else ""
+                    wheel = RecordedWheel(digest=found, source=source) if found else None
+                lines.update([wheel.line(pin.name)] if wheel is not None else [])
         return "".join(sorted(lines))
 
     async def resolve(
@@ -238,6 +239,11 @@ class Resolution:
 def names_in(source: Mapping[str, str]) -> set[str]:
     """The packages that build a source."""
     return set(lock.parse(source["pins"]))
+
+
+def _has_source(wheel: RecordedWheel | None, pin: Pin) -> bool:
+    """Whether a wheel is built from what a pin names; without one, an index does not change it."""
+    return not pin.url.startswith("git+") if wheel is None else wheel.source == pin.source
 
 
 async def _differing_wheel(environment: Environment, pin: Pin, layer: Layer) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from layerline.pipeline import builder_pins
-from layerline.pipeline.lock import LockError, closure, other_wheel, parse, requirements
+from layerline.pipeline.lock import (
+    LockError,
+    RecordedWheel,
+    closure,
+    other_wheel,
+    parse,
+    requirements,
+)
 
 LOCK = """\
 jax==0.10.2 \\
@@ -63,6 +70,19 @@ def test_a_wheel_that_differs_is_the_one_of_the_lock() -> None:
     wanted = f"jax==0.10.2 differs from build to build: the lock has the wheel sha256:{'a' * 64}, "
     assert said.startswith(wanted)
     assert said.endswith("lock again with --upgrade=jax")
+
+
+def test_a_wheel_of_another_commit_is_not_the_one_of_the_lock() -> None:
+    """In another tool's lock a commit moves under the same version, and the record stays."""
+    record = f"# version: one 1.0\n# wheel: one sha256:{'a' * 64} from {'1' * 40}\n"
+    url = "git+https://host.example/one"
+    assert parse(f"{record}one @ {url}@{'1' * 40}\n")["one"].wheel == "a" * 64
+    assert parse(f"{record}one @ {url}@{'2' * 40}\n")["one"].wheel == ""
+    [archive] = parse("two==1.0 \\\n    --hash=sha256:bb\n").values()
+    wheel = RecordedWheel(digest="b" * 64, source=archive.source)
+    [again] = parse(wheel.line("two") + "two==1.0 \\\n    --hash=sha256:bb\n").values()
+    [other] = parse(wheel.line("two") + "two==1.0 \\\n    --hash=sha256:cc\n").values()
+    assert (again.wheel, other.wheel) == ("b" * 64, "")
 
 
 def test_what_builds_is_in_comments_and_read_back() -> None:
