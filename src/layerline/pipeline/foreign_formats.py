@@ -20,11 +20,12 @@ from layerline.pipeline.requirement import normalize_name
 Table = Mapping[str, Any]
 # How a pin names a directory of the repository, which is built as a project.
 DIRECTORY = "directory:"
+FILE = "from the file {}"
 # Where packages of uv.lock come from, and what is said of those that are not taken.
 _UV_KINDS = {
     **dict.fromkeys(("registry", "git", "url", "editable", "directory"), ""),
     "virtual": "from a directory of the repository that is not a package ({})",
-    "path": "from the file {}",
+    "path": FILE,
 }
 _COMMIT = re.compile(r"@[0-9a-f]{40}(?:#|$)")
 _SCP = re.compile(r"^(?P<host>[^/:]+@[^/:]+):(?P<path>[^/].*)$")
@@ -32,6 +33,16 @@ _PIN = re.compile(
     r"^(?P<requirement>[A-Za-z0-9][^\s;]*(?: @ [^\s;]+)?)\s*(?:;(?P<marker>[^\\]*?))?\s*\\?$"
 )
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
+_HASHES = re.compile(r"\s*--hash=\S+|\s*\\$|\s+#.*$")
+# Lines of requirements that name no package: https://pip.pypa.io/en/stable/reference/requirements-file-format/
+_EDITABLE = re.compile(r"^(?:-e|--editable)[ =]\s*(?P<place>\S.*)$")
+_PATH = re.compile(r"^(?:\.{1,2}(?:/|$)|/|file:)")
+_MORE = re.compile(r"^(?:-r|--requirement)\b")
+_ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.\w+|tgz)$")
+_WAY_OF_FILES = (
+    "require its version, with its directory among the find-links of the tool that locks and as "
+    "--wheelhouse here"
+)
 _VIA = re.compile(r"^\s+#\s+(?:via\s+)?(?P<names>[A-Za-z0-9][^()]*?)\s*(?:\(.*)?$")
 
 
@@ -62,6 +73,12 @@ class Package:
     url: str = ""
     refused: str = ""
     files: tuple[str, ...] = ()
+
+    @property
+    def way(self) -> str:
+        """What to do where it cannot be taken."""
+        is_file = self.refused.startswith(FILE.partition("{")[0])
+        return _WAY_OF_FILES if is_file else "take a release of it"
 
     @property
     def reason(self) -> str:
@@ -173,7 +190,7 @@ def _of_poetry(table: Table, home: str) -> Package:
         dependencies=dependencies,
         markers=(markers,) if isinstance(markers, str) else (),
         url=urls.get(kind, ""),
-        refused="" if kind in ("legacy", *urls) else f"from the {kind} {place}",
+        refused="" if kind in ("legacy", *urls) else _refuse(kind, place),
         files=tuple(each["file"] for each in table.get("files", ())),
     )
 
@@ -196,7 +213,7 @@ def _of_pylock(table: Table, home: str) -> Package:
     elif "url" in archive:
         url = str(archive["url"])
     elif vcs or archive:
-        refused = f"from {vcs.get('type', 'the archive')} {(vcs or archive).get('path', '')}"
+        refused = _refuse(vcs.get("type", "file"), (vcs or archive).get("path", ""))
     files = [*table.get("wheels", ()), *(table[key] for key in ("sdist",) if key in table)]
     files += [archive] if archive else []
     marker = table.get("marker", "")
@@ -220,10 +237,25 @@ def _of_pylock(table: Table, home: str) -> Package:
     )
 
 
-def _unpinned(line: str, requirement: Requirement, version: str) -> str:
-    """Why a line of a requirements file cannot be taken; empty if it can."""
+def _refuse(kind: str, place: str) -> str:
+    return FILE.format(place) if kind == "file" else f"from the {kind} {place}"
+
+
+def _url(requirement: Requirement) -> str:
+    """Where a line of a requirements file says that a package is from; empty for an index."""
     url = requirement.url or ""
-    if url and not url.startswith(("git+", "https://", "http://")):
+    place = url.removeprefix("file:")
+    is_here = place != url or not urlsplit(url).scheme
+    if url and is_here and not place.startswith("/") and not _ARCHIVE.search(place):
+        return _directory("", place)
+    return url
+
+
+def _unpinned(line: str, url: str, version: str) -> str:
+    """Why a line of a requirements file cannot be taken; empty if it can."""
+    if url and _ARCHIVE.search(url) and not urlsplit(url).netloc:
+        return FILE.format(url)
+    if url and not url.startswith(("git+", "https://", "http://", DIRECTORY)):
         return f"from {url}"
     return "" if url or version else f"from a line that pins no version ({line.strip()})"
 
@@ -247,11 +279,37 @@ def _names(files: Iterable[Table]) -> tuple[str, ...]:
     return tuple(filter(None, (unquote(urlsplit(str(each)).path).split("/")[-1] for each in given)))
 
 
+def unnamed_directories(path: str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines of requirements that name a directory alone: `PATH:NUMBER: 'LINE'`, and it.
+
+    A `LockError` if a line names a file or more requirements, which are not taken.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        plain = _HASHES.sub("", line).strip()
+        where = f"{path}:{number}: {plain!r}"
+        editable = _EDITABLE.match(plain)
+        place = editable["place"] if editable else plain
+        if _MORE.match(plain):
+            message = f"{where} is not followed: lock all requirements into one file with hashes"
+            raise LockError(message)
+        if line[:1].isspace() or not (editable or _PATH.match(plain)):
+            continue
+        if place.startswith("git+"):
+            message = f"{where} names no package: write it as NAME @ {place}, without -e"
+            raise LockError(message)
+        if _ARCHIVE.search(place):
+            message = f"{where} is a file, which is not taken as it is: {_WAY_OF_FILES}"
+            raise LockError(message)
+        yield where, place.removeprefix("file:").partition("[")[0]
+
+
 def _of_requirements(path: str, text: str) -> Iterator[Package]:
     """Yield the pins of a requirements file, with what its `# via` comments say."""
     requiring: dict[str, set[str]] = {}
     pins: dict[str, Package] = {}
-    for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]:
+    for block in re.split(r"^(?=[A-Za-z0-9./]|-(?!-hash))", text, flags=re.MULTILINE):
+        if not re.match(r"(?!file:)[A-Za-z0-9]", block):
+            continue
         first, *lines = block.splitlines()
         found = _PIN.match(re.sub(r"\s*--hash=\S+|\\$", "", first).strip())
         try:
@@ -268,8 +326,8 @@ def _of_requirements(path: str, text: str) -> Iterator[Package]:
             version=version,
             hashes=tuple(_HASH.findall(block)),
             markers=tuple(filter(None, [((found and found["marker"]) or "").strip()])),
-            url=requirement.url or "",
-            refused=_unpinned(first, requirement, version),
+            url=_url(requirement),
+            refused=_unpinned(first, _url(requirement), version),
         )
         for line in lines:
             if via := _VIA.match(line):

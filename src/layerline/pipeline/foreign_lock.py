@@ -6,6 +6,7 @@ to are left out. URLs of files of an index are not used, the hashes decide; what
 repository, an archive or a directory is built.
 """
 
+import json
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ def with_directories(
     definition: Definition, target: str, theirs: str, platform: Platform
 ) -> Definition:
     """The definition whose images have the projects that another tool's lock has directories of."""
+    _check_unnamed(definition, target, theirs)
     images: dict[str, Image] = {}
     for name, image in definition.images_of(target).items():
         groups = [definition.groups[each] for each in image.groups]
@@ -102,6 +104,27 @@ def with_directories(
             projects = (*image.projects, *sorted(found))
             images[name] = image.model_copy(update={"projects": projects})
     return definition.model_copy(update={"images": {**definition.images, **images}})
+
+
+def _check_unnamed(definition: Definition, target: str, theirs: str) -> None:
+    """Raise a `LockError` for a directory without a name that no image has as a project.
+
+    Which images need it is not known, as no requirement of a group can lead to it.
+    """
+    path = definition.target(target).lock
+    if not path.endswith(".txt"):
+        return
+    images = definition.images_of(target).values()
+    known = {posixpath.normpath(each) for image in images for each in image.projects}
+    for where, place in foreign_formats.unnamed_directories(path, theirs):
+        directory = posixpath.normpath(place)
+        if directory in known:
+            continue
+        way = f"add projects = [{json.dumps(directory)}] to the images that need it"
+        if directory.startswith(("/", "..")):
+            way = "lock it with its path from the repository's root"
+        message = f"{where} names no package: {way}"
+        raise LockError(message)
 
 
 def _is_wheel(file: str) -> bool:
@@ -211,8 +234,8 @@ class _Selection:
             return None
         if package.reason:
             message = (
-                f"{self.path} has {package.name} {package.reason}: take a release of it, or leave "
-                "it out with 'without'"
+                f"{self.path} has {package.name} {package.reason}: {package.way}, or leave it out "
+                "with 'without'"
             )
             raise LockError(message)
         if not package.hashes and not package.url.startswith((DIRECTORY, "git+")):

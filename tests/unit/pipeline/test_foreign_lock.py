@@ -183,6 +183,23 @@ def test_packages_of_a_lock_without_dependencies_are_shared() -> None:
     assert pins("pylock.toml", flat, "httpx", "h2")["anyio==1.0"] == "h2, httpx"
 
 
+FILE = """\
+[[package]]
+name = "one"
+version = "1"
+[package.source]
+type = "file"
+url = "one-1.whl"
+[metadata]
+lock-version = "2.1"
+"""
+LOCAL = """\
+[[packages]]
+name = "one"
+archive = { path = "one-1.whl", hashes = { sha256 = "aa" } }
+"""
+
+
 @pytest.mark.parametrize(
     ("path", "text", "requirement", "said"),
     [
@@ -191,6 +208,14 @@ def test_packages_of_a_lock_without_dependencies_are_shared() -> None:
         ("uv.lock", UV.replace("registry =", "path ="), "anyio", "anyio from the file https://"),
         ("requirements.txt", "one @ git+https://h.example/one@main\n", "one", "names no commit"),
         ("requirements.txt", "one @ file:///one\n", "one", "one from file:///one: take a release"),
+        (
+            "requirements.txt",
+            "one @ ./one-1.whl\n",
+            "one",
+            "./one-1.whl: require its version, with",
+        ),
+        ("poetry.lock", FILE, "one", "one from the file one-1.whl: require its version, with its"),
+        ("pylock.toml", LOCAL, "one", "from the file one-1.whl: require its version, with its"),
         ("requirements.txt", "one @ https://h.example/one.zip\n", "one", "no hashes for one"),
         ("requirements.txt", "anyio==1.0\n", "anyio", "no hashes for anyio: write it with --gen"),
         ("requirements.txt", "anyio>=1\n", "anyio", "a line that pins no version"),
@@ -407,6 +432,60 @@ def test_a_commit_of_requirements_with_hashes_is_taken() -> None:
     assert read("requirements.txt", text, ["one"], HERE) == (
         f"one @ git+https://h.example/one@{COMMIT}\n"
     )
+
+
+HASHED = f"""\
+--index-url https://h.example/simple
+one==1.0 \\
+    --hash={SHA["wheel"]}
+LINE
+    # via -r requirements.in
+two==2.0 --hash={SHA["sdist"]}
+    # via one
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("-e ./lib", 'names no package: add projects = ["lib"] to the images that need it'),
+        ("./lib/", 'names no package: add projects = ["lib"] to the images'),
+        ("--editable=file:lib[web]", 'names no package: add projects = ["lib"] to the images'),
+        ("file:///home/me/lib", "lock it with its path from the repository's root"),
+        ("./dist/one-1.0.whl", "is a file, which is not taken as it is: require its version"),
+        (
+            "-e git+https://h.example/x@1#egg=x",
+            "write it as NAME @ git+https://h.example/x@1#egg=x",
+        ),
+        ("-r more.txt", "is not followed: lock all requirements into one file with hashes"),
+    ],
+)
+def test_a_line_of_requirements_without_a_name_is_not_skipped(line: str, said: str) -> None:
+    """The forms of lines that pip's Requirements File Format has (example of an options list)."""
+    definition = parse_definition(TARGET.replace("LOCK", "req.txt").replace("only-source", "one"))
+    text = HASHED.replace("LINE", line)
+    with pytest.raises(LockError) as caught:
+        with_directories(definition, "cpu", text, HERE)
+    assert str(caught.value).startswith(f"req.txt:4: {line!r} ")
+    assert said in str(caught.value)
+
+
+def test_a_directory_of_requirements_is_a_project() -> None:
+    path = "req.txt"
+    toml = TARGET.replace("LOCK", path).replace("only-source", "one")
+    known = parse_definition(toml + 'projects = ["lib"]\n')
+    for line in ("-e ./lib", "./lib"):
+        text = HASHED.replace("LINE", line)
+        assert with_directories(known, "cpu", text, HERE).images == known.images
+        # What its comment says is about it, and not about the package before it.
+        assert read(path, text, ["one"], HERE) == (
+            f"one==1.0 \\\n    --hash={SHA['wheel']}\n"
+            f"two==2.0 \\\n    --hash={SHA['sdist']}\n    # via one\n"
+        )
+    named = HASHED.replace("LINE", "lib @ ./libs/lib")
+    definition = parse_definition(toml.replace('"one"]', '"one", "lib"]'))
+    found = with_directories(definition, "cpu", named, HERE)
+    assert found.images["app"].projects == ("libs/lib",)
 
 
 TARGET = """\
