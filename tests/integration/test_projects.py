@@ -328,6 +328,52 @@ def test_a_pylock_with_a_commit_is_read_back(tmp_path: Path, project: Project) -
         assert again[1] != recorded[1]
 
 
+SCM = """\
+[build-system]
+requires = ["setuptools", "setuptools-scm"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "fromgit"
+dynamic = ["version"]
+[tool.setuptools]
+py-modules = ["fromgit"]
+[tool.setuptools_scm]
+"""
+
+
+def test_the_version_of_a_commit_is_that_which_git_says(tmp_path: Path, project: Project) -> None:
+    """setuptools-scm's default schemes: guess-next-dev, node-and-date (Version Schemes).
+
+    https://setuptools-scm.readthedocs.io/en/latest/extending/#setuptools_scmversion_scheme
+    """
+    place = tmp_path / "git" / "fromgit"
+    place.mkdir(parents=True)
+    (place / "pyproject.toml").write_text(SCM)
+    (place / "fromgit.py").write_text("")
+    git_server.commit(place, "v1.2.3")
+    (place / "fromgit.py").write_text("def main():\n    print('fine')\n")
+    commit = git_server.commit(place)
+    home = tmp_path / "home"
+    (home / "locks").mkdir(parents=True)
+    other = Project(home=home, environ=project.environ)
+    with git_server.serve(tmp_path / "git") as host:
+        toml = FROM_ELSEWHERE.format(host=host).replace(', "layerline-test-sdist"', "")
+        (home / "layerline.toml").write_text(toml)
+        named = f"--extra-index-url=http://{host}/none"
+        locked = ("lock", "--target=cpu", "export", "--path=locks/cpu.txt")
+        succeeded(called(other, named, *locked))
+        text = (home / "locks" / "cpu.txt").read_text()
+        [version] = re.findall(r"^# version: fromgit (\S+)$", text, re.MULTILINE)
+        release, _, node = version.partition("+g")
+        assert release == "1.2.4.dev1"
+        assert node
+        assert commit.startswith(node)
+        # The commit stays, and with it the version, for which git is not asked again.
+        succeeded(called(other, named, *locked))
+        assert (home / "locks" / "cpu.txt").read_text() == text
+        succeeded(called(other, named, "build", "--image=app", "export", "--path=app.tar"))
+
+
 OF_THE_INDEX = """\
 [base]
 image = "python:3.11-slim"

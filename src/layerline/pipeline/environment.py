@@ -6,7 +6,7 @@ adds below it.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ _MODULES = "/mnt/programs"
 PACKAGE = "layerline.pipeline.programs"
 # https://setuptools-scm.readthedocs.io/en/latest/overrides/
 _SCM_VERSION = "SETUPTOOLS_SCM_PRETEND_VERSION"
+_GIT = "git"
 _NONE = frozenset[str]()
 WHEELS_ONLY = ("--no-deps", "--require-hashes", "--only-binary=:all:")
 
@@ -59,6 +60,18 @@ class Environment:
     def of_layers(self) -> "Environment":
         """The environment that layers are installed and compiled in."""
         return self
+
+    def with_git(self) -> "Environment":
+        """One that builds with git, as the distribution has it now: it reads, and no image has it.
+
+        Pins name no git, so it is installed without them, on the base that they name.
+        """
+        if _GIT in self.base.table.build_packages:
+            return self
+        packages = (*self.base.table.build_packages, _GIT)
+        more = {"image": self.base.image, "build_packages": packages}
+        base = replace(self.base, table=self.base.table.model_copy(update=more), pins=None)
+        return replace(self, base=base, ids=IdCache())
 
     async def system(self, packages: Sequence[str] = (), *, user: str = USER) -> dagger.Container:
         """The base image with system packages, the run user and an empty prefix."""

@@ -50,6 +50,10 @@ class Origin:
         tree = self.reference(commit).tree(discard_git_dir=True)
         return tree.directory(self.subdirectory) if self.subdirectory else tree
 
+    def with_history(self, commit: str) -> dagger.Directory:
+        """The repository at a commit, with what git knows of it: all commits before, and tags."""
+        return self.reference(commit).tree(discard_git_dir=False, depth=0, include_tags=True)
+
 
 def origin_of(requirement: str) -> Origin | None:
     """The origin of a requirement; None if it is an index."""

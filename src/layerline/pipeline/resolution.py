@@ -150,7 +150,8 @@ class Resolution:
             path = self.definition.target(target).lock
             request["groups"] = {path: list(pinned)}
             request["no_deps"] = True
-        container = await resolving_container(environment, self.definition, self.current)
+        reading = environment.with_git() if sources.asks_git else environment
+        container = await resolving_container(reading, self.definition, self.current)
         container = sources.mount(with_modules(container, *_MODULES))
         for path, each in self.projects.items():
             container = container.with_mounted_directory(self._place(path), each.files)

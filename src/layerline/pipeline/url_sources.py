@@ -5,7 +5,7 @@ A commit that the lock has stays until the requirement changes or its package is
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagger
 from packaging.requirements import Requirement
@@ -19,19 +19,24 @@ from layerline.pipeline.origins import Origin, origin_of, parse_origin
 from layerline.pipeline.requirement import normalize_name
 
 _PLACE = "/mnt/git"
+_PYPROJECT = "pyproject.toml"
+# All of them are setuptools-scm inside, which takes the version of the lock when it builds.
+_ASKS_GIT = re.compile(r"\b(?:setuptools|flit)[-_.]scm\b|\bhatch[-_.]vcs\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlSource:
     """A requirement's origin; `files` are those of the commit `commit`, None for an archive.
 
-    `version` is empty where it is not known yet.
+    `version` is empty where it is not known yet. `asks_git` says that git is to be asked for it,
+    and that `files` are a repository.
     """
 
     origin: Origin
     commit: str = ""
     version: str = ""
     files: dagger.Directory | None = None
+    asks_git: bool = False
 
     @property
     def place(self) -> str:
@@ -65,6 +70,11 @@ class UrlSources:
             }
             for name, each in self.sources.items()
         }
+
+    @property
+    def asks_git(self) -> bool:
+        """Whether git is needed to know the version of one."""
+        return any(each.asks_git for each in self.sources.values())
 
     def mount(self, container: dagger.Container) -> dagger.Container:
         """Prepare a container that reads or resolves them."""
@@ -113,7 +123,8 @@ async def of(
                 continue
             newer = not {"all", origin.name}.isdisjoint(map(normalize_name, upgrade))
             pinned = _pinned(known, origin) if text in kept and not newer else ""
-            found[origin.name] = await _read(origin, pinned)
+            version = known[origin.name].version if pinned else ""
+            found[origin.name] = await _read(origin, pinned, version)
     to_build = [name for name, each in found.items() if not each.origin.is_wheel]
     if to_build and definition.target(target).only_binary:
         message = (
@@ -143,8 +154,20 @@ def _pinned(known: Mapping[str, Pin], origin: Origin) -> str:
     return parse_origin(origin.name, pin.url).ref if pin is not None else ""
 
 
-async def _read(origin: Origin, pinned: str) -> UrlSource:
+async def _read(origin: Origin, pinned: str, version: str) -> UrlSource:
     if not origin.is_git:
         return UrlSource(origin=origin)
     commit = pinned or await origin.reference().commit()
-    return UrlSource(origin=origin, commit=commit, files=origin.files(commit))
+    found = UrlSource(origin=origin, commit=commit, files=origin.files(commit))
+    if origin.subdirectory or not await _is_versioned_by_git(origin.files(commit)):
+        return found
+    if version:  # of the same commit
+        return replace(found, version=version)
+    return replace(found, files=origin.with_history(commit), asks_git=True)
+
+
+async def _is_versioned_by_git(files: dagger.Directory) -> bool:
+    """Whether a project is built with what takes its version from git."""
+    if not await files.glob(_PYPROJECT):
+        return False
+    return _ASKS_GIT.search(await files.file(_PYPROJECT).contents()) is not None

@@ -172,6 +172,37 @@ def test_what_builds_a_package_has_a_resolution_of_its_own(
     assert again["sources"] == found["sources"]
 
 
+VERSIONED = """\
+import os, pathlib
+
+def prepare_metadata_for_build_wheel(output, config_settings=None):
+    version = os.environ.get("SETUPTOOLS_SCM_PRETEND_VERSION") or "1.0"
+    info = pathlib.Path(output) / f"NAME-{version}.dist-info"
+    info.mkdir()
+    text = f"Metadata-Version: 2.1\\nName: NAME\\nVersion: {version}\\n"
+    (info / "METADATA").write_text(text)
+    return info.name
+"""
+
+
+def test_the_version_of_a_commit_is_that_of_no_other_package(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """setuptools-scm takes the variable for every package that its process builds."""
+    monkeypatch.setenv("SETUPTOOLS_SCM_PRETEND_VERSION", "")
+    for name in ("of-git", "demo-1.0"):
+        (place / name).mkdir()
+        (place / name / "pyproject.toml").write_text(PYPROJECT.replace('"tool-one"', ""))
+        text = VERSIONED.replace("NAME", name.partition("-1")[0])
+        (place / name / "backend.py").write_text(text)
+    command.run(["tar", "-czf", place / "wheels/demo-1.0.tar.gz", "demo-1.0"], cwd=place)
+    url = {"url": "git+https://h.example/x", "place": str(place / "of-git"), "version": "9.9"}
+    wanted = ("demo", f"of-git @ file://{place}/of-git")
+    found = lock(place, monkeypatch, *wanted, urls={"of-git": url})
+    versions = {name: each["version"] for name, each in found["sources"].items()}
+    assert versions == {"demo": "1.0", "of-git": "9.9"}
+
+
 def test_a_version_whose_requirements_do_not_fit_is_not_chosen(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,10 @@ class SessionServices:
     _services: runtime_service.Services | None = None
     _tunnels: dict[str, Tunnel] = field(default_factory=dict)
     _ready: dict[str, ServiceSpec | HostService] = field(default_factory=dict)
+    _bound: dict[str, tuple[tuple[ServiceSpec | HostService, str], ...]] = field(
+        default_factory=dict
+    )
+    _aliases: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     _by_hostname: dict[str, ServiceDefinition] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _opening: anyio.Lock = field(default_factory=anyio.Lock)
@@ -88,7 +92,7 @@ class SessionServices:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_set_when_cancelled, cancel)
-                service: Service = await self.in_thread(self.services().start, definition, cancel)
+                service: Service = await self.in_thread(self._start, definition, cancel)
                 group.cancel_scope.cancel()
         except ExceptionGroup as alone:
             raise alone.exceptions[0] from None
@@ -164,7 +168,7 @@ class SessionServices:
     async def define(self, spec: ServiceDefinition) -> ServiceSpec | HostService:
         """The definition that the runtime starts.
 
-        The container's files are evaluated, its own services started.
+        The container's files are evaluated, its own services are defined and start before it.
         """
         self._by_hostname[hostname_of(spec)] = spec
         if spec.exec is None:
@@ -177,16 +181,15 @@ class SessionServices:
         parents = [child for child in children(spec.exec) if isinstance(child, ops.Op)]
         results = await self.evaluate(parents)
         inputs = dict(zip([parent.key for parent in parents], results, strict=True))
-        bound = [(await self.start(each.service), each.alias) for each in spec.exec.bindings]
-        aliases = tuple((service.address, alias) for service, alias in bound)
-        return self._definition(spec, spec.exec, inputs, aliases)
+        bound = [(await self.define(each.service), each.alias) for each in spec.exec.bindings]
+        self._bound[spec.key] = tuple(bound)
+        return self._definition(spec, spec.exec, inputs)
 
     def _definition(
         self,
         spec: ServiceDefinition,
         exec_op: ops.Exec,
         inputs: Mapping[str, Result],
-        aliases: tuple[tuple[str, str], ...],
     ) -> ServiceSpec:
         progress = self.context.journal.step(f"service {hostname_of(spec)}")
 
@@ -203,7 +206,7 @@ class SessionServices:
             )
             with contextlib.ExitStack() as stack:
                 joined = ContainerStage(op=exec_op, step=step, stack=stack).container()
-                yield replace(joined, hosts=(*joined.hosts, *aliases))
+                yield replace(joined, hosts=(*joined.hosts, *self._aliases.get(spec.key, ())))
 
         check = spec.healthcheck
         return runtime_service.ServiceSpec(
@@ -222,6 +225,17 @@ class SessionServices:
             rules_host=exec_op.privileged and not exec_op.guest,
             on_output=progress.write,
         )
+
+    def _start(self, definition: ServiceSpec | HostService, cancel: threading.Event) -> Service:
+        self._start_bound(definition.key, cancel)
+        return self.services().start(definition, cancel)
+
+    def _start_bound(self, key: str, cancel: threading.Event) -> None:
+        """Start what a service reaches by alias, unless the service runs already."""
+        bound = self._bound.get(key, ())
+        if bound and not self.services().is_running(key):
+            started = [(self._start(each, cancel), alias) for each, alias in bound]
+            self._aliases[key] = tuple((service.address, alias) for service, alias in started)
 
     def services(self) -> runtime_service.Services:
         """The services of the runtime."""
@@ -253,6 +267,7 @@ class SessionServices:
     def _use_binding(self, binding: ServiceBinding, cancel: threading.Event) -> Iterator[Service]:
         with contextlib.ExitStack() as stack:
             definition = self._ready[binding.service.key]
+            self._start_bound(definition.key, cancel)
             try:
                 service = stack.enter_context(self.services().use(definition, cancel))
             except ExecError as exc:
