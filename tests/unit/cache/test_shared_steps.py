@@ -182,3 +182,58 @@ async def test_a_mode_that_only_reads_sends_nothing(
     second.home.mkdir()
     await second.run(rootfs, CHAIN % (UUID, "exitCode"))
     assert len(second.containers()) == 2
+
+
+SERVICE = """query ($root: ID!) { container { withRootfs(directory: $root) {
+  withExposedPort(port: 80) { %s
+    asService(args: ["sh", "-c", "%s; while true; do busybox nc -lp 80 < /dev/null; done"]) { id }
+  %s }
+} } }"""
+SERVED = """query ($root: ID!, $source: ID!, $outer: ID!) {
+container { withRootfs(directory: $root) {
+  withMountedDirectory(path: "/in", source: $source) {
+    withServiceBinding(alias: "outer", service: $outer) {
+      withExec(args: ["cat", "/in/passwd"]) { stdout }
+    }
+  }
+} } }"""
+COPIED = """query ($source: ID!) { directory { withDirectory(path: "/", source: $source) {
+  withNewFile(path: "n", contents: "") { withoutFile(path: "n") { id } } } } }"""
+
+
+async def serve(machine: Machine, rootfs: Path, *, is_copied: bool) -> dict[str, bytes]:
+    """Run a step with a service that has another one; what the services wrote."""
+    async with machine.session() as session:
+        root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
+        source = (await ask(session, HOST, path=str(rootfs / "etc")))["host"]["directory"]["id"]
+        if is_copied:
+            found = await ask(session, COPIED, source=source)
+            source = found["directory"]["withDirectory"]["withNewFile"]["withoutFile"]["id"]
+        found = await ask(session, SERVICE % ("", "echo inner", ""), root=root)
+        inner = found["container"]["withRootfs"]["withExposedPort"]["asService"]["id"]
+        bind = f'withServiceBinding(alias: "within", service: "{inner}") {{'
+        found = await ask(session, SERVICE % (bind, "cat /etc/hosts", "}"), root=root)
+        bound = found["container"]["withRootfs"]["withExposedPort"]["withServiceBinding"]
+        outer = bound["asService"]["id"]
+        made = await ask(session, SERVED, root=root, source=source, outer=outer)
+        step = made["container"]["withRootfs"]["withMountedDirectory"]["withServiceBinding"]
+        assert step["withExec"]["stdout"] == "nobody\n"
+    written: dict[str, bytes] = {}
+    for event in machine.events:
+        if event.output and event.name.startswith("service "):
+            written[event.name] = written.get(event.name, b"") + event.output
+    return written
+
+
+async def test_what_is_known_starts_no_services(
+    machines: tuple[Machine, Machine], rootfs: Path
+) -> None:
+    first, second = machines
+    (rootfs / "etc/passwd").write_text("nobody\n")
+    outputs = sorted((await serve(first, rootfs, is_copied=False)).values())
+    assert len(outputs) == 2
+    assert b"within" in outputs[0]
+    assert outputs[1] == b"inner\n"
+    # The mounted files have another key, so it is known after the services are.
+    assert await serve(second, rootfs, is_copied=True) == {}
+    assert second.containers() == []

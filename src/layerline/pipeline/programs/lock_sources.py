@@ -59,9 +59,7 @@ class Sources:
 
     def _at(self, name: str, url: Mapping[str, str]) -> Source:
         if url["place"]:
-            # For backends that ask git.
-            os.environ.update(dict.fromkeys(build_wheel.SCM_VERSION, url["version"]))
-            return self._backend(name, pathlib.Path(url["place"]))
+            return self._backend(name, pathlib.Path(url["place"]), url["version"])
         return self._fetch(name, "", (), url["url"])
 
     def fetch(self, name: str, version: str, hashes: Iterable[str], url: str = "") -> Source:
@@ -93,7 +91,9 @@ class Sources:
             (pathlib.Path(place) / archive.name).write_bytes(content)
             return self._backend(name, pathlib.Path(place))
 
-    def _backend(self, name: str, place: pathlib.Path) -> Source:
+    def _backend(self, name: str, place: pathlib.Path, version: str = "") -> Source:
+        # For those that ask git; an archive has its version, and not that of another package.
+        os.environ.update(dict.fromkeys(build_wheel.SCM_VERSION, version))
         known, given = self.known.get(name, ""), self.given.get(name, ())
         return build_backend.read(name, place, self.tools, given=given, known=known)
 
