@@ -14,6 +14,7 @@ import anyio
 import httpx
 import pytest
 
+from layerline.engine.cache import leases as module_of_leases
 from layerline.engine.cache.envelope import LEASE, Envelope
 from layerline.engine.cache.lease import Lease, Watch, parse_lease
 from layerline.engine.cache.lease_tag import LeaseTags, lease_tag
@@ -306,6 +307,22 @@ def test_the_next_step_of_a_chain_is_not_delayed(
     assert sorted(leases(cache)) == sorted(map(lease_tag, (TAG, above)))
 
 
+def test_a_claim_is_prepared_while_it_is_not_sure(
+    builder: Callable[..., Builder], cache: str
+) -> None:
+    machine = builder(cache)
+    seen: list[Lease | None] = []
+    prepared = replace(
+        machine.wanted(), prepare=lambda: seen.append(machine.leases.tags.read(TAG).lease)
+    )
+    assert not machine.leases.wait(prepared, machine.cancel)
+    assert [lease is not None and not lease.is_sure for lease in seen] == [True]
+    # A step on top of it has nothing to wait for.
+    above = replace(prepared, tag="k-" + "2" * 64, below=(TAG,))
+    assert not machine.leases.wait(above, machine.cancel)
+    assert len(seen) == 1
+
+
 def test_a_claim_that_is_cancelled_is_given_back(
     builder: Callable[..., Builder], cache: str
 ) -> None:
@@ -474,6 +491,27 @@ async def test_of_two_machines_one_starts_the_containers(
             group.start_soon(run, machine)
     assert sum(len(machine.containers()) for machine in machines) == 2
     assert made[0] == made[1]
+
+
+@pytest.mark.privileged
+@pytest.mark.usefixtures("overlay")
+async def test_files_are_fetched_before_a_claim_is_sure(
+    machines: tuple[Machine, Machine], rootfs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = machines
+    await first.run(rootfs, CHAIN % (UUID, "stdout"))
+    second.mode = "read,write"
+    pauses: list[float] = []
+
+    def sleep(seconds: float, _cancel: threading.Event) -> None:
+        until(lambda: second.unpacked() != [])
+        pauses.append(seconds)
+
+    monkeypatch.setattr(module_of_leases, "_sleep", sleep)
+    changed = CHAIN.replace("echo more", "echo other") % (UUID, "stdout")
+    await second.run(rootfs, changed)
+    assert len(second.containers()) == 1
+    assert len(pauses) == 1
 
 
 @pytest.mark.slow

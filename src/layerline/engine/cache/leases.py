@@ -62,12 +62,15 @@ class Wanted:
 
     `name` is that of the step. `look` looks for the record and takes it. `below` are tags of steps
     that this one is made from: while this session has the lease of one, nobody else is as far.
+    `prepare` begins what is needed for the build, and does not wait: it is called while it is not
+    sure yet that a claim holds.
     """
 
     tag: str
     name: str
     look: Callable[[], bool]
     below: Collection[str] = ()
+    prepare: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -201,6 +204,7 @@ class Leases:
                 return False
         took = time.monotonic() - seen.asked
         if not self.tags.is_conditional and not self._holds_any(wanted.below):
+            wanted.prepare()
             try:
                 _sleep(
                     self.timing.settle if took <= self.timing.settle else self.timing.late, cancel

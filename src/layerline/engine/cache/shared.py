@@ -140,12 +140,18 @@ class SharedCache:
             self._end_sent(outgoing)
 
     def wait_lease(
-        self, table: str, key: str, name: str, below: Collection[str], cancel: threading.Event
+        self,
+        table: str,
+        key: str,
+        name: str,
+        below: Collection[str],
+        prepare: Callable[[], None],
+        cancel: threading.Event,
     ) -> bool:
         """Wait while another machine builds a key; whether the store's index has its row now.
 
         If not, call `end_lease` after the build. `name` is that of the step, `below` are the keys
-        that it is made from. Raises Cancelled.
+        that it is made from, `prepare` begins what the build needs. Raises Cancelled.
         """
         if self.leases is None or not self.places[0].is_usable:
             return False
@@ -155,6 +161,7 @@ class SharedCache:
             name=name,
             look=lambda: place.is_usable and self._find_in(place, tag, table, key),
             below=[tag_of(table, each, self._epoch) for each in below],
+            prepare=prepare,
         )
         return self.leases.wait(wanted, cancel)
 

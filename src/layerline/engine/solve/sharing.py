@@ -17,6 +17,7 @@ from layerline.engine.cache.outgoing import Outgoing
 from layerline.engine.cache.placement import Placement, recognise_layer
 from layerline.engine.solve import ops
 from layerline.engine.solve.container_stage import written_to_mounts
+from layerline.engine.solve.fetch_ahead import FetchAhead
 from layerline.engine.solve.keys import children, ops_in
 from layerline.engine.solve.labels import describe
 from layerline.engine.solve.serialization import snapshots_in
@@ -27,7 +28,7 @@ from layerline.errors import LayerlineError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from layerline.engine.solve.keys import Keyed
     from layerline.engine.solve.result import Result
@@ -55,18 +56,31 @@ class Sharing:
         worth = shared is not None and _any(op, _is_built, self._built)
         return worth and shared is not None and shared.find(_TABLE, key)
 
-    def wait_lease(self, op: ops.Op, key: str, cancel: threading.Event) -> bool:
+    def wait_lease(
+        self, op: ops.Op, key: str, inputs: Mapping[str, Result], cancel: threading.Event
+    ) -> bool:
         """Wait while another machine builds what starts a container, if its result is shared.
 
         Whether the store has the row now; if not, call `end_lease` after the build. `key` is the
-        identity of the result.
+        identity of the result, `inputs` are those of the op: what is missing of their files is
+        fetched meanwhile. Raises NotFetched.
         """
         shared = self.context.shared
         if shared is None or not isinstance(op, ops.Exec) or not self._is_shared(op):
             return False
         below = self._leased_below(op) if self._leased else []
         self._leased[op.key] = key
-        return shared.wait_lease(_TABLE, key, describe(op), below, cancel)
+        ahead = FetchAhead(store=self.context.store, names=_mounted(op, inputs))
+        try:
+            found = shared.wait_lease(_TABLE, key, describe(op), below, ahead.start, cancel)
+            if not found:
+                ahead.finish(cancel)
+        except LayerlineError:
+            self.end_lease(key)
+            raise
+        finally:
+            ahead.drop()
+        return found
 
     def end_lease(self, key: str) -> None:
         """Let other machines build a result, unless it is being sent to them."""
@@ -252,6 +266,13 @@ def _is_arrangement(op: Keyed) -> bool:
             return False
         op = base
     return True
+
+
+def _mounted(op: ops.Exec, inputs: Mapping[str, Result]) -> list[str]:
+    """The snapshots that the container of an exec has."""
+    mounts = [each for each in op.mounts if isinstance(each, ops.DirectoryMount | ops.FileMount)]
+    trees = [op.rootfs, *(each.source for each in mounts)]
+    return list(dict.fromkeys(name for each in trees for name in inputs[each.key].layers))
 
 
 def _has_output(op: ops.Exec) -> bool:

@@ -297,7 +297,9 @@ class Solver:
             identity = identity_of_step(op, inputs, self.contents)
         if identity != op.key:
             with self.context.store.locks.exclusive(f"key {identity}", cancel=cancel):
-                known = self._find_same(op, identity) or self._wait_lease(op, identity, cancel)
+                known = self._find_same(op, identity)
+                if known is None:
+                    known = self._wait_lease(op, identity, inputs, cancel)
                 if known is None:
                     return self._run(identity, op, inputs, cancel)
                 if (result := adopt(op, known, inputs, self.context)) is not None:
@@ -308,12 +310,14 @@ class Solver:
         with self.context.store.locks.exclusive(f"key {op.key}", cancel=cancel):
             known = self._stored_result(op.key)
             if known is None and identity == op.key:
-                known = self._wait_lease(op, op.key, cancel)
+                known = self._wait_lease(op, op.key, inputs, cancel)
             return known or self._run(op.key, op, inputs, cancel)
 
-    def _wait_lease(self, op: Op, identity: str, cancel: threading.Event) -> Result | None:
+    def _wait_lease(
+        self, op: Op, identity: str, inputs: dict[str, Result], cancel: threading.Event
+    ) -> Result | None:
         """The result of another machine that builds it; None if it is to be built here."""
-        found = self.sharing.wait_lease(op, identity, cancel)
+        found = self.sharing.wait_lease(op, identity, inputs, cancel)
         return self._stored_result(identity) if found else None
 
     def _run(
