@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +29,9 @@ from tests.integration.wheels import write_wheel
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Project
+
+# As random bytes, which no compression makes smaller.
+WEIGHTS = 8_000_000
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
 
@@ -84,6 +89,29 @@ def test_the_report_of_a_built_image_stands_by_itself_and_says_what_was_kept(
     assert f"pins: {TWO} 1.0 -> 2.0" in done.stderr
     assert build(project).status == 0
     assert found["digest"] == manifest(project.home / "small.tar")[0]
+
+
+def test_a_report_keeps_nothing_of_the_size_of_the_image(project: Project, tmp_path: Path) -> None:
+    """Its digest is that of an archive, which must not stay, whatever its name would be."""
+    (project.home / "src" / "weights.bin").write_bytes(random.Random(17).randbytes(WEIGHTS))
+    # What the image itself takes: its files and blobs. In the repository its archive would be read.
+    archive = tmp_path / "small.tar"
+    assert call(project, "build", "--image=small", "export", f"--path={archive}").status == 0
+    home = Path(project.environ["HOME"])
+    before = bytes_below(home)
+    assert before > 2 * WEIGHTS
+    done = call(project, "report", "--image=small", "export", "--path=report")
+    assert done.status == 0, done.stderr
+    found = json.loads((project.home / "report/report.json").read_text())
+    assert found["digest"] == manifest(archive)[0]
+    assert found["image_bytes"] > WEIGHTS
+    assert bytes_below(home) - before < WEIGHTS // 2
+
+
+def bytes_below(place: Path) -> int:
+    """The bytes of all files, each counted once."""
+    found = (path.lstat() for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum({(each.st_dev, each.st_ino): each.st_size for each in found}.values())
 
 
 def lock_of(project: Project) -> str:
