@@ -17,7 +17,7 @@ from tests.unit.cache.conftest import HOST
 from tests.unit.conftest import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from layerline.engine.api.session import Session
@@ -365,9 +365,14 @@ async def compile_into(session: Session, root: str, *numbers: int) -> list[str]:
     return found
 
 
-def zstd_texts(blobs: Path) -> set[bytes]:
-    """What is in the blobs of a registry that are compressed by zstd."""
-    data = [place.read_bytes() for place in blobs.glob("*/*/data")]
+def blobs_in(registry: Path) -> set[Path]:
+    """The blobs of a registry."""
+    return set(registry.glob("*/*/data"))
+
+
+def zstd_texts(places: Collection[Path]) -> set[bytes]:
+    """What is in those blobs that are compressed by zstd."""
+    data = [place.read_bytes() for place in places]
     return {
         zstandard.decompress(each, max_output_size=1 << 24)
         for each in data
@@ -386,12 +391,12 @@ async def test_what_steps_wrote_for_an_image_is_sent_as_its_layer(
     machines: tuple[Machine, Machine], rootfs: Path, registry_blobs: Path
 ) -> None:
     first, second = machines
-    before = zstd_texts(registry_blobs)
+    before = blobs_in(registry_blobs)  # other tests damage theirs
     async with first.session() as session:
         root = (await ask(session, HOST, path=str(rootfs)))["host"]["directory"]["id"]
         await place_merged(session, root, await compile_into(session, root, 29000, 28000))
     # Of 160 kB each, once: the layer of the image. What the steps wrote is links to its files.
-    texts = zstd_texts(registry_blobs) - before
+    texts = zstd_texts(blobs_in(registry_blobs) - before)
     for number in (28000, 29000):
         assert sum(f"\n{number - 1}\n{number}\n".encode() in text for text in texts) == 1
     async with second.session() as session:
