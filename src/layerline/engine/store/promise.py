@@ -70,9 +70,10 @@ def read_promise(place: Path) -> Promise | None:
 
 
 def _promise(document: dict[str, Any]) -> Promise:
+    digest = parse_digest(str(document["digest"]))  # TypeError for a list
     contents = document.get("contents")
     return Promise(
-        digest=parse_digest(str(document["digest"])),
+        digest=digest,
         size=int(document["size"]),
         diff_id=parse_digest(str(document["diff_id"])),
         media_type=str(document["media_type"]),
