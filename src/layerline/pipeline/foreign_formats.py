@@ -4,6 +4,7 @@ https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile, PEP 751 (pyloc
 https://github.com/python-poetry/poetry/blob/main/src/poetry/packages/locker.py
 """
 
+import functools
 import posixpath
 import re
 import tomllib
@@ -88,8 +89,12 @@ class Package:
         return self.refused
 
 
-def parse(path: str, text: str) -> tuple[dict[str, list[Package]], bool]:
-    """The packages of a lock by name, and whether it says what they depend on."""
+@functools.lru_cache(maxsize=4)
+def parse(path: str, text: str) -> tuple[Mapping[str, Sequence[Package]], bool]:
+    """The packages of a lock by name, and whether it says what they depend on.
+
+    Kept, as each image of a target asks for what it needs of the same lock.
+    """
     name, home = posixpath.basename(path), posixpath.dirname(path)
     if name.endswith(".txt"):
         found = [*_of_requirements(path, text)]

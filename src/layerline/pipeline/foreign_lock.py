@@ -15,7 +15,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from layerline.pipeline import builder_pins, foreign_formats, lock
-from layerline.pipeline.definition import Definition, Image, from_source
+from layerline.pipeline.definition import Definition, Group, Image, from_source
 from layerline.pipeline.foreign_formats import DIRECTORY, Dependency, Package
 from layerline.pipeline.layer import INSTALLER
 from layerline.pipeline.lock import LockError
@@ -91,12 +91,10 @@ def with_directories(
     images: dict[str, Image] = {}
     for name, image in definition.images_of(target).items():
         groups = [definition.groups[each] for each in image.groups]
-        wanted = [each for group in groups for each in group.requirements_for(target)]
-        without = {normalize_name(each) for group in groups for each in group.without}
-        selection = _select(definition.target(target).lock, theirs, wanted, platform, without)
+        chosen = _select_for(theirs, definition, target, platform, groups).chosen
         found = {
             each.url.removeprefix(DIRECTORY)
-            for each in selection.chosen.values()
+            for each in chosen.values()
             if each.url.startswith(DIRECTORY)
         }
         found.difference_update(map(posixpath.normpath, image.projects))
@@ -132,9 +130,15 @@ def _is_wheel(file: str) -> bool:
 
 
 def _select_for(
-    theirs: str, definition: Definition, target: str, platform: Platform
+    theirs: str,
+    definition: Definition,
+    target: str,
+    platform: Platform,
+    groups: Collection[Group] | None = None,
 ) -> "_Selection":
-    groups = definition.groups_of(target).values()
+    """What groups, or all of the target, select of its lock."""
+    if groups is None:
+        groups = definition.groups_of(target).values()
     requirements = [each for group in groups for each in group.requirements_for(target)]
     without = {normalize_name(each) for group in groups for each in group.without}
     return _select(definition.target(target).lock, theirs, requirements, platform, without)
