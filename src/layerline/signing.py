@@ -6,6 +6,7 @@ by the engine alone: no setting, variable or mount of a step or a module has the
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _KEYS = ("sign_with", "trust")
 _TRUST_KEYS = ("key", "not_before", "revoked_from")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,33 @@ class Signing:
             sign_with=_path(private, where) if private else None,
             trust=tuple(_trusted(entry, where) for entry in entries),
         )
+
+
+def read_public_file(path: Path) -> bytes:
+    """What is in the file of a public key. Raises UsageError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        message = f"cannot read the key {path}: {exc.strerror}"
+        raise UsageError(message) from exc
+
+
+def read_private_file(path: Path) -> bytes:
+    """The same of a private key, which nobody else may be able to read."""
+    data = read_public_file(path)
+    if path.stat().st_mode & _OTHERS:
+        message = f"others can read the key {path}: run 'chmod 600 {path}'"
+        raise UsageError(message)
+    return data
+
+
+def signed_bytes(payload: bytes, kind: str) -> bytes:
+    """What a signature is of: the payload with its type, each after its length (DSSE's PAE).
+
+    https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
+    """
+    name = kind.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 
 
 def _table(value: object, known: tuple[str, ...], where: str) -> dict[str, object]:

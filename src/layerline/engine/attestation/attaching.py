@@ -6,17 +6,17 @@ https://slsa.dev/spec/v1.0/verification_summary
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from layerline.engine.attestation.referrers import INDEX, lists_referrers, read_list
-from layerline.engine.attestation.statements import BUNDLE, PAYLOAD, REBUILT, SUMMARY, Statement
+from layerline.engine.attestation.referrers import lists_referrers, read_tagged_list
+from layerline.engine.attestation.statements import BUNDLE, PAYLOAD, REBUILT, STATEMENT, SUMMARY
 from layerline.engine.image import manifests
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
-from layerline.engine.store.digest import digest_bytes
+from layerline.engine.store.digest import canonical, digest_bytes
+from layerline.signing import signed_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from layerline.engine.attestation.verification import Verification
     from layerline.engine.image.registry.repository import Repository
     from layerline.settings import Settings
-
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-_EMPTY = "application/vnd.oci.empty.v1+json"
-_STATEMENT = "https://in-toto.io/Statement/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +40,8 @@ def attach_summary(
 ) -> str:
     """Sign that an image was verified, and attach it; the digest of the referrer."""
     reference = Reference.parse(address).with_default_tag()
-    payload = _encode(_statement(reference, found, summary))
-    signature = base64.b64encode(key.sign(Statement.to_sign(payload))).decode()
+    payload = canonical(_statement(reference, found, summary))
+    signature = base64.b64encode(key.sign(signed_bytes(payload, PAYLOAD))).decode()
     bundle = {
         "mediaType": BUNDLE,
         "verificationMaterial": {"publicKey": {"hint": key.public.hint}, "tlogEntries": []},
@@ -57,7 +53,7 @@ def attach_summary(
     }
     with Registries.open(settings) as registries:
         repository = registries.registry(reference)
-        return _attach(repository, found.subject.digest, _encode(bundle))
+        return _attach(repository, found.subject.digest, canonical(bundle))
 
 
 def _statement(reference: Reference, found: Verification, summary: Summary) -> dict[str, Any]:
@@ -65,7 +61,7 @@ def _statement(reference: Reference, found: Verification, summary: Summary) -> d
     digest = {"sha256": found.subject.digest.partition(":")[2]}
     provenance = digest_bytes(found.provenance.statement.payload).partition(":")[2]
     return {
-        "_type": _STATEMENT,
+        "_type": STATEMENT,
         "subject": [{"name": reference.repository, "digest": digest}],
         "predicateType": SUMMARY,
         "predicate": {
@@ -84,41 +80,36 @@ def _statement(reference: Reference, found: Verification, summary: Summary) -> d
 def _attach(repository: Repository, image: str, data: bytes) -> str:
     subject = repository.manifest(image).descriptor
     layer = manifests.describe(data, BUNDLE)
-    empty = manifests.describe(b"{}", _EMPTY)
     annotations = {
         "dev.sigstore.bundle.content": "dsse-envelope",
         "dev.sigstore.bundle.predicateType": SUMMARY,
     }
-    manifest = _encode(
+    manifest = canonical(
         {
             "schemaVersion": 2,
-            "mediaType": _MANIFEST,
+            "mediaType": manifests.OCI.manifest,
             "artifactType": BUNDLE,
-            "config": empty.document(),
+            "config": manifests.EMPTY.document(),
             "layers": [layer.document()],
             "subject": subject.document(),
             "annotations": annotations,
         }
     )
     repository.push_blob(layer, data)
-    repository.push_blob(empty, b"{}")
+    repository.push_blob(manifests.EMPTY, b"{}")
     digest = digest_bytes(manifest)
-    repository.put_manifest(digest, manifest, _MANIFEST)
+    repository.put_manifest(digest, manifest, manifests.OCI.manifest)
     if not lists_referrers(repository, image):
         entry = {
-            **manifests.describe(manifest, _MANIFEST).document(),
+            **manifests.describe(manifest, manifests.OCI.manifest).document(),
             "artifactType": BUNDLE,
             "annotations": annotations,
         }
-        _list(repository, image, [*read_list(repository, image), entry])
+        _list(repository, image, [*read_tagged_list(repository, image), entry])
     return digest
 
 
 def _list(repository: Repository, image: str, entries: Sequence[dict[str, Any]]) -> None:
     """Write the tag that lists referrers where the registry has no API for them."""
-    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(entries)}
-    repository.put_manifest(image.replace(":", "-"), _encode(index), INDEX)
-
-
-def _encode(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    index = {"schemaVersion": 2, "mediaType": manifests.OCI.index, "manifests": list(entries)}
+    repository.put_manifest(image.replace(":", "-"), canonical(index), manifests.OCI.index)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,11 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from layerline.errors import UsageError
+from layerline.signing import read_private_file, read_public_file
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +65,7 @@ class PrivateKey:
 
 def read_private_key(path: Path) -> PrivateKey:
     """The private key in a file. Raises UsageError for a file that has none, or is open to all."""
-    data = _read(path)
-    if path.stat().st_mode & _OTHERS:
-        message = f"others can read the key {path}: run 'chmod 600 {path}'"
-        raise UsageError(message)
+    data = read_private_file(path)
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -90,7 +85,7 @@ def read_key(
     path: Path, *, not_before: float = 0.0, revoked_from: float | None = None
 ) -> PublicKey:
     """The key in a file. Raises UsageError for a file that has none."""
-    data = _read(path)
+    data = read_public_file(path)
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -112,11 +107,3 @@ def _public(key: Ed25519PublicKey | EllipticCurvePublicKey, name: str) -> Public
     )
     hint = base64.b64encode(hashlib.sha256(encoded).digest()).decode()
     return PublicKey(name=name, key=key, hint=hint)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        message = f"cannot read the key {path}: {exc.strerror}"
-        raise UsageError(message) from exc

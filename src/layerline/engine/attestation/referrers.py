@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from layerline.engine.image.registry.repository import Repository
 
 TITLE = "org.opencontainers.image.title"
-INDEX = "application/vnd.oci.image.index.v1+json"
 _MOST = 256
 _LARGEST = 256 << 20  # of all together, decompressed
 _GZIP = zlib.MAX_WBITS | 16
@@ -106,11 +105,18 @@ def _decompress(data: bytes, limit: int) -> bytes:
 def read_list(repository: Repository, digest: str) -> list[dict[str, Any]]:
     """The entries of the list by the API or, where the registry lacks it, of the fallback tag."""
     data = _by_api(repository, digest)
-    if data is None:
-        try:
-            data = repository.manifest(digest.replace(":", "-")).data
-        except ImageNotFound:
-            return []
+    return read_tagged_list(repository, digest) if data is None else _entries(data)
+
+
+def read_tagged_list(repository: Repository, digest: str) -> list[dict[str, Any]]:
+    """The entries of the list under the fallback tag."""
+    try:
+        return _entries(repository.manifest(digest.replace(":", "-")).data)
+    except ImageNotFound:
+        return []
+
+
+def _entries(data: bytes) -> list[dict[str, Any]]:
     found = manifests.parse_json(data, "list of referrers").get("manifests")
     if not isinstance(found, list):
         message = "the list of referrers has no manifests"
@@ -130,9 +136,11 @@ def _by_api(repository: Repository, digest: str) -> bytes | None:
         "GET",
         repository.endpoint.url(f"{name}/referrers/{digest}"),
         scope=f"repository:{name}:pull",
-        headers={"Accept": INDEX},
+        headers={"Accept": manifests.OCI.index},
         expect=frozenset({200, 400, 404, 405}),
     )
     with repository.endpoint.send(request) as response:
         kind = response.headers.get("Content-Type", "").partition(";")[0]
-        return response.read() if response.status_code == 200 and kind == INDEX else None
+        return (
+            response.read() if response.status_code == 200 and kind == manifests.OCI.index else None
+        )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from layerline.errors import ArchiveInvalid
+from layerline.signing import signed_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ SUMMARY = "https://slsa.dev/verification_summary/v1"
 TESTS = "https://in-toto.io/attestation/test-result/v0.1"
 # A level of a summary: the layers were built again, and are the same.
 REBUILT = "LAYERLINE_REBUILT"
-_STATEMENT = "https://in-toto.io/Statement/v1"
+STATEMENT = "https://in-toto.io/Statement/v1"
 _MOST_SIGNATURES = 16
 
 
@@ -47,12 +48,7 @@ class Statement:
     @property
     def signed_bytes(self) -> bytes:
         """What its signatures are of."""
-        return self.to_sign(self.payload)
-
-    @staticmethod
-    def to_sign(payload: bytes) -> bytes:
-        """What a signature of a payload is of (DSSE's PAE)."""
-        return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD), PAYLOAD.encode(), len(payload), payload)
+        return signed_bytes(self.payload, PAYLOAD)
 
     def digests(self, where: str) -> dict[str, str]:
         """Digests by name of the resources in a list of the predicate, `a.b`; others are left."""
@@ -98,7 +94,7 @@ def _parse(
     material: Mapping[str, Any] | None = None,
 ) -> Statement:
     document = json.loads(payload)
-    if document["_type"] != _STATEMENT or not isinstance(document["predicate"], dict):
+    if document["_type"] != STATEMENT or not isinstance(document["predicate"], dict):
         message = f"unknown statement {document['_type']!r}"
         raise ArchiveInvalid(message)
     return Statement(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerline.engine.image import manifests
 from layerline.engine.image.assemble import AssembledImage
-from layerline.engine.image.manifests import Descriptor, Manifest, MediaTypes
+from layerline.engine.image.manifests import EMPTY, Descriptor, Manifest
 from layerline.engine.store.digest import parse_digest
 from layerline.errors import ArchiveInvalid
 
@@ -26,9 +26,7 @@ USED = "dev.layerline.cache.used"
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 _OUTPUT = "application/octet-stream"
 _MOST_INLINE = 64 << 10
-MANIFEST = manifests.FAMILIES[MediaTypes.OCI].manifest
-# What stands for no layers: registries may refuse a manifest without any.
-EMPTY = manifests.describe(b"{}", "application/vnd.oci.empty.v1+json")
+MANIFEST = manifests.OCI.manifest
 
 
 def artifact_of(record: Record, envelope: bytes) -> AssembledImage:
@@ -50,6 +48,7 @@ def artifact_of(record: Record, envelope: bytes) -> AssembledImage:
             "mediaType": MANIFEST,
             "artifactType": ARTIFACT,
             "config": named,
+            # Registries may refuse a manifest without layers.
             "layers": [layer.document() for layer in blobs.values()] or [EMPTY.document()],
             "annotations": {USED: str(record.made)},
         }

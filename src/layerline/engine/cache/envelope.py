@@ -47,12 +47,6 @@ class Envelope:
         return canonical({"payloadType": self.kind, "payload": payload, "signatures": signatures})
 
 
-def signed_bytes(payload: bytes, kind: str) -> bytes:
-    """What a signature is of: the payload with its type, each after its length (DSSE's PAE)."""
-    name = kind.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
-
-
 def parse_envelope(data: bytes, kind: str = RECORD) -> Envelope:
     """The envelope of bytes from outside, of a payload of a type. Raises ArchiveInvalid."""
     try:

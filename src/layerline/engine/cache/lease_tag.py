@@ -13,11 +13,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from layerline.engine.cache.artifact import EMPTY, MANIFEST
+from layerline.engine.cache.artifact import MANIFEST
 from layerline.engine.cache.envelope import LEASE, parse_envelope
 from layerline.engine.cache.lease import parse_lease
 from layerline.engine.cache.place import insist
 from layerline.engine.image import manifests
+from layerline.engine.image.manifests import EMPTY
 from layerline.engine.image.registry.client import Request
 from layerline.engine.store.digest import digest_bytes
 from layerline.errors import ArchiveInvalid, RegistryTimeout, RegistryUnreachable

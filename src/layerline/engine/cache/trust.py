@@ -7,7 +7,6 @@ the user has named no key, before its place was found to be the user's own.
 from __future__ import annotations
 
 import functools
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,17 +14,16 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from layerline.engine.cache.envelope import Envelope, Signature, signed_bytes
+from layerline.engine.cache.envelope import Envelope, Signature
 from layerline.engine.store.digest import digest_bytes
 from layerline.errors import ArchiveInvalid, UsageError
+from layerline.signing import read_private_file, read_public_file, signed_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from layerline.signing import Signing, TrustedKey
-
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +110,7 @@ def _keyid(key: Ed25519PublicKey) -> str:
 
 
 def _private(path: Path) -> Ed25519PrivateKey:
-    data = _read(path)
-    if path.stat().st_mode & _OTHERS:
-        message = f"others can read the key {path}: run 'chmod 600 {path}'"
-        raise UsageError(message)
+    data = read_private_file(path)
     load = functools.partial(serialization.load_pem_private_key, data, password=None)
     try:
         key = load()
@@ -128,7 +123,7 @@ def _private(path: Path) -> Ed25519PrivateKey:
 
 def _public(path: Path) -> Ed25519PublicKey:
     try:
-        key = serialization.load_pem_public_key(_read(path))
+        key = serialization.load_pem_public_key(read_public_file(path))
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise _no_key(path, "public") from exc
     if not isinstance(key, Ed25519PublicKey):
@@ -142,11 +137,3 @@ def _no_key(path: Path, kind: str) -> UsageError:
         "make one with 'openssl genpkey -algorithm ed25519 -out FILE', its public part with "
         "'openssl pkey -in FILE -pubout'"
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        message = f"cannot read the key {path}: {exc.strerror}"
-        raise UsageError(message) from exc

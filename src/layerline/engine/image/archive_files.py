@@ -38,7 +38,7 @@ def files_of(image: AssembledImage, reference: Reference | None) -> list[Archive
         "oci-layout": OCI_LAYOUT,
         "index.json": manifests.index_bytes(
             [_index_entry(image.root, reference)],
-            manifests.FAMILIES[manifests.MediaTypes.OCI].index,
+            manifests.OCI.index,
         ),
         "manifest.json": _docker_manifest(image, reference),
     }

@@ -57,7 +57,7 @@ def check_version(source: Source) -> None:
 def top_level(source: Source) -> tuple[Descriptor, ...]:
     """The descriptors in the layout's index.json."""
     data = files.read_document(source, "index.json")
-    return manifests.parse_index(data, manifests.FAMILIES[manifests.MediaTypes.OCI].index).manifests
+    return manifests.parse_index(data, manifests.OCI.index).manifests
 
 
 def _import_oci(store: Store, source: Source, tag: str, platform: Platform) -> Image:

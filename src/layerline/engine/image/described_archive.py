@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FILE = "container.tar"
 _PREFIX = "archive-"
 _TABLE = "archive"
-_INDEX = manifests.FAMILIES[manifests.MediaTypes.OCI].index
+_INDEX = manifests.OCI.index
 
 
 def archive_name(image: AssembledImage) -> str:

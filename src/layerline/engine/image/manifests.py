@@ -85,6 +85,7 @@ FAMILIES = {
         },
     ),
 }
+OCI = FAMILIES[MediaTypes.OCI]
 INDEX_TYPES = frozenset(family.index for family in FAMILIES.values())
 MANIFEST_TYPES = frozenset(family.manifest for family in FAMILIES.values())
 CONFIG_TYPES = frozenset(family.config for family in FAMILIES.values())
@@ -165,6 +166,10 @@ def document_bytes(document: Mapping[str, Any]) -> bytes:
 def describe(data: bytes, media_type: str) -> Descriptor:
     """The descriptor of these bytes, with their digest and size."""
     return Descriptor(media_type=media_type, digest=digest_bytes(data), size=len(data))
+
+
+EMPTY = describe(b"{}", "application/vnd.oci.empty.v1+json")
+"""What stands for a configuration or layers where there are none."""
 
 
 def verify(data: bytes, descriptor: Descriptor) -> bytes:

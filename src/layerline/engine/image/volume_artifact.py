@@ -18,7 +18,7 @@ import zstandard
 
 from layerline.engine.image import manifests
 from layerline.engine.image.assemble import AssembledImage
-from layerline.engine.image.manifests import Descriptor, Manifest, MediaTypes
+from layerline.engine.image.manifests import Descriptor, Manifest
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
 from layerline.engine.image.unpack import DEFAULT_LIMITS
@@ -41,7 +41,7 @@ ARTIFACT = "application/vnd.layerline.volume.v1"
 CONFIG = "application/vnd.layerline.volume.config.v1+json"
 CHUNK = "application/vnd.layerline.volume.chunk.v1+zstd"
 _FORMAT = 1
-_MANIFEST = manifests.FAMILIES[MediaTypes.OCI].manifest
+_MANIFEST = manifests.OCI.manifest
 _LEVEL = 3
 _AHEAD = 4
 _LOCK_SECONDS = 10.0

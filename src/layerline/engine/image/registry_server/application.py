@@ -113,7 +113,7 @@ class RegistryApplication:
             case "tags" if which == "list":
                 return _page(request, "tags", sorted(repository.tags), name=found["name"])
             case "referrers" if _DIGEST.fullmatch(which):
-                index = manifests.FAMILIES[manifests.MediaTypes.OCI].index
+                index = manifests.OCI.index
                 return Response(manifests.index_bytes([], index), media_type=index)
         return _error(HTTPStatus.NOT_FOUND, "NOT_FOUND", f"{request.url.path} does not exist")
 
