@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from layerline.engine.cache.placement import is_placed
 from layerline.engine.cache.record import SharedLayer
-from layerline.engine.image.manifests import FAMILIES, Compression, MediaTypes
+from layerline.engine.image.manifests import OCI, Compression
 from layerline.engine.image.pack import (
     LayerBlob,
     find_layer,
@@ -21,16 +21,19 @@ from layerline.engine.image.pack import (
     original_of,
     received_of,
 )
-from layerline.engine.image.sparse_layer import pack_sparse
+from layerline.engine.image.sparse_layer import contents_of, pack_sparse
 from layerline.engine.store.snapshot_walk import walk
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from layerline.compression import ZstdSettings
     from layerline.engine.cache.placement import Placement
+    from layerline.engine.image.pack import Inode
     from layerline.engine.store.store import Store
 
 Names = tuple[str, ...]
-_TYPES = FAMILIES[MediaTypes.OCI].layers
+_TYPES = OCI.layers
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -44,6 +47,7 @@ class SharedLayers:
     _placed: dict[Names, Placement] = field(default_factory=dict)
     _merged: dict[str, str] = field(default_factory=dict)
     _checked: dict[Names, bool] = field(default_factory=dict)
+    _contents: dict[str, Mapping[Inode, bytes]] = field(default_factory=dict)
     _packing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -133,7 +137,10 @@ class SharedLayers:
         if contents.within or contents.contents is not None:
             return None
         with self._packing:
-            blob = pack_sparse(self.store, name, merged, epoch=self.epoch)
+            if merged not in self._contents:  # many steps are merged into one layer
+                self._contents[merged] = contents_of(self.store, merged)
+            names = self._contents[merged]
+            blob = pack_sparse(self.store, name, names, epoch=self.epoch)
         return None if blob is None else replace(_shared(blob), contents=contents)
 
     def _pack(self, name: str) -> LayerBlob:

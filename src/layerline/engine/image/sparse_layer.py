@@ -29,18 +29,22 @@ if TYPE_CHECKING:
 _CONTENTS = ".layerline-contents"
 
 
+def contents_of(store: Store, snapshot: str) -> Mapping[Inode, bytes]:
+    """Where links of sparse layers lead to: the names of the files of a snapshot, by inode."""
+    return {
+        inode: os.fsencode(f"{_CONTENTS}/{path}")
+        for path, inode, _ in _files(store.snapshots.path(snapshot))
+    }
+
+
 def pack_sparse(
-    store: Store, snapshot: str, contents: str, *, epoch: int | None = None
+    store: Store, snapshot: str, names: Mapping[Inode, bytes], *, epoch: int | None = None
 ) -> LayerBlob | None:
-    """The blob of a snapshot without the contents that another snapshot has.
+    """The blob of a snapshot without the contents that another one has, by `contents_of` that.
 
     None where that is less than half of its bytes.
     """
     place = store.snapshots.path(snapshot)
-    names = {
-        inode: os.fsencode(f"{_CONTENTS}/{path}")
-        for path, inode, _ in _files(store.snapshots.path(contents))
-    }
     sizes = {inode: size for _, inode, size in _files(place)}
     found = sum(size for inode, size in sizes.items() if inode in names)
     if not found or 2 * found < sum(sizes.values()):
