@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import struct
-import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,6 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from tests.http_server import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -304,12 +305,6 @@ class _Answer(BaseHTTPRequestHandler):
 def serving_sigstore() -> Iterator[Services]:
     """Both services at one port, for the block."""
     services = Services()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Answer, services=services)) as server:
-        services.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield services
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Answer, services=services))
+    with running(server) as services.port:
+        yield services

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import re
 import ssl
-import threading
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from layerline import command
+from tests.http_server import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,16 +98,11 @@ def serving(wheels: Path, place: Path, *, login: str) -> Iterator[Index]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*_certificate(place))
     index = Index(wheels=wheels, login=login)
-    with ThreadingHTTPServer((ADDRESS, 0), partial(_Answer, index=index)) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        index.port.append(server.server_port)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield index
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer((ADDRESS, 0), partial(_Answer, index=index))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with running(server) as port:
+        index.port.append(port)
+        yield index
 
 
 def _certificate(place: Path) -> tuple[Path, Path]:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import threading
 import zipfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline import command
+from tests.http_server import serving_files
 from tests.integration.conftest import Call, Project, succeeded
 from tests.unit.pipeline.test_advisories import RECORD, issue
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
 
@@ -105,21 +97,9 @@ def test_exceptions_are_applied_or_named(repository: Project) -> None:
     assert states == {"CVE-2021-33503": "accepted", "CVE-2000-0001": "refused"}
 
 
-@contextlib.contextmanager
-def serving(place: Path) -> Iterator[str]:
-    handler = partial(SimpleHTTPRequestHandler, directory=str(place))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_a_mirror_is_read_and_one_that_does_not_answer_is_an_error(repository: Project) -> None:
-    with serving(repository.home / "known") as url:
+    with serving_files(repository.home / "known") as address:
+        url = f"http://{address}"
         found = audit(repository, f"--osv-url={url}/all.zip", "--tracker=tracker.json")
         assert WHEEL in "\n".join(found.error)
     gone = audit(repository, f"--osv-url={url}/all.zip", "--tracker=tracker.json")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import http.server
 import json
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +16,7 @@ from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.source import NEVER_SELECTED
 from layerline.settings import process_environ
 from tests.docker import daemon
+from tests.http_server import serving_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,20 +92,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def shown(folder: Path) -> Iterator[str]:
     """A directory of wheels as builds with the host's network can read it: its URL."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """The tests' output is not the place."""
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_files(folder) as address:
+        yield f"http://{address}/"
 
 
 @pytest.fixture(scope="module")

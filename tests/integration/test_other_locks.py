@@ -5,14 +5,10 @@ The locks are written by uv itself, from an index and an address of this machine
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +16,7 @@ import pytest
 
 from layerline import command
 from layerline.settings import process_environ
+from tests.http_server import serving_files
 from tests.images import cache_directory, serve
 from tests.integration.conftest import Project, succeeded
 from tests.integration.test_layers import LONGEST_SECONDS, ONE, environment, manifest
@@ -66,26 +63,6 @@ def environ(tmp_path_factory: pytest.TempPathFactory, registry: str) -> dict[str
     return environment(tmp_path_factory.mktemp("home"), registry)
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    """Files without a login."""
-
-    def log_message(self, *_args: object) -> None:
-        """Say nothing."""
-
-
-@contextlib.contextmanager
-def serving(place: Path) -> Iterator[str]:
-    """Serve the files of a directory; yields host and port."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(place))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An index (PEP 503) with a wheel and a source, and an archive that no page names."""
@@ -102,7 +79,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         page.parent.mkdir(parents=True)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         page.write_text(f'<a href="/files/{file.name}#sha256={digest}">{file.name}</a>\n')
-    with serving(place) as address:
+    with serving_files(place) as address:
         yield address
 
 

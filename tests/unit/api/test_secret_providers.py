@@ -6,9 +6,7 @@ URIs, meaning and texts are those of Dagger v0.21.8 (engine/client/secretprovide
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
-import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ from layerline.engine.api.secret_providers import SecretProviders
 from layerline.engine.api.secrets import HostSecrets, SessionSecrets, split_cache_key
 from layerline.errors import SecretError
 from layerline.settings import Settings
+from tests.http_server import running
 from tests.unit.conftest import RootedProcess
 
 if TYPE_CHECKING:
@@ -254,13 +253,8 @@ def vault() -> Iterator[tuple[str, list[str]]]:
             else:
                 self.answer(200, document)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    with contextlib.closing(server.socket):
-        yield f"http://127.0.0.1:{server.server_port}", requests
-        server.shutdown()
-        thread.join()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}", requests
 
 
 def test_vault(desk: Desk, vault: tuple[str, list[str]]) -> None:

@@ -26,6 +26,7 @@ from layerline.engine.store.digest import digest_bytes
 from layerline.errors import ArchiveInvalid, Cancelled
 from layerline.log import Event, Journal
 from layerline.settings import Settings
+from tests.http_server import running
 from tests.registry import serving
 from tests.unit.cache.lease_client import clients, first_to_start
 from tests.unit.cache.test_shared_steps import CHAIN, UUID
@@ -180,12 +181,8 @@ class Forgetful(Conditional):
 @contextlib.contextmanager
 def answering(handler: type[Conditional]) -> Iterator[str]:
     handler.documents = {}
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}/cache"
-        server.shutdown()
-        thread.join()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as port:
+        yield f"127.0.0.1:{port}/cache"
 
 
 def build_at_once(builders: list[Builder]) -> int:

@@ -15,6 +15,7 @@ from layerline.engine.cache.place import Place
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.client import Endpoint
 from layerline.engine.image.registry.repository import Repository
+from tests.http_server import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,10 +49,9 @@ class Pages(BaseHTTPRequestHandler):
 @pytest.fixture
 def place() -> Iterator[Place]:
     Pages.wanted.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server, httpx.Client() as client:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        address = f"127.0.0.1:{server.server_port}"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    with running(server) as port, httpx.Client() as client:
+        address = f"127.0.0.1:{port}"
         endpoint = Endpoint(client=client, base=httpx.URL(f"http://{address}"))
         repository = Repository(endpoint, Reference.parse(f"{address}/x"))
         yield Place(
@@ -62,8 +62,6 @@ def place() -> Iterator[Place]:
             listing_seconds=BOUND,
         )
         Pages.wanted.set()
-        server.shutdown()
-        thread.join()
 
 
 def test_a_key_does_not_wait_for_all_pages(place: Place) -> None:

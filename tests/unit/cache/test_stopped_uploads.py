@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from layerline.engine.cache.pulse import Pulse
+from tests.http_server import running
 from tests.unit.cache.conftest import HOST
 from tests.unit.cache.test_shared_steps import CHAIN, UUID
 from tests.unit.conftest import ask
@@ -69,15 +70,11 @@ def registry_with(status: int) -> Iterator[str]:
     """The address of a registry that answers uploads with a status; 0: never."""
     Registry.status = status
     Registry.released.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Registry)) as port:
         try:
-            yield f"127.0.0.1:{server.server_port}"
+            yield f"127.0.0.1:{port}"
         finally:
             Registry.released.set()
-            server.shutdown()
-            thread.join()
 
 
 @pytest.mark.privileged

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import pytest
 from layerline.pipeline.definition import parse_definition
 from layerline.pipeline.diagnostics import DefinitionError
 from layerline.pipeline.programs import install, resolve_or_explain_conflict
+from tests.http_server import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,14 +38,8 @@ class Page(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def index() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/cpu"
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Page)) as port:
+        yield f"http://127.0.0.1:{port}/cpu"
 
 
 def test_pages_are_those_of_the_listed_packages_alone() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from layerline.engine.sources.http import DownloadRequest, fetch, file_name
 from layerline.engine.store.store import Store
 from layerline.errors import QueryError
 from layerline.settings import Settings
+from tests.http_server import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,14 +46,8 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as pages:
-        thread = threading.Thread(target=pages.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{pages.server_port}"
-        finally:
-            pages.shutdown()
-            thread.join()
+    with running(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
