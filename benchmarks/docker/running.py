@@ -157,17 +157,7 @@ def _loaded(home: Path, repository: Repository, mirror: str, work: Path) -> Iter
     """Layerline: `export-image`, and docker runs it."""
     with daemon(home) as docker:
         side = _layerline(home, repository, mirror, work, docker.environ)
-        pulled: list[int] = []
-        yield Way(
-            repository=side.repository,
-            forget=side.forget,
-            steps=(
-                ("build", side.build),
-                ("load", lambda: pulled.append(side.load())),
-                ("run", _runs(docker)),
-            ),
-            pulled=pulled,
-        )
+        yield _pulled(side, _runs(docker))
 
 
 @contextlib.contextmanager
@@ -181,16 +171,7 @@ def _archived(home: Path, repository: Repository, mirror: str, work: Path) -> It
             said = docker.run("load", f"--input={archive}", timeout=LONGEST_SECONDS).decode()
             docker.run("tag", said.strip().rpartition(": ")[2].removeprefix("ID: "), _NAME)
 
-        yield Way(
-            repository=side.repository,
-            forget=side.forget,
-            steps=(
-                ("build", side.build),
-                ("export", lambda: side.export(archive)),
-                ("load", load),
-                ("run", _runs(docker)),
-            ),
-        )
+        yield _through(archive, side, load, _runs(docker))
 
 
 @contextlib.contextmanager
@@ -210,17 +191,7 @@ def _podman(home: Path, repository: Repository, mirror: str, work: Path) -> Iter
     """Layerline: `export-image`, and podman runs it."""
     with _podman_at(home) as (podman, environ):
         side = _layerline(home, repository, mirror, work, environ)
-        pulled: list[int] = []
-        yield Way(
-            repository=side.repository,
-            forget=side.forget,
-            steps=(
-                ("build", side.build),
-                ("load", lambda: pulled.append(side.load())),
-                ("run", lambda: podman(*_PODMAN_RUN)),
-            ),
-            pulled=pulled,
-        )
+        yield _pulled(side, lambda: podman(*_PODMAN_RUN))
 
 
 @contextlib.contextmanager
@@ -234,16 +205,7 @@ def _podman_archive(home: Path, repository: Repository, mirror: str, work: Path)
             said = podman("load", f"--input={archive}").decode()
             podman("tag", said.strip().rpartition("Loaded image: ")[2], _NAME)
 
-        yield Way(
-            repository=side.repository,
-            forget=side.forget,
-            steps=(
-                ("build", side.build),
-                ("export", lambda: side.export(archive)),
-                ("load", load),
-                ("run", lambda: podman(*_PODMAN_RUN)),
-            ),
-        )
+        yield _through(archive, side, load, lambda: podman(*_PODMAN_RUN))
 
 
 @contextlib.contextmanager
@@ -288,6 +250,33 @@ def _layerline(
         mirror=mirror,
         log=work / "layerline.log",
         more=environ,
+    )
+
+
+def _pulled(side: Layerline, run: Callable[[], object]) -> Way:
+    """The way by `export-image`, which has what it calls pull the image."""
+    pulled: list[int] = []
+    return Way(
+        repository=side.repository,
+        forget=side.forget,
+        steps=(("build", side.build), ("load", lambda: pulled.append(side.load())), ("run", run)),
+        pulled=pulled,
+    )
+
+
+def _through(
+    archive: Path, side: Layerline, load: Callable[[], None], run: Callable[[], object]
+) -> Way:
+    """The way by an archive."""
+    return Way(
+        repository=side.repository,
+        forget=side.forget,
+        steps=(
+            ("build", side.build),
+            ("export", lambda: side.export(archive)),
+            ("load", load),
+            ("run", run),
+        ),
     )
 
 
