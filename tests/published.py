@@ -19,7 +19,7 @@ from layerline.pipeline import provenance
 from layerline.pipeline.programs.attachment import keyless, main
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SOURCE = Path(__file__).parents[1] / "src"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -71,26 +71,11 @@ class Repository:
 
     def push(self, image: Image, tag: str = "1.0") -> str:
         """Push an image; its digest."""
-        tars = [layer_of(files) for files in image.layers]
-        config = {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {"Labels": dict(image.labels)},
-            "rootfs": {"type": "layers", "diff_ids": [digest_of(each) for each in tars]},
-        }
-        kind = "application/vnd.oci.image.layer.v1.tar+gzip"
-        document = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json",
-                **self.put_blob(json.dumps(config).encode()),
-            },
-            "layers": [
-                {"mediaType": kind, **self.put_blob(gzip.compress(each, mtime=0))} for each in tars
-            ],
-        }
-        return self.put_manifest(tag, document)
+
+        def put(data: bytes, kind: str) -> dict[str, Any]:
+            return {"mediaType": kind, **self.put_blob(data)}
+
+        return self.put_manifest(tag, image.manifest(put))
 
     def attach(
         self,
@@ -144,6 +129,23 @@ class Image:
 
     layers: Sequence[Mapping[str, str]] = ({"etc/base": "1"}, {"opt/venv/wheel.py": "x = 1\n"})
     labels: Mapping[str, str] = field(default_factory=lambda: {"layerline.evidence": LABEL})
+
+    def manifest(self, put: Callable[[bytes, str], dict[str, Any]]) -> dict[str, Any]:
+        """The manifest; `put` takes each blob with its media type and gives its descriptor."""
+        tars = [layer_of(files) for files in self.layers]
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Labels": dict(self.labels)},
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(each) for each in tars]},
+        }
+        kind = "application/vnd.oci.image.layer.v1.tar+gzip"
+        return {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": put(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json"),
+            "layers": [put(gzip.compress(each, mtime=0), kind) for each in tars],
+        }
 
 
 def build_of(**changes: Any) -> provenance.Build:  # noqa: ANN401

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import tarfile
@@ -12,7 +11,7 @@ import pytest
 
 from layerline.engine.attestation.comparison import BASE, DIFFERS, SAME, Comparison, compare_address
 from layerline.settings import Settings
-from tests.published import MANIFEST, Image, Repository, digest_of, layer_of
+from tests.published import MANIFEST, Image, Repository, digest_of
 from tests.registry import serving
 
 if TYPE_CHECKING:
@@ -37,20 +36,7 @@ def archive(path: Path, image: Image) -> Path:
         blobs[f"blobs/{digest_of(data).replace(':', '/')}"] = data
         return {"mediaType": kind, "digest": digest_of(data), "size": len(data)}
 
-    tars = [layer_of(files) for files in image.layers]
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Labels": dict(image.labels)},
-        "rootfs": {"type": "layers", "diff_ids": [digest_of(each) for each in tars]},
-    }
-    kind = "application/vnd.oci.image.layer.v1.tar+gzip"
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": put(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json"),
-        "layers": [put(gzip.compress(each, mtime=0), kind) for each in tars],
-    }
+    manifest = image.manifest(put)
     index = {"schemaVersion": 2, "manifests": [put(json.dumps(manifest).encode(), MANIFEST)]}
     with tarfile.open(path, "w") as file:
         for name, data in {**blobs, "index.json": json.dumps(index).encode()}.items():

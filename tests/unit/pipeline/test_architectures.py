@@ -8,7 +8,6 @@ NCCL 2.32), where cuobjdump 13.5 counts the same entries.
 from __future__ import annotations
 
 import re
-import shutil
 import struct
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,12 @@ import pytest
 from layerline import command
 from layerline.pipeline.gpu_code import by_architecture
 from layerline.settings import process_environ
-from tests.unit.pipeline.test_package_probes import Site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from tests.unit.pipeline.conftest import Site
 
 PTX, CUBIN, LTO = 1, 2, 8
 LZ4, ZSTANDARD, SPECIFIC, FAMILY = 0x2000, 0x8000, 0x100000, 0x200000
@@ -59,19 +59,6 @@ def library(sections: Mapping[str, bytes]) -> bytes:
         *(len(table), len(table) - 1),
     )
     return header + data + b"".join(table)
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(tmp_path_factory.mktemp("site") / "venv")
-
-
-@pytest.fixture
-def site(environment: Site) -> Site:
-    """The environment without any package."""
-    shutil.rmtree(environment.packages)
-    environment.packages.mkdir()
-    return environment
 
 
 def probe(site: Site, *argv: str) -> tuple[int, str]:
