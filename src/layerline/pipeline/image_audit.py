@@ -22,16 +22,16 @@ async def audit(project: Project, images: Sequence[str], advisories: Advisories)
     """Audit some images, or all: what is known of their packages, and what the policy refuses."""
     definition = await project.definition()
     subjects = []
-    for name in images or sorted(definition.images):
-        assembly = await project.assembly(definition, definition.image(name).target)
+    for name, assembly in (await project.assemblies(images)).items():
         with span(f"audit {name}"):
-            subjects.append(await _subject(project, definition, assembly, name, advisories))
+            subjects.append(await _subject(project, assembly, name, advisories))
     return judge(subjects, definition.audit, today=datetime.now(UTC).date())
 
 
 async def _subject(
-    project: Project, definition: Definition, assembly: Assembly, name: str, advisories: Advisories
+    project: Project, assembly: Assembly, name: str, advisories: Advisories
 ) -> Subject:
+    definition = assembly.definition
     spec = definition.image(name)
     layers = assembly.partition.of(spec.groups)
     python = {pin.name: pin.version for layer in layers for pin in layer.pins}

@@ -103,6 +103,16 @@ class Project:
         definition = await self.definition()
         return await self.assembly(definition, definition.image(image).target)
 
+    async def assemblies(self, images: Sequence[str]) -> dict[str, Assembly]:
+        """The assemblies of images, or of all, by image; images of a target have the same one."""
+        definition = await self.definition()
+        names = images or sorted(definition.images)
+        targets = {name: definition.image(name).target for name in names}
+        made = {
+            each: await self.assembly(definition, each) for each in dict.fromkeys(targets.values())
+        }
+        return {name: made[target] for name, target in targets.items()}
+
     async def assembly(self, definition: Definition, target: str) -> Assembly:
         """All layers and images of a target."""
         with span(f"read the source and the lock of {target}"):
@@ -164,15 +174,10 @@ class Project:
         self, images: Sequence[str], earlier: Mapping[str, Sequence[Evidence]]
     ) -> list[Plan]:
         """Plan builds of images, or of all, given what `evidence` has saved of each."""
-        definition = await self.definition()
-        assemblies: dict[str, Assembly] = {}
-        made = []
-        for name in images or sorted(definition.images):
-            target = definition.image(name).target
-            if target not in assemblies:
-                assemblies[target] = await self.assembly(definition, target)
-            made.append(await assemblies[target].plan_build(name, earlier.get(name, ())))
-        return made
+        return [
+            await assembly.plan_build(name, earlier.get(name, ()))
+            for name, assembly in (await self.assemblies(images)).items()
+        ]
 
     async def builds(self, definition: Definition, target: str) -> dict[str, ProjectBuild]:
         """The builds of a target's projects, by directory."""
