@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +44,42 @@ def test_what_git_ignores_and_no_pattern_starts_with_is_not_read(project: Path) 
     assert sorted(unread_patterns(project)) == ["big.ckpt", "venv", "wandb"]
     (project / "layerline.toml").write_text("not TOML")
     assert sorted(unread_patterns(project)) == ["big.ckpt", "data", "venv", "wandb"]
+
+
+@pytest.mark.parametrize("source", ["src/**", "src/a.py"])
+def test_an_image_that_was_exported_into_the_project_is_not_read(
+    project: Path, source: str
+) -> None:
+    """Its README exports to the working directory, and the next call copied the whole archive."""
+    (project / "layerline.toml").write_text(f'[images.a]\nsource = ["{source}", "!**/x"]\n')
+    _export(project)
+    assert {"image.tar", "layout"} < set(unread_patterns(project))
+    assert not {"data.tar", "tracked.tar"} & set(unread_patterns(project))
+
+
+@pytest.mark.parametrize("source", ["**", "*.tar", "image.tar"])
+def test_an_image_that_a_pattern_may_take_is_read(project: Path, source: str) -> None:
+    (project / "layerline.toml").write_text(f'[images.a]\nsource = ["{source}"]\n')
+    _export(project)
+    assert "image.tar" not in unread_patterns(project)
+
+
+def _export(project: Path) -> None:
+    """An OCI archive, a docker archive that is tracked, a layout, and a tar of something else."""
+    (project / ".gitignore").write_text("!layout\n")
+    for name, members in {
+        "image.tar": ("oci-layout", "large"),
+        "tracked.tar": ("manifest.json", "large"),
+        "data.tar": ("images/oci-layout", "large"),
+    }.items():
+        with tarfile.open(project / name, "w") as archive:
+            for member in members:
+                entry = tarfile.TarInfo(member)
+                entry.size = LARGE
+                archive.addfile(entry, io.BytesIO(bytes(LARGE)))
+    (project / "layout/blobs/sha256").mkdir(parents=True)
+    (project / "layout/oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    command.run(["git", "-C", str(project), "add", "tracked.tar"])
 
 
 def test_without_git_everything_is_read(tmp_path: Path) -> None:
