@@ -44,7 +44,7 @@ def unread_patterns(project: Path) -> list[str]:
 
 
 def _takes_all(definition: object) -> bool:
-    """Whether a `source` pattern starts with a wildcard, so that it can match anything."""
+    """Whether a `source` pattern starts with a wildcard: it can match anything."""
     images = definition.get("images") if isinstance(definition, dict) else None
     found = [each.get("source") for each in _values(images) if isinstance(each, dict)]
     return any(
