@@ -92,8 +92,9 @@ class Layerline:
         return parse_size(found[1]) if found else 0
 
     def push(self, address: str) -> None:
-        """One call."""
-        self._call("publish", f"--image={self.repository.image}", f"--address={address}")
+        """One call, without attachments, which docker's push has not."""
+        image = self.repository.image
+        self._call("publish", f"--image={image}", f"--address={address}", "--attach=false")
 
     def caches(self) -> Iterator[Path]:
         """The caches of wheels."""
