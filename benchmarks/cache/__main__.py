@@ -112,11 +112,11 @@ class _Bench:
         """The words that build the image and probe it."""
         return ("validate", f"--image={self.repository.image}")
 
-    @property
-    def publish(self) -> tuple[str, ...]:
-        """The words that publish it next to the cache."""
+    def publish(self, *, attach: bool) -> tuple[str, ...]:
+        """The words that publish it next to the cache, alone or with what is said of it."""
         image = self.repository.image
-        return ("publish", f"--image={image}", f"--address={self.registry.address}/team/{image}:1")
+        address = f"--address={self.registry.address}/team/{image}:1"
+        return ("publish", f"--image={image}", address, f"--attach={str(attach).lower()}")
 
 
 def _alone(_bench: _Bench, _first: Machine) -> Iterator[Measured]:
@@ -125,11 +125,15 @@ def _alone(_bench: _Bench, _first: Machine) -> Iterator[Measured]:
 
 
 def _published(bench: _Bench, first: Machine) -> Iterator[Measured]:
-    wanted = Wanted(containers=0, up=_SMALL, down=_SOME)
-    yield "A: publish", first.call(*bench.publish), wanted
+    """The image alone, then with attachments: one container sends these, as nothing else may."""
+    alone = Wanted(containers=0, up=_SMALL, down=_SOME)
+    yield "A: publish", first.call(*bench.publish(attach=False)), alone
+    yield "A: publish and attach", first.call(*bench.publish(attach=True)), NOTHING
     second = bench.machine("B", mode="read")
-    cost = second.call(*bench.publish)
-    yield "B, empty: publish", cost, dataclasses.replace(wanted, seconds=5.0)
+    cost = second.call(*bench.publish(attach=False))
+    yield "B, empty: publish", cost, dataclasses.replace(alone, seconds=5.0)
+    attached = bench.machine("B2", mode="read").call(*bench.publish(attach=True))
+    yield "B2, empty: publish and attach", attached, Wanted(containers=1, up=_SMALL)
 
 
 def _exported(bench: _Bench, _first: Machine) -> Iterator[Measured]:
@@ -152,9 +156,10 @@ def _changed(bench: _Bench, _first: Machine) -> Iterator[Measured]:
     source = fifth.repository.place / _SOURCE
     source.write_text(source.read_text() + "\n# changed\n")
     wanted = Wanted(containers=1, up=_SMALL)
-    yield "E, empty: a source file changed, publish", fifth.call(*bench.publish), wanted
+    publish = bench.publish(attach=False)
+    yield "E, empty: a source file changed, publish", fifth.call(*publish), wanted
     fifth.repository.change()
-    yield f"E: {bench.package} changed, publish", fifth.call(*bench.publish), NOTHING
+    yield f"E: {bench.package} changed, publish", fifth.call(*publish), NOTHING
 
 
 PARTS: dict[str, Callable[[_Bench, Machine], Iterator[Measured]]] = {

@@ -70,7 +70,9 @@ async def test_files_come_when_they_are_read(
     await first.run(rootfs, CHAIN % (UUID, "exitCode"))
     await second.run(rootfs, CHAIN % (UUID, "exitCode"))
     assert second.unpacked() == []
-    await second.run(rootfs, CHAIN % (UUID, 'file(path: "/more") { contents }'))
+    await second.run(rootfs, CHAIN % (UUID, 'file(path: "/more") { contents name size }'))
+    assert len(second.unpacked()) == 1, "more than the layer that has the file"
+    await second.run(rootfs, CHAIN % (UUID, "rootfs { entries }"))
     assert len(second.unpacked()) == 3
     assert second.containers() == []
 

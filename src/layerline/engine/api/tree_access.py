@@ -29,6 +29,11 @@ async def tree_of(call: Call, op: Op) -> Tree:
     return await call.session.solver.tree(op)
 
 
+async def tree_with(call: Call, op: Op, path: str) -> Tree:
+    """The files that an op gives, or the one at a path alone where it is known without others."""
+    return await call.session.solver.tree(op, path)
+
+
 async def by_content(call: Call, op: Op) -> Stored:
     """The files of an op, identified by their content alone."""
     session = call.session
@@ -77,7 +82,7 @@ async def exists_at(
 
 async def stat_at(call: Call, op: Op, path: str, *, follow: bool) -> Stat:
     """The type, size and permissions of a path; a link that is followed gives its target's name."""
-    entry = (await tree_of(call, op)).lookup(path, follow=follow)
+    entry = (await tree_with(call, op, path)).lookup(path, follow=follow)
     return Stat(
         name=entry.name or "/",
         size=entry.stat.st_size,

@@ -24,6 +24,7 @@ from layerline.engine.cache.place import Place
 from layerline.engine.cache.record import parse_record, tag_of
 from layerline.engine.cache.shared_layers import SharedLayers
 from layerline.engine.cache.supply import RegistrySupplier
+from layerline.engine.cache.unsent import format_results
 from layerline.engine.image.manifests import Compression
 from layerline.engine.image.reference import Reference
 from layerline.engine.image.registry.connections import Registries
@@ -253,7 +254,7 @@ class SharedCache:
             return
         self.sender.drop()
         if unsent.results:
-            self.journal.step(f"cache: {unsent} were not sent, as asked").end()
+            self.journal.step(f"cache: not sent, as asked: {unsent}").end()
 
     def _wait(self, sender: Sender, unsent: Unsent) -> None:
         name = sender.place.name
@@ -263,8 +264,8 @@ class SharedCache:
         with self.journal.step(f"cache: send {unsent} to {name}, or --no-wait"):
             sender.finish()
         if sender.sent:
-            size = format_size(sender.sent_bytes)
-            self.journal.step(f"cache: sent {sender.sent} results, {size}, to {name}").end()
+            sent = f"{format_results(sender.sent)}, {format_size(sender.sent_bytes)}"
+            self.journal.step(f"cache: sent {sent}, to {name}").end()
 
     @property
     def _epoch(self) -> int | None:

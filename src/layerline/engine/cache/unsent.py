@@ -48,7 +48,12 @@ class Unsent:
     def __str__(self) -> str:
         """As a message says it."""
         size = f", up to {format_size(self.bytes)}," if self.bytes else ""
-        return f"{self.results} result{'' if self.results == 1 else 's'}{size}"
+        return f"{format_results(self.results)}{size}"
+
+
+def format_results(number: int) -> str:
+    """A number of results as messages say it."""
+    return f"{number} result{'' if number == 1 else 's'}"
 
 
 def _sizes(layers: SharedLayers, name: str, *, has_forms: bool) -> Iterator[tuple[str, int]]:

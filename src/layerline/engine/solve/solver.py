@@ -199,14 +199,14 @@ class Solver:
                 del self._flights[op.key]
             flight.done.set()
 
-    async def tree(self, op: Op) -> Tree:
-        """The files of an op, all of them in the store."""
+    async def tree(self, op: Op, file: str = "") -> Tree:
+        """The files of an op, all of them in the store, or of those the one at a path."""
 
         async def look() -> Tree:
             layers = (await self.result(op)).layers
             if all(map(self.context.store.snapshots.is_here, layers)):
                 return self.context.store.tree(layers)
-            return await self.in_thread(self.context.store.tree, layers)
+            return await self.in_thread(self.context.store.tree, layers, file)
 
         return await self.until_fetched(look)
 

@@ -23,6 +23,7 @@ from layerline.engine.store.locks import Locks
 from layerline.engine.store.ownership import record_owner
 from layerline.engine.store.rmtree import discard_tree
 from layerline.engine.store.snapshots import Snapshots
+from layerline.engine.store.top_file import layer_of_file
 from layerline.engine.store.tree import Tree
 from layerline.engine.store.usage import Sizes
 from layerline.engine.store.volumes import Volumes
@@ -82,11 +83,14 @@ class Store:
         stack.callback(store.snapshots.close)
         return store
 
-    def tree(self, names: Sequence[str]) -> Tree:
+    def tree(self, names: Sequence[str], file: str = "") -> Tree:
         """The merged view of snapshots, bottom first; without any, an empty directory.
 
-        Raises NotFetched if files that are only promised cannot be fetched.
+        Who reads but the file at the path `file` may get the one that has it alone. Raises
+        NotFetched if files that are only promised cannot be fetched.
         """
+        if file and (layer := layer_of_file(self.snapshots, names, file)) is not None:
+            names = [layer]
         self.snapshots.require(names)
         return Tree(tuple(map(self.snapshots.path, names)) or (self.root / "empty",))
 

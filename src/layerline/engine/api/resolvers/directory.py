@@ -22,6 +22,7 @@ from layerline.engine.api.tree_access import (
     file_in,
     stat_at,
     tree_of,
+    tree_with,
 )
 from layerline.engine.solve import ops
 from layerline.engine.store.tree_digest import tree_digest
@@ -142,7 +143,7 @@ def directory(self: Directory, _call: Call, *, path: str) -> Directory:
 async def file(self: Directory, call: Call, *, path: str) -> File:
     """A file below. Raises PathNotFound if it does not exist."""
     inside = under(self.path, path).rstrip("/") or "/"
-    file_in(await tree_of(call, self.tree), inside)
+    file_in(await tree_with(call, self.tree, inside), inside)
     return File(tree=self.tree, path=inside)
 
 

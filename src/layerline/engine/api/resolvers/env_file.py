@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from layerline.engine.api import dotenv
 from layerline.engine.api.fields import field
 from layerline.engine.api.objects import Container, EnvVariable, File, Query, Value
-from layerline.engine.api.tree_access import file_in, tree_of
+from layerline.engine.api.tree_access import file_in, tree_with
 from layerline.engine.solve import ops
 from layerline.engine.solve.keys import register
 
@@ -36,7 +36,7 @@ def env_file(_self: Query, _call: Call, **_deprecated: bool) -> EnvFile:
 @field("File", "asEnvFile")
 async def as_env_file(self: File, call: Call, **_deprecated: bool) -> EnvFile:
     """The variables in a file; blank lines and comments are left out."""
-    tree = await tree_of(call, self.tree)
+    tree = await tree_with(call, self.tree, self.path)
     data = await call.session.solver.in_thread(file_in(tree, self.path).read)
     found = EnvFile()
     for line in data.decode(errors="replace").splitlines():

@@ -15,7 +15,7 @@ from layerline.engine.api.host_paths import host_path
 from layerline.engine.api.names import is_plain_name
 from layerline.engine.api.objects import File, Stat
 from layerline.engine.api.resolvers.container_files import copy_file
-from layerline.engine.api.tree_access import file_in, stat_at, tree_of
+from layerline.engine.api.tree_access import file_in, stat_at, tree_with
 from layerline.engine.solve import ops
 from layerline.engine.store.tree_digest import file_digest, tree_digest
 from layerline.errors import QueryError
@@ -29,21 +29,21 @@ MAX_CONTENTS = 128 * 1024 * 1024
 @field("File", "sync")
 async def sync(self: File, call: Call) -> str:
     """Evaluate the file and return its id."""
-    file_in(await tree_of(call, self.tree), self.path)
+    file_in(await tree_with(call, self.tree, self.path), self.path)
     return call.session.identify(self)
 
 
 @field("File", "name")
 async def name(self: File, call: Call) -> str:
     """The last part of the path."""
-    file_in(await tree_of(call, self.tree), self.path)
+    file_in(await tree_with(call, self.tree, self.path), self.path)
     return posixpath.basename(self.path)
 
 
 @field("File", "size")
 async def size(self: File, call: Call) -> int:
     """The size in bytes."""
-    return file_in(await tree_of(call, self.tree), self.path).stat.st_size
+    return file_in(await tree_with(call, self.tree, self.path), self.path).stat.st_size
 
 
 @field("File", "stat")
@@ -57,7 +57,7 @@ async def contents(
     self: File, call: Call, *, offset_lines: int = 0, limit_lines: int | None = None
 ) -> str:
     """The text; bytes that are not UTF-8 are replaced. Lines are counted from 0."""
-    tree = await tree_of(call, self.tree)
+    tree = await tree_with(call, self.tree, self.path)
     entry = file_in(tree, self.path)
     if entry.stat.st_size > MAX_CONTENTS:
         message = (
@@ -83,7 +83,7 @@ async def digest(self: File, call: Call, *, exclude_metadata: bool = False) -> s
 
     Without metadata it is the digest of the content's digest, as in the Dagger engine.
     """
-    tree = await tree_of(call, self.tree)
+    tree = await tree_with(call, self.tree, self.path)
     entry = file_in(tree, self.path)
     if not exclude_metadata:
         return "sha256:" + await call.session.solver.in_thread(tree_digest, tree, self.path)
@@ -139,7 +139,7 @@ async def with_replaced(
 @field("File", "export")
 async def export(self: File, call: Call, *, path: str, allow_parent_dir_path: bool = False) -> str:
     """Write the file to the host and return its absolute path."""
-    entry = file_in(await tree_of(call, self.tree), self.path)
+    entry = file_in(await tree_with(call, self.tree, self.path), self.path)
     if (process := call.client.process) is not None:
         name = posixpath.basename(self.path)
         write = partial(container_export.export_file, process, entry, name, path)

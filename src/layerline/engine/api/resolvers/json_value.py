@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerline.engine.api.fields import field
 from layerline.engine.api.objects import File, Query, Value
-from layerline.engine.api.tree_access import file_in, tree_of
+from layerline.engine.api.tree_access import file_in, tree_with
 from layerline.engine.solve.keys import register
 from layerline.errors import QueryError
 
@@ -36,7 +36,7 @@ def json_value(_self: Query, _call: Call) -> JSONValue:
 @field("File", "asJSON")
 async def as_json(self: File, call: Call) -> JSONValue:
     """The value in a file."""
-    tree = await tree_of(call, self.tree)
+    tree = await tree_with(call, self.tree, self.path)
     data = await call.session.solver.in_thread(file_in(tree, self.path).read)
     return _checked_value(data.decode(errors="replace"))
 
