@@ -41,7 +41,7 @@ def layer_of_file(snapshots: Snapshots, names: Sequence[str], path: str) -> str 
 
 
 def _has_file(layer: Path, parts: Sequence[str]) -> bool | None:
-    """Whether a layer has a regular file at a path; None if it says nothing of what is there.
+    """Whether a layer has a regular file at a path; None if it says nothing of the path.
 
     A link, a whiteout or another entry on the way is for those who know all layers.
     """
