@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parents[1] / "src"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 # Without the certificates of the system, which take longer to read than a test.
-CLIENT = httpx.Client(verify=False, trust_env=False)
+CLIENT = httpx.Client(verify=False, trust_env=False, timeout=60)
 PROBES = [
     {"subject": "core", "packages": [], "probes": [{"probe": "imports", "result": "passed"}]},
     {"subject": "image small", "packages": [], "probes": [{"probe": "owners", "result": "passed"}]},

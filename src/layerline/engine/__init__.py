@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from layerline.engine.attestation.attaching import Summary, attach_summary
     from layerline.engine.attestation.comparison import Comparison, compare_address
+    from layerline.engine.attestation.identities import Identity, read_identities
     from layerline.engine.attestation.keys import read_key, read_private_key
     from layerline.engine.attestation.policy import Policy, read_policy
     from layerline.engine.attestation.verification import Verification, verify_address
@@ -45,6 +46,7 @@ __all__ = [
     "ITEM_KINDS",
     "Comparison",
     "Credentials",
+    "Identity",
     "Login",
     "Policy",
     "Reference",
@@ -73,6 +75,7 @@ __all__ = [
     "prune_cache",
     "pull_volume",
     "push_volume",
+    "read_identities",
     "read_key",
     "read_policy",
     "read_private_key",
@@ -90,6 +93,8 @@ _MODULES = {
     "compare_address": "attestation.comparison",
     "Summary": "attestation.attaching",
     "attach_summary": "attestation.attaching",
+    "Identity": "attestation.identities",
+    "read_identities": "attestation.identities",
     "read_private_key": "attestation.keys",
     "Policy": "attestation.policy",
     "Verification": "attestation.verification",

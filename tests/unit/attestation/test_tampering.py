@@ -1,11 +1,15 @@
-"""Twelve ways to tamper with a published image: each is found, and named."""
+"""Twelve ways to tamper with a published image: each is found, and named.
+
+Each is tried on an image that a key has signed, and on one that an identity has, whose signature
+services on this machine have certified and logged.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,14 +31,21 @@ from tests.published import (
     request_of,
 )
 from tests.registry import serving
+from tests.sigstore_services import IDENTITY, ISSUER, TOKEN, Services, serving_sigstore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-NOW = datetime(2026, 12, 1, tzinfo=UTC)
+NOW = datetime.now(UTC)
+OLD = NOW - timedelta(days=183)
+FINISHED = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
+KEY = 'keys = ["{key}"]\n'
+IDENTITIES = f"""\
+identities = [{{{{ identity = "{IDENTITY}", issuer = "{ISSUER}" }}}}]
+trusted_root = "{{root}}"
+"""
 POLICY = """\
-keys = ["{key}"]
 bases = ["docker.io/library/debian:*"]
 builders = ["urn:layerline:builder:local"]
 max_age_days = 30
@@ -52,17 +63,20 @@ KIND = "dev.sigstore.bundle.predicateType"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """An image that was published with the key `own`; `entries` are its referrers."""
+    """An image that was published by `own`; `entries` are its referrers.
+
+    `own` and `foreign` are who signs, as arguments of `attach`; a policy with `trusted` believes
+    the former.
+    """
 
     repository: Repository
     digest: str
-    private: Path
-    foreign: Path
-    public: Path
+    own: Mapping[str, Any]
+    foreign: Mapping[str, Any]
+    trusted: str
     entries: list[dict[str, Any]]
 
-    def verify(self, policy: Policy | None = None, tag: str = "1.0") -> Verification:
-        policy = policy or Policy(keys=(read_key(self.public),))
+    def verify(self, policy: Policy, tag: str = "1.0") -> Verification:
         settings = Settings.from_environ({"HOME": str(self.repository.place)})
         reference = Reference.parse(self.repository.address(tag))
         with Registries.open(settings) as registries:
@@ -70,8 +84,13 @@ class Published:
 
     def policy(self, **changes: Any) -> Policy:  # noqa: ANN401
         path = self.repository.place / "policy.toml"
-        path.write_text(POLICY.format(key=self.public))
+        path.write_text(self.trusted + POLICY)
         return replace(read_policy(path), **changes)
+
+    def attach(self, digest: str = "", *, by: Mapping[str, Any] | None, **changes: Any) -> None:  # noqa: ANN401
+        """Attach what is said of a build of now, with changes to it."""
+        build = build_of(**{"started": FINISHED, "finished": FINISHED, **changes})
+        self.repository.attach(digest or self.digest, request=request_of(build), **(by or {}))
 
     def replace_image(self, image: Image) -> None:
         """Push another image under the tag, and attach to it all that the first one has."""
@@ -124,20 +143,44 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def origin(registry: str, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+def sigstore() -> Iterator[tuple[Services, Services]]:
+    """The services that are trusted, and others of the same names."""
+    with serving_sigstore() as services, serving_sigstore() as others:
+        yield services, others
+
+
+def by_identity(services: Services) -> dict[str, Any]:
+    return {"token": TOKEN, "services": (services.url, services.url)}
+
+
+@pytest.fixture(scope="module", params=["key", "identity"])
+def origin(
+    request: pytest.FixtureRequest,
+    registry: str,
+    keys: Path,
+    sigstore: tuple[Services, Services],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Published:
     """The image as it was published, once."""
-    repository = Repository(registry=registry, place=tmp_path_factory.mktemp("origin"))
-    private, public, foreign = keys / "own.pem", keys / "own.pub", keys / "foreign.pem"
-    digest = repository.push(IMAGE)
-    repository.attach(digest, key=private)
-    return Published(
-        repository=repository,
-        digest=digest,
-        private=private,
-        foreign=foreign,
-        public=public,
-        entries=repository.referrers(digest),
+    place = tmp_path_factory.mktemp("origin")
+    root = place / "trusted_root.json"
+    root.write_text(json.dumps(sigstore[0].trusted_root()))
+    own, foreign = (
+        ({"key": keys / "own.pem"}, {"key": keys / "foreign.pem"})
+        if request.param == "key"
+        else map(by_identity, sigstore)
     )
+    trusted = (KEY if request.param == "key" else IDENTITIES).format(
+        key=keys / "own.pub", root=root.name
+    )
+    name = f"team/{request.param}"
+    repository = Repository(registry=registry, place=place, name=name)
+    digest = repository.push(IMAGE)
+    made = Published(
+        repository=repository, digest=digest, own=own, foreign=foreign, trusted=trusted, entries=[]
+    )
+    made.attach(by=own)
+    return replace(made, entries=repository.referrers(digest))
 
 
 @pytest.fixture
@@ -166,35 +209,42 @@ def edited(before: str, after: str) -> Callable[[bytes], bytes]:
 def test_what_was_published_is_verified(published: Published) -> None:
     found = published.verify(published.policy())
     assert found.problems == ()
-    assert found.facts()["signed by"] == "own.pub"
+    by = "own.pub" if "key" in published.own else f"{IDENTITY} ({ISSUER})"
+    assert found.facts()["signed by"] == by
+    assert ("signed before" in found.facts()) == ("token" in published.own)
     assert found.facts()["base"] == BASE
     assert list(found.documents) == ["locks/cpu.txt"]
 
 
-def signed_again(published: Published, key: Path | None, **changes: Any) -> None:  # noqa: ANN401
+def signed_again(published: Published, by: Mapping[str, Any] | None, **changes: Any) -> None:  # noqa: ANN401
     """Attach other statements in place of all that is attached."""
     published.list_referrers([])
-    request = request_of(build_of(**changes))
-    published.repository.attach(published.digest, key=key, request=request)
+    published.attach(by=by, **changes)
 
 
 def without_results(published: Published) -> None:
     """Attach the provenance of a build that ran no probes."""
     published.list_referrers([])
-    request = request_of()
+    request = request_of(build_of(finished=FINISHED))
     request["statements"] = request["statements"][:1]
-    published.repository.attach(published.digest, key=published.private, request=request)
+    published.repository.attach(published.digest, request=request, **published.own)
 
 
 def replay(published: Published) -> None:
-    """Move the tag back to an older image, which was published with the same key."""
+    """Move the tag back to an older image, which was published by the same."""
     old = published.repository.push(Image(layers=(IMAGE.layers[0], {"opt/venv/wheel.py": "x = 0"})))
-    build = build_of(origin=provenance.Origin(version="0.9.0"), finished="2026-06-01T00:00:00Z")
-    published.repository.attach(old, key=published.private, request=request_of(build))
+    version = provenance.Origin(version="0.9.0")
+    published.attach(old, by=published.own, origin=version, finished=f"{OLD:%Y-%m-%dT%H:%M:%SZ}")
 
 
 PROVENANCE, TESTS = provenance.PROVENANCE, provenance.TESTS
-TAMPERINGS: dict[str, tuple[Callable[[Published], object], str]] = {
+CHANGED = "the provenance does not match its signature: it was changed after it was signed"
+# https://github.com/sigstore/sigstore-python, dsse/__init__.py: what its verifier says of it.
+REFUSED = "the provenance is not signed by a trusted identity: DSSE: invalid signature"
+# What is said if a key has signed, and where it is another one, if an identity has.
+TAMPERINGS: dict[
+    str, tuple[Callable[[Published], object], str] | tuple[Callable[[Published], object], str, str]
+] = {
     "wheel": (lambda p: p.replace_image(WHEEL), "layer 2: sha256:"),
     "lock": (
         lambda p: p.change("application/vnd.layerline.lock.v1", lambda data: data + b"evil==1\n"),
@@ -208,26 +258,32 @@ TAMPERINGS: dict[str, tuple[Callable[[Published], object], str]] = {
     ),
     "base": (lambda p: p.replace_image(OTHER_BASE), "layer 1: sha256:"),
     "other base in the statement": (
-        lambda p: signed_again(p, p.private, base=BASE.replace("debian", "alpine")),
+        lambda p: signed_again(p, p.own, base=BASE.replace("debian", "alpine")),
         "base: docker.io/library/alpine:bookworm-slim@sha256:",
     ),
     "time": (
-        lambda p: p.change(PROVENANCE, edited("2026-11-30T10:01", "2026-12-01T10:01")),
-        "the provenance does not match its signature: it was changed after it was signed",
+        lambda p: p.change(PROVENANCE, edited(FINISHED, f"{OLD:%Y-%m-%dT%H:%M:%SZ}")),
+        CHANGED,
+        REFUSED,
     ),
     "time in the future": (
-        lambda p: signed_again(p, p.private, finished="2027-01-01T00:00:00Z"),
+        lambda p: signed_again(p, p.own, finished=f"{NOW + timedelta(31):%Y-%m-%dT%H:%M:%SZ}"),
         "time: the build finished in the future",
+        "signature: the provenance says that the build finished on",
     ),
     "foreign signature": (
         lambda p: signed_again(p, p.foreign),
         "signature: the provenance is signed by another key",
+        "signature: the provenance is not signed by a trusted identity: failed to build",
     ),
     "no signature": (
         lambda p: signed_again(p, None),
         "signature: the provenance is not signed",
     ),
-    "replay by age": (replay, "time: the image was built 183 days ago, on 2026-06-01"),
+    "replay by age": (
+        replay,
+        f"time: the image was built 183 days ago, on {OLD:%Y-%m-%d}",
+    ),
     "replay by version": (replay, "version: 0.9.0 is older than 1.0.0"),
     "swapped layer": (lambda p: p.replace_image(SWAPPED), "layer 1: sha256:"),
     "removed result": (
@@ -236,7 +292,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Published], object], str]] = {
     ),
     "removed provenance": (
         lambda p: p.forget(PROVENANCE),
-        "provenance: there is none that a trusted key has signed",
+        "provenance: there is none that a trusted key or identity has signed",
     ),
     "removed referrers": (
         lambda p: p.list_referrers([]),
@@ -244,11 +300,12 @@ TAMPERINGS: dict[str, tuple[Callable[[Published], object], str]] = {
     ),
     "changed provenance": (
         lambda p: p.change(PROVENANCE, edited('"version":"1.0.0"', '"version":"2.0.0"')),
-        "the provenance does not match its signature",
+        CHANGED,
+        REFUSED,
     ),
     "other builder": (
         lambda p: signed_again(
-            p, p.private, origin=provenance.Origin(version="1.0.0", builder="https://evil.example")
+            p, p.own, origin=provenance.Origin(version="1.0.0", builder="https://evil.example")
         ),
         "builder: 'https://evil.example' is none of urn:layerline:builder:local",
     ),
@@ -261,15 +318,16 @@ TAMPERINGS: dict[str, tuple[Callable[[Published], object], str]] = {
 
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_a_tampering_is_found_and_named(published: Published, name: str) -> None:
-    tamper, said = TAMPERINGS[name]
+    tamper, *says = TAMPERINGS[name]
     tamper(published)
+    said = says[0] if "key" in published.own else says[-1]
     problems = published.verify(published.policy()).problems
     assert any(said in each for each in problems), problems
 
 
 def test_the_parts_of_a_replaced_image_are_named_with_both_digests(published: Published) -> None:
     published.replace_image(WHEEL)
-    problems = published.verify().problems
+    problems = published.verify(published.policy()).problems
     assert any(
         each.startswith(f"subject: the provenance is about {published.digest}") for each in problems
     )
@@ -280,18 +338,20 @@ def test_the_parts_of_a_replaced_image_are_named_with_both_digests(published: Pu
 
 def test_what_others_attach_changes_nothing(published: Published) -> None:
     """Everybody who may push may attach: it neither helps nor breaks what is signed."""
-    published.repository.attach(published.digest, key=published.foreign)
+    published.attach(by=published.foreign)
     junk = {"statements": [], "documents": [
         {"artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json", "title": "x", "text": "{"}
     ]}  # fmt: skip
     published.repository.attach(published.digest, request=junk)
     found = published.verify(published.policy())
     assert found.problems == ()
-    assert any("signed by another key" in each for each in found.notes)
+    reason = "signed by another key" if "key" in published.own else "trusted identity: failed to"
+    assert any(reason in each for each in found.notes)
 
 
-def test_a_key_is_not_believed_after_it_was_revoked(published: Published) -> None:
-    made = datetime(2026, 11, 30, 10, 1, tzinfo=UTC).timestamp()
-    key = read_key(published.public, revoked_from=made)
+@pytest.mark.parametrize("origin", ["key"], indirect=True)
+def test_a_key_is_not_believed_after_it_was_revoked(published: Published, keys: Path) -> None:
+    made = NOW.replace(microsecond=0).timestamp()
+    key = read_key(keys / "own.pub", revoked_from=made)
     problems = published.verify(Policy(keys=(key,))).problems
     assert any("own.pub, which was revoked before" in each for each in problems)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from layerline.cli.commands.rebuilding import rebuild
 from layerline.engine import (
+    Identity,
     Policy,
     Summary,
     Verification,
     attach_summary,
+    read_identities,
     read_key,
     read_policy,
     read_private_key,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from layerline.cli.console import Console
+    from layerline.engine.attestation.identities import Identities
     from layerline.engine.attestation.keys import PrivateKey, PublicKey
 
 _VERIFIER = "urn:layerline:verifier:local"
@@ -93,19 +96,39 @@ def _refuse(address: str, problems: Sequence[str]) -> None:
 
 
 def _policy(console: Console, options: argparse.Namespace, usage: str) -> Policy:
-    """The policy of the flags and of the file; without any key, the keys of the settings."""
+    """The policy of the flags and of the file.
+
+    Without any key or identity, the keys are those of the settings.
+    """
     policy = Policy()
     if options.policy is not None:
         policy = read_policy(console.workdir / options.policy)
     named = tuple(read_key(console.workdir / path) for path in options.key)
-    keys = (*named, *policy.keys) or _of_settings(console)
-    if not keys:
+    identities = (*_identities(console, options, usage), *policy.identities)
+    keys = (*named, *policy.keys)
+    if not keys and not identities:
+        keys = _of_settings(console)
+    if not keys and not identities:
         message = (
-            "no key to verify with: give --key=PUBLIC.pem, keys in --policy=FILE, or trust in "
-            f"[signing] of {console.settings.config}"
+            "no key to verify with: give --key=PUBLIC.pem, --identity with --issuer, keys or "
+            f"identities in --policy=FILE, or trust in [signing] of {console.settings.config}"
         )
         raise UsageError(message, usage=usage)
-    return replace(policy, keys=keys)
+    return replace(policy, keys=keys, identities=identities)
+
+
+def _identities(
+    console: Console, options: argparse.Namespace, usage: str
+) -> tuple[Identities, ...]:
+    """The identity of the flags, which are given together or not at all."""
+    given = (options.identity, options.issuer, options.trusted_root)
+    if not any(given):
+        return ()
+    if not all(given):
+        message = "--identity, --issuer and --trusted-root are given together"
+        raise UsageError(message, usage=usage)
+    identity = Identity(subject=options.identity, issuer=options.issuer)
+    return (read_identities((identity,), console.workdir / options.trusted_root),)
 
 
 def _of_settings(console: Console) -> tuple[PublicKey, ...]:
@@ -130,7 +153,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--key", metavar="PUBLIC.pem", action="append", type=Path, default=[], help=key
     )
-    policy = "file in TOML with keys, bases, builders, probes, max_age_days and min_version"
+    identity = "the identity that must have signed, as its certificate names it"
+    parser.add_argument("--identity", metavar="SUBJECT", help=identity)
+    issuer = "who gave that identity its token"
+    parser.add_argument("--issuer", metavar="URL", help=issuer)
+    root = "the keys of Fulcio and Rekor that are trusted for --identity (trusted_root.json)"
+    parser.add_argument("--trusted-root", metavar="FILE", type=Path, help=root)
+    policy = (
+        "file in TOML with keys, identities, bases, builders, probes, max_age_days and min_version"
+    )
     parser.add_argument("--policy", metavar="FILE", type=Path, help=policy)
     again = "build the layers again and compare; what follows -- goes to `call`, e.g. --wheelhouse"
     parser.add_argument("--rebuild", action="store_true", help=again)

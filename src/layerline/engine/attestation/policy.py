@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import InvalidVersion, Version
 
+from layerline.engine.attestation.identities import Identities, Identity, read_identities
 from layerline.engine.attestation.keys import PublicKey, read_key
 from layerline.errors import UsageError
 from layerline.text_file import read_text
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from layerline.engine.attestation.statements import Statement
 
 _LISTS = ("keys", "bases", "builders", "probes", "rebuilt_by")
-_KNOWN = (*_LISTS, "max_age_days", "min_version")
-_EARLY = timedelta(minutes=5)  # clocks of two machines
+_KNOWN = (*_LISTS, "identities", "trusted_root", "max_age_days", "min_version")
+EARLY = timedelta(minutes=5)  # clocks of two machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Policy:
     """
 
     keys: tuple[PublicKey, ...] = ()
+    identities: tuple[Identities, ...] = ()
     bases: tuple[str, ...] = ()
     builders: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ class Policy:
         finished = finished_at(statement)
         if finished is None:
             yield "time: the provenance does not say when the build finished"
-        elif finished > now + _EARLY:
+        elif finished > now + EARLY:
             yield f"time: the build finished in the future, at {finished:%Y-%m-%d %H:%M} UTC"
         elif self.max_age is not None and now - finished > self.max_age:
             age = (now - finished).days
@@ -111,12 +113,39 @@ def read_policy(path: Path) -> Policy:
         raise UsageError(message)
     return Policy(
         keys=tuple(read_key(path.parent / name) for name in lists["keys"]),
+        identities=tuple(_identities(document, path)),
         rebuilt_by=tuple(read_key(path.parent / name) for name in lists["rebuilt_by"]),
         bases=lists["bases"],
         builders=lists["builders"],
         probes=lists["probes"],
         max_age=None if age is None else timedelta(days=age),
         min_version=_version(document, path),
+    )
+
+
+def _identities(document: Mapping[str, Any], path: Path) -> Iterator[Identities]:
+    """Yield the identities, with the trusted root that they are verified by."""
+    listed, root = document.get("identities", []), document.get("trusted_root")
+    if not isinstance(listed, list) or not all(_is_identity(each) for each in listed):
+        entry = '{ identity = "SUBJECT", issuer = "URL" }'
+        message = f"invalid identities in {path}: use a list of {entry}"
+        raise UsageError(message)
+    if bool(listed) != isinstance(root, str):
+        message = (
+            f"{path} needs both identities and trusted_root, or neither: the latter is a file with "
+            "the keys of Fulcio and Rekor"
+        )
+        raise UsageError(message)
+    if listed:
+        trusted = (Identity(subject=each["identity"], issuer=each["issuer"]) for each in listed)
+        yield read_identities(tuple(trusted), path.parent / str(root))
+
+
+def _is_identity(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.keys() == {"identity", "issuer"}
+        and all(isinstance(each, str) and each for each in entry.values())
     )
 
 

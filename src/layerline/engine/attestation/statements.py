@@ -50,6 +50,11 @@ class Statement:
         """What its signatures are of."""
         return signed_bytes(self.payload, PAYLOAD)
 
+    @property
+    def is_of_identity(self) -> bool:
+        """Whether a certificate says who signed, and not the hint of a key."""
+        return "certificate" in self.material or "x509CertificateChain" in self.material
+
     def digests(self, where: str) -> dict[str, str]:
         """Digests by name of the resources in a list of the predicate, `a.b`; others are left."""
         found: Any = self.predicate

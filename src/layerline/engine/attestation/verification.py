@@ -1,7 +1,7 @@
 """Whether an image is what somebody trusted has said of it.
 
-An image is verified if one provenance that a trusted key has signed holds for it entirely. What
-else is attached, by whomever, changes nothing: everybody who may push may attach.
+An image is verified if one provenance that a trusted key or identity has signed holds for it
+entirely. What else is attached, by whomever, changes nothing: everybody who may push may attach.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from layerline.engine.attestation.policy import Policy, base_of, finished_at
+from layerline.engine.attestation.identities import NotSigned
+from layerline.engine.attestation.policy import EARLY, Policy, base_of, finished_at
 from layerline.engine.attestation.referrers import Attached, read_attached
 from layerline.engine.attestation.statements import (
     BUNDLE,
@@ -31,6 +32,7 @@ from layerline.errors import ArchiveInvalid
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from layerline.engine.attestation.identities import Identities, Identity
     from layerline.engine.attestation.keys import PublicKey
     from layerline.engine.image.registry.repository import Repository
     from layerline.settings import Settings
@@ -41,10 +43,14 @@ _CONFIG, _LAYER, _DOCUMENT, _STATEMENT = "config", "layer ", "document ", "state
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A statement, and the name of the trusted key that signed it."""
+    """A statement, and the name of the trusted key or identity that signed it.
+
+    `until` is when the certificate of an identity ended: it was logged before that.
+    """
 
     statement: Statement
     signer: str
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +93,17 @@ class Verification:
         details = statement.predicate.get("runDetails") or {}
         found = {
             "signed by": self.provenance.signer,
+            "signed before": _minute(self.provenance.until),
             "built by": str((details.get("builder") or {}).get("id", "")),
-            "built on": f"{finished:%Y-%m-%d %H:%M} UTC" if finished else "",
+            "built on": _minute(finished),
             "base": f"{base}@{digest}" if base else "",
             "layers": str(len(self.subject.diff_ids)),
         }
         return {name: value for name, value in found.items() if value}
+
+
+def _minute(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC" if time else ""
 
 
 def read_subject(repository: Repository, which: str) -> Subject:
@@ -132,10 +143,10 @@ def verify_address(settings: Settings, address: str, policy: Policy) -> Verifica
 def verify_image(
     repository: Repository, which: str, policy: Policy, *, now: datetime | None = None
 ) -> Verification:
-    """Verify the image under a tag or a digest by a policy, which names at least one key."""
+    """Verify the image under a tag or a digest by a policy, which names a key or an identity."""
     subject = read_subject(repository, which)
     attached, broken = read_attached(repository, subject.digest)
-    signed, refused = _signed(attached, policy.keys)
+    signed, refused = _signed(attached, policy.keys, policy.identities)
     notes = (*broken, *refused)
     again = list(_rebuild_problems(subject, attached, policy))
     results = [
@@ -168,9 +179,11 @@ def verify_image(
 
 
 def _signed(
-    attached: Sequence[Attached], keys: Sequence[PublicKey]
+    attached: Sequence[Attached],
+    keys: Sequence[PublicKey],
+    identities: Sequence[Identities] = (),
 ) -> tuple[list[Signed], tuple[str, ...]]:
-    """The statements that a trusted key has signed, and why it does not take others."""
+    """The statements that a trusted key or identity has signed, and why it does not take others."""
     found, notes = [], []
     for each in attached:
         if each.kind not in (BUNDLE, PAYLOAD):
@@ -180,13 +193,49 @@ def _signed(
         except ArchiveInvalid as exc:
             notes.append(f"signature: {each.digest[:19]} is not taken: {exc}")
             continue
-        signer = _signer(statement, keys)
-        if signer is not None and (refusal := _refusal(signer, statement)) is None:
-            found.append(Signed(statement=statement, signer=signer.name))
-            continue
-        reason = refusal if signer is not None else _why_not(statement, keys)
-        notes.append(f"signature: the {_name(statement.predicate_type)} {reason}")
+        signed = (
+            _by_identity(statement, each.data, identities)
+            if statement.is_of_identity
+            else _by_key(statement, keys)
+        )
+        if isinstance(signed, Signed):
+            found.append(signed)
+        else:
+            notes.append(f"signature: the {_name(statement.predicate_type)} {signed}")
     return found, tuple(notes)
+
+
+def _by_identity(
+    statement: Statement, bundle: bytes, identities: Sequence[Identities]
+) -> Signed | str:
+    """The statement as a trusted identity has signed it, or why it is not taken."""
+    reason = "is signed by an identity, and none is trusted: give --identity with --issuer"
+    for each in identities:
+        try:
+            return _in_time(statement, *each.verify(bundle))
+        except NotSigned as exc:
+            reason = f"is not signed by a trusted identity: {exc}"
+    return reason
+
+
+def _in_time(statement: Statement, identity: Identity, until: datetime) -> Signed | str:
+    """The statement, unless it names a time after that of its signature."""
+    finished = finished_at(statement)
+    if finished is not None and finished > until + EARLY:
+        return (
+            f"says that the build finished on {_minute(finished)}, but was signed before "
+            f"{_minute(until)}"
+        )
+    return Signed(statement=statement, signer=identity.name, until=until)
+
+
+def _by_key(statement: Statement, keys: Sequence[PublicKey]) -> Signed | str:
+    """The statement as a trusted key has signed it, or why it is not taken."""
+    signer = _signer(statement, keys)
+    if signer is None:
+        return _why_not(statement, keys)
+    refusal = _refusal(signer, statement)
+    return refusal or Signed(statement=statement, signer=signer.name)
 
 
 def _signer(statement: Statement, keys: Sequence[PublicKey]) -> PublicKey | None:
@@ -228,7 +277,7 @@ def _without_provenance(attached: Sequence[Attached], notes: Sequence[str]) -> I
     if not attached:
         yield "provenance: nothing is attached to the image"
         return
-    yield "provenance: there is none that a trusted key has signed"
+    yield "provenance: there is none that a trusted key or identity has signed"
     yield from notes
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from layerline.cli.main import run_command_line
-from tests.published import Image, Repository, new_key
+from tests.published import Image, Repository, build_of, new_key, request_of
 from tests.registry import serving
+from tests.sigstore_services import IDENTITY, ISSUER, TOKEN, serving_sigstore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +86,10 @@ def test_keys_are_those_of_the_settings_if_none_is_named(
         ("max_age_days = 'x'", "invalid max_age_days 'x' in"),
         ("min_version = 'x'", "invalid min_version 'x' in"),
         ('keys = ["missing.pub"]', "cannot read the key"),
+        ('identities = ["x"]', "invalid identities in"),
+        ("identities = [{ identity = 'x', issuer = '' }]", "invalid identities in"),
+        ("identities = [{ identity = 'x', issuer = 'y' }]", "needs both identities and trusted"),
+        ("trusted_root = 'root.json'", "needs both identities and trusted_root"),
     ],
 )
 def test_a_policy_that_cannot_be_read_is_not_an_image_that_does_not_hold(
@@ -136,3 +143,29 @@ def test_what_was_verified_is_attested_by_the_key_of_the_flag(
     assert run_command_line([*argv, f"--sign-key={public.with_suffix('.pem')}"]) == 0
     assert "  attached: sha256:" in capsys.readouterr().out
     assert run_command_line(["verify", address, f"--key={public}"]) == 0
+
+
+def test_an_identity_is_trusted_by_flags(
+    published: tuple[str, Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = published[0].partition("/")[0]
+    repository = Repository(registry=registry, place=home, name="team/keyless")
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    with serving_sigstore() as services:
+        request = request_of(build_of(finished=now))
+        urls = (services.url, services.url)
+        digest = repository.push(Image())
+        repository.attach(digest, token=TOKEN, services=urls, request=request)
+        root = home / "trusted_root.json"
+        root.write_text(json.dumps(services.trusted_root()))
+    argv = ["verify", repository.address(), f"--identity={IDENTITY}", f"--trusted-root={root}"]
+    assert run_command_line([*argv, f"--issuer={ISSUER}"]) == 0
+    assert f"  signed by: {IDENTITY} ({ISSUER})\n" in capsys.readouterr().out
+    assert run_command_line([*argv, "--issuer=https://evil.example.com"]) == NOT_VERIFIED
+    said = capsys.readouterr().err
+    assert "the provenance is not signed by a trusted identity: " in said
+    assert run_command_line(argv) == 1
+    assert "--identity, --issuer and --trusted-root are given together" in capsys.readouterr().err
+    # A key does not help, and the reason names what would.
+    assert run_command_line(["verify", repository.address(), f"--key={published[1]}"]) == 8
+    assert "is signed by an identity, and none is trusted: give" in capsys.readouterr().err
