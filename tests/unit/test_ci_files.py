@@ -1,4 +1,4 @@
-"""What CI systems, the development container and the documents tell the user to call exists."""
+"""What CI systems and the development container call exists."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ WORKFLOWS = sorted((HOME / ".github/workflows").glob("*.yml"))
 GITLAB = HOME / ".gitlab-ci.yml"
 GITLAB_JOBS = HOME / "deploy/gitlab/jobs.yml"
 KUBERNETES = sorted((HOME / "deploy/kubernetes").glob("*.yaml"))
-# STYLE.md shows commands that are cut short.
-DOCUMENTS = sorted({*HOME.glob("*.md"), *(HOME / "docs").glob("*.md")} - {HOME / "STYLE.md"})
 DEFINITION = parse_definition((HOME / "layerline.toml").read_text())
 # Flags of `layerline call` itself, which stand wherever the user likes.
 OF_THE_TOOL = {"help", "index-url", "m", "o", "offline", "output", "q", "silent"}
@@ -63,7 +61,7 @@ def _flags(called: Any) -> set[str]:  # noqa: ANN401 - a class or a function
 
 
 def calls(text: str) -> Iterator[Call]:
-    """The calls in a text of any kind: scripts, Markdown's code, YAML."""
+    """The calls in a script, or in a sentence about one."""
     joined = re.sub(r"\\\n\s*", " ", text)
     for words in re.findall(r"layerline call ([^`#|\n]+)", joined):
         yield from _call(words.replace("…", ""))
@@ -113,9 +111,7 @@ def test_calls_are_found_with_their_flags() -> None:
     assert "wheelhouse" in functions()[""]
 
 
-@pytest.mark.parametrize(
-    "path", [*WORKFLOWS, GITLAB, GITLAB_JOBS, *DOCUMENTS], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", [*WORKFLOWS, GITLAB, GITLAB_JOBS], ids=lambda path: path.name)
 def test_every_function_and_flag_that_is_named_exists(path: Path) -> None:
     known = functions()
     for call in named_calls(path):
@@ -204,19 +200,3 @@ def test_the_development_container_is_made_of_files_that_exist() -> None:
     assert document["remoteUser"] == image.user
     assert set(image.ports) <= set(document["forwardPorts"])
     assert image.env["PYTHONPATH"] == document["workspaceFolder"] + "/src"
-
-
-def headings(path: Path) -> set[str]:
-    """The anchors of a document, as the sites that show Markdown make them."""
-    found = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_into_the_repository_leads_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
-        if "://" not in target:
-            name, _, anchor = target.partition("#")
-            place = path.parent / name if name else path
-            assert place.exists(), f"{path.name} links to {target}"
-            assert not anchor or anchor in headings(place), f"{path.name} links to {target}"

@@ -70,5 +70,15 @@ def test_each_path_and_link_of_a_document_exists(path: Path) -> None:
         if not any([*root.glob(each)] for root in ROOTS)
         and not any(name.endswith(f"/{each}") for name in names)
     ]
-    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
-    assert missing + [link for link in links if not (path.parent / link).exists()] == []
+    assert missing == []
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, anchor = target.partition("#")
+        place = path.parent / name if name else path
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document, as the sites that show Markdown make them."""
+    found = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
