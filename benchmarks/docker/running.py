@@ -70,6 +70,7 @@ def main() -> None:
         repository = Repository.copied(
             place / "repository", image=_IMAGE, package=options.package, groups=groups
         )
+        commit = repository.commit
         with bench.bases(place) as mirror:
             for number, (name, make) in enumerate(WAYS.items()):
                 if options.way and name not in options.way:
@@ -81,7 +82,7 @@ def main() -> None:
     for line in table(found):
         print(line)
     document = {
-        "commit": repository.commit,
+        "commit": commit,
         "began": began,
         "ways": {
             name: {step: timing.seconds for step, timing in steps.items()}
