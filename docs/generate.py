@@ -1,4 +1,4 @@
-"""Writes the reference pages that are generated from the code.
+"""Writes the pages and the picture that are generated from the code.
 
     python docs/generate.py         # nox -s docs does it
 
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+import rooms
 from dagger import Doc
 
 from layerline import command
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 PLACE = Path(__file__).parent / "reference"
+ROOMS = Path(__file__).parent / "architecture" / "parts.svg"
 COMMANDS = (
     "check",
     "config",
@@ -140,6 +142,7 @@ def write() -> None:
     PLACE.mkdir(exist_ok=True)
     (PLACE / "command-line.md").write_text(command_line())
     (PLACE / "layerline-toml.md").write_text(definition())
+    ROOMS.write_text(rooms.picture())
 
 
 if __name__ == "__main__":
