@@ -58,7 +58,7 @@ class Environment:
 
     @property
     def of_layers(self) -> "Environment":
-        """The environment that layers are installed and compiled in."""
+        """The environment that layers and wheels are made in."""
         return self
 
     def with_git(self) -> "Environment":

@@ -39,9 +39,14 @@ class Assembly:
     _files: dict[tuple[str, ...], dagger.Directory] = field(default_factory=dict, init=False)
 
     @property
+    def of_layers(self) -> Environment:
+        """The environment that layers are made in."""
+        return self.environment.of_layers
+
+    @property
     def bytecode(self) -> Bytecode:
         """The bytecode of the layers."""
-        return Bytecode(environment=self.environment.of_layers)
+        return Bytecode(environment=self.of_layers)
 
     async def of(self, source: dagger.Directory) -> "Assembly":
         """The assembly of another source with the same layers."""
@@ -94,7 +99,7 @@ class Assembly:
             foundations=self.partition.foundations(spec.groups),
         )
         for layer in layers:
-            await self.environment.layer_files(layer)  # cached before several tasks need it
+            await self.of_layers.layer_files(layer)  # cached before several tasks need it
         await self.environment.prepare()
         try:
             async with anyio.create_task_group() as group:
@@ -122,13 +127,13 @@ class Assembly:
         """Install and compile a layer; probe it once those that it depends on have passed."""
         name, clock = layer.name, gates.clock
         row = {"part": name, "target": self.target}
-        base = await self.environment.inputs()
-        depends = step_inputs.of_install(layer, base, self.environment.build_inputs())
+        base = await self.of_layers.inputs()
+        depends = step_inputs.of_install(layer, base, self.of_layers.build_inputs())
         with (
             span(install_of(layer, self.target), depends, **row) as opened,
             clock.lap() as installing,
         ):
-            installed = json.loads(await self.environment.installed(layer))
+            installed = json.loads(await self.of_layers.installed(layer))
             opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
         depends = step_inputs.of_compile(base, self.bytecode.identity)
         with span(f"compile {name}", depends, **row) as opened, clock.lap() as compiling:
@@ -212,8 +217,11 @@ class Assembly:
         spec = self.definition.image(name)
         layers = self.partition.of(spec.groups)
         found = {layer.name: await self._inputs_of_layer(layer) for layer in layers}
+        own = await self.environment.inputs()
+        of_layers = await self.of_layers.inputs()
         found[probe.subject_of(name)] = {
-            "inputs": await self.environment.inputs(),
+            "inputs": own,
+            **({plan.OF_LAYERS: of_layers} if of_layers != own else {}),
             "image": spec.model_dump(mode="json", exclude={*MEASURED}),
             "probed": await probe.identities(probe.of_image(spec, self.definition), self.source),
             "source": await (await self.files_of(name, spec)).digest(),
@@ -347,7 +355,7 @@ class Assembly:
     ) -> dagger.Container:
         """A container with layers, and with the bytecode of each above it."""
         for layer in layers:
-            for part in await self.environment.layer_parts(layer, limit_mb):
+            for part in await self.of_layers.layer_parts(layer, limit_mb):
                 container = container.with_directory(PREFIX, part)
             for part in await self.bytecode.files(layer, limit_mb) if bytecode else ():
                 container = container.with_directory(PREFIX, part)

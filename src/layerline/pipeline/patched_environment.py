@@ -6,14 +6,10 @@ the minor version of Python with its ABI, and the C library.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import dagger
-
 from layerline.pipeline.environment import Environment, program
-from layerline.pipeline.layer import Layer
-from layerline.pipeline.lock import Pin
 
 
 class BaseMismatch(ValueError):
@@ -22,47 +18,13 @@ class BaseMismatch(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchedEnvironment(Environment):
-    """The environment of the newer base; layers and wheels are those of the `earlier` one."""
+    """The environment of the newer base; layers and wheels are made in the `earlier` one."""
 
     earlier: Environment
 
     @property
     def of_layers(self) -> Environment:
         return self.earlier
-
-    async def builder(self, packages: Sequence[str] = ()) -> dagger.Container:
-        return await self.earlier.builder(packages)
-
-    async def prefix(self) -> dagger.Directory:
-        return await self.earlier.prefix()
-
-    async def install(self, layer: Layer) -> dagger.Container:
-        return await self.earlier.install(layer)
-
-    async def layer_files(self, layer: Layer) -> dagger.Directory:
-        return await self.earlier.layer_files(layer)
-
-    async def layer_parts(self, layer: Layer, limit_mb: int | None) -> list[dagger.Directory]:
-        return await self.earlier.layer_parts(layer, limit_mb)
-
-    async def wheel(
-        self,
-        source: dagger.Directory,
-        builders: Sequence[Pin],
-        *,
-        place: str = "",
-        version: str = "",
-    ) -> dagger.Container:
-        return await self.earlier.wheel(source, builders, place=place, version=version)
-
-    async def built(self, pin: Pin, layer: Layer) -> dagger.Container:
-        return await self.earlier.built(pin, layer)
-
-    async def keep_wheel(self, made: dagger.Container, digest: str) -> None:
-        await self.earlier.keep_wheel(made, digest)
-
-    async def wheel_files(self, wheels: Sequence[dagger.Directory]) -> dagger.Directory:
-        return await self.earlier.wheel_files(wheels)
 
     async def prepare(self) -> None:
         """Prepare both bases; a `BaseMismatch` says why the layers do not fit the newer one."""

@@ -16,6 +16,8 @@ from layerline.pipeline.probe import Evidence, subject_of
 
 MEGABYTE = 10**6
 UNKNOWN = "no earlier build"
+# Of an image whose layers are made on another base: the inputs of that one.
+OF_LAYERS = "inputs of layers"
 # Of keys that images had not when the earlier build was saved.
 _DEFAULTS = {
     key: json.loads(json.dumps(field.get_default(call_default_factory=True)))
@@ -97,9 +99,10 @@ def of_image(
 ) -> Plan:
     """Plan an image. `now` has the inputs of each step, `files` the digests of source files.
 
-    A changed base, installer or flag runs every step. A layer is installed again if its part of
-    the lock changed; if only its probes, or a layer that it depends on, changed, it
-    is probed again. The image is assembled and probed again after any other step.
+    A changed base, installer or flag runs every step; if layers are made on another base, which is
+    the same, they are only probed again. A layer is installed again if its part of the lock
+    changed; if only its probes, or a layer that it depends on, changed, it is probed again. The
+    image is assembled and probed again after any other step.
     """
     known = {each["subject"]: each for each in earlier}
     before = known.get(subject_of(image))
@@ -108,9 +111,12 @@ def of_image(
     wanted = now[subject_of(image)]
     changed_files = changes.of_files(before["files"], files)
     base = _base_step(before, wanted, changed_files)
-    reasons = {layer.name: _install_reasons(layer, known, now, base=base) for layer in layers}
+    moved = _are_made_elsewhere(before, wanted)
+    reasons = {layer.name: _install_reasons(layer, known, now, moved=moved) for layer in layers}
     steps = [base]
-    steps += [_layer_step(layer, known, now, base=base, reasons=reasons) for layer in layers]
+    steps += [
+        _layer_step(layer, known, now, base=base, moved=moved, reasons=reasons) for layer in layers
+    ]
     why = [*_image_changed(image, before, wanted, changed_files)]
     why += ["layers"] if any(step.why for step in steps) else []
     steps.append(
@@ -137,17 +143,23 @@ def _base_step(before: Evidence, now: Evidence, changed_files: Mapping[str, str]
     return Step(name="base", why=why, size=None if why else 0)
 
 
+def _are_made_elsewhere(before: Evidence, now: Evidence) -> bool:
+    """Whether layers are made on another base than they were, or by another installer."""
+    was, wanted = (each.get(OF_LAYERS, each["inputs"]) for each in (before, now))
+    return any(changes.of_values(was, wanted))
+
+
 def _install_reasons(
     layer: Layer,
     known: Mapping[str, Evidence],
     now: Mapping[str, Evidence],
     *,
-    base: Step,
+    moved: bool,
 ) -> str:
     """Why a layer is installed again; empty if it is not."""
     if layer.name not in known:
         return "the earlier build has no such layer"
-    reasons = ["its base"] if base.why else []
+    reasons = ["its base"] if moved else []
     reasons += _layer_changed(layer, known[layer.name], now[layer.name])
     return "; ".join(reasons)
 
@@ -158,6 +170,7 @@ def _layer_step(
     now: Mapping[str, Evidence],
     *,
     base: Step,
+    moved: bool,
     reasons: Mapping[str, str],
 ) -> Step:
     """The step of a layer: to install, only to probe, or cached.
@@ -168,24 +181,25 @@ def _layer_step(
     if before is None:
         return Step(name=layer.name, why=why)
     if not why:
-        why = _probe_reasons(layer, before, now[layer.name], reasons)
+        why = _probe_reasons(layer, before, now[layer.name], reasons, base=base)
         return Step(name=layer.name, why=why, size=0, seconds=_probe_seconds(before))
     compiled = before.get("bytecode", {"bytes": 0, "seconds": 0.0})  # of a version without it
     return Step(
         name=layer.name,
         why=why,
         size=sum(int(package["bytes"]) for package in before["packages"]) + compiled["bytes"],
-        download=_download(layer, before, everything=bool(base.why)),
+        download=_download(layer, before, everything=moved),
         seconds=before["seconds"] + compiled["seconds"] + _probe_seconds(before),
     )
 
 
 def _probe_reasons(
-    layer: Layer, before: Evidence, now: Evidence, reasons: Mapping[str, str]
+    layer: Layer, before: Evidence, now: Evidence, reasons: Mapping[str, str], *, base: Step
 ) -> str:
     """Why an installed layer is probed again; empty if it is not."""
     below = [name for name in sorted(layer.needs) if reasons.get(name)]
-    found = [*changes.of_values(before["probed"], now["probed"])]
+    found = ["its base"] if base.why else []
+    found += changes.of_values(before["probed"], now["probed"])
     found += [f"it depends on {', '.join(below)}"] if below else []
     return f"probes only: {'; '.join(found)}" if found else ""
 

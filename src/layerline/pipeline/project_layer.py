@@ -68,7 +68,7 @@ class ProjectLayer:
     async def files(self, name: str, spec: Image) -> dagger.Directory:
         """What the installation of an image's projects adds."""
         wheels = await self.wheels(name, spec)
-        return await self.environment.wheel_files([each.files for each in wheels])
+        return await self.environment.of_layers.wheel_files([each.files for each in wheels])
 
     def source(self, path: str) -> dagger.Directory:
         """The files that a project is built from."""
@@ -78,16 +78,17 @@ class ProjectLayer:
         if (path, editable) not in self._built:
             place = posixpath.normpath(posixpath.join(self.app, path)) if editable else ""
             source, builders = self.projects.source(path), self.parts.project_builders[path]
+            environment = self.environment.of_layers
             depends = step_inputs.of_project(
-                await self.environment.inputs(),
-                self.environment.build_inputs(),
+                await environment.inputs(),
+                environment.build_inputs(),
                 builders,
                 await changes.manifest(source, most=step_inputs.MOST_FILES),
             )
-            with span(f"build the wheel of {path}", depends, target=self.environment.target):
-                done = await self.environment.wheel(source, builders, place=place)
+            with span(f"build the wheel of {path}", depends, target=environment.target):
+                done = await environment.wheel(source, builders, place=place)
                 files = done.directory(BUILT)
-                again = self.environment.supplies.again
+                again = environment.supplies.again
                 metadata = await again(files.file("METADATA").contents)
             fields = HeaderParser().parsestr(metadata)
             self._built[path, editable] = Wheel(

@@ -34,8 +34,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """One build of an image. `base` has a digest; times are in ISO 8601.
+    """One build of an image. Bases have a digest; times are in ISO 8601.
 
+    `base_of_layers` is that which the layers were made on, where a newer one was put under them.
     `settings` are those of the image in layerline.toml, `inputs` those of every layer.
     """
 
@@ -50,6 +51,7 @@ class Build:
     files: Mapping[str, Mapping[str, str]]
     settings: Mapping[str, Any]
     inputs: Mapping[str, Any]
+    base_of_layers: str = ""
     origin: Origin = field(default_factory=Origin)
 
 
@@ -89,12 +91,13 @@ def predicate(build: Build) -> Predicate:
 
 def _dependencies(build: Build) -> list[dict[str, Any]]:
     """What the image was made of, each with its digest."""
-    name, _, digest = build.base.partition("@")
     found: list[dict[str, Any]] = [
-        {"name": "base", "uri": f"oci://{name}", "digest": _digests(digest)},
+        _base("base", build.base),
         {"name": "lock", "uri": f"locks/{build.target}.txt", "digest": _digest_of(build.lock)},
         {"name": "layerline.toml", "digest": _digest_of(build.definition)},
     ]
+    if build.base_of_layers not in ("", build.base):
+        found.append(_base("base of the layers", build.base_of_layers))
     for place, files in build.files.items():
         text = "".join(f"{digest} {path}\n" for path, digest in sorted(files.items()))
         found.append({"name": f"files of {place}", "digest": _digest_of(text)})
@@ -104,6 +107,11 @@ def _dependencies(build: Build) -> list[dict[str, Any]]:
         uri = {"uri": address} if address else {}
         found.append({"name": "source", **uri, "digest": {"gitCommit": origin.commit}})
     return found
+
+
+def _base(name: str, reference: str) -> dict[str, Any]:
+    image, _, digest = reference.partition("@")
+    return {"name": name, "uri": f"oci://{image}", "digest": _digests(digest)}
 
 
 def tests(label: str, image: str, lock: str) -> Predicate:

@@ -86,6 +86,7 @@ class Publication:
             image=self.image,
             target=target,
             base=await assembly.environment.fetch_base(),
+            base_of_layers=await assembly.of_layers.fetch_base(),
             lock=locked,
             definition=await self.project.source.file(FILE).contents(),
             compression=self.compression,

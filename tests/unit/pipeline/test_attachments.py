@@ -33,6 +33,20 @@ def test_provenance_has_what_slsa_requires() -> None:
     assert lock["uri"] == "locks/cpu.txt"
 
 
+def test_the_base_that_layers_were_made_on_is_named_where_a_newer_one_is_below_them() -> None:
+    def bases(**changes: str) -> list[str]:
+        made = provenance.predicate(build_of(**changes))["buildDefinition"]["resolvedDependencies"]
+        return [f"{each['name']} {each['uri']}" for each in made if "base" in each["name"]]
+
+    name = BASE.partition("@")[0]
+    assert bases(base_of_layers=BASE) == bases() == [f"base oci://{name}"]
+    earlier = BASE.replace("b" * 64, "d" * 64)
+    assert bases(base_of_layers=earlier) == [
+        f"base oci://{name}",
+        f"base of the layers oci://{name}",
+    ]
+
+
 def test_the_commit_is_a_dependency_where_it_is_known() -> None:
     unknown = provenance.predicate(build_of())["buildDefinition"]["resolvedDependencies"]
     assert "source" not in [each["name"] for each in unknown]

@@ -125,6 +125,39 @@ def test_a_changed_base_or_argument_is_named_and_runs_everything() -> None:
     assert {step.why for step in layers} == {"its base"}
 
 
+def test_layers_that_stay_on_the_earlier_base_are_only_probed_again() -> None:
+    newer = {**INPUTS, "base": "debian:bookworm-slim@sha256:" + "c" * 64}
+    patched = made_from(inputs=newer, **{plan.OF_LAYERS: INPUTS})
+    [base, *layers, last] = plan_image(now=patched).steps
+    assert base.why.startswith("base: debian:bookworm-slim@sha256:aaaaaaaaaaaa -> ")
+    assert {step.why for step in layers} == {"probes only: its base"}
+    assert {step.download for step in layers} == {0}
+    assert last.why == "layers"
+
+
+def test_a_patch_of_a_patched_image_installs_nothing_either() -> None:
+    """What its layers were made on is in its evidence, next to the base that it had."""
+    newer, newest = ({**INPUTS, "base": f"debian@sha256:{each * 64}"} for each in "cd")
+    before = earlier_evidence()
+    before[-1] |= {"inputs": newer, plan.OF_LAYERS: INPUTS}
+
+    def reasons(**others: object) -> set[str]:
+        made = plan.of_image(
+            IMAGE,
+            PARTS.of(GROUPS),
+            target="cu13",
+            now=made_from(**others),
+            earlier=before,
+            files={},
+        )
+        return {step.why for step in made.layers}
+
+    assert reasons(inputs=newest, **{plan.OF_LAYERS: INPUTS}) == {"probes only: its base"}
+    assert reasons(inputs=newer, **{plan.OF_LAYERS: INPUTS}) == {""}
+    # Without the earlier locks all is installed on the base of the lock.
+    assert reasons(inputs=newer) == {"its base"}
+
+
 def test_a_changed_source_runs_no_layer_and_its_files_are_named() -> None:
     files = {"source": {"src/a.py": "sha256:bb", "src/b.py": "sha256:aa"}}
     found = why(plan_image(now=made_from(source="sha256:bb"), files=files))
