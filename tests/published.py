@@ -41,10 +41,11 @@ class Repository:
     registry: str
     place: Path
     name: str = "team/app"
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://{self.registry}/v2/{self.name}/"
+        return f"{self.scheme}://{self.registry}/v2/{self.name}/"
 
     def address(self, tag: str = "1.0") -> str:
         return f"{self.registry}/{self.name}:{tag}"

@@ -1,4 +1,4 @@
-"""A registry of the tests' own, without TLS, ended with them."""
+"""A registry of the tests' own, ended with them."""
 
 from __future__ import annotations
 
@@ -23,29 +23,61 @@ SETTINGS = """\
 version: 0.1
 log: {{level: error}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: {deletes}}}}}
-http: {{addr: "{address}"}}
+http: {{addr: "{address}"{tls}}}
 """
+
+
+CERTIFICATE = "registry.pem"
+_REQUEST = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
 @contextlib.contextmanager
 def serving(
-    place: Path, *, deletes: bool = True, login: tuple[str, str] | None = None
+    place: Path,
+    *,
+    deletes: bool = True,
+    login: tuple[str, str] | None = None,
+    tls: bool = False,
 ) -> Iterator[str]:
     """The host:port of a running registry that keeps what it is sent in a directory.
 
-    With a login, it answers nobody else.
+    With a login, it answers nobody else. With TLS it is at an address that is not loopback, which
+    clients speak plain HTTP to, and signs its own certificate, `CERTIFICATE` in the directory.
     """
     program = command.find("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    host = _own_address() if tls else "127.0.0.1"
+    with socket.create_server((host, 0)) as free:
+        address = f"{host}:{free.getsockname()[1]}"
     settings = place / "config.yml"
-    text = SETTINGS.format(root=place / "blobs", address=address, deletes=str(deletes).lower())
+    text = SETTINGS.format(
+        root=place / "blobs",
+        address=address,
+        deletes=str(deletes).lower(),
+        tls=_tls_settings(place, host) if tls else "",
+    )
     settings.write_text(text + (_login_settings(place, *login) if login else ""))
     with running([program, "serve", settings], log=place / "log"):
-        _wait_for(f"http://{address}/v2/", place / "log")
+        _wait_for(f"{'https' if tls else 'http'}://{address}/v2/", place / "log")
         yield address
+
+
+def _own_address() -> str:
+    """An address of this machine that is not loopback; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+
+
+def _tls_settings(place: Path, host: str) -> str:
+    certificate, key = place / CERTIFICATE, place / "registry.key"
+    files = ("-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=tests")
+    command.run(["openssl", *_REQUEST, *files, "-addext", f"subjectAltName=IP:{host}"])
+    return f", tls: {{certificate: {certificate}, key: {key}}}"
 
 
 def _login_settings(place: Path, user: str, password: str) -> str:
@@ -59,7 +91,7 @@ def _wait_for(url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
-            httpx.get(url)
+            httpx.get(url, verify=False, trust_env=False)
         except httpx.TransportError:
             time.sleep(0.05)
         else:

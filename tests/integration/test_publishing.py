@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from layerline.settings import process_environ
+from layerline.settings import CA_BUNDLE, process_environ
 from tests.images import cache_directory, serve
 from tests.integration.conftest import Call, Project, succeeded
 from tests.integration.test_layers import (
@@ -22,11 +23,10 @@ from tests.integration.test_layers import (
 )
 from tests.integration.test_layers import call as call_function
 from tests.published import Repository, new_key
-from tests.registry import serving
+from tests.registry import CERTIFICATE, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.privileged, pytest.mark.network, pytest.mark.slow]
 
@@ -57,14 +57,18 @@ def published(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Iterat
             *(f"--sign-key=file:{private}", f"--commit={'1' * 40}"),
             "--repository=https://example.com/team/small",
         )
-        yield Published(place, project, public, succeeded(done).stdout.strip().rpartition("@")[2])
+        digest = succeeded(done).stdout.strip().rpartition("@")[2]
+        yield Published(place, project, (private, public), digest)
 
 
 class Published:
     """An image in a registry, its project, and the key that signed."""
 
-    def __init__(self, place: Repository, project: Project, key: Path, digest: str) -> None:
-        self.place, self.project, self.key, self.digest = place, project, key, digest
+    def __init__(
+        self, place: Repository, project: Project, keys: tuple[Path, Path], digest: str
+    ) -> None:
+        self.place, self.project, self.digest = place, project, digest
+        self.private, self.key = keys
 
     def bundles(self) -> dict[str, dict[str, Any]]:
         """The bundles by the type of their predicate."""
@@ -136,6 +140,29 @@ def test_the_login_of_docker_is_enough(published: Published, tmp_path: Path) -> 
         listed = httpx.get(url, auth=login, headers=accept).text
     assert len(json.loads(listed)["manifests"]) == 7
     assert not any("geheim" in each or auth in each for each in (done.stdout, done.stderr, listed))
+
+
+def test_a_registry_with_an_authority_of_its_own_is_published_to(
+    published: Published, tmp_path: Path
+) -> None:
+    """The setting is for the push, the program that attaches, and `verify`."""
+    (home := tmp_path / "registry").mkdir()
+    with serving(home, tls=True) as address:
+        bundle = tmp_path / "bundle.pem"
+        known = Path(process_environ().get("SSL_CERT_FILE") or CA_BUNDLE).read_text()
+        bundle.write_text(known + (home / CERTIFICATE).read_text())
+        argv = ["call", "--wheelhouse=wheels", "publish", "--image=small", "--compression=gzip"]
+        argv += [f"--address={address}/team/small:1", f"--sign-key=file:{published.private}"]
+        refused = published.project.call(*argv, timeout=LONGEST_SECONDS)
+        assert refused.status != 0
+        assert "certificate not trusted" in refused.stderr
+        assert "SSL_CERT_FILE" in refused.stderr
+        trusting = {"SSL_CERT_FILE": str(bundle)}
+        done = published.project.call(*argv, env=trusting, timeout=LONGEST_SECONDS)
+        assert succeeded(done).stdout.strip().endswith(f"@{published.digest}")
+        argv = ["verify", f"{address}/team/small:1", f"--key={published.key}"]
+        found = succeeded(published.project.call(*argv, env=trusting))
+        assert f"digest: {published.digest}" in found.stdout
 
 
 def rebuild(published: Published, store: Path) -> Call:

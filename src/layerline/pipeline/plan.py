@@ -145,7 +145,8 @@ def _base_step(before: Evidence, now: Evidence, changed_files: Mapping[str, str]
 
 def _are_made_elsewhere(before: Evidence, now: Evidence) -> bool:
     """Whether layers are made on another base than they were, or by another installer."""
-    was, wanted = (each.get(OF_LAYERS, each["inputs"]) for each in (before, now))
+    was = before.get(OF_LAYERS) or before["inputs"]
+    wanted = now.get(OF_LAYERS) or now["inputs"]
     return any(changes.of_values(was, wanted))
 
 

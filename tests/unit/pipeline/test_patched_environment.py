@@ -102,7 +102,7 @@ async def test_layers_and_wheels_are_made_in_the_environment_of_layers() -> None
         projects=projects,
     )
     await assembly._with(nothing, [PARTS.layer("core")], bytecode=False)
-    await projects.files("core", Image(target="cu13", groups=["core"], command=["python"]))
+    await projects.files("core", Image(target="cu13", groups=("core",), command=("python",)))
     assert made.asked == ["core", []]
     inherited = {each.name for each in fields(PatchedEnvironment)}
     own = {name for name in vars(PatchedEnvironment) if not name.startswith("_")}

@@ -125,9 +125,14 @@ def test_a_changed_base_or_argument_is_named_and_runs_everything() -> None:
     assert {step.why for step in layers} == {"its base"}
 
 
+def on(base: dict[str, Any], of_layers: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of an image whose layers were made on another base."""
+    return {"inputs": base, plan.OF_LAYERS: of_layers}
+
+
 def test_layers_that_stay_on_the_earlier_base_are_only_probed_again() -> None:
     newer = {**INPUTS, "base": "debian:bookworm-slim@sha256:" + "c" * 64}
-    patched = made_from(inputs=newer, **{plan.OF_LAYERS: INPUTS})
+    patched = made_from(**on(newer, INPUTS))
     [base, *layers, last] = plan_image(now=patched).steps
     assert base.why.startswith("base: debian:bookworm-slim@sha256:aaaaaaaaaaaa -> ")
     assert {step.why for step in layers} == {"probes only: its base"}
@@ -141,7 +146,7 @@ def test_a_patch_of_a_patched_image_installs_nothing_either() -> None:
     before = earlier_evidence()
     before[-1] |= {"inputs": newer, plan.OF_LAYERS: INPUTS}
 
-    def reasons(**others: object) -> set[str]:
+    def reasons(others: dict[str, Any]) -> set[str]:
         made = plan.of_image(
             IMAGE,
             PARTS.of(GROUPS),
@@ -152,10 +157,10 @@ def test_a_patch_of_a_patched_image_installs_nothing_either() -> None:
         )
         return {step.why for step in made.layers}
 
-    assert reasons(inputs=newest, **{plan.OF_LAYERS: INPUTS}) == {"probes only: its base"}
-    assert reasons(inputs=newer, **{plan.OF_LAYERS: INPUTS}) == {""}
+    assert reasons(on(newest, INPUTS)) == {"probes only: its base"}
+    assert reasons(on(newer, INPUTS)) == {""}
     # Without the earlier locks all is installed on the base of the lock.
-    assert reasons(inputs=newer) == {"its base"}
+    assert reasons({"inputs": newer}) == {"its base"}
 
 
 def test_a_changed_source_runs_no_layer_and_its_files_are_named() -> None:

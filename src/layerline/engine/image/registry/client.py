@@ -232,7 +232,11 @@ def connection_error(exc: httpx.TransportError, url: httpx.URL) -> ImageError:
     elif isinstance(cause, socket.gaierror):
         reason = f"dial tcp: lookup {url.host}: {_NO_HOST}"
     elif isinstance(cause, ssl.SSLCertVerificationError):
-        reason = f"tls: {place}: certificate not trusted: {cause.verify_message}"
+        message = (
+            f"tls: {place}: certificate not trusted: {cause.verify_message}; set SSL_CERT_FILE to "
+            "a file that has the certificate of its authority"
+        )
+        return RegistryUnreachable(message)
     else:
         reason = f"dial tcp {place}: {str(exc) or type(exc).__name__}"
     return RegistryUnreachable(f"{reason}; check the address and the network")

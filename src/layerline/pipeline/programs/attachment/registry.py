@@ -233,7 +233,13 @@ def fetch(request: urllib.request.Request, context: ssl.SSLContext | None = None
         return Answer(exc.code, headers, exc.read())
     except (urllib.error.URLError, OSError) as exc:
         host = urllib.parse.urlsplit(request.full_url).netloc
-        message = f"cannot reach {host}: {getattr(exc, 'reason', exc)}"
+        reason = getattr(exc, "reason", exc)
+        message = f"cannot reach {host}: {reason}"
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            message = (
+                f"the certificate of {host} is not trusted ({reason.verify_message}): give the "
+                "certificate of its authority with --ca-bundle"
+            )
         raise RegistryError(message) from exc
 
 
