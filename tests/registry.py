@@ -37,17 +37,17 @@ def serving(
     *,
     deletes: bool = True,
     login: tuple[str, str] | None = None,
-    tls: bool = False,
+    tls: str = "",
 ) -> Iterator[str]:
     """The host:port of a running registry that keeps what it is sent in a directory.
 
-    With a login, it answers nobody else. With TLS it is at an address that is not loopback, which
-    clients speak plain HTTP to, and signs its own certificate, `CERTIFICATE` in the directory.
+    With a login, it answers nobody else. `tls` is an address of this machine for TLS, not loopback,
+    which clients speak plain HTTP to; `CERTIFICATE` in the directory is signed by itself.
     """
     program = command.find("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
-    host = _own_address() if tls else "127.0.0.1"
+    host = tls or "127.0.0.1"
     with socket.create_server((host, 0)) as free:
         address = f"{host}:{free.getsockname()[1]}"
     settings = place / "config.yml"
@@ -63,7 +63,7 @@ def serving(
         yield address
 
 
-def _own_address() -> str:
+def own_address() -> str:
     """An address of this machine that is not loopback; nothing is sent to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

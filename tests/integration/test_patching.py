@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from layerline import command
+from layerline.pipeline.provenance import PROVENANCE
 from layerline.settings import process_environ
 from tests.images import cache_directory, serve, serve_suite
 from tests.integration.conftest import Call, Project, succeeded
@@ -21,6 +23,7 @@ from tests.integration.test_layers import (
     manifest,
     repository,
 )
+from tests.published import Repository, new_key
 from tests.registry import serving
 
 if TYPE_CHECKING:
@@ -114,6 +117,37 @@ def test_a_patch_keeps_the_layers_and_is_the_image_that_the_newer_base_gives(sit
     # The same as a build: nothing of the image says how it was made.
     succeeded(build(site.project))
     assert manifest(site.project.home / "small.tar") == manifest(site.project.home / "patched.tar")
+
+
+def test_a_patched_image_is_proven_by_building_it_on_the_newer_base(
+    site: Site, tmp_path: Path
+) -> None:
+    """Its provenance names both bases; a store that never saw the earlier one has the same."""
+    private, public = new_key(tmp_path, "own")
+    place = Repository(registry=site.registry, place=tmp_path, name="team/small")
+    flags = ("--earlier-locks=before", "publish", "--image=small", f"--sign-key=file:{private}")
+    done = succeeded(site.call(*flags, f"--address={place.address('3')}"))
+    digest = done.stdout.strip().rpartition("@")[2]
+    [bundle] = [
+        json.loads(place.content(each["digest"]))
+        for each in place.referrers(digest)
+        if each["annotations"].get("dev.sigstore.bundle.predicateType") == PROVENANCE
+    ]
+    said = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    parts = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    bases = {each["name"]: each["digest"]["sha256"] for each in parts if "base" in each["name"]}
+    pinned = [
+        re.findall(r"^# base: \S+ sha256:(.*)$", path.read_text(), re.MULTILINE)[0]
+        for path in (site.lock, site.project.home / "before/cpu.txt")
+    ]
+    assert bases == dict(zip(("base", "base of the layers"), pinned, strict=True))
+    argv = ["verify", place.address("3"), f"--key={public}", "--rebuild", "--source=."]
+    argv += [f"--store={tmp_path / 'other'}", "--", "--wheelhouse=wheels"]
+    found = succeeded(site.project.call(*argv, timeout=LONGEST_SECONDS))
+    lines = [line.split() for line in found.stdout.splitlines() if line.startswith("  layer ")]
+    states = [" ".join(line[2:-1]) for line in lines]
+    assert states[0] == "base, not rebuilt,"
+    assert set(states[1:]) == {"same,"}
 
 
 def test_a_base_with_another_python_is_refused_by_name(site: Site) -> None:

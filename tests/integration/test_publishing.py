@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from layerline import command
 from layerline.settings import CA_BUNDLE, process_environ
 from tests.images import cache_directory, serve
 from tests.integration.conftest import Call, Project, succeeded
@@ -142,12 +143,21 @@ def test_the_login_of_docker_is_enough(published: Published, tmp_path: Path) -> 
     assert not any("geheim" in each or auth in each for each in (done.stdout, done.stderr, listed))
 
 
+@pytest.fixture
+def second_address(machine_root: None) -> Iterator[str]:  # noqa: ARG001
+    """One that steps reach: for them the machine's first is their own."""
+    address = "198.18.79.1"  # of the range for benchmarks, RFC 2544
+    command.run(["ip", "address", "add", f"{address}/32", "dev", "lo"])
+    yield address
+    command.run(["ip", "address", "delete", f"{address}/32", "dev", "lo"])
+
+
 def test_a_registry_with_an_authority_of_its_own_is_published_to(
-    published: Published, tmp_path: Path
+    published: Published, second_address: str, tmp_path: Path
 ) -> None:
     """The setting is for the push, the program that attaches, and `verify`."""
     (home := tmp_path / "registry").mkdir()
-    with serving(home, tls=True) as address:
+    with serving(home, tls=second_address) as address:
         bundle = tmp_path / "bundle.pem"
         known = Path(process_environ().get("SSL_CERT_FILE") or CA_BUNDLE).read_text()
         bundle.write_text(known + (home / CERTIFICATE).read_text())

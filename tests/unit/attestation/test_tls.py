@@ -9,7 +9,7 @@ import pytest
 from layerline.cli.main import run_command_line
 from layerline.pipeline.programs.attachment.registry import RegistryError
 from tests.published import Image, Repository, new_key
-from tests.registry import CERTIFICATE, serving
+from tests.registry import CERTIFICATE, own_address, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def test_its_certificate_must_be_trusted_to_attach_and_to_verify(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     private, public = new_key(tmp_path, "own")
-    with serving(tmp_path, tls=True) as address:
+    with serving(tmp_path, tls=own_address()) as address:
         repository = Repository(registry=address, place=tmp_path, scheme="https")
         digest = repository.push(Image())
         argv = ["verify", repository.address(), f"--key={public}"]
