@@ -92,16 +92,13 @@ class Assembly:
         subject = probe.subject_of(name)
         await self.files_of(name, spec)  # a wrong pattern fails here, not after the layers
         await self.environment.fetch_base()
-        gates = Gates(
-            subject=subject,
-            inputs=await self.inputs_of(name),
-            layers=layers,
-            foundations=self.partition.foundations(spec.groups),
-        )
-        for layer in layers:
-            await self.of_layers.layer_files(layer)  # cached before several tasks need it
-        await self.environment.prepare()
         try:
+            gates = Gates(
+                subject=subject,
+                inputs=await self._prepare(name, layers),
+                layers=layers,
+                foundations=self.partition.foundations(spec.groups),
+            )
             async with anyio.create_task_group() as group:
                 for layer in layers:
                     group.start_soon(self._gate, layer, gates)
@@ -112,6 +109,15 @@ class Assembly:
             # The first failure has cancelled the other tasks: show that one.
             raise several.exceptions[0] from None
         return gates
+
+    async def _prepare(self, name: str, layers: Sequence[Layer]) -> dict[str, Evidence]:
+        """Prepare what all layers need, and meanwhile ask for the inputs of an image."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.environment.prepare)
+            inputs = await self.inputs_of(name)
+            for layer in layers:
+                await self.of_layers.layer_files(layer)  # cached before several tasks need it
+        return inputs
 
     async def layer(self, name: str) -> Evidence:
         """Install a layer and run its probes, with the layers below it but without theirs."""

@@ -207,15 +207,45 @@ def test_nobody_waits_for_a_thread_of_low_priority(
         target: Path,
         *,
         known: Mapping[str, str] | None,
+        files: manifest.KnownFiles,
         is_cancelled: Callable[[], bool],
     ) -> None:
         priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        write(fs, target, known=known, is_cancelled=is_cancelled)
+        write(fs, target, known=known, files=files, is_cancelled=is_cancelled)
 
     monkeypatch.setattr(manifest, "write_manifest", observe)
     with Store.open(tmp_path / "store") as store:
         commit(store, "s", fill)
     assert priorities == [os.getpriority(os.PRIO_PROCESS, 0)]
+
+
+def test_a_file_that_was_read_is_recorded_as_it_was_in_each_layer_that_links_to_it(
+    tmp_path: Path,
+) -> None:
+    """It is read once; so damage in between is found in both layers."""
+    with Store.open(tmp_path / "store") as store:
+        first = commit(store, "first", fill)
+        while not first.with_name("manifest").exists():
+            time.sleep(0.01)
+        flip(first / "d/file")
+        commit(store, "second", lambda fs: (fs / "linked").hardlink_to(first / "d/file"))
+    with Store.open(tmp_path / "store") as store:
+        found = find_problems(store, deep=True)
+    assert sorted(problem.name for problem in found) == ["first", "second"]
+
+
+def test_a_file_is_known_by_its_size_and_time_until_a_layer_is_removed(tmp_path: Path) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("abc")
+    link.hardlink_to(file)
+    files = manifest.KnownFiles()
+    files.add(file.lstat(), "digest")
+    assert files.payload(link.lstat()) == "digest"
+    files.forget()
+    assert files.payload(link.lstat()) is None
+    files.add(file.lstat(), "digest")
+    os.utime(file, (1, 1))
+    assert files.payload(link.lstat()) is None
 
 
 def test_a_repair_takes_what_was_computed_from_the_damage_and_nothing_else(tmp_path: Path) -> None:

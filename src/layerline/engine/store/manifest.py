@@ -37,7 +37,9 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CHUNK = 1 << 20  # of files with holes; their digests depend on it
 _PIECE = 1 << 18  # read at once: it stays in the processor's cache until it is hashed
 _LINES = 256  # written at once
+_MOST_KNOWN = 200_000  # files: about 60 MB
 _SPARSE = "sparse:"
+_UNREADABLE = "unreadable: "
 _SAMPLED_BYTES = 1 << 20  # larger files are sampled by their metadata alone
 _WINDOW = 1 << 14
 _PARTS = ("type", "mode", "owner", "owner", "size", "time", "content", "attributes")
@@ -62,6 +64,33 @@ class Entry(NamedTuple):
     xattrs: dict[str, str]
 
 
+class KnownFiles:
+    """The digests of files that this session has read, by inode: a link to one is not read again.
+
+    Only files of finished layers are known, which never change. `forget` is for a layer that is
+    removed, as its inodes may then be those of other files.
+    """
+
+    def __init__(self) -> None:
+        self._payloads: dict[tuple[int, int], tuple[int, int, str]] = {}
+
+    def payload(self, info: os.stat_result) -> str | None:
+        """The payload of a file with several links and without attributes."""
+        if info.st_nlink == 1:
+            return None
+        size, mtime, payload = self._payloads.get((info.st_dev, info.st_ino), (-1, -1, ""))
+        return payload if (size, mtime) == (info.st_size, info.st_mtime_ns) else None
+
+    def add(self, info: os.stat_result, payload: str) -> None:
+        """Remember a file that has no attributes, while there is room."""
+        if len(self._payloads) < _MOST_KNOWN:
+            self._payloads[info.st_dev, info.st_ino] = info.st_size, info.st_mtime_ns, payload
+
+    def forget(self) -> None:
+        """Forget all files."""
+        self._payloads.clear()
+
+
 class DamagedManifest(Exception):
     """A manifest whose end is intact, but not all of its lines."""
 
@@ -71,11 +100,13 @@ def write_manifest(
     target: Path,
     *,
     known: Mapping[str, str] | None = None,
+    files: KnownFiles | None = None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Write the manifest of a layer. `known` are digests of files by path: these are not read.
 
-    Once `is_cancelled`, it raises InterruptedError.
+    Nor are `files`, and those that are read are added. Once `is_cancelled`, it raises
+    InterruptedError.
     """
     digests = known or {}
     hasher = hashlib.sha256(_HEADING)
@@ -87,12 +118,28 @@ def write_manifest(
             if is_cancelled():
                 raise InterruptedError
             size += _disk_usage(found.stat)
-            lines.append(_line(_entry(found, digests.get(found.path))))
+            lines.append(_line(_known_entry(found, digests.get(found.path), files)))
             count += 1
             if len(lines) == _LINES:
                 _flush(lines, out, hasher)
         _flush(lines, out, hasher)
         out.write(b"%s%d %s %d\n" % (_END, count, hasher.hexdigest().encode(), size))
+
+
+def _known_entry(found: Found, digest: str | None, files: KnownFiles | None) -> Entry:
+    """What an entry is, without reading it if its digest is known."""
+    info = found.stat
+    if files is None or digest is not None or not stat.S_ISREG(info.st_mode):
+        return _entry(found, digest)
+    payload = files.payload(info)
+    if payload is not None:
+        mode = stat.S_IMODE(info.st_mode)
+        owner, what = (info.st_uid, info.st_gid), (info.st_size, info.st_mtime_ns, payload)
+        return Entry(found.path, stat.S_IFREG, mode, *owner, *what, {})
+    entry = _entry(found, None)
+    if not entry.xattrs and not entry.payload.startswith(_UNREADABLE):
+        files.add(info, entry.payload)
+    return entry
 
 
 def _flush(lines: list[bytes], out: BinaryIO, hasher: hashlib._Hash) -> None:
@@ -236,7 +283,7 @@ def _read_file(found: Found, *, sparse: bool) -> tuple[str, dict[str, str]]:
         finally:
             os.close(descriptor)
     except OSError as exc:
-        return f"unreadable: {exc.strerror}", found.xattrs()
+        return f"{_UNREADABLE}{exc.strerror}", found.xattrs()
 
 
 def _digest(descriptor: int, size: int) -> str:

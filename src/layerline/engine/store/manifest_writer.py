@@ -37,6 +37,7 @@ class ManifestWriter:
         self._changed = threading.Condition()
         self._busy = self._closed = self._abandoned = False
         self._threads: dict[str, threading.Thread] = {}
+        self._files = manifest.KnownFiles()
 
     def add(self, name: str, known: Mapping[str, str] | None = None) -> None:
         """Have the manifest of a snapshot written; `known` are digests of its files by path."""
@@ -49,6 +50,10 @@ class ManifestWriter:
     def start(self) -> None:
         """Begin to write those of older snapshots that have no manifest."""
         self._run("store-older-manifests", self._catch_up)
+
+    def forget_files(self) -> None:
+        """Read all files again from now on: a layer was removed, whose inodes others may get."""
+        self._files.forget()
 
     def abandon(self) -> None:
         """Write no more manifests: the session was interrupted."""
@@ -72,7 +77,9 @@ class ManifestWriter:
         place = self._root / name
         part = place / f"{manifest.NAME}.{secrets.token_hex(8)}"
         try:
-            manifest.write_manifest(place / "fs", part, known=known, is_cancelled=is_cancelled)
+            manifest.write_manifest(
+                place / "fs", part, known=known, files=self._files, is_cancelled=is_cancelled
+            )
             part.replace(place / manifest.NAME)
             for left in place.glob(f"{manifest.NAME}.*"):  # of a session that was killed
                 left.unlink(missing_ok=True)

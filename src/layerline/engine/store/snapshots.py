@@ -267,6 +267,7 @@ class Snapshots:
 
     def _set_aside(self, place: Path) -> None:
         aside = self._scratch / f"lost-{next(self._numbers)}"
+        self._manifests.forget_files()
         with contextlib.suppress(FileNotFoundError):  # another process was first
             place.rename(aside)
         discard_tree(aside)

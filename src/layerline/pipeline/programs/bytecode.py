@@ -56,9 +56,18 @@ def compact(code: types.CodeType, path: str) -> bytes:
     data = marshal.dumps(code, VERSION)
     name = path.encode("utf-8", "surrogatepass")
     name = struct.pack("<i", len(name)) + name
-    interned = data.replace(b"u" + name, b"t" + name)
-    # A constant could have these bytes within it.
+    written = b"u" + name
+    interned = data.replace(written, b"t" + name)
+    if data.count(written) == functions(code):
+        return interned
+    # A constant has these bytes within it, too.
     return interned if marshal.loads(interned) == code else data
+
+
+def functions(code: types.CodeType) -> int:
+    """The number of code objects in one, with itself: each is written with the name of its file."""
+    inner = (each for each in code.co_consts if isinstance(each, types.CodeType))
+    return 1 + sum(map(functions, inner))
 
 
 class Canonical:

@@ -9,6 +9,7 @@ files one timestamp. Prints the seconds that this took, the bytes of each downlo
 where the Python files of each wheel are, as JSON.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -26,6 +27,8 @@ DOWNLOADING = re.compile(r"^Downloading (?P<name>\S+) \((?P<size>[\d.]+)(?P<unit
 BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 EPOCH = 315532800
 NOTE = "uv_cache.json"
+CACHE = "/__pycache__"
+RECORD = "RECORD"
 PAGE_SECONDS = 5.0
 # Layers are installed at the same time: 50 connections for each, as uv opens, are too many for a
 # proxy or a registry, which then lets the rest time out. One that did is tried more often.
@@ -38,16 +41,29 @@ ARGUMENTS = pathlib.Path("/mnt/arguments")
 
 def normalise(prefix: pathlib.Path) -> None:
     """Remove what differs between installations; files with the timestamp are not touched."""
-    for cache in sorted(prefix.rglob("__pycache__")):
-        shutil.rmtree(cache)
-    for record in prefix.rglob("*.dist-info/RECORD"):
-        # The installer's note about where a wheel lay, with that file's own time.
-        record.with_name(NOTE).unlink(missing_ok=True)
-        lines = sorted(record.read_text().splitlines(keepends=True))
-        noted = f"{record.parent.name}/{NOTE},"
-        record.write_text("".join(line for line in lines if not line.startswith(noted)))
-    for path in (*prefix.rglob("*"), prefix):
-        if int(path.lstat().st_mtime) != EPOCH:
+    for directory, names, files in os.walk(prefix, topdown=False):
+        if directory.endswith(CACHE):
+            shutil.rmtree(directory)
+            continue
+        if directory.endswith(".dist-info") and RECORD in files:
+            sort_record(pathlib.Path(directory, RECORD))
+        for name in (*names, *files):
+            touch(f"{directory}/{name}")
+    touch(os.fspath(prefix))
+
+
+def sort_record(record: pathlib.Path) -> None:
+    """Sort a RECORD, and leave out the installer's note about where a wheel lay, with its time."""
+    record.with_name(NOTE).unlink(missing_ok=True)
+    lines = sorted(record.read_text().splitlines(keepends=True))
+    noted = f"{record.parent.name}/{NOTE},"
+    record.write_text("".join(line for line in lines if not line.startswith(noted)))
+
+
+def touch(path: str) -> None:
+    """Give an entry the timestamp; what was removed meanwhile has none."""
+    with contextlib.suppress(FileNotFoundError):
+        if int(os.lstat(path).st_mtime) != EPOCH:
             os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
 
 
@@ -64,20 +80,23 @@ def modules(prefix: pathlib.Path) -> dict[str, dict[str, tuple[int, int]]]:
             if row and row[0].endswith(".py"):
                 owners[f"{site}/{row[0]}"] = record.parent.name.partition("-")[0]
     files = sorted(python_files(prefix))
-    inside: dict[str, list[str]] = {}
+    own: dict[str, list[str]] = {}
     for path in files:
-        for place in places(path):
-            inside.setdefault(place, []).append(owners.get(path, ""))
+        own.setdefault(path.rpartition("/")[0], []).append(owners.get(path, ""))
+    counts: dict[str, int] = {}
+    wheels: dict[str, set[str]] = {}
+    for directory, names in own.items():
+        for place in places(directory):
+            counts[place] = counts.get(place, 0) + len(names)
+            wheels.setdefault(place, set()).update(names)
+    fitting = {place for place in counts if counts[place] <= MOST_FILES and len(wheels[place]) == 1}
+    tops = {each: next((place for place in places(each) if place in fitting), "") for each in own}
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for path in files:
-        top = next(
-            place
-            for place in places(path)
-            if place == path or (len(inside[place]) <= MOST_FILES and len({*inside[place]}) == 1)
-        )
         paths = found.setdefault(owners.get(path, ""), {})
+        top = tops[path.rpartition("/")[0]] or path
         count, size = paths.get(top, (0, 0))
-        paths[top] = count + 1, size + os.lstat(prefix / path).st_size
+        paths[top] = count + 1, size + os.lstat(f"{prefix}/{path}").st_size
     return dict(sorted(found.items()))
 
 
@@ -90,7 +109,7 @@ def python_files(prefix: pathlib.Path) -> Iterator[str]:
 
 
 def places(path: str) -> Iterator[str]:
-    """The directories that lead to a file, and the file."""
+    """The directories that lead to a directory, and the directory."""
     steps = path.split("/")
     return ("/".join(steps[:depth]) for depth in range(1, len(steps) + 1))
 

@@ -41,12 +41,24 @@ else
     python3 -m venv "$tools" # says which package of the distribution is missing
 fi
 unset PYTHONDONTWRITEBYTECODE # what pip compiles first, it reads in its next runs
-if [ -z "${OFFLINE:-}" ]; then
-    "$tools/bin/pip" download --quiet --dest="$kept" "$@" --requirement="$wanted"
-fi
-"$tools/bin/pip" install --quiet --no-compile --no-index --find-links="$kept" "$@" \
-    --requirement="$wanted" || {
-    [ -z "${OFFLINE:-}" ] ||
-        echo "the installer's wheel is not cached: run the same command once without --offline." >&2
-    exit 1
+install() {
+    "$tools/bin/pip" install --quiet --no-compile --no-index --find-links="$kept" "$@" \
+        --requirement="$wanted"
 }
+# Whether the kept wheels are those that are wanted: without hashes a newer one may be.
+is_kept() {
+    case " $* " in *" --require-hashes "*) ;; *) return 1 ;; esac
+    for each in $(sed -n 's/^\([A-Za-z0-9._-]*\)==\([^ ;\\]*\).*/\1-\2-/p' "$wanted"); do
+        set -- "$kept/$each"*.whl
+        [ -f "$1" ] || return 1
+    done
+}
+if [ -n "${OFFLINE:-}" ]; then
+    install "$@" || {
+        echo "the installer's wheel is not cached: run the same command once without --offline." >&2
+        exit 1
+    }
+elif ! { is_kept "$@" && install "$@" 2>/dev/null; }; then
+    "$tools/bin/pip" download --quiet --dest="$kept" "$@" --requirement="$wanted"
+    install "$@"
+fi
