@@ -298,30 +298,30 @@ class _Packer:
         status = os.lstat(self.root)
         if (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) != (0o755, 0, 0):
             yield tarwriter.header(self._member(b"./", status, tarwriter.DIRECTORY))
-        yield from self._directory(b"")
+        # Generators that call each other would hand on each piece at every depth.
+        pending = self._children(b"")
+        while pending:
+            name = pending.pop()
+            path = self.root + b"/" + name
+            status = device_status(path, os.lstat(path))
+            if stat.S_ISDIR(status.st_mode):
+                yield tarwriter.header(self._member(name + b"/", status, tarwriter.DIRECTORY, path))
+                if overlay.is_opaque(path):
+                    opaque = Member(name=name + b"/" + OPAQUE, mode=0, mtime=_WHITEOUT_MTIME)
+                    yield tarwriter.header(opaque)
+                pending += self._children(name + b"/")
+            elif overlay.is_whiteout(status):
+                above, slash, base = name.rpartition(b"/")
+                hidden = above + slash + WHITEOUT + base
+                yield tarwriter.header(Member(name=hidden, mode=0, mtime=_WHITEOUT_MTIME))
+            elif not stat.S_ISSOCK(status.st_mode):
+                yield from self._file(name, path, status)
 
-    def _directory(self, prefix: bytes) -> Iterator[bytes]:
-        path = self.root + b"/" + prefix
-        if prefix and overlay.is_opaque(os.fsdecode(path)):
-            yield tarwriter.header(Member(name=prefix + OPAQUE, mode=0, mtime=_WHITEOUT_MTIME))
-        with os.scandir(path) as entries:
-            names = sorted(entry.name for entry in entries)
-        for name in names:
-            yield from self._entry(prefix, name)
-
-    def _entry(self, prefix: bytes, base: bytes) -> Iterator[bytes]:
-        name = prefix + base
-        path = self.root + b"/" + name
-        status = device_status(os.fsdecode(path), os.lstat(path))
-        kind = stat.S_IFMT(status.st_mode)
-        if overlay.is_whiteout(status):
-            whiteout = Member(name=prefix + WHITEOUT + base, mode=0, mtime=_WHITEOUT_MTIME)
-            yield tarwriter.header(whiteout)
-        elif kind == stat.S_IFDIR:
-            yield tarwriter.header(self._member(name + b"/", status, tarwriter.DIRECTORY, path))
-            yield from self._directory(name + b"/")
-        elif kind != stat.S_IFSOCK:
-            yield from self._file(name, path, status)
+    def _children(self, prefix: bytes) -> list[bytes]:
+        """The names in a directory, the last one first."""
+        with os.scandir(self.root + b"/" + prefix) as entries:
+            names = [entry.name for entry in entries]
+        return [prefix + name for name in sorted(names, reverse=True)]
 
     def _file(self, name: bytes, path: bytes, status: os.stat_result) -> Iterator[bytes]:
         if status.st_nlink > 1:
@@ -345,11 +345,10 @@ class _Packer:
                 yield tarwriter.header(replace(self._member(name, status, kind), device=device))
 
     def _regular(self, name: bytes, path: bytes, status: os.stat_result) -> Iterator[bytes]:
-        member = self._member(name, status, tarwriter.REGULAR, path)
-        yield tarwriter.header(replace(member, size=status.st_size))
         left = status.st_size
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
+            yield tarwriter.header(self._member(name, status, tarwriter.REGULAR, handle, left))
             while left:
                 data = os.read(handle, min(left, stream.CHUNK))
                 if not data:
@@ -362,8 +361,14 @@ class _Packer:
         yield tarwriter.padding(status.st_size)
 
     def _member(
-        self, name: bytes, status: os.stat_result, kind: str, path: bytes | None = None
+        self,
+        name: bytes,
+        status: os.stat_result,
+        kind: str,
+        place: bytes | int | None = None,
+        size: int = 0,
     ) -> Member:
+        """A member; its attributes are those at `place`, a path or a descriptor."""
         mtime = max(0, int(status.st_mtime))
         return Member(
             name=name,
@@ -371,8 +376,9 @@ class _Packer:
             mode=stat.S_IMODE(status.st_mode),
             uid=status.st_uid,
             gid=status.st_gid,
+            size=size,
             mtime=mtime if self.epoch is None else min(mtime, self.epoch),
-            xattrs=_xattrs(path) if path is not None else {},
+            xattrs=_xattrs(place) if place is not None else {},
         )
 
 
@@ -380,9 +386,9 @@ def _target(path: bytes) -> bytes:
     return os.readlink(path)  # noqa: PTH115 - Path would normalise what the link says
 
 
-def _xattrs(path: bytes) -> dict[bytes, bytes]:
+def _xattrs(place: bytes | int) -> dict[bytes, bytes]:
     return {
         os.fsencode(overlay.content_name(name)): value
-        for name, value in overlay.attributes(os.fsdecode(path)).items()
+        for name, value in overlay.attributes(place).items()
         if name.startswith(_KEPT_XATTRS)
     }

@@ -21,6 +21,10 @@ BLOCK_DEVICE = "4"
 DIRECTORY = "5"
 FIFO = "6"
 _PAX = "x"
+# The magic, the version, and the names of the owner and the group, which are empty.
+_USTAR = b"ustar\x0000" + b"\0" * 64
+_REST = b"\0" * 167
+_CHECKSUM_AS_SPACES = 8 * ord(" ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,25 +94,19 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 
 def _ustar(member: Member) -> bytes:
-    fields = (
+    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
         member.name[:_LONGEST_NAME].ljust(100, b"\0"),
-        _octal(member.mode, 8),
-        _octal(member.uid if member.uid <= _LARGEST_ID else 0, 8),
-        _octal(member.gid if member.gid <= _LARGEST_ID else 0, 8),
-        _octal(member.size if member.size <= _LARGEST_SIZE else 0, 12),
-        _octal(member.mtime if member.mtime <= _LARGEST_SIZE else 0, 12),
-        b" " * 8,
+        member.mode,
+        member.uid if member.uid <= _LARGEST_ID else 0,
+        member.gid if member.gid <= _LARGEST_ID else 0,
+        member.size if member.size <= _LARGEST_SIZE else 0,
+        member.mtime if member.mtime <= _LARGEST_SIZE else 0,
+    )
+    end = b"%b%b%b%07o\0%07o\0%b" % (
         member.kind.encode(),
         member.target[:_LONGEST_NAME].ljust(100, b"\0"),
-        b"ustar\x0000",
-        b"\0" * 64,
-        _octal(member.device[0], 8),
-        _octal(member.device[1], 8),
-        b"\0" * 167,
+        _USTAR,
+        *member.device,
+        _REST,
     )
-    block = b"".join(fields)
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
-
-
-def _octal(number: int, width: int) -> bytes:
-    return b"%0*o\0" % (width - 1, number)
+    return b"%b%06o\0 %b" % (start, sum(start) + sum(end) + _CHECKSUM_AS_SPACES, end)

@@ -57,7 +57,7 @@ def note_link(name: bytes, *, dir_fd: int) -> None:
         _MADE.append(path)
 
 
-def device_status(path: str, info: os.stat_result) -> os.stat_result:
+def device_status(path: str | bytes, info: os.stat_result) -> os.stat_result:
     """The status of an entry as it would be if devices could be created."""
     if info.st_size or not stat.S_ISREG(info.st_mode) or has_trusted_attributes():
         return info

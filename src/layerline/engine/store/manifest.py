@@ -133,9 +133,17 @@ def _known_entry(found: Found, digest: str | None, files: KnownFiles | None) -> 
         return _entry(found, digest)
     payload = files.payload(info)
     if payload is not None:
-        mode = stat.S_IMODE(info.st_mode)
-        owner, what = (info.st_uid, info.st_gid), (info.st_size, info.st_mtime_ns, payload)
-        return Entry(found.path, stat.S_IFREG, mode, *owner, *what, {})
+        return Entry(
+            path=found.path,
+            kind=stat.S_IFREG,
+            mode=stat.S_IMODE(info.st_mode),
+            uid=info.st_uid,
+            gid=info.st_gid,
+            size=info.st_size,
+            mtime=info.st_mtime_ns,
+            payload=payload,
+            xattrs={},
+        )
     entry = _entry(found, None)
     if not entry.xattrs and not entry.payload.startswith(_UNREADABLE):
         files.add(info, entry.payload)
