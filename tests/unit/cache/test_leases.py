@@ -82,11 +82,12 @@ def builder(tmp_path: Path) -> Iterator[Callable[..., Builder]]:
             *,
             seal: Callable[[bytes, str], bytes] = plain,
             verify: Callable[[Envelope], Lease] = believe,
+            patience: float = BOUND,
         ) -> Builder:
             registries = Registries(
                 settings=settings,
                 credentials=Credentials.of(settings),
-                timeout=httpx.Timeout(0.5),
+                timeout=httpx.Timeout(patience),
                 most_tries=2,
             )
             stack.callback(registries.close)
@@ -264,6 +265,17 @@ def test_who_waits_takes_the_record_once_it_is_sent(
         assert waiting.result(BOUND)
 
 
+def test_a_lease_whose_record_is_on_its_way_is_seldom_looked_at(
+    builder: Callable[..., Builder], cache: str
+) -> None:
+    holder = builder(cache, replace(QUICK, valid=20 * BOUND, check=0.05))
+    assert not holder.wait()
+    held = holder.leases._held[TAG]
+    assert held.due - time.monotonic() < BOUND
+    holder.leases.keep([TAG])
+    until(lambda: held.due - time.monotonic() > BOUND)
+
+
 def test_who_gives_up_is_not_replaced_one_by_one(
     builder: Callable[..., Builder], cache: str
 ) -> None:
@@ -412,7 +424,7 @@ def test_nobody_waits_for_ever(builder: Callable[..., Builder], cache: str) -> N
 def test_a_registry_that_does_not_answer_is_asked_once(
     builder: Callable[..., Builder], stalled: str
 ) -> None:
-    machine = builder(f"{stalled}/cache")
+    machine = builder(f"{stalled}/cache", patience=0.5)
     assert not machine.wait()
     assert not machine.leases.is_used
     assert not machine.wait("k-" + "2" * 64)

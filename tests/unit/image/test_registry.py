@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -222,6 +223,22 @@ def test_blobs_that_are_there_are_not_sent_again(
     assert [a.method for a in fake.asked] == ["HEAD", "HEAD", "HEAD", "PUT"]
 
 
+def test_several_layers_are_asked_for_at_once(
+    store: Store, make_tree: MakeTree, fake: Fake, connect: Connect
+) -> None:
+    image = image_of(store, *(make_tree({"f": str(number)}) for number in range(5)))
+    at_once = threading.Barrier(5, timeout=30)
+    layers = {layer.digest for layer in image.layers}
+
+    def trouble(asked: Asked) -> None:
+        if asked.method == "HEAD" and asked.path.rpartition("/")[2] in layers:
+            at_once.wait()
+
+    fake.trouble = trouble
+    connect(fake.address).push(store, image)
+    assert layers <= fake.blobs.keys()
+
+
 def test_layers_of_another_repository_are_mounted(
     store: Store, image: AssembledImage, registry: str, connect: Connect
 ) -> None:
@@ -332,8 +349,12 @@ def test_basic_authentication(
         if asked.headers.get("authorization") == expected
         else (401, {"WWW-Authenticate": 'Basic realm="x"'})
     )
-    connect(fake.address, login=LOGIN).push(store, image)
+    there = connect(fake.address, login=LOGIN)
+    there.push(store, image)
     assert "1" in fake.manifests
+    fake.asked.clear()
+    there.manifest("1")  # in another scope
+    assert ["authorization" in asked.headers for asked in fake.asked] == [True]
     with pytest.raises(RegistryDenied, match="login required"):
         connect(fake.address).manifest("1")
 

@@ -1,7 +1,7 @@
 """Rows that wait until the files of their layers have a place in the layer of an image.
 
-Others may wait for the result of an exec, so its row is sent as it is after a while. What only
-arranges files waits for the end.
+Others may wait for the result of an exec, so its row is sent as it is after a while; the while is
+long, as its files are sent once more then. What only arranges files waits for the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from layerline.engine.cache.outgoing import Outgoing
 
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 300.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -42,8 +42,9 @@ class Timing:
 
     A lease is valid for `valid`, and once it is older than `proven` for `valid_long`. A claim is
     sure after `settle` if it took no longer than that to read and write it, otherwise after `late`,
-    in which holders of less than `proven` look `late / check` times. Nobody waits for others for
-    longer than `patience`, and requests take no more than `budget` and a twentieth of the session.
+    in which holders of less than `proven` that still build look `late / check` times. Nobody waits
+    for others for longer than `patience`, and requests take no more than `budget` and a twentieth
+    of the session.
     """
 
     settle: float = 0.3
@@ -280,16 +281,17 @@ class Leases:
                 self._held.pop(lease.tag, None)
             return
         is_proven = now - held.since > timing.proven
-        if not is_own or now - held.renewed > lease.seconds / 3:
+        if not is_own or now - held.renewed > lease.seconds / 4:
             seconds = timing.valid_long if is_proven else timing.valid
             fresh = lease.renew(seen.date, seconds=seconds)
             self.tags.write(fresh, over=seen)
             held.lease, held.renewed = fresh, now
         elif self.tags.is_conditional is None:
             self.tags.probe(lease)
+        is_safe = is_proven or held.is_sent or self.tags.is_conditional
         with self._changed:
             if not held.is_over:
-                held.due = now + (held.lease.seconds / 3 if is_proven else timing.check)
+                held.due = now + (held.lease.seconds / 3 if is_safe else timing.check)
 
     def _give_up(self, reason: str) -> None:
         """Use leases no more in this session."""

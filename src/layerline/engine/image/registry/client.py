@@ -73,6 +73,7 @@ class Endpoint:
     pause: float = _FIRST_PAUSE
     most_tries: int = _TRIES
     _headers: dict[str, str] = field(default_factory=dict)
+    _basic: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def url(self, path: str) -> httpx.URL:
@@ -119,7 +120,7 @@ class Endpoint:
 
     def _send_authorized(self, request: Request) -> httpx.Response:
         with self._lock:
-            known = self._headers.get(request.scope)
+            known = self._headers.get(request.scope, self._basic)
         response = self._follow_redirects(request, known)
         if response.status_code != 401 or _origin(request.url) != _origin(self.base):
             return response
@@ -131,6 +132,8 @@ class Endpoint:
             raise _denial(request.url, reason)
         with self._lock:
             self._headers[request.scope] = authorization
+            if authorization.startswith("Basic "):  # the same for all scopes
+                self._basic = authorization
         return self._follow_redirects(request, authorization)
 
     def _follow_redirects(self, request: Request, authorization: str | None) -> httpx.Response:

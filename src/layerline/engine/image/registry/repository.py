@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _ACCEPT = ", ".join(sorted(manifests.INDEX_TYPES | manifests.MANIFEST_TYPES))
 _FRUITLESS_TRIES = 3
-_PARALLEL_UPLOADS = 2
+_PARALLEL_UPLOADS = 5  # as dockerd's max-concurrent-uploads
 _OK_OR_MISSING = frozenset({200, 404})
 
 
