@@ -234,7 +234,7 @@ def test_preconditions_are_used_where_the_registry_honours_them(
 
 
 def test_a_dead_holder_is_replaced(builder: Callable[..., Builder], cache: str) -> None:
-    dead, heir = builder(cache, replace(QUICK, valid=0.5)), builder(cache)
+    dead, heir = builder(cache, replace(QUICK, valid=3.0)), builder(cache)
     assert not dead.wait()
     dead.leases._give_up("killed")  # as SIGKILL does: it neither renews nor gives back
     assert not heir.wait()

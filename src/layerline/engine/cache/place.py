@@ -79,6 +79,8 @@ class Place:
         """Begin to list the tags."""
         pool = ThreadPoolExecutor(1, thread_name_prefix="cache-tags")
         self.listing = pool.submit(self._list)
+        # Not by the thread: who waits would find that it is not done yet, and ask for its key.
+        self.listing.add_done_callback(lambda _: self._has_page.set())
         pool.shutdown(wait=False)
 
     def is_private(self) -> bool:
@@ -177,8 +179,6 @@ class Place:
             return None
         except ImageError as exc:
             self.fail(exc)
-        finally:
-            self._has_page.set()
         return None
 
     def _get(self, path: str, limit: int, *, accept: str) -> bytes:
