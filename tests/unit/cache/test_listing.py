@@ -109,12 +109,12 @@ def test_misses_cost_two_round_trips_however_many_keys_are_asked_at_once() -> No
     """The challenge to log in and the list of the tags; then nothing for any key."""
     began = threading.Barrier(33)
 
-    def ask(number: int) -> list[bool]:
+    def ask(there: Place, number: int) -> list[bool]:
         began.wait(BOUND)
-        return [place.may_have(f"k-none-{number}-{each}") for each in range(30)]
+        return [there.may_have(f"k-none-{number}-{each}") for each in range(30)]
 
-    with listed(Page) as place, ThreadPoolExecutor(32) as pool:
-        found = [pool.submit(ask, number) for number in range(32)]
+    with listed(Page) as there, ThreadPoolExecutor(32) as pool:
+        found = [pool.submit(ask, there, number) for number in range(32)]
         began.wait(BOUND)
         Pages.wanted.set()
         assert not any(any(each.result(BOUND)) for each in found)
