@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -115,3 +118,30 @@ async def test_the_schema_is_answered_with_the_same_bytes(open_a_session: OpenSe
             answers.append(await client.post("/query", json=query, auth=(session.main.token, "")))
     assert answers[0].content == answers[1].content
     assert answers[0].json()["data"]["__schema"]["types"]
+
+
+async def test_a_further_socket_is_served_until_its_context_ends(
+    open_a_session: OpenSession,
+) -> None:
+    async with open_a_session() as session, serve_session(session):
+        auth = (session.main.token, "")
+
+        def ask_there() -> tuple[str, int]:
+            listener = socket.create_server(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port)) as idle:
+                idle.settimeout(30)
+                with session.serve(listener):
+                    answer = httpx.post(f"http://127.0.0.1:{port}/query", json=QUERY, auth=auth)
+                    assert answer.json() == {"data": {"version": "v0.21.8"}}
+                    idle.sendall(b"POST /query HTTP/1.1\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    assert idle.recv(1) == b""
+            return "127.0.0.1", port
+
+        address = await anyio.to_thread.run_sync(ask_there)
+        with pytest.raises(OSError, match=r"refused|All connection attempts failed"):
+            await anyio.connect_tcp(*address)
+        url = f"http://127.0.0.1:{session.port}"
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            assert (await client.post("/query", json=QUERY, auth=auth)).status_code == 200

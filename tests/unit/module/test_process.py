@@ -110,6 +110,31 @@ def test_what_it_sees(program: Program) -> None:
     assert set(seen["names"]) == set(variables(program, module="", session=SESSION))
 
 
+# https://docs.python.org/3/reference/import.html#the-module-cache: None ends a search at once.
+SEARCH = """\
+import sys
+missing = "sniffio" in sys.modules and sys.modules["sniffio"] is None
+try:
+    import sniffio
+except ModuleNotFoundError:
+    print("not found", missing)
+else:
+    print(sniffio.__name__, missing)
+"""
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_what_httpcore_asks_for_is_looked_for_once(program: Program, *, has: bool) -> None:
+    # An environment of its own: the interpreter's packages may have it.
+    (program.environment.root / "pyvenv.cfg").write_text(
+        f"home = {Path(sys.executable).resolve().parent}\ninclude-system-site-packages = false\n"
+    )
+    if has:
+        (program.source / "src" / "sniffio.py").touch()
+    done = run_code(program, SEARCH)
+    assert done.output.split("\n")[-2] == ("sniffio False" if has else "not found True")
+
+
 # What the attacks of issue 14 did: the host's disk, its kernel's settings, its network, its users.
 ATTACK = """\
 import glob, socket

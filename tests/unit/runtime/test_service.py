@@ -201,6 +201,26 @@ def test_a_named_port_of_the_hosts_loopback_is_forwarded(box: Box, services: Ser
     assert ran.stdout == "from the host\n"
 
 
+def test_a_port_of_its_loopback_is_served_by_this_process(box: Box, services: Services) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    served: list[tuple[str, int]] = []
+
+    @contextmanager
+    def serve(listener: socket.socket) -> Iterator[None]:
+        served.append(listener.getsockname())
+        with listener:
+            threading.Thread(target=answer_once, args=(listener,), daemon=True).start()
+            yield
+
+    spec = box.spec("nc", "127.0.0.1", str(port))
+    with services.join(replace(spec, served=((port, serve),))) as joined:
+        ran = box.run(*joined.argv, network=joined.network)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+    assert (ran.stdout, served) == ("from the host\n", [("127.0.0.1", port)])
+
+
 def answer_once(server: socket.socket) -> None:
     connection, _ = server.accept()
     with connection:

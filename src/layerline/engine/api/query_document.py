@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import re
 import sys
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,26 +18,26 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSyntaxError,
+    Lexer,
     OperationDefinitionNode,
     OperationType,
-    specified_rules,
-    validate,
+    Source,
+    TokenKind,
 )
 from graphql.language.parser import Parser
-from graphql.validation import ValuesOfCorrectTypeRule
 
 from layerline.engine.api import request_limits as limits
 from layerline.engine.api.query_cost import check_cost
+from layerline.engine.api.query_validation import find_errors, is_known, remember, shape_of
 from layerline.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from graphql import GraphQLSchema, SelectionSetNode
+    from graphql import GraphQLSchema, SelectionSetNode, StringValueNode, Token
 
 VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
 _PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
-_RULES = tuple(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule)
 # Parsed documents are some hundred times larger than their text.
 _REMEMBERED_DOCUMENTS = 64
 _LARGEST_REMEMBERED = 4096
@@ -45,6 +47,12 @@ _PARALLEL = 1
 # The parser needs 6 frames for a level of a query, the executor 5. C code is not in danger: 60,000
 # levels of JSON fit on a thread's stack of 8 MiB, and that of a request is refused if it is deep.
 _FRAMES = 7 * limits.DEEPEST_QUERY
+# https://spec.graphql.org/draft/#StringValue, without escapes of code points.
+_STRING = re.compile(r'"([^"\\\r\n\ud800-\udfff]*+(?:\\["\\/bfnrt][^"\\\r\n\ud800-\udfff]*+)*+)"')
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPED = MappingProxyType(
+    {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+)
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("query documents")
 
 
@@ -84,23 +92,25 @@ def _parse(query: str, schema: GraphQLSchema) -> QueryDocument:
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _FRAMES))
     try:
         with _collection_paused():
-            node = _DeepParser(query, max_tokens=limits.MOST_TOKENS).parse_document()
+            parser = _DeepParser(query, max_tokens=limits.MOST_TOKENS)
+            node = parser.parse_document()
     except GraphQLSyntaxError as exc:
         return QueryDocument(node=None, errors=(exc,), code=_PARSE_FAILED)
     except RecursionError:
         deep = GraphQLError("the query is nested too deeply")
         return QueryDocument(node=None, errors=(deep,), code=_PARSE_FAILED)
+    shape = shape_of(query, parser.literals)
+    if is_known(shape, schema):
+        return QueryDocument(node=node)
     try:
         check_cost(node, schema)
     except QueryError as exc:
         expensive = GraphQLError(str(exc))
         return QueryDocument(node=None, errors=(expensive,), code=VALIDATION_FAILED)
-    errors = [
-        *_not_queries(node),
-        *validate(schema, node, _RULES, max_errors=limits.MOST_ERRORS),
-    ]
+    errors = [*_not_queries(node), *find_errors(node, shape, schema)]
     if errors:
         return QueryDocument(node=None, errors=tuple(errors), code=VALIDATION_FAILED)
+    remember(shape, schema)
     return QueryDocument(node=node)
 
 
@@ -124,15 +134,37 @@ def _collection_paused() -> Iterator[None]:
             gc.enable()
 
 
+class _StringLexer(Lexer):
+    """graphql-core's lexer, which reads a string character by character: those of SDKs hold files.
+
+    What it would refuse, or a character by its number, is left to it.
+    """
+
+    def read_string(self, start: int) -> Token:
+        found = _STRING.match(self.source.body, start)
+        if found is None:
+            return super().read_string(start)
+        value = _ESCAPE.sub(lambda escape: _ESCAPED[escape[1]], found[1])
+        return self.create_token(TokenKind.STRING, start, found.end(), value)
+
+
 class _DeepParser(Parser):
     """graphql-core's parser, which since 3.3 refuses more than 200 levels of any kind.
 
     SDKs nest one level for each call of a chain, and the Dagger engine takes thousands. Values and
-    types keep the library's limit.
+    types keep the library's limit. `literals` are the strings that it has read.
     """
 
     _nesting_depth = 0
     _selection_sets = 0
+
+    def __init__(self, text: str, *, max_tokens: int) -> None:
+        super().__init__(text, max_tokens=max_tokens, lexer=_StringLexer(Source(text)))
+        self.literals: list[Token] = []
+
+    def parse_string_literal(self, _is_const: bool = False) -> StringValueNode:  # noqa: FBT001, FBT002 - the library's
+        self.literals.append(self._lexer.token)
+        return super().parse_string_literal(_is_const)
 
     def parse_selection_set(self) -> SelectionSetNode:
         self._selection_sets += 1

@@ -6,6 +6,7 @@ disconnects cancels its query; steps that others wait for go on.
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID251 - uvicorn's servers are asyncio's
 import base64
 import binascii
 import contextlib
@@ -14,11 +15,15 @@ import hmac
 import itertools
 import json
 import socket
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import uvicorn
+from anyio.lowlevel import checkpoint, current_token
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -33,8 +38,10 @@ from layerline.errors import QueryError
 from layerline.log import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from asyncio import AbstractServer  # noqa: TID251 - as above
+    from collections.abc import AsyncIterator, Callable, Iterator
 
+    from anyio.lowlevel import EventLoopToken
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from layerline.engine.api.execute import Answer
@@ -60,6 +67,7 @@ async def serve_session(session: Session) -> AsyncIterator[int]:
             group.start_soon(_serve, server, listener)
             await server.ready.wait()
             listener.listen(limits.MOST_QUEUED)  # The event loop set its own, smaller one.
+            session.serve = functools.partial(server.serve_from_thread, current_token())
             # Build the schema while the first client starts: its first query needs it.
             group.start_soon(anyio.to_thread.run_sync, served_schema)
             try:
@@ -101,6 +109,17 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.ready.set()
 
+    @contextlib.contextmanager
+    def serve_from_thread(self, token: EventLoopToken, listener: socket.socket) -> Iterator[None]:
+        """Serve what connects to a further socket; for a thread, while the loop of `token` runs."""
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        further = _FurtherListener(server=self, socket=listener)
+        anyio.from_thread.run(further.open, token=token)
+        try:
+            yield
+        finally:
+            anyio.from_thread.run(further.close, token=token)
+
     def close(self) -> None:
         """Stop listening and leave the clients; uvicorn's own way waits for its next tick."""
         for listening in self.servers:
@@ -111,6 +130,46 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _FurtherListener:
+    """A socket that a server listens on in addition to its own, and its connections."""
+
+    server: _Server
+    socket: socket.socket
+    _listening: AbstractServer | None = None
+    _connections: WeakSet[SessionProtocol] = field(default_factory=WeakSet)
+
+    async def open(self) -> None:
+        """Listen. Nobody is cancelled: a socket that listens has to be closed."""
+        with anyio.CancelScope(shield=True):
+            loop = asyncio.get_running_loop()
+            backlog = limits.ACCEPTED_TOGETHER
+            self._listening = await loop.create_server(
+                self._connect, sock=self.socket, backlog=backlog
+            )
+
+    async def close(self) -> None:
+        """Listen no more and end the connections: the socket's network may be used again."""
+        assert self._listening is not None
+        self._listening.close()
+        alive = self.server.server_state.connections
+        for each in [each for each in self._connections if each in alive]:
+            each.abort()
+        with anyio.CancelScope(shield=True):
+            await checkpoint()  # The loop closes their sockets in its next turn.
+
+    def _connect(self) -> SessionProtocol:
+        server = self.server
+        protocol = cast("Callable[..., SessionProtocol]", server.config.http_protocol_class)
+        made = protocol(
+            config=server.config,
+            server_state=server.server_state,
+            app_state=server.lifespan.state,
+        )
+        self._connections.add(made)
+        return made
 
 
 def _application(session: Session) -> ASGIApp:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from layerline.engine.runtime.confined_process import ConfinedProcess
+    from layerline.engine.runtime.spec import Serve
     from layerline.engine.solve.services import SessionServices
     from layerline.errors import LayerlineError
     from layerline.log import Journal
@@ -95,9 +96,10 @@ class Session:
     """The state of a session.
 
     `workdir` is what relative host paths resolve against. `modules` are those whose functions may
-    be called, by their digests. Values are kept under their ids until the session ends; those whose
-    ids were `given` to the main client longer, where the session `keeps_ids`. `pruning` is what a
-    client wants to be kept of the store.
+    be called, by their digests. `port` is where it is served; `serve` serves it in a container's
+    network. Values are kept under their ids until the session ends; those whose ids were `given` to
+    the main client longer, where the session `keeps_ids`. `pruning` is what a client wants to be
+    kept of the store.
     """
 
     settings: Settings
@@ -111,6 +113,7 @@ class Session:
     root: Query = field(default_factory=Query)
     main: Client
     port: int = 0
+    serve: Serve = field(init=False)
     turns: Turns = field(default_factory=Turns)
     clients: dict[str, Client] = field(default_factory=dict)
     modules: dict[str, Any] = field(default_factory=dict)

@@ -144,7 +144,7 @@ class CallProcess:
                 process.container(
                     program, place, environ, session.settings, bindings=self.bindings
                 ),
-                loopback=(session.port,),
+                served=((session.port, session.serve),),
                 process=running.process,
             )
             return run_container(session, described, on_output=self._write, cancel=cancel)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
+from layerline.engine.runtime.container_loopback import open_loopback
 from layerline.engine.runtime.forward import forward
 from layerline.engine.runtime.health import Healthcheck, HealthChecks
 from layerline.engine.runtime.network import SessionNetwork, listen_in
@@ -22,9 +23,8 @@ from layerline.engine.runtime.stdio import STDERR, STDOUT
 from layerline.errors import Cancelled, ExecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
     from types import TracebackType
 
     from layerline.engine.runtime.container import Runtime
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 Hosts = tuple[tuple[str, str], ...]
 
-_LOOPBACK = "127.0.0.1"
 _LINGER = 10.0  # seconds a service outlives its last user
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _DIAL = 1.0
@@ -137,7 +136,7 @@ class Service:
                 )
                 self._secrets, self._command = joined.secrets, joined.argv
                 with (
-                    _forward_loopback(attached.network.namespace, joined.loopback),
+                    open_loopback(attached.network.namespace, joined),
                     runtime.run(
                         joined,
                         on_output=partial(self._take, spec),
@@ -282,35 +281,26 @@ class Services:
     ) -> Iterator[ContainerSpec]:
         """The container on a network of its own: services by name, bound ones by alias as well."""
         aliases = tuple((service.address, alias) for alias, service in bindings)
-        with self.network(
-            self._runtime.ids(privileged=spec.rules_host, same=spec.same_ids),
-            loopback=spec.loopback,
-            fresh=spec.privileged,
-        ) as network:
+        ids = self._runtime.ids(privileged=spec.rules_host, same=spec.same_ids)
+        with (
+            self.network(ids, fresh=spec.privileged) as network,
+            open_loopback(network.namespace, spec),
+        ):
             yield replace(spec, network=network, hosts=(*spec.hosts, *self._hosts(), *aliases))
 
     @contextmanager
-    def network(
-        self,
-        ids: UserIds | None = None,
-        *,
-        loopback: Collection[int] = (),
-        fresh: bool = False,
-    ) -> Iterator[Network]:
-        """A network for one program; `loopback` are ports of the host's that are on its own.
+    def network(self, ids: UserIds | None = None, *, fresh: bool = False) -> Iterator[Network]:
+        """A network for one program. It belongs to a user namespace with `ids`.
 
-        It belongs to a user namespace with `ids`. A `fresh` one, for a program that may configure
-        it, serves nobody else.
+        A `fresh` one, for a program that may configure it, serves nobody else.
         """
         network = self._open_network()
-        with ExitStack() as stack:
-            lent = (
-                stack.enter_context(network.attach(ids, isolated=True)).network
-                if fresh
-                else stack.enter_context(network.lend(ids))
-            )
-            stack.enter_context(_forward_loopback(lent.namespace, loopback))
-            yield lent
+        if fresh:
+            with network.attach(ids, isolated=True) as attached:
+                yield attached.network
+        else:
+            with network.lend(ids) as lent:
+                yield lent
 
     @contextmanager
     def tunnel(self, service: Service, *, port: int, listen: int = 0) -> Iterator[int]:
@@ -373,19 +363,6 @@ class Services:
                 state.mkdir()
                 self._network = self._stack.enter_context(SessionNetwork.create(state))
             return self._network
-
-
-@contextmanager
-def _forward_loopback(namespace: Path, ports: Collection[int]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for port in ports:
-            listener = listen_in(namespace, port, address=_LOOPBACK)
-            stack.enter_context(forward(listener, partial(_dial_loopback, port)))
-        yield
-
-
-def _dial_loopback(port: int) -> socket.socket:
-    return socket.create_connection((_LOOPBACK, port))
 
 
 def _exit_error(spec: ServiceSpec, container: ContainerSpec, outcome: ExecOutcome) -> ExecError:

@@ -13,11 +13,16 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Self, cast
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
     from layerline.engine.runtime.confined_process import ConfinedProcess
     from layerline.engine.runtime.user_ids import UserIds
+
+    Serve = Callable[[socket.socket], AbstractContextManager[None]]
 
 HOSTNAME = "dagger"
 SPOOL_LIMIT = 1 << 20  # bytes of one stream that are kept in memory; what is more goes to a file
@@ -131,7 +136,8 @@ class ContainerSpec:
     later pair wins over an earlier one of the same name. `hosts` are (address, name) pairs.
     `secrets` are values to be scrubbed from the outputs. `init` puts a reaping process in front
     of the program. A relative redirect is under `cwd`. `loopback` are ports of the host's loopback
-    that are on the container's as well. `process` gets the container once it runs.
+    that are on the container's as well. `served` are ports of the container's own loopback, each
+    with what serves a listening socket and closes it. `process` gets the container once it runs.
     A privileged `guest` is so over its own namespaces, not over the host. `same_ids` asks for a
     user namespace also where its ids cannot be shifted. `gpus` are names of the Container Device
     Interface.
@@ -155,6 +161,7 @@ class ContainerSpec:
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     network: Network | None = None
     loopback: tuple[int, ...] = ()
+    served: tuple[tuple[int, Serve], ...] = ()
     process: ConfinedProcess | None = None
     same_ids: bool = False
     gpus: tuple[str, ...] = ()
