@@ -6,8 +6,6 @@ it, so a record never names what is missing.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time
 from collections import deque
@@ -18,6 +16,7 @@ from layerline import log
 from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.artifact import MANIFEST, artifact_of, used_now
 from layerline.engine.cache.deferred import Deferred
+from layerline.engine.cache.priority import Priority
 from layerline.engine.cache.pulse import Pulse
 from layerline.engine.cache.record import Record, SharedLayer, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from layerline.engine.store.store import Store
 
 _THREADS = 4
-_NICENESS = 10
 _MOST_FAILURES = 3
 _GIVE_UP_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
@@ -96,6 +94,7 @@ class Sender:
     seal: Callable[[bytes], bytes]
     on_end: Callable[[Outgoing], None]
     pulse: Pulse = field(default_factory=Pulse)
+    priority: Priority = field(default_factory=Priority)
     sent: int = 0
     sent_bytes: int = 0
     _waiting: deque[Outgoing | Use] = field(default_factory=deque)
@@ -216,6 +215,11 @@ class Sender:
             self._changed.notify_all()
         for each in used:
             self.on_end(each)
+        with self.priority.awaited():
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait until the threads have ended."""
         while not self._cancel.is_set() and any(each.is_alive() for each in self._threads):
             with self._changed:
                 self._changed.wait(_LOOK_SECONDS)
@@ -229,8 +233,7 @@ class Sender:
             thread.join(rest if self._cancel.is_set() else None)
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        self.priority.lower()
         while (outgoing := self._next()) is not None:
             try:
                 with cancelled_by(self._cancel):
