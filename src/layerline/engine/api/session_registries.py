@@ -63,8 +63,7 @@ class SessionRegistries:
             place.push(self.store, image)
             return
         turn = self.shared.turns_at(place.reference)
-        with self.shared.awaited():
-            place.push(self.store, image, sources=self.shared.references, turn=turn)
+        place.push(self.store, image, sources=self.shared.references, turn=turn)
 
     def authorize(self, registry: str, username: str, secret: str) -> None:
         """Use a login for a registry from now on."""

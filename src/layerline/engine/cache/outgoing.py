@@ -16,7 +16,6 @@ from layerline import log
 from layerline.engine.cache.adoption import keeps_name
 from layerline.engine.cache.artifact import MANIFEST, artifact_of, used_now
 from layerline.engine.cache.deferred import Deferred
-from layerline.engine.cache.priority import Priority
 from layerline.engine.cache.pulse import Pulse
 from layerline.engine.cache.record import Record, SharedLayer, tag_of
 from layerline.engine.cache.secret_search import holds_any, secret_lines
@@ -85,7 +84,9 @@ class Use:
 class Sender:
     """Threads that send to one repository. `seal` puts a payload into its envelope.
 
-    `on_end` is called once a row was sent or was given up, but not after `drop`.
+    `on_end` is called once a row was sent or was given up, but not after `drop`. The threads have
+    an ordinary priority: one of a low priority that waits for the processor while it holds Python's
+    lock lets all threads of the session wait.
     """
 
     store: Store
@@ -94,7 +95,6 @@ class Sender:
     seal: Callable[[bytes], bytes]
     on_end: Callable[[Outgoing], None]
     pulse: Pulse = field(default_factory=Pulse)
-    priority: Priority = field(default_factory=Priority)
     sent: int = 0
     sent_bytes: int = 0
     _waiting: deque[Outgoing | Use] = field(default_factory=deque)
@@ -215,11 +215,6 @@ class Sender:
             self._changed.notify_all()
         for each in used:
             self.on_end(each)
-        with self.priority.awaited():
-            self._wait()
-
-    def _wait(self) -> None:
-        """Wait until the threads have ended."""
         while not self._cancel.is_set() and any(each.is_alive() for each in self._threads):
             with self._changed:
                 self._changed.wait(_LOOK_SECONDS)
@@ -233,7 +228,6 @@ class Sender:
             thread.join(rest if self._cancel.is_set() else None)
 
     def _serve(self) -> None:
-        self.priority.lower()
         while (outgoing := self._next()) is not None:
             try:
                 with cancelled_by(self._cancel):

@@ -203,10 +203,6 @@ class SharedCache:
         sender.mount_from(reference)
         return sender.turn
 
-    def awaited(self) -> contextlib.AbstractContextManager[object]:
-        """What to hold while layers are waited for that may be on their way to be sent."""
-        return contextlib.nullcontext() if self.sender is None else self.sender.priority.awaited()
-
     def offer_image(self, table: str, key: str, documents: Sequence[bytes] = ()) -> None:
         """Have what is known of an image sent, with its documents and layers."""
         row = self.store.index.get(table, key)
