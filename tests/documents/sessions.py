@@ -41,6 +41,7 @@ source = ["train.py"]
 command = ["python", "train.py"]
 """
 _OF_TRAIN = {"layerline.toml": _ONE_IMAGE.replace("NAME", "train"), "train.py": _TRAIN}
+_OF_SERVICE = {"layerline.toml": _ONE_IMAGE.replace("NAME", "service"), "train.py": _TRAIN}
 _OF_API = {"layerline.toml": _ONE_IMAGE.replace("NAME", "api"), "train.py": _TRAIN}
 
 
@@ -51,6 +52,7 @@ class Session:
     `quick` is a pattern of the commands that need no build and no download; `again` says that the
     others need what these leave. `files` are in the repository before; `locked` says that it has
     its lock, too. `merged` are beginnings of TOML blocks that add keys to the page's file.
+    `within` has directories below the repository, for the blocks that begin with a text.
     `replaced` are texts of the page for which the machine has others: `{registry}` is a registry,
     `{place}` the directory around the repository.
     """
@@ -60,6 +62,7 @@ class Session:
     again: bool = False
     files: Mapping[str, str] = field(default_factory=dict)
     locked: bool = False
+    within: Mapping[str, str] = field(default_factory=dict)
     merged: tuple[str, ...] = ()
     replaced: Mapping[str, str] = field(default_factory=dict)
     in_checkout: bool = False
@@ -107,7 +110,10 @@ SESSIONS = (
     ),
     Session(page="docs/how-to/cache-volumes.md", quick=r"layerline store"),
     Session(page="docs/how-to/ci.md", files=_OF_API, locked=True),
-    Session(page="docs/how-to/dagger-modules.md"),
+    Session(
+        page="docs/how-to/dagger-modules.md",
+        within={"layerline install": "tools", "layerline check": "quality"},
+    ),
     Session(
         page="docs/how-to/dagger-shell.md",
         files={**_OF_TRAIN, "build.dsh": ". | build --image=train | export --path=train.tar\n"},
@@ -115,6 +121,7 @@ SESSIONS = (
     ),
     Session(page="docs/how-to/indexes.md", files=_OF_TRAIN, locked=True),
     Session(page="docs/how-to/loading.md", files=_OF_API, locked=True),
+    Session(page="docs/how-to/progress.md", files=_OF_SERVICE, locked=True),
     Session(
         page="docs/how-to/registry-cache.md",
         quick=_KEYS,

@@ -18,7 +18,7 @@ from tests.documents.elsewhere import reason
 from tests.documents.output_shape import shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tests.documents.blocks import Block, Command
     from tests.documents.sessions import Session
@@ -27,7 +27,11 @@ LONGEST_SECONDS = 1800.0
 BIN = Path(sys.executable).parent
 # The doctor's status says what it found on this machine: see `--fail-on`.
 _FINDINGS = (0, 1)
-_SERVES = re.compile(r"layerline registry$")
+# What serves until it is interrupted: with which flags it takes a free port, and what it says then.
+_SERVES = {
+    "layerline registry": ("--listen=127.0.0.1:0", "serving "),
+    "layerline up": ("", "http://localhost"),
+}
 _EXPORT = re.compile(r"export (\w+)=(\S+)$")
 
 
@@ -36,13 +40,15 @@ class Walk:
     """One session of a page: the repository, and the environment that commands may change.
 
     `place` is around the repository. `texts` replace `{registry}` and the like in what the session
-    replaces.
+    replaces. `before` has what happens before a command that holds a text.
     """
 
     session: Session
     place: Path
     environ: dict[str, str]
     texts: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "."
+    before: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     @property
     def repository(self) -> Path:
@@ -58,8 +64,13 @@ class Walk:
             file.write_text(text)
         self.repository.mkdir(exist_ok=True)
         add_program(self.repository)
+        command.run(["git", "init", "-q"], cwd=self.repository)
+        self.commit()
+
+    def commit(self) -> None:
+        """Commit all files of the repository."""
         own = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-        for argv in (("init", "-q"), ("add", "."), ("commit", "-qm", "x", "--allow-empty")):
+        for argv in (("add", "."), ("commit", "-qm", "x", "--allow-empty")):
             command.run(["git", *own, *argv], cwd=self.repository)
 
     def go(self, *, quick: bool) -> list[str]:
@@ -70,6 +81,7 @@ class Walk:
                 self._write(block)
             for each in block.commands():
                 if each in chosen:
+                    self.directory = self._directory(block)
                     self.run(each)
         return [each.text for each in chosen]
 
@@ -77,12 +89,17 @@ class Walk:
         """Run a command as the page has it, and compare what it prints."""
         assert not reason(shown)
         if match := _EXPORT.match(shown.text):
-            self.environ[match[1]] = self._own(match[2])
+            value = self.shell(f"printf %s {self._own(match[2])}").stdout.decode()
+            self.environ[match[1]] = value
             return None
         text = self._own(shown.text)
-        if _SERVES.match(text):
-            self._serve(text)
-            return None
+        for held, happens in self.before.items():
+            if held in text:
+                happens()
+        for begin, (flags, said) in _SERVES.items():
+            if text.startswith(begin):
+                self._serve(f"{text.partition('#')[0].rstrip()} {flags}", said)
+                return None
         done = self.shell(text)
         allowed = _FINDINGS if text.endswith("doctor") or "layerline doctor " in text else (0,)
         said = f"{shown.block.place}: {text}\n{done.stdout.decode()}\n{done.stderr.decode()}"
@@ -92,31 +109,47 @@ class Walk:
             assert shape_of(done.stdout.decode()) == shape_of(shown.output), said
         return done
 
+    def succeed(self, text: str) -> None:
+        """Run a command line that the page does not show."""
+        done = self.shell(text)
+        assert done.status == 0, f"{text}\n{done.stderr.decode()}"
+
     def shell(self, text: str) -> command.Finished:
         """Run a command line in the repository."""
         return command.run(
             ["bash", "-c", text],
             env=self.environ,
-            cwd=self.repository,
+            cwd=self.repository / self.directory,
             timeout=LONGEST_SECONDS,
             expect=None,
         )
 
-    def _serve(self, text: str) -> None:
+    def _serve(self, text: str, said: str) -> None:
         """Start what serves until it is interrupted, and interrupt it."""
         process = command.start(
-            ["bash", "-c", f"exec {text} --listen=127.0.0.1:0"],
+            ["bash", "-c", f"exec {text}"],
             env=self.environ,
-            cwd=self.repository,
+            cwd=self.repository / self.directory,
             stderr=command.PIPE,
         )
         try:
             assert process.stderr is not None
-            line = process.stderr.readline().decode()
-            assert line.startswith("serving "), line
-        finally:
+            lines = []
+            for line in process.stderr:
+                lines.append(line.decode())
+                if said in lines[-1]:
+                    break
+            assert said in lines[-1], lines
             process.send_signal(signal.SIGINT)
+            process.communicate(timeout=LONGEST_SECONDS)
+            assert process.returncode == 0, lines
+        finally:
+            process.kill()
             process.wait()
+
+    def _directory(self, block: Block) -> str:
+        within = self.session.within.items()
+        return next((where for begin, where in within if block.text.startswith(begin)), ".")
 
     def _own(self, text: str) -> str:
         """A text of the page with what this machine has instead."""
@@ -138,7 +171,9 @@ class Walk:
 def add_program(place: Path) -> None:
     """Put `layerline` into a directory, as the launcher is in a checkout."""
     program = place / "layerline"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m layerline "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH={HOME}/src exec {sys.executable} -m layerline "$@"\n'
+    )
     program.chmod(0o755)
 
 
@@ -156,8 +191,7 @@ def environment(place: Path, **more: str) -> dict[str, str]:
         "HOME": str(place / "home"),
         "LAYERLINE_STORE": str(place / "store"),
         "PATH": f"{programs}:{inherited['PATH']}",
-        "PYTHONPATH": str(HOME / "src"),
         "XDG_CONFIG_HOME": str(place / "home/.config"),
     }
     (place / "home").mkdir()
-    return {**inherited, **own, **more}
+    return {**{k: v for k, v in inherited.items() if k != "PYTHONPATH"}, **own, **more}
