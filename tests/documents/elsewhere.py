@@ -24,7 +24,7 @@ ITSELF = "runs the tests inside a test"
 BENCHMARK = "measures for minutes to hours; benchmarks/ are no tests"
 CLOUD = "needs an account at a cloud"
 HOSTS = "asks a host that only its owner has"
-JOB = "needs the token of a CI job"
+JOB = "needs the token of a CI job, or what it signed: tests/unit/attestation, tests/readers"
 SECRETS = "needs a vault of 1Password"
 ADVISORIES = "downloads the advisories of osv.dev and Debian's tracker, hundreds of megabytes"
 PORT = "listens on all addresses of the machine: tests/unit/cli/commands/test_registry.py"
@@ -63,7 +63,7 @@ ROWS = (
     Row(r"gcloud ", CLOUD),
     Row(r"layerline call --(index-url|snapshot)=", HOSTS),
     Row(r"layerline (install github|update words)", HOSTS),
-    Row(r"curl -sH ", JOB),
+    Row(r"curl -sH |layerline verify .*--identity=", JOB),
     Row(r"layerline call publish .*--registry-login=op:", SECRETS),
     Row(r"layerline call audit --image", ADVISORIES),
     Row(r"layerline registry --listen", PORT),

@@ -145,7 +145,7 @@ class Walk:
             assert process.returncode == 0, lines
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
 
     def _directory(self, block: Block) -> str:
         within = self.session.within.items()
