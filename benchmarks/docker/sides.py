@@ -122,7 +122,13 @@ class Layerline:
             "LAYERLINE_REGISTRY_MIRRORS": f"docker.io=http://{self.mirror}",
             "PYTHONPATH": str(CHECKOUT / "src"),
         }
-        return {**process_environ(), **self.more, **own}
+        # A tool that is installed has its bytecode after the first command.
+        given = {
+            name: value
+            for name, value in process_environ().items()
+            if name != "PYTHONDONTWRITEBYTECODE"
+        }
+        return {**given, **self.more, **own}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,10 @@ its process.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import difflib
+import gc
 import io
 import os
 import shlex
@@ -84,6 +86,8 @@ _LONGEST_STEP = 200
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    # All memory goes at the end: looking for garbage in the API's schema first took 0.3 s.
+    atexit.register(gc.freeze)
     sys.exit(run_command_line(sys.argv[1:]))
 
 

@@ -78,3 +78,14 @@ def test_a_call_from_the_store_imports_no_graphql() -> None:
     asks = "import sys, layerline.cli.commands.call; sys.exit('graphql' in sys.modules)"
     environ = {**process_environ(), "PYTHONPATH": str(SOURCE)}
     assert command.run([sys.executable, "-c", asks], env=environ, expect=None).status == 0
+
+
+def test_nothing_looks_for_garbage_when_the_process_ends() -> None:
+    # Functions that are registered last are run first.
+    code = (
+        "import atexit, gc, sys; from layerline.cli.main import main; "
+        "atexit.register(lambda: print(gc.get_freeze_count() > len(gc.get_objects()))); "
+        "sys.argv = ['layerline', '--version']; main()"
+    )
+    said = command.run([sys.executable, "-c", code], env=process_environ()).stdout.decode()
+    assert said.endswith("True\n")

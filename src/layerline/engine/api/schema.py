@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import importlib
 import inspect
 import pkgutil
@@ -106,6 +107,7 @@ def _build_schema(*, old: bool) -> GraphQLSchema:
         elif isinstance(graphql_type, GraphQLEnumType):
             accept_quoted(graphql_type)
     _widen_integers(cast("GraphQLScalarType", schema.type_map["Int"]))
+    gc.freeze()  # It lives as long as the process, and each full collection would walk it.
     return schema
 
 

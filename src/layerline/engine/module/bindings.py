@@ -13,6 +13,7 @@ from importlib.resources import files
 HIDDEN = frozenset({"Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"})
 _HIDDEN_IDS = frozenset(f"{name}ID" for name in HIDDEN)
 _NAME = re.compile(r"\w+")
+_FETCH = "fetch_schema_from_transport=True"
 
 
 def without_host(source: str) -> str:
@@ -46,6 +47,19 @@ def with_late_converters(source: str) -> str:
     """The text of `dagger/client/_core.py`, its converters put off until one is used."""
     late = files("layerline.resources").joinpath("late_converters.py").read_text()
     return f"{source}\n\n{late}\n\nmake_converter = made_late(make_converter)\n"
+
+
+def with_plain_queries(source: str) -> str:
+    """The text of `dagger/client/_core.py`, its queries written without the server's schema."""
+    plain = files("layerline.resources").joinpath("plain_queries.py").read_text()
+    return f"{source}\n\n{plain}\n\nContext.request = plain_requests(gql.GraphQLRequest)\n"
+
+
+def without_schema(source: str) -> str:
+    """The text of `dagger/client/_session.py`, which fetches no schema: nothing needs it."""
+    found = source.replace(_FETCH, _FETCH.replace("True", "False"))
+    assert found != source
+    return found
 
 
 def _returns_hidden(function: ast.FunctionDef) -> bool:

@@ -18,7 +18,9 @@ from layerline import command
 from layerline.engine.module.bindings import (
     with_late_checks,
     with_late_converters,
+    with_plain_queries,
     without_host,
+    without_schema,
 )
 from layerline.engine.module.container import VENV, WORKDIR, describe_container
 from layerline.engine.module.indexes import installer_environ
@@ -64,9 +66,10 @@ _NEEDS_BUILD = re.compile(r"(from source|source distributions\b.*) is disabled|n
 _LONGEST_SECONDS = 1800.0
 # A change of these needs another epoch of environments: `environment_key`.
 _ADAPTED = {
-    "gen.py": without_host,
-    "_guards.py": with_late_checks,
-    "_core.py": with_late_converters,
+    "gen.py": (without_host,),
+    "_guards.py": (with_late_checks,),
+    "_core.py": (with_late_converters, with_plain_queries),
+    "_session.py": (without_schema,),
 }
 # Variables of the user that name files of the host.
 _OF_THE_HOST = ("HOME", "XDG_CACHE_HOME", "NETRC", "UV_CACHE_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -324,9 +327,12 @@ class Installation:
 def _adapt_sdk(place: Path) -> None:
     """Replace the SDK's client by the one for modules; no code has run in `place` yet."""
     (client,) = place.glob("lib/python*/site-packages/dagger/client")
-    for name, adapted in _ADAPTED.items():
+    for name, changes in _ADAPTED.items():
         path = client / name
-        path.write_text(adapted(path.read_text()))
+        text = path.read_text()
+        for change in changes:
+            text = change(text)
+        path.write_text(text)
 
 
 def _uv_program() -> Path:
