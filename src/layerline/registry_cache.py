@@ -5,6 +5,7 @@ A name of a repository is `HOST/REPOSITORY`: a cache never is a short name of Do
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _KEYS = ("registry", "mode", "wait", "private", "access_secrets")
 # What the pipeline gives its steps for downloads: a netrc file, hosts, arguments of installers.
 _ACCESS = ("layerline-netrc", "layerline-masked", "layerline-arguments-*")
+# OCI distribution-spec: "Pulling manifests".
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(f"{_PART}(?:/{_PART})*")
 _MODES = {"read": False, "read,write": True}
 
 
@@ -49,7 +53,7 @@ class RegistryCache:
         mode = environ.get("LAYERLINE_CACHE_MODE") or str(table.get("mode", "read"))
         waits = environ.get("LAYERLINE_CACHE_WAIT") or table.get("wait", True)
         if waits not in (True, False, "true", "false"):
-            message = f"invalid value {waits!r} for waiting for the cache: use true or false"
+            message = f"invalid value '{waits}' for waiting for the cache: use true or false"
             raise UsageError(message)
         return cls(
             places=_places(places),
@@ -86,7 +90,7 @@ def _list(table: Mapping[str, object], key: str, where: str) -> list[str]:
 def _place(text: str) -> str:
     host, slash, repository = text.partition("/")
     names_host = "." in host or ":" in host or host == "localhost"
-    if not slash or not repository or not names_host or "@" in text or ":" in repository:
+    if not slash or not names_host or not _REPOSITORY.fullmatch(repository):
         message = (
             f"invalid cache {text!r}: use HOST/REPOSITORY, e.g. registry.example.com/team/cache"
         )

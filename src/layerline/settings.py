@@ -14,6 +14,7 @@ from layerline.compression import ZstdSettings
 from layerline.errors import HostError, UsageError
 from layerline.limits import Limits
 from layerline.registry_cache import RegistryCache
+from layerline.settings_table import check_names, read_table
 from layerline.signing import Signing
 from layerline.storage import Storage
 from layerline.text_file import reason_of
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 BUNDLE_VARIABLE = "SSL_CERT_FILE"
+# Of the settings file: a name with a typing mistake would be a setting that nobody has.
+_NAMES = (
+    *("store", "registries", "limits", "storage", "cache", "signing", "compression", "wheels"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,7 @@ class Settings:
         """Read the variables and the settings file `$XDG_CONFIG_HOME/layerline/config.toml`."""
         config = settings_file(environ)
         document = _document(config)
+        registries = _registries(document, config)
         epoch = environ.get("SOURCE_DATE_EPOCH")
         if epoch is not None and not epoch.isdigit():
             message = f"invalid SOURCE_DATE_EPOCH {epoch!r}: use a number of seconds"
@@ -75,8 +81,8 @@ class Settings:
             home=home_directory(environ),
             config=config,
             runtime=environ.get("LAYERLINE_RUNTIME") or None,
-            mirrors=_mirrors(environ, document),
-            insecure=_insecure(environ, document),
+            mirrors=_mirrors(environ, registries),
+            insecure=_insecure(environ, registries),
             ca_bundle=_ca_bundle(environ),
             proxies={
                 name: value
@@ -116,33 +122,48 @@ def override_environ(variables: Mapping[str, str]) -> Iterator[None]:
 
 def _document(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         message = f"cannot read {path}: {reason_of(exc)}: fix it or move it away"
         raise UsageError(message) from exc
+    check_names(document, _NAMES, path)
+    if not isinstance(document.get("store", ""), str):
+        message = f"invalid store {document['store']} in {path}: use the path of a directory"
+        raise UsageError(message)
+    return document
 
 
 def _wheels(document: Mapping[str, object], config: Path) -> Mapping[str, object]:
-    table = document.get("wheels", {})
-    known = {"index", "extra-indexes", "wheelhouses"}
-    if not isinstance(table, dict) or table.keys() - known:
-        message = f"invalid [wheels] in {config}: use {', '.join(sorted(known))}"
+    known = ("index", "extra-indexes", "wheelhouses")
+    example = "e.g. [wheels] index = 'https://packages.example/simple'"
+    return read_table(document, "wheels", known, config, example=example)
+
+
+def _registries(document: Mapping[str, object], config: Path) -> dict[str, dict[str, object]]:
+    """The table of each registry, whose mirrors are a list of URLs."""
+    example = "e.g. [registries.'docker.io'] mirrors = ['https://mirror.example']"
+    hosts = document.get("registries", {})
+    if not isinstance(hosts, dict):
+        message = f"invalid registries in {config}: use a table for each, {example}"
         raise UsageError(message)
-    return table
-
-
-def _registries(document: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
-    registries = document.get("registries", {})
-    return registries if isinstance(registries, dict) else {}
+    tables = {}
+    for host in hosts:
+        keys = ("mirrors", "insecure")
+        table = read_table(hosts, host, keys, config, example=example, within="registries.")
+        if not isinstance(table.get("mirrors", []), list):
+            message = f"invalid mirrors of {host} in {config}: use a list of URLs, {example}"
+            raise UsageError(message)
+        tables[host] = table
+    return tables
 
 
 def _mirrors(
-    environ: Mapping[str, str], document: Mapping[str, object]
+    environ: Mapping[str, str], registries: Mapping[str, Mapping[str, object]]
 ) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for host, table in _registries(document).items():
+    for host, table in registries.items():
         mirrors = table.get("mirrors")
         if isinstance(mirrors, list):
             found[host] = tuple(str(url) for url in mirrors)
@@ -158,8 +179,10 @@ def _mirrors(
     return found
 
 
-def _insecure(environ: Mapping[str, str], document: Mapping[str, object]) -> frozenset[str]:
-    named = {host for host, table in _registries(document).items() if table.get("insecure") is True}
+def _insecure(
+    environ: Mapping[str, str], registries: Mapping[str, Mapping[str, object]]
+) -> frozenset[str]:
+    named = {host for host, table in registries.items() if table.get("insecure") is True}
     return frozenset(
         named | set(filter(None, environ.get("LAYERLINE_INSECURE_REGISTRIES", "").split(",")))
     )

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline.errors import UsageError
+from layerline.suggestion import did_you_mean
+from layerline.text_file import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_TRUST, _SIGN_WITH = "LAYERLINE_TRUST", "LAYERLINE_SIGN_WITH"
 _KEYS = ("sign_with", "trust")
 _TRUST_KEYS = ("key", "not_before", "revoked_from")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -48,13 +51,14 @@ class Signing:
         """Read the variables, and `[signing]` of the settings file."""
         where = f"[signing] of {config}"
         table = _table(document.get("signing", {}), _KEYS, where)
-        private = environ.get("LAYERLINE_SIGN_WITH") or str(table.get("sign_with", ""))
-        named = environ.get("LAYERLINE_TRUST")
+        signs = environ.get(_SIGN_WITH)
+        private = signs or str(table.get("sign_with", ""))
+        named = environ.get(_TRUST)
         listed = table.get("trust", []) if named is None else [*filter(None, named.split(":"))]
         entries = listed if isinstance(listed, list) else [listed]
         return cls(
-            sign_with=_path(private, where) if private else None,
-            trust=tuple(_trusted(entry, where) for entry in entries),
+            sign_with=_path(private, _SIGN_WITH if signs else where) if private else None,
+            trust=tuple(_trusted(each, where if named is None else _TRUST) for each in entries),
         )
 
 
@@ -63,7 +67,7 @@ def read_public_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        message = f"cannot read the key {path}: {exc.strerror}"
+        message = f"cannot read the key {path}: {reason_of(exc)}: name a file with a key in PEM"
         raise UsageError(message) from exc
 
 
@@ -86,9 +90,14 @@ def signed_bytes(payload: bytes, kind: str) -> bytes:
 
 
 def _table(value: object, known: tuple[str, ...], where: str) -> dict[str, object]:
-    if not isinstance(value, dict) or value.keys() - set(known):
+    if not isinstance(value, dict):
         message = f"invalid {where}: use a table with {', '.join(known)}"
         raise UsageError(message)
+    for key in value:
+        if key not in known:
+            hint = did_you_mean(key, known) or f": use {', '.join(known)}"
+            message = f"unknown key {key!r} in {where}{hint}"
+            raise UsageError(message)
     return value
 
 

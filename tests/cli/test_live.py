@@ -103,4 +103,4 @@ def test_no_exit_waits_for_the_user(extras: Place) -> None:
 def test_no_exit_without_a_terminal_is_refused(extras: Place) -> None:
     done = extras.call(*COPY, "contents", "-E")
     assert done.status == 1
-    assert done.stderr.startswith(b"Error: --no-exit (-E) requires progress on a terminal\n")
+    assert done.stderr.startswith(b"Error: --no-exit (-E) requires progress on a terminal: ")

@@ -68,5 +68,5 @@ def test_a_program_starts_its_own_session(project: Project, program: Path) -> No
 
 def test_a_program_that_is_not_there(project: Project) -> None:
     done = project.call("run", "--", "nosuchprogram")
-    assert done.error[0] == "Error: nosuchprogram is not on the PATH"
+    assert done.error[0].startswith("Error: nosuchprogram is not on the PATH: ")
     assert done.status == 1

@@ -50,7 +50,10 @@ def test_unlimited_lifts_each(environ: dict[str, str]) -> None:
     ("text", "message"),
     [
         ("limits = 3", "invalid limits in {}: use a table"),
-        ("[limits]\nmemroy = '1GB'", "unknown key 'memroy' in [limits] of {}: use memory, "),
+        (
+            "[limits]\nmemroy = '1GB'",
+            "unknown key 'memroy' in [limits] of {}; did you mean memory?",
+        ),
         ("[limits]\nmemory = '8GX'", "invalid memory in [limits] of {}: invalid size '8GX'"),
         ("[limits]\nmemory = '1MB'", "'1MB' is too little to start a program: use at least 32MiB"),
         ("[limits]\nprocesses = 3", "invalid processes in [limits] of {}: '3': use a number from"),

@@ -63,6 +63,15 @@ class Console:
         """The directory that relative paths start from."""
         return Path.cwd() / self.options.workdir
 
+    def check_workdir(self) -> None:
+        """Raise a UsageError where --workdir names no directory; worded as Dagger's."""
+        if not self.workdir.is_dir():
+            message = (
+                f"chdir {self.options.workdir}: no such file or directory: --workdir takes a "
+                "directory of this machine"
+            )
+            raise UsageError(message, usage=self.program)
+
     def settle(self, *own: FlagSet) -> None:
         """Update the options after all arguments were parsed."""
         self.options = Options.from_flags(FlagSet((self.flags, *own)))
@@ -123,7 +132,7 @@ class Console:
         live = options.progress == "tty" or (options.progress == "auto" and self._is_live())
         shown = not options.silent and options.verbosity > _NOTHING
         if stay and options.stay and not (live and shown and sys.stdin.isatty()):
-            message = "--no-exit (-E) requires progress on a terminal"
+            message = "--no-exit (-E) requires progress on a terminal: leave it out here"
             raise UsageError(message)
         tree = StepTree()
         builds = EarlierBuilds(

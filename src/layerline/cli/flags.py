@@ -5,18 +5,17 @@ Invariant: a flag set knows its flags in any order, and lists them by name.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from layerline.engine.module.naming import kebab
 from layerline.errors import UsageError
+from layerline.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_SIMILAR = 0.8
 _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*|0)\Z")
 _FLOAT = re.compile(
     r"[+-]?(\d[\d_]*\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.IGNORECASE
@@ -141,9 +140,8 @@ class FlagSet:
         flag = self.find(name)
         if flag is None:
             message = f"unknown flag: --{kebab(name)}"
-            known = [each.name for each in self.visible()]
-            near = difflib.get_close_matches(name, known, n=1, cutoff=_SIMILAR)
-            message += f"; did you mean --{near[0]}?" if near else ""
+            known = [each for flags in (self, *self.parents) for each in flags.flags]
+            message += did_you_mean(kebab(name), known, prefix="--")
             raise UsageError(message)
         if equals:
             flag.set(text)

@@ -124,8 +124,9 @@ def _dispatch(console: Console) -> int:
     console.flags = global_flags(console.options)
     references = reference_flags(FlagSet())
     flags = _own_flags(FlagSet((console.flags, references)))
-    rest = flags.parse(console.argv)
+    rest = _parse(flags, console.argv)
     console.choose_cache()
+    console.check_workdir()
     if flags.flags["version"].value:
         rest = ["version"]
     elif flags.flags["code"].value:
@@ -153,6 +154,14 @@ def _dispatch(console: Console) -> int:
     module, function, _ = _COMMANDS[name]
     command = getattr(import_module(f"layerline.cli.commands.{module}"), function)
     return int(command(console, arguments))
+
+
+def _parse(flags: FlagSet, argv: Sequence[str]) -> list[str]:
+    """Parse the flags before the command; a UsageError names `layerline` itself."""
+    try:
+        return flags.parse(argv)
+    except UsageError as exc:
+        raise UsageError(str(exc), usage=PROGRAM) from exc
 
 
 def _complete(console: Console, argv: Sequence[str]) -> int:

@@ -64,7 +64,7 @@ class Options:
 
         interactive = bool(value("interactive"))
         if value("interactive-command") and not interactive:
-            message = "--interactive-command has no effect without --interactive (-i)"
+            message = "--interactive-command has no effect without --interactive (-i): add it"
             raise UsageError(message)
         level = int(value("verbose") or 0) - int(value("quiet") or 0)
         return cls(
@@ -164,7 +164,7 @@ def output_flags(flags: FlagSet) -> FlagSet:
 
 def _lock_mode(text: str) -> str:
     if text not in ("", "disabled"):
-        message = "the embedded engine keeps no lock file: only disabled is supported"
+        message = "the embedded engine keeps no lock file: leave it out, or use disabled"
         raise BadValue(message)
     return text
 

@@ -6,13 +6,13 @@ or that every check failed to run.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.argument_parser import ArgumentParser
 from layerline.doctor.buildscript import generate_build_script
 from layerline.doctor.catalogue import CHECKS
 from layerline.doctor.finding import Check, Severity
@@ -22,8 +22,10 @@ from layerline.doctor.runner import rank_findings, run_checks
 from layerline.doctor.subject import GB, MB, Limits, Subject
 from layerline.errors import LayerlineError, UsageError
 from layerline.prompt import confirm
+from layerline.suggestion import did_you_mean
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
 _QUIET_SECONDS = 1.0
@@ -39,11 +41,17 @@ def run_doctor(
     tool: Sequence[str] = (),
 ) -> int:
     """Run the doctor's command line; the exit status. `tool` begins a command line of Layerline."""
-    options = _parser(program).parse_args(list(argv))
     try:
+        options = _parser(program).parse_args(list(argv))
         return _execute(options, environ, tuple(tool))
-    except (LayerlineError, OSError) as exc:
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        sys.stderr.write(f"Error: {where}{(exc.strerror or str(exc)).lower()}\n")
+        return COULD_NOT_RUN
+    except LayerlineError as exc:
         sys.stderr.write(f"Error: {exc}\n")
+        if isinstance(exc, UsageError) and exc.usage is not None:
+            sys.stderr.write(f"Run '{exc.usage} --help' for usage.\n")
         return COULD_NOT_RUN
 
 
@@ -75,9 +83,9 @@ def _execute(options: argparse.Namespace, environ: Mapping[str, str], tool: tupl
     return exit_code(results, fail_on)
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def _parser(program: str) -> ArgumentParser:
     about = "Diagnose and repair this machine."
-    parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False)
+    parser = ArgumentParser(prog=program, description=about)
     levels = [severity.value for severity in Severity]
     add = parser.add_argument
     add("--project", metavar="DIR", default=".", help="project directory (default: .)")
@@ -125,7 +133,8 @@ def _subject(
         raise UsageError(message)
     unknown = [name for name in options.fix or () if name not in (*REPAIRS, "all")]
     if unknown:
-        message = f"unknown repair '{unknown[0]}': use one of {', '.join(REPAIRS)}"
+        near = did_you_mean(unknown[0], REPAIRS)
+        message = f"unknown repair '{unknown[0]}'{near or ': use one of ' + ', '.join(REPAIRS)}"
         raise UsageError(message)
     limits = Limits()
     if options.min_free is not None:
@@ -146,7 +155,7 @@ def _select_checks(names: Sequence[str] | None) -> Sequence[Check]:
     known = {check.name: check for check in CHECKS}
     for name in names or ():
         if name not in known:
-            message = f"unknown check '{name}': list checks with --list"
+            message = f"unknown check '{name}'{did_you_mean(name, known)}: list checks with --list"
             raise UsageError(message)
     return [known[name] for name in names] if names else CHECKS
 
@@ -174,8 +183,12 @@ def _write_script(subject: Subject, name: str) -> int:
         sys.stdout.write(text)
         return 0
     path = subject.project / name
-    with path.open("x") as file:  # an existing script is not overwritten
-        file.write(text)
+    try:
+        with path.open("x") as file:  # an existing script is not overwritten
+            file.write(text)
+    except FileExistsError as exc:
+        message = f"{path} already exists: remove it first, or name another file"
+        raise UsageError(message) from exc
     path.chmod(path.stat().st_mode | _EXECUTABLE)
     sys.stdout.write(f"wrote {path}\n")
     return 0

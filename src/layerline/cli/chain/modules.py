@@ -52,7 +52,7 @@ def load(console: Console) -> CallTarget:
     options = console.options
     if options.no_module:
         if options.module is not None:
-            message = "--mod and --no-mod are mutually exclusive"
+            message = "--mod and --no-mod are mutually exclusive: use one of them"
             raise UsageError(message)
         return CallTarget(types=Types())
     loaded, definition = _read(console, module_reference(console))

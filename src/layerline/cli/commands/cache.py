@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from layerline.argument_parser import ArgumentParser
 from layerline.cli.commands.store import parse_duration, parse_kept
 from layerline.engine import prune_cache
 from layerline.errors import UsageError
@@ -21,8 +21,8 @@ def cache(console: Console, argv: Sequence[str]) -> int:
     """Run a subcommand."""
     options = _parser(f"{console.program} cache").parse_args(list(argv))
     if options.keep_storage is None and options.keep_duration is None:
-        message = "say what is kept: --keep-duration=30d, --keep-storage=50GB, or both"
-        raise UsageError(message)
+        message = "no limit given: use --keep-duration=30d, --keep-storage=50GB, or both"
+        raise UsageError(message, usage=f"{console.program} cache prune")
     chosen = console.settings.cache.chosen(options.cache, waits=True)
     removed, found, freed = prune_cache(
         replace(console.settings, cache=chosen),
@@ -39,9 +39,9 @@ def cache(console: Console, argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def _parser(program: str) -> ArgumentParser:
     about = "Inspect and prune the results that are shared in a registry."
-    parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False)
+    parser = ArgumentParser(prog=program, description=about)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     pruning = commands.add_parser("prune", help="remove what was used longest ago")
     size = "size of layers to keep, e.g. 50GB"

@@ -14,6 +14,7 @@ from layerline.cli.commands.flag_parsing import print_help
 from layerline.cli.completion.candidates import candidates
 from layerline.cli.flags import FlagSet
 from layerline.errors import UsageError
+from layerline.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +52,10 @@ def completion(console: Console, argv: Sequence[str]) -> int:
         print_help(console, about=about, path=path, use="[command]")
         return 0
     if len(operands) > 1 or operands[0] not in SHELLS:
-        message = f'unknown command "{operands[operands[0] in SHELLS]}" for "{path}"'
+        wrong = operands[operands[0] in SHELLS]
+        message = f'unknown command "{wrong}" for "{path}"'
+        if operands[0] not in SHELLS:
+            message += did_you_mean(wrong, SHELLS) or f": use one of {', '.join(SHELLS)}"
         raise UsageError(message, usage=path)
     # One name at a time: in Python 3.11 `joinpath` of a directory without code takes no more.
     scripts = files("layerline.resources").joinpath("completion")

@@ -19,6 +19,7 @@ from layerline.cli.manage.license_file import DEFAULT, check_license
 from layerline.cli.scaffold.proposal import propose
 from layerline.cli.scaffold.repository import find_projects, find_requirements
 from layerline.doctor.dockerfile import find_dockerfiles
+from layerline.engine import write_errors
 from layerline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,12 +101,12 @@ def _write_definition(console: Console, *, dry_run: bool) -> int:
     if dry_run:
         console.print(proposal.text())
     else:
-        try:
-            with (home / FILE).open("x") as file:
-                file.write(proposal.text())
-        except FileExistsError as exc:
+        if (home / FILE).exists():
             message = f"{FILE} already exists: remove it first, or print the new one with --dry-run"
-            raise UsageError(message) from exc
+            raise UsageError(message)
+        failure = f"failed to write {home / FILE}"
+        with write_errors(failure, home / FILE), (home / FILE).open("x") as file:
+            file.write(proposal.text())
     console.info("\n".join(["Guessed:", *(f"  {note}" for note in proposal.notes)]))
     if proposal.left:
         console.info("\n".join(["Not taken over:", *(f"  {each}" for each in proposal.left)]))

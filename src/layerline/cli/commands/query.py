@@ -100,6 +100,6 @@ def _variables(pairs: Sequence[str], document: str | None, path: str) -> dict[st
         try:
             variables = dict(json.loads(document))
         except (ValueError, TypeError) as exc:
-            message = f"invalid value for --var-json: use a JSON object: {exc}"
+            message = f"invalid value '{document}' for --var-json: use a JSON object"
             raise UsageError(message, usage=path) from exc
     return variables

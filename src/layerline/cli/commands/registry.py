@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import secrets
 import signal
 import threading
@@ -10,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerline import host
+from layerline.argument_parser import ArgumentParser
 from layerline.engine import Login, TlsFiles, has_store, is_loopback, serve_images
 from layerline.errors import HostError, UsageError
+from layerline.text_file import reason_of
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from layerline.cli.console import Console
@@ -39,7 +41,8 @@ def registry(console: Console, argv: Sequence[str]) -> int:
             "without TLS: use --tls-cert and --tls-key"
         )
         raise UsageError(message, usage=parser.prog)
-    login = Login(username=options.username, secret=_password(options, console.workdir))
+    password = _password(options, console.workdir, parser.prog)
+    login = Login(username=options.username, secret=password)
     host.become_root()  # of the store, whose files belong to many users
     root = console.settings.store
     has_store(root)
@@ -54,13 +57,15 @@ def registry(console: Console, argv: Sequence[str]) -> int:
                 console.info(f"log in: docker login -u {login.username} -p {login.secret} {place}")
             ended.wait()
     except OSError as exc:
-        message = f"cannot serve at {options.listen}: {exc.strerror or exc}"
+        message = (
+            f"cannot serve at {options.listen}: {reason_of(exc)}: use another address with --listen"
+        )
         raise HostError(message) from exc
     return 0
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description=_ABOUT, allow_abbrev=False)
+def _parser(program: str) -> ArgumentParser:
+    parser = ArgumentParser(prog=program, description=_ABOUT)
     address = f"address and port, 0 for a free one (default: {_DEFAULT_ADDRESS})"
     parser.add_argument("--listen", metavar="HOST:PORT", default=_DEFAULT_ADDRESS, help=address)
     user = f"user name of the login (default: {_DEFAULT_USER})"
@@ -90,19 +95,22 @@ def _tls(options: argparse.Namespace, workdir: Path, usage: str) -> TlsFiles | N
         raise UsageError(message, usage=usage)
     for file in files:
         if not (workdir / file).is_file():
-            message = f"{file} is not a file"
+            message = f"{file} is not a file: --tls-cert and --tls-key take files in PEM"
             raise UsageError(message, usage=usage)
     return TlsFiles(*(workdir / file for file in files))
 
 
-def _password(options: argparse.Namespace, workdir: Path) -> str:
+def _password(options: argparse.Namespace, workdir: Path, usage: str) -> str:
     if options.password_file is None:
         return secrets.token_urlsafe(_PASSWORD_BYTES)
     try:
         password: str = (workdir / options.password_file).read_text().strip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
-        message = f"cannot read {options.password_file}: {exc}"
-        raise UsageError(message) from exc
+        message = (
+            f"cannot read {options.password_file}: {reason_of(exc)}: write a password into a file, "
+            "or leave --password-file out for a new one"
+        )
+        raise UsageError(message, usage=usage) from exc
     if not password:
         message = f"{options.password_file} is empty: write a password into it"
         raise UsageError(message)

@@ -19,6 +19,7 @@ from layerline.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from layerline.cli.console import Console
     from layerline.engine.api.session import Session
@@ -64,14 +65,26 @@ def _find_executable(console: Console, name: str, path: str) -> str:
     search_path = console.settings.environ.get("PATH") or command.DEFAULT_PATH
     executable = command.find(name, path=search_path)
     if executable is None and "/" not in name:
-        message = f"{name} is not on the PATH"
+        message = f"{name} is not on the PATH: install it, or give the path of the program"
         raise UsageError(message, usage=path)
+    if "/" in name:
+        _check_program(console.workdir / name, name, path)
     if executable is None or "/" in name:
         return str(executable or name)
     chosen = with_sdk(str(executable))
     if chosen != str(executable):
         console.info(f"{executable} has no dagger-io: {name} is {chosen}")
     return chosen
+
+
+def _check_program(place: Path, name: str, path: str) -> None:
+    """Raise a UsageError for what cannot be started."""
+    if not place.is_file():
+        message = f"{name}: no such file: give the path of a program, e.g. -- python3 build.py"
+        raise UsageError(message, usage=path)
+    if not os.access(place, os.X_OK):
+        message = f"{name} is not executable: run 'chmod +x {name}', or name its interpreter first"
+        raise UsageError(message, usage=path)
 
 
 async def _wait_for_program(console: Console, served: Session, argv: Sequence[str]) -> int:

@@ -38,7 +38,7 @@ def shell(console: Console, argv: Sequence[str]) -> int:
         print_help(console, about=_ABOUT, path=path, use=use, local=flags)
         return 0
     if console.options.no_module and console.options.module is not None:
-        message = "--mod and --no-mod are mutually exclusive"
+        message = "--mod and --no-mod are mutually exclusive: use one of them"
         raise UsageError(message)
     if not code.value and not paths and sys.stdin.isatty():
         return _interact(console)

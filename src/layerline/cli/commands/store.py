@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from layerline import host, quantities
+from layerline.argument_parser import ArgumentParser
 from layerline.cli.display.help import columns
 from layerline.engine import (
     ITEM_KINDS,
@@ -78,9 +79,9 @@ def _parse(parse: Callable[[str], T], text: str) -> T:
         raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def _parser(program: str) -> ArgumentParser:
     about = "Inspect, verify and prune the store."
-    parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False)
+    parser = ArgumentParser(prog=program, description=about)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     df = commands.add_parser("df", help="show disk usage")
@@ -113,7 +114,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_volume(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_volume(commands: argparse._SubParsersAction[ArgumentParser]) -> None:
     """The subcommands of `volume`."""
     one = commands.add_parser("volume", help="export, import, push or pull a cache volume")
     actions = one.add_subparsers(required=True, metavar="ACTION")

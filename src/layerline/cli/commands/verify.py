@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerline.argument_parser import ArgumentParser
 from layerline.cli.commands.rebuilding import rebuild
 from layerline.engine import (
     Identity,
@@ -23,6 +23,7 @@ from layerline.engine import (
 from layerline.errors import NotVerified, UsageError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from layerline.cli.console import Console
@@ -43,7 +44,7 @@ def verify(console: Console, argv: Sequence[str]) -> int:
     arguments = list(argv[len(own) + 1 :])
     options = parser.parse_args(own)
     if not options.rebuild and (arguments or options.source or options.store):
-        message = "--source, --store and arguments after -- are those of --rebuild"
+        message = "--source, --store and arguments after -- are those of --rebuild: add it"
         raise UsageError(message, usage=parser.prog)
     policy = _policy(console, options, parser.prog)
     key = _signing_key(console, options, parser.prog)
@@ -145,8 +146,8 @@ def _report(address: str, found: Verification) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description=_ABOUT, allow_abbrev=False)
+def _parser(program: str) -> ArgumentParser:
+    parser = ArgumentParser(prog=program, description=_ABOUT)
     address = "registry/repository:tag, or with @sha256:… instead of the tag"
     parser.add_argument("address", metavar="ADDRESS", help=address)
     key = "public key in PEM that must have signed; may be given several times"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from layerline import command, host
 from layerline.cli.manage.template import git_files, project_files
-from layerline.engine import Store
+from layerline.engine import Store, write_errors
 from layerline.engine.module.git_modules import GitModules
 from layerline.engine.module.indexes import installer_environ
 from layerline.engine.module.loading import load_module
@@ -60,7 +60,8 @@ def generate(console: Console, file: ModuleFile, config: ModuleConfig) -> None:
         for path in staged.rglob("*"):
             name = path.relative_to(staged).as_posix()
             check_inside(place / name, config.context, name)
-        place.mkdir(parents=True, exist_ok=True)
+        with write_errors(f"failed to create {place}", place):
+            place.mkdir(parents=True, exist_ok=True)
         shutil.copytree(staged, place, dirs_exist_ok=True)
     file.write()
 

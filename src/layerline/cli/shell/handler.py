@@ -19,7 +19,8 @@ from layerline.cli.shell.prefixed_errors import prefixed
 from layerline.cli.shell.scope import Status
 from layerline.cli.shell.states import State, has_token
 from layerline.engine.module.naming import kebab
-from layerline.errors import LayerlineError
+from layerline.errors import LayerlineError, ModuleError
+from layerline.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,9 +189,14 @@ class Handler:
         for member in CORE.types.members(core.type_def):
             if name in (member.command, member.api_name) and member.api_name != "id":
                 return Found(core, member, "")
-        named = await self.module(name)
+        near = did_you_mean(name, self._names())
+        try:
+            named = await self.module(name)
+        except ModuleError as exc:
+            message = f"{exc}{near}"
+            raise ModuleError(message) from exc
         if named is None:
-            message = f'function or module "{name}" not found'
+            message = f'function or module "{name}" not found{near}'
             raise LayerlineError(message)
         constructor = constructor_of(named.types)
         return Found(State(target=named), constructor, f'"{named.types.name}" constructor')
@@ -232,6 +238,11 @@ class Handler:
         """What the loaded module depends on, and its toolchains."""
         loaded = self.place.target.loaded
         return (*loaded.dependencies, *loaded.toolchains) if loaded else ()
+
+    def _names(self) -> list[str]:
+        """What a pipeline can begin with, apart from modules that are named by a path."""
+        members = (*self.own_functions(), *CORE.types.members(State(target=CORE).type_def))
+        return [*(each.command for each in members), *(each.name for each in self.dependencies())]
 
     async def _constructed(self, target: CallTarget) -> State:
         """The main object made without arguments, for a function that is called on it."""

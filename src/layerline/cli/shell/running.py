@@ -103,7 +103,8 @@ def read_sources(paths: Sequence[str], workdir: Path) -> list[Source]:
     """The scripts in files, or without any that on standard input."""
     if not paths:
         return [Source(read_standard_input(), "-")]
-    return [Source(read_text(workdir / path, shown=path), path) for path in paths]
+    hint = "name a file with a script, or give one with --code"
+    return [Source(read_text(workdir / path, shown=path, hint=hint), path) for path in paths]
 
 
 async def _first_place(console: Console, modules: Modules) -> Place:

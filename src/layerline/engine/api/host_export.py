@@ -26,7 +26,7 @@ _PARENT_MODE = 0o700
 def export_directory(tree: Tree, path: str, target: Path, *, wipe: bool) -> None:
     """Merge a directory into `target`; with `wipe`, what the tree lacks is removed there."""
     if target.exists() and not target.is_dir():
-        message = f"{target}: not a directory"
+        message = f"failed to export to {target}: not a directory: use another path"
         raise NotADirectory(message)
     store = find_store(tree.layers[-1])
     with write_errors(f"failed to export to {target}", target, store=store):

@@ -91,10 +91,16 @@ def read_key(
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     curve = key.curve if isinstance(key, EllipticCurvePublicKey) else None
+    if b"PRIVATE KEY-----" in data:
+        message = (
+            f"{path} is a private key: write its public key with "
+            f"'openssl pkey -in {path.name} -pubout -out PUBLIC.pem'"
+        )
+        raise UsageError(message)
     if not isinstance(key, Ed25519PublicKey) and not isinstance(curve, SECP256R1):
         message = (
             f"{path} has no public key of Ed25519 or ECDSA P-256 in PEM: "
-            f"write that of a private key with 'openssl pkey -in PRIVATE -pubout -out {path.name}'"
+            f"write that of a private key with 'openssl pkey -in PRIVATE -pubout -out PUBLIC.pem'"
         )
         raise UsageError(message)
     assert isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey)

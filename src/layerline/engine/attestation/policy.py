@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 from layerline.engine.attestation.identities import Identities, Identity, read_identities
 from layerline.engine.attestation.keys import PublicKey, read_key
 from layerline.errors import UsageError
+from layerline.suggestion import did_you_mean
 from layerline.text_file import read_text
 
 if TYPE_CHECKING:
@@ -96,15 +97,16 @@ class Policy:
 
 def read_policy(path: Path) -> Policy:
     """Read a policy; paths of keys are relative to it. Raises UsageError."""
-    hint = "write it in TOML, as docs/how-to/verify.md has it"
+    hint = "docs/how-to/verify.md has an example"
     text = read_text(path, hint=hint, error=UsageError)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        message = f"cannot read the policy {path}: {exc}"
+        message = f"cannot read the policy {path}: invalid TOML: {exc}: fix it; {hint}"
         raise UsageError(message) from exc
     if unknown := sorted(document.keys() - set(_KNOWN)):
-        message = f"unknown key {unknown[0]!r} in {path}: use {', '.join(_KNOWN)}"
+        hint = did_you_mean(unknown[0], _KNOWN) or f": use {', '.join(_KNOWN)}"
+        message = f"unknown key {unknown[0]!r} in {path}{hint}"
         raise UsageError(message)
     lists = {name: _texts(document, name, path) for name in _LISTS}
     age = document.get("max_age_days")

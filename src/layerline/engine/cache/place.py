@@ -68,6 +68,7 @@ class Place:
     report: Callable[[str], None]
     listing_seconds: float = _LISTING_SECONDS
     is_usable: bool = True
+    failure: ImageError | None = None
     long_unused: dict[str, bytes] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
     listing: Future[frozenset[str] | None] = field(init=False)
@@ -120,6 +121,7 @@ class Place:
     def fail(self, exc: ImageError) -> None:
         """Use the repository no more in this session, and say so."""
         self.is_usable = False
+        self.failure = exc
         self.say(f"the cache {self.name} is not used any more in this call: {exc}")
 
     def distrust(self, reason: str) -> None:

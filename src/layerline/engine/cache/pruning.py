@@ -194,6 +194,7 @@ def _remove_leases(place: Place) -> None:
 def _tags(place: Place) -> list[str]:
     tags = place.tags()
     if tags is None:
-        message = f"{place.name}: the registry does not list its tags: check the address and login"
+        why = str(place.failure or "the registry does not list its tags; check the address")
+        message = f"cannot prune the cache {place.name}: {why}"
         raise RegistryUnreachable(message)
     return sorted(tags)

@@ -193,7 +193,7 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as exc:
-        message = f"the {what} is not JSON: {exc}"
+        message = f"the {what} is not JSON; check that the address or file is that of an image"
         raise ArchiveInvalid(message) from exc
     if not isinstance(document, dict):
         message = f"the {what} is not a JSON object"
@@ -206,7 +206,10 @@ def parse_manifest(data: bytes, media_type: str) -> Manifest:
     document = _parse_document(data, media_type, "manifest", MANIFEST_TYPES, foreign="manifests")
     config = _descriptor(document.get("config"), "config")
     if config.media_type not in CONFIG_TYPES:
-        message = f"the manifest is not of an image: its config is a {config.media_type!r}"
+        message = (
+            f"the manifest is not of an image: its config is a {config.media_type!r}; use the "
+            "address of an image"
+        )
         raise ArchiveInvalid(message)
     layers = tuple(_descriptor(entry, "layer") for entry in _list(document, "layers"))
     if len(layers) > MOST_LAYERS:

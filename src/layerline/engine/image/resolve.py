@@ -98,13 +98,20 @@ class Resolver:
         return image
 
     def _ask(self, reference: Reference) -> tuple[Repository, RawManifest]:
-        failure: ImageError | None = None
+        failures: list[ImageError] = []
         for place in self.registries.places(reference):
             try:
                 return place, place.manifest(reference.digest or reference.tag or "")
             except ImageError as exc:
-                failure = exc
-        raise failure or ImageNotFound(str(reference))
+                failures.append(exc)
+        if not failures:
+            raise ImageNotFound(str(reference))
+        # A mirror without the image is nothing to report, one that fails is.
+        broken = [each for each in failures[:-1] if not isinstance(each, ImageNotFound)]
+        if not broken:
+            raise failures[-1]
+        message = f"{failures[-1]}; its mirror failed: {broken[0]}"
+        raise type(failures[-1])(message) from failures[-1]
 
     def _pull(self, place: Repository, fetched: RawManifest, platform: Platform) -> Image:
         chosen = _choose(place, fetched, platform)

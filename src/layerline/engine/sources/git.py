@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
+_UNREACHABLE = "unable to access"  # git-remote-curl(1), in the words of remote-curl.c
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PEELED = "^{}"
 _BARE = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
@@ -105,7 +106,9 @@ def list_refs(store: Store, remote: Remote) -> Refs:
                 ["ls-remote", "--symref", "--", remote.address], cwd=work, env=remote.env
             )
         except CommandFailed as exc:
-            message = f"failed to list the refs of {remote.address}: {exc.stderr.strip()}"
+            said = exc.stderr.strip()
+            hint = "; check the address and the network" if _UNREACHABLE in said else ""
+            message = f"failed to list the refs of {remote.address}: {said}{hint}"
             raise QueryError(message) from exc
     commits: dict[str, str] = {}
     head: str | None = None

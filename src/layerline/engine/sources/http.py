@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from layerline.engine.image.registry.client import connection_error
 from layerline.engine.image.registry.connections import http_client
 from layerline.engine.store.digest import digest_of
 from layerline.engine.store.epoch import EPOCH
@@ -55,7 +56,7 @@ def file_name(url: str, otherwise: str) -> str:
     """The file name of a download: the last part of the URL's path, or `otherwise`."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
-        message = f"{url}: only http:// and https:// URLs can be fetched"
+        message = f"cannot fetch {url}: use a URL with http:// or https://"
         raise QueryError(message)
     name = posixpath.basename(unquote(parts.path))
     return name if name not in ("", ".", "..") else otherwise
@@ -98,6 +99,9 @@ def _write(client: httpx.Client, request: DownloadRequest, place: Path) -> tuple
                 hasher.update(chunk)
                 file.write(chunk)
             return hasher.hexdigest(), _parse_modified(response.headers.get("last-modified", ""))
+    except httpx.TransportError as exc:
+        message = f"failed to load {request.url}: {connection_error(exc, httpx.URL(request.url))}"
+        raise QueryError(message) from exc
     except httpx.HTTPError as exc:
         message = f"failed to load {request.url}: {exc}"
         raise QueryError(message) from exc

@@ -118,12 +118,13 @@ def storage_error(
         where = Path(exc.filename)  # others are relative to a descriptor
     inside = root is not None and (where == root or root in where.parents)
     kind = StoreError if inside else HostError
+    what = what if what.endswith(str(where)) else f"{what}: {where}"
     inside = inside or (root == place and where in place.parents)  # which could not be created
     if exc.errno not in _REASONS:
         hint = ": set LAYERLINE_STORE to another directory" if inside else ""
-        return kind(f"{what}: {where}: {(exc.strerror or str(exc)).lower()}{hint}")
+        return kind(f"{what}: {(exc.strerror or str(exc)).lower()}{hint}")
     hint = _way_out(exc, where, inside=inside)
-    return kind(f"{what}: {where}: {_REASONS[exc.errno]}: {hint}")
+    return kind(f"{what}: {_REASONS[exc.errno]}: {hint}")
 
 
 def no_space(
@@ -163,8 +164,18 @@ def _way_out(exc: OSError, place: Path, *, inside: bool) -> str:
         return f"mount it writable, or {other}"
     if exc.errno in (errno.EACCES, errno.EPERM):
         owner = _existing(place).stat().st_uid
-        return f"run as the user with id {owner}, who owns it, or {other}"
+        # In a user namespace, whoever it has no id for is shown as the same nobody.
+        who = "who" if owner == _overflow_id() else f"with id {owner}, who"
+        return f"run as the user {who} owns it, or {other}"
     return f"check the disk, or {other}" if exc.errno == errno.EIO else other
+
+
+def _overflow_id() -> int:
+    """The id that user_namespaces(7) shows for owners without one in the namespace."""
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError):
+        return -1
 
 
 def _existing(place: Path) -> Path:

@@ -27,6 +27,9 @@ def has_store(root: Path) -> bool:
     Raises StoreVersion for any other directory, StoreError for another user's store, and OSError
     if it cannot be read.
     """
+    if root.is_file():
+        message = f"{root} is a file: set LAYERLINE_STORE to a directory"
+        raise StoreVersion(message)
     owner = recorded_owner(root)
     found = _version(root)
     if found is None and _is_foreign(root):
@@ -41,9 +44,9 @@ def has_store(root: Path) -> bool:
     if found is None:
         return False
     if found != FORMAT.encode():
-        shown = found[:40].decode(errors="replace")
+        shown = found[:40].decode(errors="replace").strip()
         message = (
-            f"unsupported store version {shown!r} in {root}, expected {FORMAT!r}: "
+            f"unsupported store version '{shown}' in {root}, expected '{FORMAT.strip()}': "
             "use the Layerline that created it, or set LAYERLINE_STORE to another directory"
         )
         raise StoreVersion(message)

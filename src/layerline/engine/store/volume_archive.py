@@ -52,6 +52,11 @@ def export_volume(store: Store, volume: VolumeUse, target: Path) -> int:
 
 def import_volume(store: Store, source: Path, *, replace: bool = False) -> str:
     """Create a volume from an exported file and return its identity."""
+    if not source.exists():
+        message = (
+            f"failed to import {source}: no such file: name an archive of 'store volume export'"
+        )
+        raise StoreError(message)
     try:
         with source.open("rb") as file:
             return import_stream(store, file, str(source), replace=replace)

@@ -42,6 +42,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 _LARGEST_ANSWER = 8 << 20
 _SECOND_LEVEL = frozenset({"co", "com", "org", "net", "ac", "gov", "edu"})
+PROXY_EXTENSION = "layerline.proxy"  # of a request: the variable that names its proxy
 _REFUSED, _NO_HOST = "connect: connection refused", "no such host"
 
 
@@ -240,9 +241,20 @@ def connection_error(exc: httpx.TransportError, url: httpx.URL) -> ImageError:
             "a file that has the certificate of its authority"
         )
         return RegistryUnreachable(message)
+    elif cause is not None and cause.strerror:
+        reason = f"dial tcp {place}: {cause.strerror.lower()}"
     else:
-        reason = f"dial tcp {place}: {str(exc) or type(exc).__name__}"
-    return RegistryUnreachable(f"{reason}; check the address and the network")
+        reason = f"dial tcp {place}: {str(exc) or 'the connection failed'}"
+    return RegistryUnreachable(f"{reason}; check {_proxy_of(exc)}the address and the network")
+
+
+def _proxy_of(exc: httpx.TransportError) -> str:
+    """The proxy that a request went through, for a list of what to check; empty without one."""
+    try:
+        variable = exc.request.extensions.get(PROXY_EXTENSION)
+    except RuntimeError:  # an error without its request
+        return ""
+    return f"the proxy in {variable}, " if variable else ""
 
 
 def _is_final(failure: ImageError) -> bool:
@@ -250,11 +262,11 @@ def _is_final(failure: ImageError) -> bool:
     return _REFUSED in text or _NO_HOST in text or text.startswith("tls: ")
 
 
-def _cause(exc: BaseException) -> BaseException | None:
+def _cause(exc: BaseException) -> OSError | None:
     found: BaseException | None = exc
     while found is not None and not isinstance(found, OSError):
         found = found.__cause__ or found.__context__
-    return found
+    return found if isinstance(found, OSError) else None
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -267,15 +279,21 @@ def _status_error(response: httpx.Response) -> ImageError:
         return ImageNotFound(f"{response.url.path}: not found")
     if status in (401, 403):
         return _denial(response.url, f"status {status}; check the login and its permissions")
-    return RegistryUnreachable(_status(response))
+    return RegistryUnreachable(f"{_status(response)}; try again, or check the registry")
 
 
 def _status(response: httpx.Response) -> str:
     with contextlib.suppress(httpx.TransportError):  # the status alone says enough
         detail = next(response.iter_text(500), "") if not response.is_closed else ""
-        return f"{response.url.host}: unexpected status {response.status_code}: {detail[:500]}"
-    return f"{response.url.host}: unexpected status {response.status_code}"
+        said = f": {detail[:500]}" if detail.strip() else ""
+        return f"{_place(response.url)}: unexpected status {response.status_code}{said}"
+    return f"{_place(response.url)}: unexpected status {response.status_code}"
 
 
 def _denial(url: httpx.URL, reason: str) -> RegistryDenied:
-    return RegistryDenied(f"{url.host} denied access: {reason}")
+    return RegistryDenied(f"{_place(url)} denied access: {reason}")
+
+
+def _place(url: httpx.URL) -> str:
+    """The host, with its port if it has one."""
+    return url.netloc.decode()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import httpx
 
 from layerline.engine.image.reference import DEFAULT_REGISTRY, Reference
-from layerline.engine.image.registry.client import Endpoint, is_loopback
+from layerline.engine.image.registry.client import PROXY_EXTENSION, Endpoint, is_loopback
 from layerline.engine.image.registry.credentials import Credentials
 from layerline.engine.image.registry.repository import Repository
+from layerline.errors import UsageError
 from layerline.settings import BUNDLE_VARIABLE, unusable_bundle
 from layerline.text_file import reason_of
 
@@ -128,20 +129,48 @@ def _trusting(bundle: Path | None, variable: str) -> ssl.SSLContext:
         raise unusable_bundle(reason_of(exc), bundle, variable) from exc
 
 
+class _Proxy(httpx.HTTPTransport):
+    """Requests through a proxy, which are marked with the variable that names it."""
+
+    def __init__(self, variable: str, address: str, trust: ssl.SSLContext) -> None:
+        super().__init__(proxy=address, verify=trust)
+        self.variable = variable
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Mark a request, for the error that it may end in."""
+        request.extensions = {**request.extensions, PROXY_EXTENSION: self.variable.upper()}
+        return super().handle_request(request)
+
+
 def _proxies(
     variables: Mapping[str, str], trust: ssl.SSLContext
 ) -> dict[str, httpx.HTTPTransport | None]:
+    for name, value in variables.items():
+        _check_proxy(name, value)
     named = {name.lower(): value for name, value in variables.items()}
     mounts: dict[str, httpx.HTTPTransport | None] = {}
     for scheme in ("http", "https"):
-        proxy = named.get(f"{scheme}_proxy") or named.get("all_proxy")
-        if proxy:
+        variable = next(filter(named.get, (f"{scheme}_proxy", "all_proxy")), "")
+        if proxy := named.get(variable):
             address = proxy if "://" in proxy else f"http://{proxy}"
-            mounts[f"{scheme}://"] = httpx.HTTPTransport(proxy=address, verify=trust)
+            mounts[f"{scheme}://"] = _Proxy(variable, address, trust)
     if mounts:
         for host in ("localhost", "127.0.0.1", "[::1]", *_without_proxy(named.get("no_proxy", ""))):
             mounts[f"all://{host}"] = None
     return mounts
+
+
+def _check_proxy(variable: str, text: str) -> None:
+    """Raise UsageError for what is not a proxy's address; it is not shown: it may have a login."""
+    if variable.lower() == "no_proxy":
+        return
+    try:
+        scheme = httpx.URL(text if "://" in text else f"http://{text}").scheme
+    except httpx.InvalidURL:
+        scheme = ""
+    if scheme not in ("http", "https"):
+        message = f"invalid proxy in {variable}: use http://HOST:PORT"
+        raise UsageError(message)
 
 
 def _without_proxy(text: str) -> Iterator[str]:

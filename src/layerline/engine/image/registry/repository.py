@@ -68,10 +68,12 @@ class Repository:
                 data = _read_document(response)
                 media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         except ImageNotFound as exc:
-            message = f"{self.reference}: not found"
+            message = f"{self.reference}: not found; check the name and the tag"
             raise ImageNotFound(message) from exc
         if which.startswith("sha256:") and digest_bytes(data) != which:
-            message = f"{self.reference.registry}: content does not match its digest {which}"
+            message = (
+                f"{self.reference.registry}: content does not match its digest {which}; try again"
+            )
             raise ArchiveInvalid(message)
         return RawManifest(descriptor=manifests.describe(data, media_type), data=data)
 

@@ -1,0 +1,15 @@
+"""Hints at what was meant; standard library only and Python 3.9, as the doctor uses them too."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def did_you_mean(wrong: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """A hint at the known name that is nearest, after a prefix; empty where none is near."""
+    near = difflib.get_close_matches(wrong, list(known), n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
