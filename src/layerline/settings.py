@@ -143,7 +143,7 @@ def _wheels(document: Mapping[str, object], config: Path) -> Mapping[str, object
 
 def _registries(document: Mapping[str, object], config: Path) -> dict[str, dict[str, object]]:
     """The table of each registry, whose mirrors are a list of URLs."""
-    example = "e.g. [registries.'docker.io'] mirrors = ['https://mirror.example']"
+    example = 'e.g. [registries."docker.io"] mirrors = ["https://mirror.example"]'
     hosts = document.get("registries", {})
     if not isinstance(hosts, dict):
         message = f"invalid registries in {config}: use a table for each, {example}"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_SIMILAR = 0.7
+
 
 def did_you_mean(wrong: str, known: Iterable[str], *, prefix: str = "") -> str:
     """A hint at the known name that is nearest, after a prefix; empty where none is near."""
-    near = difflib.get_close_matches(wrong, list(known), n=1)
+    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=_SIMILAR)
     return f"; did you mean {prefix}{near[0]}?" if near else ""

@@ -24,7 +24,7 @@ _INNER = re.compile(
     r"|snapshot id|solver|op(?=\s)|ops\b|whiteout|traceparent|__\w+__)\b"
     r"|<class |<[\w.]+ object|0x[0-9a-f]{6}"
 )
-_REPR = re.compile(r"\b(?:None|True|False)\b|\['|\('|\{'|b'|\bdict_\w+\(")
+_REPR = re.compile(r"\b(?:None|True|False)\b|\['|\('|\{'|\bb'|\bdict_\w+\(")
 _JSON = re.compile(r'\{\s*"|":\s*["{\[\d]')
 _CLASS = re.compile(r"^\s*class (_?[A-Z]\w*)", re.MULTILINE)
 _CAMEL = re.compile(r"\b[A-Z][a-z]+(?:[A-Z][a-z0-9]+)+\b")

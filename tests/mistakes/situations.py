@@ -28,6 +28,15 @@ def _own_store(place: Place) -> Place:
     return place.with_environ(LAYERLINE_STORE=str(place.workdir.parent / "store"))
 
 
+def _new_store(place: Place) -> Place:
+    """The same with a store that a call has created."""
+    own = _own_store(place)
+    argv = ["core", "container", "sync"]
+    made = own.warm.call(argv, env=own.environ, cwd=own.workdir, stdin=None)
+    assert made.status == 0, made.stderr
+    return own
+
+
 @contextlib.contextmanager
 def _store_of_another_version(place: Place) -> Iterator[Place]:
     own = _own_store(place)
@@ -51,17 +60,6 @@ def _directory_for_a_store(place: Place) -> Iterator[Place]:
     own = _own_store(place)
     own.store.mkdir()
     (own.store / "thesis.tex").write_text("mine\n")
-    yield own
-
-
-@contextlib.contextmanager
-def _damaged_index(place: Place) -> Iterator[Place]:
-    own = _own_store(place)
-    made = own.warm.call(["core", "version"], env=own.environ, cwd=own.workdir, stdin=None)
-    assert made.status == 0, made.stderr
-    for path in own.store.glob("index.db*"):
-        path.unlink()
-    (own.store / "index.db").write_bytes(b"not a database " * 1000)
     yield own
 
 
@@ -117,9 +115,15 @@ def _user(place: Place, *, subordinate: bool = True) -> Iterator[Place]:
             path = place.workdir / name
             path.mkdir(mode=0o700) if name == "closed" else path.touch(mode=0o600)
         environ = {**user.environ(place.environ), "LAYERLINE_STORE": str(user.home / "store")}
-        yield place.as_user(user.argv([]), environ).with_values(
-            home=str(user.home), root_store=str(place.store)
-        )
+        yield place.as_user(user.argv([]), environ).with_values(home=str(user.home))
+
+
+@contextlib.contextmanager
+def _store_of_root(place: Place) -> Iterator[Place]:
+    """An ordinary user whose settings name the store of root."""
+    own = _new_store(place)
+    with _user(own) as user:
+        yield user.with_environ(LAYERLINE_STORE=str(own.store))
 
 
 @contextlib.contextmanager
@@ -148,12 +152,12 @@ SITUATIONS: Mapping[str, Situation] = {
     "a store of another version": _store_of_another_version,
     "a file where the store should be": _file_for_a_store,
     "a directory with other files where the store should be": _directory_for_a_store,
-    "a store whose index is damaged": _damaged_index,
     "a full disk": _full_disk,
     "a full disk for the output": _full_output,
     "a read-only disk": _read_only_disk,
     "a read-only disk for the output": _read_only_output,
     "an ordinary user": _user,
     "an ordinary user without subordinate ids": _user_without_ids,
+    "an ordinary user with the store of root": _store_of_root,
     **{f"a registry that {name}": _registry(name) for name in registries.ANSWERS},
 }

@@ -155,7 +155,8 @@ def _select_checks(names: Sequence[str] | None) -> Sequence[Check]:
     known = {check.name: check for check in CHECKS}
     for name in names or ():
         if name not in known:
-            message = f"unknown check '{name}'{did_you_mean(name, known)}: list checks with --list"
+            hint = did_you_mean(name, known) or ": list checks with --list"
+            message = f"unknown check '{name}'{hint}"
             raise UsageError(message)
     return [known[name] for name in names] if names else CHECKS
 

@@ -97,7 +97,7 @@ class Policy:
 
 def read_policy(path: Path) -> Policy:
     """Read a policy; paths of keys are relative to it. Raises UsageError."""
-    hint = "docs/how-to/verify.md has an example"
+    hint = "see docs/how-to/verify.md for an example"
     text = read_text(path, hint=hint, error=UsageError)
     try:
         document = tomllib.loads(text)

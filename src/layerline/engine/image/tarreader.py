@@ -295,5 +295,5 @@ def _name(name: bytes) -> bytes:
 
 
 def _refuse(reason: str) -> NoReturn:
-    message = f"the tar archive is refused: {reason}"
+    message = f"the tar archive is refused: {reason}; check where it comes from"
     raise ArchiveInvalid(message)

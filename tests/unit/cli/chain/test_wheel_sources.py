@@ -108,7 +108,7 @@ def test_settings_of_layerline_come_first(tmp_path: Path) -> None:
     found = sources(tmp_path, UV_DEFAULT_INDEX="https://uv.example")
     assert found.texts == {"index_url": "https://own.example/simple"}
     config.write_text('[wheels]\nindexes = "https://own.example/simple"\n')
-    with pytest.raises(UsageError, match="use extra-indexes, index, wheelhouses"):
+    with pytest.raises(UsageError, match="unknown key 'indexes' in "):
         sources(tmp_path)
 
 

@@ -57,7 +57,7 @@ def test_an_operation_with_variables_from_a_file(environ: dict[str, str], tmp_pa
     ("argv", "reason"),
     [
         (["--var=x"], "invalid value 'x' for --var: use NAME=VALUE"),
-        (["--var-json=["], "invalid value for --var-json: use a JSON object"),
+        (["--var-json=["], "invalid value '[' for --var-json: use a JSON object"),
         (["more"], r"Unknown operation named \"more\""),
         (["more", "other"], "accepts at most 1 arg(s), received 2"),
     ],

@@ -64,7 +64,7 @@ def test_an_unknown_shell_is_an_error(
     argv: list[str], word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command_line(["completion", *argv]) == 1
-    wanted = f'Error: unknown command "{word}" for "layerline completion"\n'
+    wanted = f'Error: unknown command "{word}" for "layerline completion"'
     assert capsys.readouterr().err.startswith(wanted)
 
 
