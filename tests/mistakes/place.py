@@ -64,7 +64,7 @@ class Place:
 
     def make(self, mistake: Mistake) -> Shown:
         """Make a mistake, and take down what is shown."""
-        values = {"work": str(self.workdir), "store": str(self.store), **self.values}
+        values = {"here": str(self.workdir), "store": str(self.store), **self.values}
         environ = dict(self.environ)
         environ.update((name, text.format_map(values)) for name, text in mistake.environ.items())
         argv, stdin = mistake.arguments(values), mistake.stdin.encode()
@@ -97,7 +97,7 @@ def shared_place(home: Path) -> Iterator[Place]:
 def prepared(shared: Place, mistake: Mistake) -> Iterator[Place]:
     """The place of one mistake, in its situation; all of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="mistake-") as name, contextlib.ExitStack() as stack:
-        workdir = Path(name, "work")
+        workdir = Path(name, "here")
         workdir.mkdir()
         place = replace(shared, workdir=workdir)
         if mistake.situation:
