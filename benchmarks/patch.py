@@ -4,8 +4,8 @@
 
 The earlier base is Debian without its updates and security updates, the newer one Debian with
 them. Each image is published on the earlier one, then patched and published again to the same
-docker-registry, which runs on loopback. DIR keeps the store, the registry and the locks: another run
-goes on with other images.
+docker-registry, which runs on loopback. DIR keeps the store, the registry and the locks: another
+run goes on with other images.
 """
 
 from __future__ import annotations
