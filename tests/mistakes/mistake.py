@@ -21,8 +21,8 @@ class Mistake:
     `message` is what goes to standard error after the progress. `near` is a right name that it
     suggests. `dagger` marks a message that is Dagger's, word for word: it need not say what to do.
     `traceback` marks a failure in the user's own code, whose log has the user's lines.
-    `alone` runs the row in an interpreter of its own. `inside` is the same mistake for the
-    pipeline's functions in one process: the default run takes it, `--slow` the command as well.
+    `alone` runs the row in an interpreter of its own. `inside` is a call of the pipeline's
+    functions, which the default run makes in one process, and `--slow` by the command as well.
     """
 
     subject: str
@@ -38,12 +38,20 @@ class Mistake:
     dagger: bool = False
     traceback: bool = False
     alone: bool = False
+    inside: bool = False
     slow: bool = False
 
     @property
     def id(self) -> str:
         """The name of the row's test."""
         return f"{self.subject}: {self.name}"
+
+    def write_files(self, place: Path) -> None:
+        """Write the user's files."""
+        for path, text in self.files.items():
+            file = place / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
 
     def arguments(self, values: Mapping[str, str]) -> list[str]:
         """The command line, with what varies put in."""

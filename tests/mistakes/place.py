@@ -102,8 +102,5 @@ def prepared(shared: Place, mistake: Mistake) -> Iterator[Place]:
         place = replace(shared, workdir=workdir)
         if mistake.situation:
             place = stack.enter_context(SITUATIONS[mistake.situation](place))
-        for path, text in mistake.files.items():
-            file = workdir / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
+        mistake.write_files(workdir)
         yield place

@@ -13,6 +13,7 @@ import dagger
 from dagger import dag
 
 from layerline.pipeline.environment import program
+from layerline.pipeline.errors import PipelineError
 
 OSV_URL = "https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip"
 TRACKER_URL = "https://security-tracker.debian.org/tracker/data/json"
@@ -26,7 +27,7 @@ _WAYS = {
 }
 
 
-class NoAdvisories(Exception):
+class NoAdvisories(PipelineError):
     """Known vulnerabilities cannot be read, so nothing can be said of an image."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from layerline.pipeline import debian_tracker, osv
 from layerline.pipeline.audit_policy import Accepted, Audit
 from layerline.pipeline.diagnostics import FILE
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.licences import Licence, is_denied
 from layerline.pipeline.requirement import normalize_name
 from layerline.pipeline.vulnerability import (
@@ -23,7 +24,7 @@ from layerline.pipeline.vulnerability import (
 _PYTHON = "PyPI"
 
 
-class AuditFailed(Exception):
+class AuditFailed(PipelineError):
     """Something that the policy does not accept; the message lists all that was found."""
 
 

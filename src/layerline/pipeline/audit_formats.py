@@ -6,6 +6,7 @@ from html import escape
 from types import MappingProxyType
 from typing import Any
 
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.vulnerability import ACCEPTED, REFUSED, REPORTED, Document
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -218,7 +219,7 @@ def choose(name: str) -> Callable[[Document], str]:
     """What renders a format."""
     if name not in _FORMATS:
         message = f"unknown format {name!r}: use {', '.join(_FORMATS)}"
-        raise ValueError(message)
+        raise PipelineError(message)
     return _FORMATS[name]
 
 

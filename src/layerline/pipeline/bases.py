@@ -13,6 +13,8 @@ https://hub.docker.com/_/python
 from types import MappingProxyType
 from typing import Any
 
+from layerline.pipeline.errors import PipelineError
+
 DISTRIBUTIONS = MappingProxyType(
     {
         "3.10": "ubuntu:22.04",
@@ -25,7 +27,7 @@ DISTRIBUTIONS = MappingProxyType(
 PACKAGES = ("ca-certificates", "libgomp1", "python3", "python3-venv", "tini")
 
 
-class BaseUnavailable(ValueError):
+class BaseUnavailable(PipelineError):
     """The base that a version of Python wants cannot be had here."""
 
 

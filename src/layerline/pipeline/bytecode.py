@@ -19,6 +19,7 @@ from dagger import dag
 from layerline.pipeline import changes
 from layerline.pipeline.base_system import PREFIX
 from layerline.pipeline.environment import PYTHON, Environment, program
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.source import escape
 
@@ -39,7 +40,7 @@ Compiled = dict[str, Any]
 Modules = Mapping[str, Mapping[str, Sequence[int]]]
 
 
-class BytecodeTooLarge(ValueError):
+class BytecodeTooLarge(PipelineError):
     """Bytecode that is compiled together does not fit into a layer."""
 
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.plan import Plan, Step
 
 CALL = "layerline call"
@@ -81,7 +82,7 @@ def render(jobs: Jobs, ci: str) -> str:
     """The jobs in the form that a CI system reads; a `ValueError` names the known ones."""
     if ci not in _FORMS:
         message = f"unknown CI system {ci!r}: use {', '.join(_FORMS)}"
-        raise ValueError(message)
+        raise PipelineError(message)
     return _FORMS[ci](jobs)
 
 

@@ -289,7 +289,9 @@ def parse_definition(text: str) -> Definition:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise DefinitionError([Diagnostic(f"invalid TOML: {exc}")], text) from exc
+        raise DefinitionError(
+            [Diagnostic(f"invalid TOML: {exc}: check it and the lines above")], text
+        ) from exc
     try:
         definition = Definition.model_validate(document)
     except PydanticError as exc:

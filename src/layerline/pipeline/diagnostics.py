@@ -10,12 +10,22 @@ from typing import get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.line_numbers import Place, line_of_place, line_of_syntax_error
 
 FILE = "layerline.toml"
 # Up to the last "@" of the authority (RFC 3986), as passwords may hold one that is not escaped.
 _CREDENTIALS = re.compile(r"(://)[^/\s'\"]+@")
 EVERY_TARGET = "*"
+# Pydantic's types of errors whose messages are about Python.
+_REASONS = {
+    "string_pattern_mismatch": "invalid value",
+    "too_short": "at least one is needed",
+    "int_type": "input should be a whole number",
+    "int_parsing": "input should be a whole number",
+    "bool_type": "input should be true or false",
+    "bool_parsing": "input should be true or false",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Diagnostic:
     place: Place = ()
 
 
-class DefinitionError(ValueError):
+class DefinitionError(PipelineError):
     """An invalid definition; the message lists every mistake with its line."""
 
     def __init__(self, wrong: Sequence[Diagnostic], text: str = "") -> None:
@@ -75,9 +85,9 @@ def _fixed(kind: str, key: str, name: str, value: object) -> str:
 
 
 def _reason(found: Mapping[str, object]) -> str:
+    if (reason := _REASONS.get(str(found["type"]))) is not None:
+        return reason
     said = str(found["msg"]).removeprefix("Value error, ").replace("valid tuple", "list")
-    if found["type"] == "string_pattern_mismatch":
-        return "invalid value"
     said = re.sub(r"valid dictionary or instance of \w+", "table", said)
     return said[:1].lower() + said[1:]
 
@@ -94,6 +104,10 @@ def _toml(value: object) -> str:
             return f'"{value}"'
         case list():
             return f"[{', '.join(_toml(item) for item in value)}]"
+        case bool():
+            return str(value).lower()
+        case dict() if not value:
+            return "{}"
         case dict():
             return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
         case _:

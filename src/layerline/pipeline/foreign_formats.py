@@ -89,6 +89,9 @@ class Package:
         return self.refused
 
 
+_KNOWN = "uv.lock, poetry.lock, pylock.*.toml or requirements with hashes, as the tool wrote it"
+
+
 @functools.lru_cache(maxsize=4)
 def parse(path: str, text: str) -> tuple[Mapping[str, Sequence[Package]], bool]:
     """The packages of a lock by name, and whether it says what they depend on.
@@ -102,7 +105,7 @@ def parse(path: str, text: str) -> tuple[Mapping[str, Sequence[Package]], bool]:
         try:
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as exc:
-            message = f"{path} is not TOML: {exc}"
+            message = f"{path} is not TOML: {exc}: use {_KNOWN}"
             raise LockError(message) from exc
         if name.startswith("pylock"):
             found = [_of_pylock(table, home) for table in document.get("packages", [])]

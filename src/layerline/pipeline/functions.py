@@ -13,6 +13,7 @@ from dagger import DefaultPath, Doc, Ignore, dag, function
 from layerline.pipeline import ci_jobs, dockerfile, lock, report, report_markdown, target_lock
 from layerline.pipeline.attachments import FULCIO, REKOR, Signer
 from layerline.pipeline.cold_start import describe
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.image_start import start, with_start
 from layerline.pipeline.plan import earlier_builds
 from layerline.pipeline.probe import Evidence
@@ -233,7 +234,7 @@ class PipelineFunctions:
         """List the contents of an image as a CycloneDX or an SPDX document in JSON."""
         if format not in _BILLS:
             message = f"unknown format {format!r}: use {' or '.join(_BILLS)}"
-            raise ValueError(message)
+            raise PipelineError(message)
         project = self.project()
         definition = await project.definition()
         target = definition.image(image).target
@@ -370,7 +371,7 @@ def _formats(wanted: str) -> dict[str, Callable[[report.Report], str]]:
     """The files of a report and what renders them."""
     if wanted != "all" and wanted not in _REPORTS:
         message = f"unknown format {wanted!r}: use {', '.join(_REPORTS)} or all"
-        raise ValueError(message)
+        raise PipelineError(message)
     return dict(found for name, found in _REPORTS.items() if wanted in (name, "all"))
 
 

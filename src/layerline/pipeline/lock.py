@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.requirement import normalize_name
 
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)")
@@ -14,12 +15,13 @@ _WHEEL = re.compile(
     r"^# wheel: (?P<name>\S+) sha256:(?P<hash>[0-9a-f]{64})(?: from (?P<source>\S+))?$",
     re.MULTILINE,
 )
+_MERGE = ("<<<<<<<", "=======", ">>>>>>>")  # git-merge(1), "How conflicts are presented"
 _HASH = re.compile(r"--hash=(\S+)")
 _COMMENT = re.compile(r"^\s*#")
 _VIA = re.compile(r"^\s+#\s+via\s+(?P<names>\S.*)$")
 
 
-class LockError(ValueError):
+class LockError(PipelineError):
     """The lock does not match the definition."""
 
 
@@ -110,8 +112,10 @@ def parse(text: str) -> dict[str, Pin]:
         name = normalize_name(found.get("name", ""))
         version = found.get("version") or versions.get(name)
         if version is None:
+            marked = lines[0].startswith(_MERGE)
+            what = "a mark of a merge conflict" if marked else "not a pinned version"
             message = (
-                f"the lock has {lines[0]!r}, which is not a pinned version: "
+                f"the lock has {lines[0]!r}, which is {what}: "
                 "regenerate it with 'layerline call lock'"
             )
             raise LockError(message)

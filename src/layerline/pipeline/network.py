@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 import dagger
 from dagger import dag
 
+from layerline.pipeline.errors import PipelineError
+
 _PASSWORD = re.compile(r"\bpassword\s+(\S+)")
 
 
-class NetworkError(ValueError):
+class NetworkError(PipelineError):
     """A download is impossible with the given flags."""
 
 

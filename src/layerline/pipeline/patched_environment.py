@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layerline.pipeline.environment import Environment, program
+from layerline.pipeline.errors import PipelineError
 
 
-class BaseMismatch(ValueError):
+class BaseMismatch(PipelineError):
     """Layers cannot be put on another base."""
 
 

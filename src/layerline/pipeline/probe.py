@@ -17,6 +17,7 @@ from dagger import dag
 from layerline.pipeline import changes
 from layerline.pipeline.definition import Definition, Image
 from layerline.pipeline.environment import PYTHON
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.layer import Layer
 from layerline.pipeline.lock_rules import CUDA_PACKAGES
 
@@ -50,7 +51,7 @@ _HOME = "/tmp"
 Evidence = dict[str, Any]
 
 
-class UnknownProbe(ValueError):
+class UnknownProbe(PipelineError):
     """A group names an unknown probe."""
 
 

@@ -79,7 +79,10 @@ class Project:
         path = definition.target(target).lock
         text = await self._text(path) if path else ""
         if path and not text:
-            message = f"{path} does not exist, which [targets.{target}] of {FILE} has as its lock"
+            message = (
+                f"{path} does not exist, which [targets.{target}] of {FILE} has as its lock: "
+                "create it with its tool, or remove the key"
+            )
             raise LockError(message)
         return text
 

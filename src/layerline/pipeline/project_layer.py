@@ -13,6 +13,7 @@ import dagger
 from layerline.pipeline import changes, step_inputs
 from layerline.pipeline.definition import Image
 from layerline.pipeline.environment import BUILT, Environment
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.partition import Partition
 from layerline.pipeline.platform import Platform
 from layerline.pipeline.projects import Projects, unmet
@@ -20,7 +21,7 @@ from layerline.pipeline.requirement import normalize_name
 from layerline.pipeline.spans import span
 
 
-class ProjectError(ValueError):
+class ProjectError(PipelineError):
     """A project of the repository does not fit the image that it is to be installed in."""
 
 

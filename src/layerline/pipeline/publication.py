@@ -12,6 +12,7 @@ from layerline.pipeline import lock, provenance, sbom, spdx
 from layerline.pipeline.attachments import CYCLONEDX, LOCK, SPDX, Attachments, Signer, attach
 from layerline.pipeline.diagnostics import FILE
 from layerline.pipeline.environment import PYTHON, program
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.image import Assembly
 from layerline.pipeline.probe import EVIDENCE_LABEL
 from layerline.pipeline.project import Project
@@ -43,7 +44,7 @@ class Publication:
         """Build, push and attach; the address with its digest."""
         if self.compression not in _COMPRESSIONS:
             message = f"unknown compression {self.compression!r}: use {', '.join(_COMPRESSIONS)}"
-            raise ValueError(message)
+            raise PipelineError(message)
         started = _now()
         assembly = await self.project.assembly_of(self.image)
         built = await assembly.image(self.image)

@@ -21,6 +21,7 @@ from layerline.pipeline.environment import (
     Environment,
     with_modules,
 )
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.foreign_lock import (
     LockedSource,
     merge,
@@ -49,7 +50,7 @@ _MODULES = (
 )
 
 
-class Conflict(ValueError):
+class Conflict(PipelineError):
     """The requirements of a target have no solution."""
 
 

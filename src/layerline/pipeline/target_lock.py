@@ -8,6 +8,7 @@ from dagger import dag
 from layerline.pipeline import lock, pylock
 from layerline.pipeline.base_pins import insert_pins
 from layerline.pipeline.diagnostics import FILE
+from layerline.pipeline.errors import PipelineError
 from layerline.pipeline.lock import LockError
 from layerline.pipeline.project import Project
 from layerline.pipeline.resolution import resolve
@@ -28,7 +29,7 @@ async def write(
     """The lock in one of `FORMATS`; with `check` it has to be the one that the project has."""
     if format not in FORMATS:
         message = f"unknown format {format!r}: use {' or '.join(FORMATS)}"
-        raise ValueError(message)
+        raise PipelineError(message)
     definition = await project.definition()
     current = await project.own_lock(target)
     theirs = await project.foreign_lock(definition, target)
