@@ -21,8 +21,8 @@ EVERY_TARGET = "*"
 _REASONS = {
     "string_pattern_mismatch": "invalid value",
     "too_short": "at least one is needed",
-    "int_type": "input should be a whole number",
-    "int_parsing": "input should be a whole number",
+    "int_type": "input should be an integer",
+    "int_parsing": "input should be an integer",
     "bool_type": "input should be true or false",
     "bool_parsing": "input should be true or false",
 }
