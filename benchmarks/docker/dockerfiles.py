@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PLAIN = f"{dockerfile.PLACE}/plain"
 _CA = "/etc/ssl/certs/ca-certificates.crt"
 _SECRET = f"type=secret,id=ca,target={_CA}"
+# A directory of wheels, where this machine has one; not in the key of a step.
+_WHEELS = "type=secret,id=uv,target=/etc/uv/uv.toml"
 
 
 def render(repository: Repository) -> None:
@@ -74,6 +76,7 @@ def _lines(repository: Repository) -> Iterator[str]:
                 f"type=cache,id=uv-{layer.name}-{target}-v2,target=/mnt/uv",
                 f"type=bind,source={PLAIN}/{layer.name}.txt,target=/mnt/requirements.txt",
                 _SECRET,
+                _WHEELS,
             ],
             "uv pip install --python=/opt/venv/bin/python --cache-dir=/mnt/uv --link-mode=copy "
             "--compile-bytecode --no-deps --requirements=/mnt/requirements.txt",

@@ -6,10 +6,13 @@ packages, and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.docker import dockerfiles
@@ -18,10 +21,10 @@ from layerline import command
 from layerline.engine.store.usage import identity_of
 from layerline.quantities import parse_size
 from layerline.settings import CA_BUNDLE, process_environ
+from tests.http_server import serving_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from benchmarks.docker.repository import Repository
     from tests.docker import Docker
@@ -165,8 +168,15 @@ class DockerBuild:
     def build(self, tag: str) -> None:
         """Build under a name."""
         self.write(self.repository)
-        words = ("--network=host", f"--secret=id=ca,src={CA_BUNDLE}", "--progress=plain")
-        self._docker("build", *words, f"--file={self.dockerfile}", f"--tag={tag}", ".")
+        words = ["--network=host", f"--secret=id=ca,src={CA_BUNDLE}", "--progress=plain"]
+        with contextlib.ExitStack() as stack:
+            if wheels := process_environ().get("PIP_FIND_LINKS"):
+                served = stack.enter_context(serving_files(Path(wheels)))
+                config = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".toml"))
+                config.write(f'find-links = ["http://{served}/"]\n')
+                config.flush()
+                words.append(f"--secret=id=uv,src={config.name}")
+            self._docker("build", *words, f"--file={self.dockerfile}", f"--tag={tag}", ".")
 
     def _docker(self, *words: str) -> str:
         done = self.docker.run(*words, cwd=self.repository.place, timeout=LONGEST_SECONDS)
