@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from graphql import DocumentNode, parse
+from graphql import DocumentNode, GraphQLError, parse
 
 
 class Selected(Protocol):
@@ -41,8 +41,11 @@ def plain_requests(base: Any) -> Callable[[Chain], Awaitable[Any]]:  # noqa: ANN
 
         @property
         def document(self) -> DocumentNode:
-            """The document, e.g. for an error's `debug_query`."""
-            return parse(self.text)
+            """The document, for an error's `debug_query`; empty where it is too deep to parse."""
+            try:
+                return parse(self.text)
+            except (GraphQLError, RecursionError):
+                return DocumentNode(definitions=())
 
         @property
         def payload(self) -> dict[str, Any]:

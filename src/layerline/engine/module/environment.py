@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from layerline.log import Journal
     from layerline.settings import Settings
 
-_EPOCH = 5
+_EPOCH = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
