@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from layerline.engine.solve import ops
+from layerline.engine.solve import ops, solver
+from layerline.engine.solve.step_context import WALKS
 from layerline.errors import IsADirectory, PathNotFound
 from layerline.log import Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from layerline.engine.solve.result import Result
+    from layerline.engine.solve.step_context import StepContext
     from tests.unit.solve.conftest import OpenSession
 
 
@@ -48,6 +52,28 @@ async def test_only_the_steps_after_a_change_are_made(open_session: OpenSession)
     async with open_session() as session:
         await session.solver.result(a_file("/c", base=a_file()))
         assert session.completed_steps() == ["withNewFile /c"]
+
+
+async def test_few_steps_walk_over_files_at_once(
+    open_session: OpenSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's lock lets one go on; more take turns at it, which costs as much as the steps."""
+    running: list[ops.Op] = []
+    most: list[int] = []
+    evaluate = solver.evaluate
+
+    def observe(op: ops.Op, step: StepContext) -> Result:
+        running.append(op)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.remove(op)
+        return evaluate(op, step)
+
+    monkeypatch.setattr(solver, "evaluate", observe)
+    async with open_session() as session, anyio.create_task_group() as group:
+        for number in range(4 * WALKS):
+            group.start_soon(session.solver.result, a_file(data=b"%d" % number))
+    assert max(most) == WALKS
 
 
 async def test_a_failure_is_raised_for_everybody_and_tried_again(open_session: OpenSession) -> None:

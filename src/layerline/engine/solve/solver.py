@@ -293,7 +293,7 @@ class Solver:
 
     def _make(self, op: Op, inputs: dict[str, Result], cancel: threading.Event) -> Result:
         """Take the result of the same identity, or evaluate."""
-        with cancelled_by(cancel):
+        with cancelled_by(cancel), self.context.walk():
             identity = identity_of_step(op, inputs, self.contents)
         if identity != op.key:
             with self.context.store.locks.exclusive(f"key {identity}", cancel=cancel):
@@ -334,7 +334,8 @@ class Solver:
         )
         try:
             failed = disk_errors(f"{describe(op)} failed", self.context.store.root)
-            with cancelled_by(cancel), failed:
+            turn = contextlib.nullcontext() if isinstance(op, ops.Exec) else self.context.walk()
+            with cancelled_by(cancel), failed, turn:
                 result = replace(evaluate(op, step), identity=identity)
             given = set[str]().union(*(each.snapshots() for each in inputs.values()))
             made = sorted(result.snapshots() - given)
