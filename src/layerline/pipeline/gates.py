@@ -1,6 +1,7 @@
 """What the tasks that build an image wait for, and what they find."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -40,17 +41,29 @@ class Gates:
         return [self.found[name] for name in (*self.passed, self.subject)]
 
     async def wait_for_layer(self, layer: Layer) -> None:
-        """Wait until the layers that a layer depends on have passed their probes."""
-        needed = {name: self.passed[name] for name in self.foundations[layer.name]}
+        """Wait until the layers that a layer depends on are made."""
+        needed = {name: self.ready[name] for name in self.foundations[layer.name]}
         await _wait(f"probe {layer.name}", needed)
 
     async def wait_for_image(self) -> None:
-        """Wait until all layers are made, and those that others depend on have passed."""
-        below = set().union(*self.foundations.values())
-        needed = {
-            name: (self.passed if name in below else self.ready)[name] for name in self.passed
-        }
-        await _wait(f"probe {self.subject}", needed)
+        """Wait until all layers are made."""
+        await _wait(f"probe {self.subject}", self.ready)
+
+    @contextlib.asynccontextmanager
+    async def below_first(self, layer: Layer | None = None) -> AsyncIterator[None]:
+        """Probe a layer or the image in the block; it ends when all below have passed.
+
+        So a failure is raised for the layer that causes it, which ends those that wait for it.
+        """
+        below = (
+            {*self.foundations[layer.name]} if layer else set().union(*self.foundations.values())
+        )
+        name = layer.name if layer else self.subject
+        try:
+            yield
+        finally:
+            passed = {each: event for each, event in self.passed.items() if each in below}
+            await _wait(f"the result of {name}", passed)
 
 
 async def _wait(who: str, needed: Mapping[str, anyio.Event]) -> None:

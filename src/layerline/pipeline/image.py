@@ -80,8 +80,8 @@ class Assembly:
     async def _validate(self, name: str) -> Gates:
         """Run the probes of an image and its layers.
 
-        Layers are built in parallel. The probes of a layer wait for those of the layers that it
-        depends on: a failure is reported for the layer that causes it.
+        Layers are built and probed in parallel. What the probes of a layer find is reported after
+        those of the layers that it depends on: a failure is that of the layer that causes it.
         """
         with span(f"validate {name}", steps=self._steps(self.definition.image(name))):
             return await self._find(name)
@@ -130,7 +130,7 @@ class Assembly:
         return gates.found[name]
 
     async def _gate(self, layer: Layer, gates: Gates) -> None:
-        """Install and compile a layer; probe it once those that it depends on have passed."""
+        """Install and compile a layer; probe it once those that it depends on are made."""
         name, clock = layer.name, gates.clock
         row = {"part": name, "target": self.target}
         base = await self.of_layers.inputs()
@@ -149,10 +149,11 @@ class Assembly:
         await gates.wait_for_layer(layer)
         below = [each for each in self.partition.with_needed(layer) if each is not layer]
         depends = step_inputs.of_probes(gates.inputs[name], below)
-        with span(f"probe {name}", depends, **row) as opened, clock.lap() as probing:
-            probed = await self._layer_evidence(layer)
-            opened.set_attribute(PASSED, len(probed["probes"]))
-            opened.set_attribute(SIZE, sum(each["bytes"] for each in probed["packages"]))
+        async with gates.below_first(layer):
+            with span(f"probe {name}", depends, **row) as opened, clock.lap() as probing:
+                probed = await self._layer_evidence(layer)
+                opened.set_attribute(PASSED, len(probed["probes"]))
+                opened.set_attribute(SIZE, sum(each["bytes"] for each in probed["packages"]))
         gates.found[name] = {
             **probed,
             "seconds": installed["seconds"],
@@ -174,12 +175,13 @@ class Assembly:
         gates.of_image = step_inputs.of_image(gates.inputs[gates.subject], gates.layers, files)
         await gates.wait_for_image()
         row = {"part": gates.subject, "target": self.target}
-        with (
-            span(f"probe {gates.subject}", gates.of_image, **row) as opened,
-            gates.clock.lap() as probing,
-        ):
-            probed = await self._image_evidence(name)
-            opened.set_attribute(PASSED, len(probed["probes"]))
+        async with gates.below_first():
+            with (
+                span(f"probe {gates.subject}", gates.of_image, **row) as opened,
+                gates.clock.lap() as probing,
+            ):
+                probed = await self._image_evidence(name)
+                opened.set_attribute(PASSED, len(probed["probes"]))
         gates.found[gates.subject] = {**probed, "times": {"probes": probing}}
 
     def _steps(self, spec: Image) -> int:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from layerline.engine.solve import ops, solver
+from layerline.engine.solve import ops
 from layerline.engine.solve.step_context import WALKS
+from layerline.engine.solve.steps import evaluate
 from layerline.errors import IsADirectory, PathNotFound
 from layerline.log import Status
 
@@ -60,7 +61,6 @@ async def test_few_steps_walk_over_files_at_once(
     """Python's lock lets one go on; more take turns at it, which costs as much as the steps."""
     running: list[ops.Op] = []
     most: list[int] = []
-    evaluate = solver.evaluate
 
     def observe(op: ops.Op, step: StepContext) -> Result:
         running.append(op)
@@ -69,7 +69,7 @@ async def test_few_steps_walk_over_files_at_once(
         running.remove(op)
         return evaluate(op, step)
 
-    monkeypatch.setattr(solver, "evaluate", observe)
+    monkeypatch.setattr("layerline.engine.solve.solver.evaluate", observe)
     async with open_session() as session, anyio.create_task_group() as group:
         for number in range(4 * WALKS):
             group.start_soon(session.solver.result, a_file(data=b"%d" % number))
