@@ -53,6 +53,26 @@ async def test_a_copied_directory_is_packed_before_the_image_is_assembled(
         assert f"{below}:Zstd" in packed_layers(session)
 
 
+async def test_directories_that_are_merged_first_are_packed_once(
+    open_a_session: OpenSession,
+) -> None:
+    """An image has the layer that they are copied into, not those of the directories."""
+    merged: ops.Op = ops.Scratch()
+    for name in ("/a", "/b"):
+        source = ops.NewFile(base=ops.Scratch(), path=name, data=b"text")
+        merged = ops.CopyDirectory(base=merged, path="/", source=source, source_path="/")
+    base = ops.NewFile(base=ops.Scratch(), path="/c", data=b"text")
+    op = ops.CopyDirectory(base=base, path="/here", source=merged, source_path="/")
+    async with open_a_session() as session:
+        pack_ahead(session, "ZSTD")
+        layer = (await session.solver.result(op)).layers[-1]
+        with anyio.fail_after(SECONDS):
+            while f"{layer}:Zstd" not in packed_layers(session):  # noqa: ASYNC110 - as above
+                await anyio.sleep(0.01)
+        ahead = {key for key in packed_layers(session) if key.endswith(":Zstd")}
+    assert ahead == {f"{layer}:Zstd"}
+
+
 async def test_nothing_is_packed_unless_asked(open_a_session: OpenSession) -> None:
     async with open_a_session() as session:
         await session.solver.result(copy_into_here())

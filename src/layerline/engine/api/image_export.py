@@ -17,7 +17,7 @@ from layerline.engine.solve.task_groups import task_group
 from layerline.errors import LayerlineError, NotSupported, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from layerline.engine.api.objects import Container
     from layerline.engine.api.session import Call, Session
@@ -111,7 +111,9 @@ def pack_ahead(session: Session, forced_compression: str | None = None) -> None:
             await packer.pack(layer)
 
     def on_result(op: ops.Op, result: Result) -> None:
-        if isinstance(op, ops.CopyDirectory) and result.layers and result.layers[-1] != op.key:
+        if not isinstance(op, ops.CopyDirectory) or _is_merge(op):
+            return
+        if result.layers and result.layers[-1] != op.key:
             session.solver.group.start_soon(pack, result.layers[-1])
 
     session.solver.listeners.append(on_result)
@@ -161,10 +163,19 @@ async def _run_and_pack(call: Call, target: ops.Op, packer: _Packer) -> Result:
 
 def _lineage(target: ops.Op) -> set[str]:
     """The keys of the steps whose layers lie in the target's tree."""
-    keys: set[str] = set()
+    return {op.key for op in _steps_below(target)}
+
+
+def _is_merge(op: ops.CopyDirectory) -> bool:
+    """Whether directories are merged for a later step, whose layer is the one that images have."""
+    return op.path == "/" and isinstance(list(_steps_below(op))[-1], ops.Scratch)
+
+
+def _steps_below(target: ops.Op) -> Iterator[ops.Op]:
+    """A step and those that its tree is based on, the lowest last."""
     op: ops.Op | None = target
     while op is not None:
-        keys.add(op.key)
+        yield op
         match op:
             case ops.ExecRootfs() | ops.ExecMount():
                 op = op.exec
@@ -172,4 +183,3 @@ def _lineage(target: ops.Op) -> set[str]:
                 op = op.rootfs
             case _:
                 op = getattr(op, "base", None)
-    return keys
