@@ -7,7 +7,7 @@ No cache volume takes part: nothing else can write what an image gets.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -31,6 +31,8 @@ OWN_STEP = 2_000_000  # bytes
 TOGETHER = 16
 # Engines know a directory by its content up to a size; this one of 4096 entries.
 MOST_FILES = 2000
+# What was compiled before is known by then.
+CACHED_SECONDS = 1.0
 MEGABYTE = 10**6
 BLOCK = 512
 T = TypeVar("T")
@@ -101,8 +103,26 @@ class Bytecode:
         """The digest of the program that compiles."""
         return changes.digest(program(PROGRAM))
 
-    async def compile(self, layer: Layer) -> Compiled:
-        """Compile a layer."""
+    async def compile(self, layer: Layer, meanwhile: Callable[[], Awaitable[None]]) -> Compiled:
+        """Compile a layer; `meanwhile` is for what comes next, unless it is compiled already."""
+        compiled = anyio.Event()
+
+        async def prepare() -> None:
+            with anyio.move_on_after(CACHED_SECONDS):
+                await compiled.wait()
+                return
+            await meanwhile()
+
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(prepare)
+                found = await self._compile(layer)
+                compiled.set()
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+        return found
+
+    async def _compile(self, layer: Layer) -> Compiled:
         found = await self._compiled(await self._steps(layer))
         return {
             "files": sum(each["files"] for each in found),

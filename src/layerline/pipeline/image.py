@@ -143,7 +143,7 @@ class Assembly:
             opened.set_attribute(BYTES, sum(installed["downloaded"].values()))
         depends = step_inputs.of_compile(base, self.bytecode.identity)
         with span(f"compile {name}", depends, **row) as opened, clock.lap() as compiling:
-            compiled = await self.bytecode.compile(layer)
+            compiled = await self.bytecode.compile(layer, lambda: self._place(layer))
             opened.set_attribute(SIZE, compiled["bytes"])
         gates.ready[name].set()
         await gates.wait_for_layer(layer)
@@ -162,6 +162,10 @@ class Assembly:
             "times": {"install": installing, "compile": compiling, "probes": probing},
         }
         gates.passed[name].set()
+
+    async def _place(self, layer: Layer) -> None:
+        """Put the files of a layer where its probes and images have them."""
+        await (await self._base_with([layer], layer.groups, bytecode=False)).sync()
 
     async def _gate_image(self, name: str, gates: Gates) -> None:
         """Probe an image once it can be assembled."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import anyio
 import pytest
 
+from layerline.pipeline import bytecode
 from layerline.pipeline.bytecode import (
     MOST_FILES,
     OWN_STEP,
     TOGETHER,
+    Bytecode,
     BytecodeTooLarge,
+    Compiled,
     Modules,
     portions,
     split,
 )
+from layerline.pipeline.layer import Layer
+
+if TYPE_CHECKING:
+    from layerline.pipeline.environment import Environment
 
 
 def modules(*small: str, large: tuple[str, ...] = ()) -> Modules:
@@ -64,3 +75,43 @@ def test_a_part_ends_where_the_next_step_would_exceed_the_limit() -> None:
 def test_a_step_that_is_larger_than_a_layer_may_be_is_refused() -> None:
     with pytest.raises(BytecodeTooLarge, match=r"layer core .* bytecode = false"):
         split("a", [1_000_001], 1, layer="core")
+
+
+NOWHERE = cast("Environment", None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known(Bytecode):
+    """Bytecode that is known once an event is set."""
+
+    environment: Environment = NOWHERE
+    event: anyio.Event = field(default_factory=anyio.Event)
+
+    async def _compile(self, layer: Layer) -> Compiled:
+        await self.event.wait()
+        return {"files": len(layer.pins)}
+
+
+LAYER = Layer(name="core", groups=(), pins=(), imported=(), needs=frozenset())
+
+
+async def test_what_comes_next_is_done_while_a_layer_is_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bytecode, "CACHED_SECONDS", 0.01)
+    known = Known()
+
+    async def meanwhile() -> None:
+        known.event.set()
+
+    assert await known.compile(LAYER, meanwhile) == {"files": 0}
+
+
+async def test_nothing_is_asked_for_a_layer_that_was_compiled_before() -> None:
+    known = Known()
+    known.event.set()
+
+    async def meanwhile() -> None:
+        pytest.fail("it is in the way of what is asked next")
+
+    assert await known.compile(LAYER, meanwhile) == {"files": 0}
