@@ -124,10 +124,22 @@ def test_layers_that_are_installed_together_share_the_connections(tmp_path: Path
 
 def test_what_an_installer_downloads_is_counted_and_shown(tmp_path: Path) -> None:
     said = "Downloading one (1.5MiB)\nDownloading two (512.0KiB)\n Downloaded one\n"
-    argv = ["sh", "-c", f"printf '{said}' >&2"]
+    argv = ["sh", "-c", f"test -z \"$1\" && printf '{said}' >&2", "sh"]
     done = command.run([sys.executable, str(PROGRAMS / "install.py"), str(tmp_path), *argv])
     assert json.loads(done.stdout)["downloaded"] == {"one": 1_572_864, "two": 524_288}
     assert done.stderr.decode() == said
+
+
+def test_an_installer_asks_no_index_where_all_wheels_are_cached(tmp_path: Path) -> None:
+    # An index that let each request wait took 40 s for a wheel of 1 MB that was cached.
+    log = tmp_path / "asked"
+    script = f'echo "${{1:-index}}" >>{log}; cat >>{log}; ! grep -q never {log} || test -z "$1"'
+    argv = [sys.executable, str(PROGRAMS / "install.py"), str(tmp_path), "sh", "-c", script, "sh"]
+    command.run(argv, stdin=b"known==1\n")
+    assert log.read_text() == "--offline\nknown==1\n"
+    log.unlink()
+    command.run(argv, stdin=b"never==1\n")
+    assert log.read_text() == "--offline\nnever==1\nindex\nnever==1\n"
 
 
 def test_an_installer_without_a_network_gets_a_flag_and_its_failure_is_explained(
@@ -136,9 +148,11 @@ def test_an_installer_without_a_network_gets_a_flag_and_its_failure_is_explained
     program = str(PROGRAMS / "install.py")
     argv = [sys.executable, program, str(tmp_path), "sh", "-c", 'test "$1"', "sh"]
     command.run(argv, env={"OFFLINE": "yes"})
-    with pytest.raises(CommandFailed):
-        command.run(argv, env={"OFFLINE": ""})
+    argv[-2] = 'exit "${#1}"'
+    command.run(argv, env={"OFFLINE": ""})
     argv[-2] = "exit 7"
+    with pytest.raises(CommandFailed, match="status 7"):
+        command.run(argv, env={"OFFLINE": ""})
     with pytest.raises(CommandFailed, match="not all wheels are cached: run the same command once"):
         command.run(argv, env={"OFFLINE": "yes"})
 

@@ -4,9 +4,9 @@
 
 Runs UV with the arguments and those of the file /mnt/arguments, one in each line; it reads the
 requirements from stdin, trusts the certificates in $CA_BUNDLE if that is not empty, and uses only
-its cache if $OFFLINE is not empty. Then removes bytecode, sorts the RECORD files and gives all new
-files one timestamp. Prints the seconds that this took, the bytes of each downloaded wheel, and
-where the Python files of each wheel are, as JSON.
+its cache if that has all wheels or $OFFLINE is not empty. Then removes bytecode, sorts the RECORD
+files and gives all new files one timestamp. Prints the seconds that this took, the bytes of each
+downloaded wheel, and where the Python files of each wheel are, as JSON.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -124,10 +125,14 @@ def given_arguments() -> list[str]:
     return [arg for arg in argv if arg]
 
 
+def pages() -> list[str]:
+    """The pages of single packages; none where no network is to be used."""
+    return [] if os.environ.get("OFFLINE") else os.environ.get("INDEX_PAGES", "").split()
+
+
 def reached_pages() -> Iterator[str]:
     """Yield the pages of single packages that can be reached, as an argument each."""
-    pages = [] if os.environ.get("OFFLINE") else os.environ.get("INDEX_PAGES", "").split()
-    for page in pages:
+    for page in pages():
         try:
             urllib.request.urlopen(page, timeout=PAGE_SECONDS).close()
         except OSError as exc:
@@ -143,19 +148,46 @@ def trust() -> None:
 
 
 def install(argv: list[str]) -> dict[str, int]:
-    """Run the installer; return the bytes of its downloads by package."""
-    offline = ["--offline"] if os.environ.get("OFFLINE") else []
+    """Run the installer; return the bytes of its downloads by package.
+
+    Hashes decide what is installed. So where all wheels are cached no index is asked, which would
+    delay it and change nothing.
+    """
+    wanted = sys.stdin.buffer.read()
+    found = [f"--find-links={page}" for page in pages()]
+    cached = subprocess.run(
+        [*argv, *found, "--offline"],
+        input=wanted,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    is_offline = bool(os.environ.get("OFFLINE"))
+    if is_offline or not cached.returncode:
+        print(cached.stdout.decode(errors="replace"), end="", file=sys.stderr, flush=True)
+    if not cached.returncode:
+        return {}
+    if is_offline:
+        sys.exit("not all wheels are cached: run the same command once without --offline.")
+    return download([*argv, *reached_pages()], wanted)
+
+
+def download(argv: list[str], wanted: bytes) -> dict[str, int]:
+    """Run the installer with an index; return the bytes of its downloads by package."""
     downloaded: dict[str, int] = {}
-    with subprocess.Popen(
-        [*argv, *offline], stdout=sys.stderr, stderr=subprocess.PIPE, text=True
-    ) as process:
-        for line in process.stderr or ():
-            print(line, end="", file=sys.stderr, flush=True)
-            if found := DOWNLOADING.match(line):
-                downloaded[found["name"]] = round(float(found["size"]) * BYTES[found["unit"]])
+    with tempfile.TemporaryFile() as requirements:
+        requirements.write(wanted)
+        requirements.seek(0)
+        with subprocess.Popen(
+            argv, stdin=requirements, stdout=sys.stderr, stderr=subprocess.PIPE, text=True
+        ) as process:
+            for line in process.stderr or ():
+                print(line, end="", file=sys.stderr, flush=True)
+                if found := DOWNLOADING.match(line):
+                    size = float(found["size"]) * BYTES[found["unit"]]
+                    downloaded[found["name"]] = round(size)
     if process.returncode:
-        more = "not all wheels are cached: run the same command once without --offline."
-        sys.exit(more if offline else process.returncode)
+        sys.exit(process.returncode)
     return downloaded
 
 
@@ -164,7 +196,7 @@ if __name__ == "__main__":
     trust()
     os.environ.setdefault("UV_CONCURRENT_DOWNLOADS", CONNECTIONS)
     os.environ.setdefault("UV_HTTP_RETRIES", RETRIES)
-    downloaded = install([*sys.argv[2:], *given_arguments(), *reached_pages()])
+    downloaded = install([*sys.argv[2:], *given_arguments()])
     prefix = pathlib.Path(sys.argv[1])
     normalise(prefix)
     seconds = round(time.monotonic() - begin, 3)
