@@ -36,7 +36,7 @@ _COMMAND_LINE = HOME / "docs/reference/command-line.md"
 # https://docs.docker.com/reference/cli/docker/buildx/build/
 _OF_BUILDKIT = {"--secret": " list", "--progress": " string"}
 _BEFORE = frozenset({"sudo", "time"})
-_WITHOUT_PAGE = frozenset({"call", "completion", "core", "functions", "shell"})
+_WITHOUT_PAGE = frozenset({"call", "core", "functions"})
 
 
 class Wrong(Exception):
@@ -161,6 +161,17 @@ _CALLED = {
     for name, member in inspect.getmembers(place, inspect.isfunction)
     if hasattr(member, "__dagger_function__")
 }
+
+
+@functools.cache
+def known_flags() -> set[str]:
+    """Every flag of the commands, of all functions, and of this repository's own programs."""
+    found = _global() | flags_of(_COMMAND_LINE.read_text())
+    found |= {flag for flags, _ in functions().values() for flag in flags}
+    programs = ("benchmarks/**/*.py", "src/ct_scan_mlops/**/*.py", "tests/conftest.py")
+    for path in (each for pattern in programs for each in HOME.glob(pattern)):
+        found |= set(re.findall(r'"(--[\w-]+)"', path.read_text()))
+    return found
 
 
 def _chain(before: Sequence[str], words: Sequence[str]) -> None:

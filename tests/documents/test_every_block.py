@@ -28,7 +28,7 @@ from tests.documents.blocks import (
     inline_code,
     simple_commands,
 )
-from tests.documents.checks import check, required_flags
+from tests.documents.checks import check, functions, known_flags, required_flags
 from tests.documents.elsewhere import ROWS, reason
 from tests.documents.sessions import SESSIONS
 from tests.published import new_key
@@ -48,6 +48,21 @@ REST = {
 PROGRAMS = r"(sudo |time )?(\./|\.venv/bin/)?(layerline|docker|invoke|nox|pytest|python3?|curl) "
 # They tell of earlier versions, and of how not to write.
 OF_THE_PAST = frozenset({"CHANGELOG.md", "STYLE.md"})
+# Flags of docker, podman and Hydra, of an old program, and of the SDK's runtime.
+OF_OTHERS = frozenset(
+    {
+        *(
+            "--cap-drop",
+            "--env-file",
+            "--gpus",
+            "--mount",
+            "--privileged",
+            "--publish",
+            "--read-only",
+        ),
+        *("--secret", "--shm-size", "--userns", "--cfg", "--multirun", "--port", "--register"),
+    }
+)
 # Their names say what they are for.
 ABOUT_THEMSELVES = {HOME / name for name in ("CHANGELOG.md", "SECURITY.md", "docs/changelog.md")}
 WHEEL = r"layerline-(\d[\w.]*)-py3-none-any\.whl"
@@ -145,6 +160,19 @@ def test_what_a_command_in_a_sentence_names_exists(page: Path) -> None:
         if re.match(PROGRAMS, text) and text not in USAGES:
             for words in simple_commands(text):
                 assert check(words), text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(HOME).as_posix())
+def test_a_flag_that_stands_alone_or_after_a_function_exists(page: Path) -> None:
+    if page.name in OF_THE_PAST:
+        return
+    for text in inline_code(page):
+        words = text.split()
+        flags = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
+        if words and words[0] in functions():
+            assert flags <= functions()[words[0]][0], text
+        elif flags and text.startswith("--"):
+            assert flags <= known_flags() | OF_OTHERS, text
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,10 @@ def walk(request: pytest.FixtureRequest, tmp_path: Path, bases: str, store: Path
         LAYERLINE_STORE=str(store),
         LAYERLINE_REGISTRY_MIRRORS=f"docker.io=http://{bases}",
     )
-    settings = tmp_path / "home/.config/layerline/config.toml"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(f'[wheels]\nwheelhouses = ["{tmp_path}/released"]\n')
+    if not session.from_index:
+        settings = tmp_path / "home/.config/layerline/config.toml"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(f'[wheels]\nwheelhouses = ["{tmp_path}/released"]\n')
     for name, version in RELEASES[:-1]:
         write_wheel(tmp_path / "released", name, version)
     walk = Walk(session=session, place=tmp_path, environ=environ, texts={"registry": bases})

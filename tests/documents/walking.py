@@ -164,7 +164,7 @@ class Walk:
         if {"targets", "images"} <= document.keys():
             file.write_text(block.text)
         elif any(block.text.startswith(begin) for begin in self.session.merged):
-            header, _, keys = block.text.partition("\n")
+            header, _, keys = self._own(block.text).partition("\n")
             file.write_text(file.read_text().replace(f"{header}\n", f"{header}\n{keys}"))
 
 
