@@ -60,7 +60,16 @@ OF_OTHERS = frozenset(
             "--publish",
             "--read-only",
         ),
-        *("--secret", "--shm-size", "--userns", "--cfg", "--multirun", "--port", "--register"),
+        *(
+            "--secret",
+            "--shm-size",
+            "--user",
+            "--userns",
+            "--cfg",
+            "--multirun",
+            "--port",
+            "--register",
+        ),
     }
 )
 # Their names say what they are for.

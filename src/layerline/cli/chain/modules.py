@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from layerline import host
 from layerline.cli.chain.defaults import UserDefaults, read_defaults
+from layerline.cli.chain.wheel_sources import WheelSources
 from layerline.engine import Store
 from layerline.engine.module.git_addresses import parse_reference
 from layerline.engine.module.git_modules import GitModules
@@ -35,10 +36,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTarget:
-    """A module with its types and the user's defaults; no module at all for the core API."""
+    """A module with its types and the user's defaults; no module at all for the core API.
+
+    `sources` are the machine's sources of wheels where they are among the defaults.
+    """
 
     types: Types
     defaults: UserDefaults = field(default_factory=UserDefaults)
+    sources: WheelSources = field(default_factory=WheelSources)
     loaded: LoadedModule | None = None
     toolchains: Mapping[str, CallTarget] = field(default_factory=dict)
 

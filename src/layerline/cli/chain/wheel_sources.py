@@ -13,7 +13,7 @@ import configparser
 import os
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -59,6 +59,14 @@ class WheelSources:
     origins: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     login: str = ""
+    noted: set[str] = field(default_factory=set)
+
+    def new_notes(self, used: set[str]) -> Iterator[str]:
+        """The notes that this has not given yet: a shell makes many calls."""
+        for note in self.notes(used):
+            if note not in self.noted:
+                self.noted.add(note)
+                yield note
 
     def notes(self, used: set[str]) -> Iterator[str]:
         """Lines that say what is used; neither hosts nor passwords are named."""
@@ -69,10 +77,22 @@ class WheelSources:
             yield from dict.fromkeys(self.left_out)
 
 
+def with_login(settings: Settings, sources: WheelSources) -> Settings:
+    """The settings with the variable that the pipeline's secret of the sources names."""
+    if not sources.login:
+        return settings
+    return replace(settings, environ={**settings.environ, LOGIN_VARIABLE: sources.login})
+
+
 def takes_sources(constructor: Member) -> bool:
     """Whether a module's constructor has the arguments of the pipeline."""
     names = {arg.name for arg in constructor.function.args}
     return {INDEX, EXTRA, WHEELHOUSE, LOGIN} <= {_snake(name) for name in names}
+
+
+def sources_for(constructor: Member, settings: Settings) -> WheelSources:
+    """The machine's sources for a module that takes them, none for others."""
+    return wheel_sources(settings) if takes_sources(constructor) else WheelSources()
 
 
 def wheel_sources(settings: Settings) -> WheelSources:

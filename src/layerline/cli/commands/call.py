@@ -11,10 +11,10 @@ from layerline.cli.chain.modules import CallTarget, load
 from layerline.cli.chain.parser import Parser, Root, SelectedFunction, constructor_of, short
 from layerline.cli.chain.publishing import publishing_defaults
 from layerline.cli.chain.wheel_sources import (
-    LOGIN_VARIABLE,
     WheelSources,
+    sources_for,
     takes_sources,
-    wheel_sources,
+    with_login,
 )
 from layerline.cli.display.output import render, save
 from layerline.cli.flags import FlagSet
@@ -67,12 +67,8 @@ def _with_machine(
     console: Console, module: CallTarget, constructor: Member
 ) -> tuple[CallTarget, WheelSources]:
     """The module with the machine's sources of wheels as defaults, if it is made for them."""
-    if not takes_sources(constructor):
-        return module, WheelSources()
-    sources = wheel_sources(console.settings)
-    if sources.login:
-        environ = {**console.settings.environ, LOGIN_VARIABLE: sources.login}
-        console.settings = replace(console.settings, environ=environ)
+    sources = sources_for(constructor, console.settings)
+    console.settings = with_login(console.settings, sources)
     return replace(module, defaults=replace(module.defaults, machine=sources.texts)), sources
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from layerline.cli.chain.wheel_sources import wheel_sources, with_login
 from layerline.cli.commands.flag_parsing import add_text_flag, print_help
 from layerline.cli.flags import FlagSet
 from layerline.cli.options import reference_flags
@@ -40,6 +41,7 @@ def shell(console: Console, argv: Sequence[str]) -> int:
     if console.options.no_module and console.options.module is not None:
         message = "--mod and --no-mod are mutually exclusive: use one of them"
         raise UsageError(message)
+    console.settings = with_login(console.settings, wheel_sources(console.settings))
     if not code.value and not paths and sys.stdin.isatty():
         return _interact(console)
     from layerline.cli.shell.running import Source, read_sources

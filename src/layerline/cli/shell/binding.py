@@ -136,6 +136,8 @@ class Binder:
             text = target.defaults.text(member, arg)
             if text is not None and not flag.changed:
                 flag.set(text)
+        for note in target.sources.new_notes(target.defaults.used):
+            self.evaluator.console.info(note)
 
 
 def _check_count(missing: Sequence[FunctionArg], operands: Sequence[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from layerline.cli.chain.defaults import read_defaults
 from layerline.cli.chain.modules import CallTarget
+from layerline.cli.chain.parser import constructor_of
+from layerline.cli.chain.wheel_sources import sources_for
 from layerline.engine.module.calls import Caller
 from layerline.engine.module.git_addresses import parse_reference
 from layerline.engine.module.git_modules import GitModules
@@ -49,7 +51,11 @@ class Modules:
                 workdir=self.console.workdir,
                 environ=self.console.settings.environ,
             )
-            self.known[loaded.digest] = CallTarget(types=types, defaults=defaults, loaded=loaded)
+            sources = sources_for(constructor_of(types), self.console.settings)
+            defaults = replace(defaults, machine=sources.texts)
+            self.known[loaded.digest] = CallTarget(
+                types=types, defaults=defaults, sources=sources, loaded=loaded
+            )
         return self.known[loaded.digest]
 
     def _read(self, reference: str | None, workdir: Path) -> LoadedModule:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layerline.cli.chain.modules import module_reference
+from layerline.cli.chain.wheel_sources import LOGIN_VARIABLE
 from layerline.cli.shell.commands import ExitStatus
 from layerline.cli.shell.evaluator import Evaluator
 from layerline.cli.shell.handler import Handler
@@ -64,7 +65,8 @@ class Shell:
             group=group,
         )
         handler.interpreter = interpreter
-        scope = Scope.of(console.settings.environ)
+        variables = console.settings.environ.items()
+        scope = Scope.of({name: text for name, text in variables if name != LOGIN_VARIABLE})
         streams = Streams(
             stdin=None,
             stdout=Printed(evaluator.resolve, functools.partial(_show, console)),

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layerline.cli.chain.wheel_sources import WheelSources, wheel_sources
+from layerline.cli.chain.wheel_sources import (
+    LOGIN_VARIABLE,
+    WheelSources,
+    sources_for,
+    wheel_sources,
+    with_login,
+)
+from layerline.engine.module.definitions import Function, FunctionArg, TypeDef
+from layerline.engine.module.types import Member
 from layerline.errors import UsageError
 from layerline.settings import Settings
 
@@ -121,3 +129,29 @@ def test_credentials_in_urls_become_a_secret_and_no_line_shows_them(tmp_path: Pa
     assert found.login == "machine a.example login me password p@ss"
     said = "\n".join(found.notes({"extra_index_url", "index_credentials"}))
     assert said == "--extra-index-url is set by PIP_EXTRA_INDEX_URL"
+
+
+def constructor(*names: str) -> Member:
+    text = TypeDef(kind="STRING_KIND", optional=True)
+    args = tuple(FunctionArg(name=name, type_def=text) for name in names)
+    made = TypeDef(kind="OBJECT_KIND", name="Project")
+    return Member(function=Function(name="", return_type=made, args=args), api_name="", owner="x")
+
+
+def test_a_module_that_takes_them_is_given_them_and_what_is_used_is_said_once(
+    tmp_path: Path,
+) -> None:
+    environ = {
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": "/dev/null",
+        "UV_NO_CONFIG": "1",
+        "PIP_INDEX_URL": "https://me:geheim@a.example/simple",
+    }
+    settings = Settings.from_environ(environ)
+    pipeline = constructor("indexUrl", "extraIndexUrl", "wheelhouse", "indexCredentials")
+    assert sources_for(constructor("indexUrl"), settings).texts == {}
+    found = sources_for(pipeline, settings)
+    assert found.texts["index_url"] == "https://a.example/simple"
+    assert list(found.new_notes({"index_url"})) == ["--index-url is set by PIP_INDEX_URL"]
+    assert list(found.new_notes({"index_url"})) == []
+    assert "geheim" in with_login(settings, found).environ[LOGIN_VARIABLE]
