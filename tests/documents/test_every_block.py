@@ -37,7 +37,9 @@ from tests.published import new_key
 GENERATED = "docs/reference/command-line.md"
 ALL = [block for page in PAGES for block in blocks(page) if block.page != GENERATED]
 COMMANDS = [command for block in ALL for command in block.commands()]
-SETTINGS = frozenset({"cache", "compression", "limits", "signing", "storage", "wheels"})
+SETTINGS = frozenset(
+    {"cache", "compression", "limits", "registries", "signing", "storage", "wheels"}
+)
 # Of what a block leaves out, so the rest of it can be read.
 REST = {
     "targets": "[targets.cpu]\n",
