@@ -101,5 +101,5 @@ def test_a_failed_download_stores_nothing(
 def test_names_come_from_the_path() -> None:
     assert file_name("http://h/d/some%20file?x=1", "index") == "some file"
     assert file_name("http://h", "index") == "index"
-    with pytest.raises(QueryError, match="only http"):
+    with pytest.raises(QueryError, match="use a URL with http"):
         file_name("file:///etc/passwd", "index")
