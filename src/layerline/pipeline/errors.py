@@ -2,6 +2,8 @@
 
 import logging
 
+import dagger
+
 
 class PipelineError(ValueError):
     """An error whose message is all that its reader needs.
@@ -12,7 +14,12 @@ class PipelineError(ValueError):
 
 
 def _is_defect(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], PipelineError))
+    """Whether neither a project is wrong nor the engine has said why it cannot go on.
+
+    The latter is mostly a step that failed, whose output the engine shows.
+    """
+    error = record.exc_info and record.exc_info[1]
+    return not isinstance(error, PipelineError | dagger.QueryError)
 
 
 # The SDK's logger of what functions raise (dagger/mod/_module.py).
