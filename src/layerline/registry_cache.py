@@ -50,15 +50,16 @@ class RegistryCache:
         where = f"[cache] of {config}"
         named = environ.get("LAYERLINE_CACHE")
         places = _list(table, "registry", where) if named is None else [named]
-        mode = environ.get("LAYERLINE_CACHE_MODE") or str(table.get("mode", "read"))
-        waits = environ.get("LAYERLINE_CACHE_WAIT") or table.get("wait", True)
-        if waits not in (True, False, "true", "false"):
-            message = f"invalid value '{waits}' for waiting for the cache: use true or false"
-            raise UsageError(message)
+        mode = environ.get("LAYERLINE_CACHE_MODE")
+        waits = environ.get("LAYERLINE_CACHE_WAIT")
         return cls(
             places=_places(places),
-            writes=_writes(mode),
-            waits=waits in (True, "true"),
+            writes=_writes(mode, "LAYERLINE_CACHE_MODE")
+            if mode
+            else _writes(table.get("mode", "read"), f"mode in {where}"),
+            waits=_waits(waits, "LAYERLINE_CACHE_WAIT")
+            if waits
+            else _waits(table.get("wait", True), f"wait in {where}"),
             private=frozenset(_list(table, "private", where)),
             access=tuple(_list(table, "access_secrets", where))
             if "access_secrets" in table
@@ -98,8 +99,16 @@ def _place(text: str) -> str:
     return text
 
 
-def _writes(mode: str) -> bool:
-    if mode.replace(" ", "") not in _MODES:
-        message = f"invalid mode {mode!r} of the cache: use 'read' or 'read,write'"
+def _writes(mode: object, name: str) -> bool:
+    found = _MODES.get(str(mode).replace(" ", ""))
+    if found is None:
+        message = f"invalid {name} '{mode}': use 'read' or 'read,write'"
         raise UsageError(message)
-    return _MODES[mode.replace(" ", "")]
+    return found
+
+
+def _waits(value: object, name: str) -> bool:
+    if value not in (True, False, "true", "false"):
+        message = f"invalid {name} '{value}': use true or false"
+        raise UsageError(message)
+    return value in (True, "true")
