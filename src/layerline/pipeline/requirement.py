@@ -22,6 +22,21 @@ def normalize_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def refuse_line(text: object) -> object:
+    """A value as it is; ValueError if it is another line that pip takes in its files."""
+    line = text.strip() if isinstance(text, str) else ""
+    if line.startswith(("-r", "--requirement")):
+        message = "a file is not a requirement; did you mean the requirements in it?"
+        raise ValueError(message)
+    if line.startswith(("-e", "--editable", ".", "/")):
+        message = "a directory is not a requirement; did you mean images.NAME.projects?"
+        raise ValueError(message)
+    if line.startswith("-"):
+        message = "an option of pip is not a requirement; did you mean a setting of the target?"
+        raise ValueError(message)
+    return text
+
+
 def check_requirement(text: str) -> str:
     """A requirement as it is; ValueError says what is wrong with one that is not in PEP 508."""
     try:

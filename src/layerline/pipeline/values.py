@@ -6,13 +6,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 from layerline.pipeline.diagnostics import EVERY_TARGET
-from layerline.pipeline.requirement import REQUIREMENT, check_requirement
+from layerline.pipeline.requirement import REQUIREMENT, check_requirement, refuse_line
 
 LAST_PORT = 65535
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 # A pattern first: options of an installer are not requirements, and no message of PEP 508 says so.
 Requirement = Annotated[
-    str, StringConstraints(pattern=REQUIREMENT), AfterValidator(check_requirement)
+    str,
+    BeforeValidator(refuse_line),
+    StringConstraints(pattern=REQUIREMENT),
+    AfterValidator(check_requirement),
 ]
 Path = Annotated[str, StringConstraints(pattern=r"^[^/]")]
 
