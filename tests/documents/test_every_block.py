@@ -32,6 +32,7 @@ from tests.documents.checks import check, functions, known_flags, required_flags
 from tests.documents.elsewhere import ROWS, reason
 from tests.documents.sessions import SESSIONS
 from tests.published import new_key
+from tests.sigstore_services import serving_sigstore
 
 # Its blocks are the help of the commands, compared by tests/unit/test_reference.py.
 GENERATED = "docs/reference/command-line.md"
@@ -200,6 +201,8 @@ def test_the_keys_of_a_file_are_those_that_are_read(block: Block, tmp_path: Path
     elif "policy" in block.text:
         for name in (*document["keys"], *document["rebuilt_by"]):
             new_key(tmp_path, Path(name).stem)
+        with serving_sigstore() as services:
+            (tmp_path / document["trusted_root"]).write_text(json.dumps(services.trusted_root()))
         # Its roots of trust are for a package that need not be installed.
         missing = "identities" in document and importlib.util.find_spec("sigstore") is None
         with pytest.raises(HostError, match="sigstore") if missing else contextlib.nullcontext():
