@@ -6,7 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from layerline.errors import UsageError
-from layerline.suggestion import did_you_mean
+from layerline.suggestion import did_you_mean, what_instead
 
 _REQUIRED = "the following arguments are required: "
 
@@ -60,8 +60,7 @@ class ArgumentParser(argparse.ArgumentParser):
             wrong = wrong.strip("'")
             what = f"value '{wrong}' for {name}" if name.startswith("-") else f"command '{wrong}'"
             kind = "invalid" if name.startswith("-") else "unknown"
-            hint = did_you_mean(wrong, choices) or f": use one of {', '.join(choices)}"
-            return f"{kind} {what}{hint}"
+            return f"{kind} {what}{what_instead(wrong, choices)}"
         if exc.message.startswith("expected "):
             return f"flag needs an argument: {name}"
         return f"{name}: {exc.message}" if name else exc.message

@@ -22,7 +22,7 @@ from layerline.doctor.runner import rank_findings, run_checks
 from layerline.doctor.subject import GB, MB, Limits, Subject
 from layerline.errors import LayerlineError, UsageError
 from layerline.prompt import confirm
-from layerline.suggestion import did_you_mean
+from layerline.suggestion import did_you_mean, what_instead
 
 if TYPE_CHECKING:
     import argparse
@@ -133,8 +133,7 @@ def _subject(
         raise UsageError(message)
     unknown = [name for name in options.fix or () if name not in (*REPAIRS, "all")]
     if unknown:
-        near = did_you_mean(unknown[0], REPAIRS)
-        message = f"unknown repair '{unknown[0]}'{near or ': use one of ' + ', '.join(REPAIRS)}"
+        message = f"unknown repair '{unknown[0]}'{what_instead(unknown[0], REPAIRS)}"
         raise UsageError(message)
     limits = Limits()
     if options.min_free is not None:

@@ -14,7 +14,7 @@ from layerline.cli.commands.flag_parsing import print_help
 from layerline.cli.completion.candidates import candidates
 from layerline.cli.flags import FlagSet
 from layerline.errors import UsageError
-from layerline.suggestion import did_you_mean
+from layerline.suggestion import what_instead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def completion(console: Console, argv: Sequence[str]) -> int:
         wrong = operands[operands[0] in SHELLS]
         message = f'unknown command "{wrong}" for "{path}"'
         if operands[0] not in SHELLS:
-            message += did_you_mean(wrong, SHELLS) or f": use one of {', '.join(SHELLS)}"
+            message += what_instead(wrong, SHELLS)
         raise UsageError(message, usage=path)
     # One name at a time: in Python 3.11 `joinpath` of a directory without code takes no more.
     scripts = files("layerline.resources").joinpath("completion")
